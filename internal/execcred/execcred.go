@@ -1,0 +1,97 @@
+// Package execcred speaks the client-go exec credential protocol: it reads what a client says of itself in
+// KUBERNETES_EXEC_INFO and encodes the answer.
+//
+// It knows nothing of profiles, stores or the API server: of this module it imports only internal/secret.
+package execcred
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	clientauth "k8s.io/client-go/pkg/apis/clientauthentication/v1"
+	clientauthv1beta1 "k8s.io/client-go/pkg/apis/clientauthentication/v1beta1"
+
+	"github.com/sa-exec-credential/sa-exec-credential/internal/secret"
+)
+
+// EnvironmentVariable is where a client puts its ExecCredential for the plugin.
+const EnvironmentVariable = "KUBERNETES_EXEC_INFO"
+
+const kind = "ExecCredential"
+
+// The versions of client.authentication.k8s.io that clients use today.
+const (
+	V1      = "client.authentication.k8s.io/v1"
+	V1Beta1 = "client.authentication.k8s.io/v1beta1"
+)
+
+// maxInfo bounds what is parsed, in bytes. Linux limits one environment variable to 128 KiB; a cluster's CA bundle is
+// the only large part.
+const maxInfo = 1 << 20
+
+// What can be wrong with exec info. The errors of Parse wrap one of them.
+var (
+	ErrMalformed  = errors.New("malformed exec info")
+	ErrAPIVersion = errors.New("unknown apiVersion")
+)
+
+// Info is what a client says: the version it wants its answer in and the cluster it will send the token to.
+type Info struct {
+	APIVersion  string
+	Interactive bool
+	Cluster     *clientauth.Cluster // nil when the client did not say
+}
+
+// Absent is what a client that sets no exec info is taken to say: some clients set none at all, and of the versions
+// they may expect v1 is the only one that is not deprecated.
+func Absent() Info { return Info{APIVersion: V1} }
+
+// Parse reads the value of KUBERNETES_EXEC_INFO.
+func Parse(text string) (Info, error) {
+	if len(text) > maxInfo {
+		return Info{}, fmt.Errorf("%w: longer than %d bytes", ErrMalformed, maxInfo)
+	}
+	var meta metav1.TypeMeta
+	if err := json.Unmarshal([]byte(text), &meta); err != nil {
+		return Info{}, fmt.Errorf("%w: %s is not a JSON object", ErrMalformed, EnvironmentVariable)
+	}
+	if meta.Kind != kind {
+		return Info{}, fmt.Errorf("%w: kind is %q, not %q", ErrMalformed, meta.Kind, kind)
+	}
+	if meta.APIVersion != V1 && meta.APIVersion != V1Beta1 {
+		return Info{}, fmt.Errorf("%w %q in exec info", ErrAPIVersion, meta.APIVersion)
+	}
+	// v1beta1 differs from v1 in nothing that JSON shows, so one type reads both.
+	var cred clientauth.ExecCredential
+	if err := json.Unmarshal([]byte(text), &cred); err != nil {
+		return Info{}, fmt.Errorf("%w: spec does not have the shape of an ExecCredential", ErrMalformed)
+	}
+	return Info{APIVersion: meta.APIVersion, Interactive: cred.Spec.Interactive, Cluster: cred.Spec.Cluster}, nil
+}
+
+// Encode returns the ExecCredential that answers a client in the version it asked for, ending in a newline. The client
+// uses token until expires, compared without leeway, so expires has to be early already; it is written in whole
+// seconds, rounded down.
+func Encode(apiVersion string, token secret.String, expires time.Time) ([]byte, error) {
+	timestamp := metav1.NewTime(expires.UTC().Truncate(time.Second))
+	meta := metav1.TypeMeta{APIVersion: apiVersion, Kind: kind}
+	var answer any
+	switch apiVersion {
+	case V1:
+		answer = clientauth.ExecCredential{TypeMeta: meta, Status: &clientauth.ExecCredentialStatus{
+			Token: token.Reveal(), ExpirationTimestamp: &timestamp}}
+	case V1Beta1:
+		answer = clientauthv1beta1.ExecCredential{TypeMeta: meta, Status: &clientauthv1beta1.ExecCredentialStatus{
+			Token: token.Reveal(), ExpirationTimestamp: &timestamp}}
+	default:
+		return nil, fmt.Errorf("%w %q", ErrAPIVersion, apiVersion)
+	}
+	encoded, err := json.Marshal(answer)
+	if err != nil {
+		return nil, fmt.Errorf("encoding ExecCredential: %w", err)
+	}
+	return append(encoded, '\n'), nil
+}
