@@ -1,0 +1,251 @@
+package keyring
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/godbus/dbus/v5"
+	"golang.org/x/sys/unix"
+)
+
+// busAddress is one address of a session bus that this program is willing to use: a Unix socket. The environment may
+// come from a kubeconfig that somebody else wrote, and other transports run commands (unixexec:, autolaunch:) or
+// lead to other machines (tcp:, nonce-tcp:).
+type busAddress struct {
+	path     string // absolute; or empty when abstract is set
+	abstract string
+}
+
+// findBus returns the address of the session bus that the environment names, without looking for one anywhere else and
+// without starting one. It is ErrUnavailable when there is none, or none of an acceptable form.
+func findBus(getenv func(string) string) (busAddress, error) {
+	list := getenv("DBUS_SESSION_BUS_ADDRESS")
+	if list == "" {
+		return findUserBus(getenv("XDG_RUNTIME_DIR"))
+	}
+	for address := range strings.SplitSeq(list, ";") {
+		if bus, ok := parseBusAddress(address); ok {
+			return bus, nil
+		}
+	}
+	return busAddress{}, fmt.Errorf("%w: DBUS_SESSION_BUS_ADDRESS names no Unix socket", ErrUnavailable)
+}
+
+// findUserBus returns the bus that systemd starts for a user.
+func findUserBus(runtimeDir string) (busAddress, error) {
+	path := filepath.Join(runtimeDir, "bus")
+	if !filepath.IsAbs(path) {
+		return busAddress{}, fmt.Errorf("%w: no session bus: DBUS_SESSION_BUS_ADDRESS and XDG_RUNTIME_DIR are not set", ErrUnavailable)
+	}
+	if _, err := os.Stat(path); err != nil {
+		return busAddress{}, fmt.Errorf("%w: no session bus: %w", ErrUnavailable, err)
+	}
+	return busAddress{path: path}, nil
+}
+
+// parseBusAddress reads one address, see "Server Addresses" in the D-Bus specification. Keys that it does not know make
+// an address unacceptable.
+func parseBusAddress(address string) (busAddress, bool) {
+	pairs, ok := strings.CutPrefix(address, "unix:")
+	if !ok {
+		return busAddress{}, false
+	}
+	var bus busAddress
+	for pair := range strings.SplitSeq(pairs, ",") {
+		key, escaped, _ := strings.Cut(pair, "=")
+		value, err := dbus.UnescapeBusAddressValue(escaped)
+		if err != nil || value == "" || strings.ContainsRune(value, 0) {
+			return busAddress{}, false
+		}
+		switch key {
+		case "path":
+			bus.path = value
+		case "abstract":
+			bus.abstract = value
+		case "guid":
+		default:
+			return busAddress{}, false
+		}
+	}
+	if bus.path != "" {
+		return bus, bus.abstract == "" && filepath.IsAbs(bus.path)
+	}
+	return bus, bus.abstract != ""
+}
+
+// socketName is the address as package net spells it.
+func (b busAddress) socketName() string {
+	if b.abstract != "" {
+		return "@" + b.abstract
+	}
+	return b.path
+}
+
+// String is the address as D-Bus spells it.
+func (b busAddress) String() string {
+	if b.abstract != "" {
+		return "unix:abstract=" + dbus.EscapeBusAddressValue(b.abstract)
+	}
+	return "unix:path=" + dbus.EscapeBusAddressValue(b.path)
+}
+
+// dial connects to the bus and makes sure, before anything is sent, that it is run by this user or by root.
+func (b busAddress) dial(ctx context.Context, uid int) (*net.UnixConn, error) {
+	var dialer net.Dialer
+	conn, err := dialer.DialContext(ctx, "unix", b.socketName())
+	if err != nil {
+		return nil, fmt.Errorf("%w: connecting to the session bus: %w", ErrUnavailable, err)
+	}
+	socket := conn.(*net.UnixConn)
+	if err := checkPeer(socket, uid); err != nil {
+		_ = socket.Close()
+		return nil, err
+	}
+	if deadline, ok := ctx.Deadline(); ok {
+		_ = socket.SetDeadline(deadline)
+	}
+	return socket, nil
+}
+
+// checkPeer refuses a socket that somebody else than uid or root listens on.
+func checkPeer(socket *net.UnixConn, uid int) error {
+	raw, err := socket.SyscallConn()
+	if err != nil {
+		return unavailable(err)
+	}
+	var peer *unix.Ucred
+	var peerErr error
+	err = raw.Control(func(fd uintptr) {
+		peer, peerErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
+	})
+	if err := errors.Join(err, peerErr); err != nil {
+		return unavailable(err)
+	}
+	if peer.Uid != 0 && int(peer.Uid) != uid {
+		return fmt.Errorf("%w: the session bus belongs to user %d", ErrUnavailable, peer.Uid)
+	}
+	return nil
+}
+
+// pin returns an address that leads to the very socket that dial would have accepted now, for a library that connects by
+// itself: a path may be replaced between the check and the use, an open socket file may not. The address is good
+// until release is called.
+func (b busAddress) pin(ctx context.Context, uid int) (pinned busAddress, release func(), err error) {
+	pinned, release = b, func() {}
+	if b.path != "" {
+		fd, err := unix.Open(b.path, unix.O_PATH|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return pinned, release, fmt.Errorf("%w: opening the session bus: %w", ErrUnavailable, err)
+		}
+		pinned.path = fmt.Sprintf("/proc/self/fd/%d", fd)
+		release = func() { _ = unix.Close(fd) }
+	}
+	socket, err := pinned.dial(ctx, uid)
+	if err != nil {
+		release()
+		return pinned, release, err
+	}
+	return pinned, release, socket.Close()
+}
+
+// busConn is a connection whose first calls travel together with the authentication.
+type busConn struct {
+	*dbus.Conn
+	socket *eagerSocket
+}
+
+// connect opens a connection on which calls may be made at once; they are sent by flush.
+func connect(ctx context.Context, bus busAddress, uid int) (*busConn, error) {
+	socket, err := bus.dial(ctx, uid)
+	if err != nil {
+		return nil, err
+	}
+	eager := &eagerSocket{UnixConn: socket, in: bufio.NewReader(socket)}
+	conn, err := dbus.NewConn(eager)
+	if err != nil {
+		_ = socket.Close()
+		return nil, unavailable(err)
+	}
+	if err := conn.Auth([]dbus.Auth{dbus.AuthExternal("")}); err != nil {
+		_ = conn.Close()
+		return nil, unavailable(err)
+	}
+	conn.BusObject().Go("org.freedesktop.DBus.Hello", 0, nil)
+	return &busConn{Conn: conn, socket: eager}, nil
+}
+
+// flush sends the calls made so far; later ones are sent at once, and flush has nothing more to do.
+func (c *busConn) flush() error { return c.socket.flush() }
+
+// eagerSocket sends the authentication, the greeting and the first calls to a bus in one write, and so saves the five
+// round trips that godbus waits for. It plays the server's part of the authentication to godbus and checks what the
+// server really said once the answer comes. sd-bus does the same. Nothing secret may be in the first calls, because
+// they are sent before the server has accepted us.
+type eagerSocket struct {
+	*net.UnixConn
+	in      *bufio.Reader
+	out     bytes.Buffer // what waits for flush
+	canned  bytes.Buffer // what godbus is told during the authentication
+	begun   bool         // godbus has finished the authentication
+	greeted bool         // the server's answers to it have been read
+	flushed bool
+}
+
+// Write implements io.Writer. godbus writes under a lock, so there is no other here.
+func (s *eagerSocket) Write(p []byte) (int, error) {
+	if s.flushed {
+		return s.UnixConn.Write(p)
+	}
+	if !s.begun {
+		switch string(p) {
+		case "AUTH\r\n": // asks for the mechanisms; every session bus has EXTERNAL
+			s.canned.WriteString("REJECTED EXTERNAL\r\n")
+			return len(p), nil
+		case "AUTH EXTERNAL\r\n":
+			s.canned.WriteString("DATA\r\n")
+		case "DATA\r\n":
+			s.canned.WriteString("OK 0\r\n")
+		case "BEGIN\r\n":
+			s.begun = true
+		}
+	}
+	return s.out.Write(p)
+}
+
+// Read implements io.Reader.
+func (s *eagerSocket) Read(p []byte) (int, error) {
+	if !s.begun {
+		return s.canned.Read(p)
+	}
+	if !s.greeted {
+		for _, want := range []string{"DATA", "OK"} {
+			line, err := s.in.ReadString('\n')
+			if err != nil {
+				return 0, err
+			}
+			if got, _, _ := strings.Cut(strings.TrimSpace(line), " "); got != want {
+				return 0, errAuthentication
+			}
+		}
+		s.greeted = true
+	}
+	return s.in.Read(p)
+}
+
+var errAuthentication = errors.New("the session bus refused the authentication")
+
+func (s *eagerSocket) flush() error {
+	if s.flushed {
+		return nil
+	}
+	s.flushed = true
+	_, err := s.UnixConn.Write(s.out.Bytes())
+	return err
+}

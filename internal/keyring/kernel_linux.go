@@ -1,0 +1,302 @@
+package keyring
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// kernelPrefix begins the description of every key of ours in the user keyring.
+	kernelPrefix = service + ":"
+	// kernelLimit is the longest payload of a "user" key in bytes, see keyrings(7).
+	kernelLimit = 32767
+	// ownerOnly are a key's permissions: everything for its owner, nothing for others, see keyctl_setperm(3). The
+	// kernel's own choice lets the owner read only in a process whose session keyring links the user keyring.
+	ownerOnly = 0x3f3f0000
+)
+
+// kernelItems are "user" keys in the user keyring, see keyrings(7). They are in memory only, and the kernel drops them
+// when they expire.
+type kernelItems struct {
+	sys System
+	uid int // owner that a key must have
+}
+
+func openKernel(sys System) (prober, error) {
+	k := kernelItems{sys: sys, uid: os.Geteuid()}
+	return &store{
+		kind:        Kernel,
+		description: "kernel keyring",
+		sys:         sys,
+		items:       parted{items: k, limit: kernelLimit},
+		check:       k.check,
+	}, nil
+}
+
+// check makes a round trip: a seccomp profile may refuse any of the calls, and only a try tells.
+func (k kernelItems) check(ctx context.Context) error {
+	name := "probe." + strconv.Itoa(os.Getpid())
+	if err := k.write(ctx, name, []byte("probe"), k.sys.Now().Add(time.Minute)); err != nil {
+		return err
+	}
+	_, err := k.read(ctx, name)
+	return errors.Join(err, k.remove(ctx, name))
+}
+
+func (k kernelItems) read(_ context.Context, name string) ([]byte, error) {
+	id, err := k.find(name)
+	if err != nil {
+		return nil, kernelError("reading the kernel keyring", err)
+	}
+	value, err := readKey(id)
+	if errors.Is(err, unix.EACCES) {
+		// A writer that was killed before it set the permissions.
+		err = possessing(func() error { value, err = readKey(id); return err })
+	}
+	if err != nil {
+		return nil, kernelError("reading the kernel keyring", err)
+	}
+	return value, nil
+}
+
+// write adds the key, or changes it in place: at no moment is neither the old value nor the new one there. Until the
+// permissions are set, a new key can be read by fewer processes than wanted, never by other users.
+func (k kernelItems) write(ctx context.Context, name string, value []byte, expires time.Time) error {
+	seconds := math.Ceil(expires.Sub(k.sys.Now()).Seconds())
+	if seconds <= 0 {
+		return k.remove(ctx, name) // a timeout of zero would mean for ever
+	}
+	err := possessing(func() error {
+		if _, err := k.find(name); errors.Is(err, errForeign) {
+			if err := k.drop(name); err != nil {
+				return err
+			}
+		}
+		id, err := k.addWithinQuota(name, value)
+		if err != nil {
+			return err
+		}
+		if err := unix.KeyctlSetperm(id, ownerOnly); err != nil {
+			return err
+		}
+		_, err = unix.KeyctlInt(unix.KEYCTL_SET_TIMEOUT, id, int(min(seconds, math.MaxInt32)), 0, 0)
+		return err
+	})
+	return kernelError("writing to the kernel keyring", err)
+}
+
+func (k kernelItems) remove(_ context.Context, name string) error {
+	err := possessing(func() error { return k.drop(name) })
+	if err = kernelError("deleting from the kernel keyring", err); errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+func (k kernelItems) names(context.Context) ([]string, error) {
+	keys, err := k.list()
+	var names []string
+	for _, key := range keys {
+		if _, err := k.find(key.name); err == nil {
+			names = append(names, key.name)
+		}
+	}
+	return names, kernelError("listing the kernel keyring", err)
+}
+
+// errForeign means that the key found is another user's.
+var errForeign = fmt.Errorf("%w: the key belongs to another user", ErrNotFound)
+
+// find returns the id of the key of a name, unix.ENOKEY, or errForeign.
+func (k kernelItems) find(name string) (int, error) {
+	id, err := unix.KeyctlSearch(unix.KEY_SPEC_USER_KEYRING, "user", kernelPrefix+name, 0)
+	if err != nil {
+		return 0, err
+	}
+	description, err := unix.KeyctlString(unix.KEYCTL_DESCRIBE, id)
+	if err != nil {
+		return 0, err
+	}
+	if uid, _, _ := parseDescription(description); uid != k.uid {
+		return 0, errForeign
+	}
+	return id, nil
+}
+
+// parseDescription returns the owner and our name of a key from what KEYCTL_DESCRIBE gives,
+// "type;uid;gid;perm;description". It is not ok when the key is not of our type or prefix.
+func parseDescription(description string) (uid int, name string, ok bool) {
+	fields := strings.SplitN(description, ";", 5)
+	if len(fields) != 5 || fields[0] != "user" {
+		return 0, "", false
+	}
+	uid, err := strconv.Atoi(fields[1])
+	name, ours := strings.CutPrefix(fields[4], kernelPrefix)
+	return uid, name, ours && err == nil
+}
+
+// addWithinQuota adds the key, and where the quota is used up makes room: first expired entries, then tokens, the
+// oldest first. A bootstrap credential is never dropped for a token that can be minted again.
+func (k kernelItems) addWithinQuota(name string, value []byte) (int, error) {
+	add := func() (int, error) {
+		return unix.AddKey("user", kernelPrefix+name, value, unix.KEY_SPEC_USER_KEYRING)
+	}
+	id, err := add()
+	if !errors.Is(err, unix.EDQUOT) {
+		return id, err
+	}
+	victims, listErr := k.victims(name)
+	if listErr != nil {
+		return 0, listErr
+	}
+	for _, victim := range victims {
+		if err := k.drop(victim); err != nil {
+			return 0, err
+		}
+		if id, err = add(); !errors.Is(err, unix.EDQUOT) {
+			return id, err
+		}
+	}
+	for range 20 { // the kernel counts a dropped key until its collector has run
+		time.Sleep(5 * time.Millisecond)
+		if id, err = add(); !errors.Is(err, unix.EDQUOT) {
+			return id, err
+		}
+	}
+	return 0, err
+}
+
+// victims lists the names that may go for name, the most useless first.
+func (k kernelItems) victims(name string) ([]string, error) {
+	keys, err := k.list()
+	if err != nil {
+		return nil, err
+	}
+	type victim struct {
+		name  string
+		entry Entry
+	}
+	var expired, tokens []victim
+	for _, key := range keys {
+		whole, _, _ := strings.Cut(key.name, "/")
+		if whole == name || key.foreign {
+			continue
+		}
+		value, err := readKey(key.id)
+		entry, decodeErr := Decode(whole, value)
+		switch {
+		case errors.Is(err, unix.EKEYEXPIRED) || decodeErr == nil && !entry.ExpiresAt.After(k.sys.Now()):
+			expired = append(expired, victim{name: key.name})
+		case strings.HasPrefix(whole, "token:"):
+			tokens = append(tokens, victim{name: key.name, entry: entry}) // an undecodable one has the zero time: first
+		}
+	}
+	slices.SortStableFunc(tokens, func(a, b victim) int { return a.entry.IssuedAt.Compare(b.entry.IssuedAt) })
+	var names []string
+	for _, v := range append(expired, tokens...) {
+		names = append(names, v.name)
+	}
+	return names, nil
+}
+
+// drop takes the key out of the user keyring. It is revoked first, because that gives its bytes back to the quota at
+// once. Expired and revoked keys are no longer found by a search, so the list is what is looked through.
+func (k kernelItems) drop(name string) error {
+	keys, err := k.list()
+	if err != nil {
+		return err
+	}
+	for _, key := range keys {
+		if key.name != name {
+			continue
+		}
+		if !key.foreign {
+			_, _ = unix.KeyctlInt(unix.KEYCTL_REVOKE, key.id, 0, 0, 0) // a dead key cannot be revoked again
+		}
+		if _, err := unix.KeyctlInt(unix.KEYCTL_UNLINK, key.id, unix.KEY_SPEC_USER_KEYRING, 0, 0); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// kernelKey is a key with our prefix in the user keyring, living or dead.
+type kernelKey struct {
+	id      int
+	name    string // without the prefix
+	foreign bool   // belongs to another user
+}
+
+func (k kernelItems) list() ([]kernelKey, error) {
+	ids, err := readKey(unix.KEY_SPEC_USER_KEYRING)
+	if err != nil {
+		return nil, err
+	}
+	var keys []kernelKey
+	for ; len(ids) >= 4; ids = ids[4:] {
+		id := int(int32(binary.NativeEndian.Uint32(ids)))
+		description, err := unix.KeyctlString(unix.KEYCTL_DESCRIBE, id)
+		if err != nil {
+			continue // gone meanwhile, or not ours to see
+		}
+		if uid, name, ok := parseDescription(description); ok {
+			keys = append(keys, kernelKey{id: id, name: name, foreign: uid != k.uid})
+		}
+	}
+	return keys, nil
+}
+
+// readKey returns a key's payload; that of a keyring is a list of 32-bit ids.
+func readKey(id int) ([]byte, error) {
+	buffer := make([]byte, 4096)
+	for {
+		size, err := unix.KeyctlBuffer(unix.KEYCTL_READ, id, buffer, 0)
+		if err != nil {
+			return nil, err
+		}
+		if size <= len(buffer) {
+			return buffer[:size], nil
+		}
+		buffer = make([]byte, size)
+	}
+}
+
+// possessing runs call on a thread that possesses the keys of the user keyring, which their permissions may ask for. The
+// thread's own keyring links it; both end with the thread, because it is never given back to the runtime.
+func possessing(call func() error) error {
+	done := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread()
+		// A full quota may refuse the link; call is then refused only where the link is needed.
+		_, _ = unix.KeyctlInt(unix.KEYCTL_LINK, unix.KEY_SPEC_USER_KEYRING, unix.KEY_SPEC_THREAD_KEYRING, 0, 0)
+		done <- call()
+	}()
+	return <-done
+}
+
+// kernelError gives err the type that this package declares for it, and says what was being done.
+func kernelError(doing string, err error) error {
+	typed := ErrUnavailable
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, ErrNotFound):
+		return fmt.Errorf("%s: %w", doing, err)
+	case errors.Is(err, unix.ENOKEY), errors.Is(err, unix.EKEYEXPIRED), errors.Is(err, unix.EKEYREVOKED):
+		typed = ErrNotFound
+	case errors.Is(err, unix.EDQUOT):
+		typed = ErrQuota
+	}
+	return fmt.Errorf("%s: %w: %w", doing, typed, err)
+}

@@ -1,0 +1,447 @@
+package keyring
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/godbus/dbus/v5"
+	gokeyring "github.com/zalando/go-keyring"
+	gosecret "github.com/zalando/go-keyring/secret_service"
+)
+
+// Names of the Secret Service API, see https://specifications.freedesktop.org/secret-service/.
+const (
+	secretsName       = "org.freedesktop.secrets"
+	secretsPath       = dbus.ObjectPath("/org/freedesktop/secrets")
+	secretsService    = "org.freedesktop.Secret.Service."
+	secretsItem       = "org.freedesktop.Secret.Item"
+	secretsCollection = "org.freedesktop.Secret.Collection"
+	loginCollection   = dbus.ObjectPath("/org/freedesktop/secrets/collection/login")
+	defaultCollection = dbus.ObjectPath("/org/freedesktop/secrets/aliases/default")
+	propertiesGet     = "org.freedesktop.DBus.Properties.Get"
+)
+
+// secretService keeps items in the collection that go-keyring uses: "login" where there is one, else the default.
+//
+// What every kubectl call does, and what every mint does, are short exchanges over a connection of its own. Whatever is
+// not plain in their answers (a locked collection, two items of one name, a prompt) is left to go-keyring.
+type secretService struct {
+	sys System
+	uid int
+}
+
+func openKeyring(sys System) (prober, error) {
+	s := secretService{sys: sys, uid: os.Geteuid()}
+	return &store{
+		kind:        Keyring,
+		description: "Secret Service",
+		sys:         sys,
+		items:       parted{items: s},
+		check:       s.check,
+	}, nil
+}
+
+// check reports whether a secret can be kept now, and lets a person unlock the collection for that.
+func (s secretService) check(ctx context.Context) error {
+	err := s.quick(ctx, s.state)
+	if errors.Is(err, ErrLocked) && s.sys.Interactive {
+		return s.throughGoKeyring(ctx, unlock)
+	}
+	return err
+}
+
+// unlock asks the person to unlock the collection.
+func unlock() error {
+	svc, err := gosecret.NewSecretService()
+	if err != nil {
+		return err
+	}
+	return svc.Unlock(svc.GetLoginCollection().Path())
+}
+
+func (s secretService) read(ctx context.Context, name string) ([]byte, error) {
+	var value []byte
+	err := s.quick(ctx, func(ctx context.Context) (err error) {
+		value, err = s.lookup(ctx, name)
+		return err
+	})
+	if !errors.Is(err, errUnusual) {
+		return value, err
+	}
+	err = s.careful(ctx, func() error {
+		text, err := gokeyring.Get(service, name)
+		value = []byte(text)
+		return err
+	})
+	return value, err
+}
+
+func (s secretService) names(ctx context.Context) (names []string, err error) {
+	list := func(ctx context.Context) (err error) {
+		names, err = s.list(ctx)
+		return err
+	}
+	err = s.quick(ctx, list)
+	if errors.Is(err, ErrLocked) && s.sys.Interactive {
+		if err = s.throughGoKeyring(ctx, unlock); err == nil {
+			err = s.quick(ctx, list)
+		}
+	}
+	return names, err
+}
+
+// quick bounds an exchange that waits for no person.
+func (s secretService) quick(ctx context.Context, exchange func(context.Context) error) error {
+	return boundedErr(ctx, s.sys.Limits.Call, exchange)
+}
+
+// careful makes a call of go-keyring, unless it would ask a person who must not be asked.
+func (s secretService) careful(ctx context.Context, call func() error) error {
+	if err := s.quick(ctx, s.state); err != nil && !(errors.Is(err, ErrLocked) && s.sys.Interactive) {
+		return err
+	}
+	return s.throughGoKeyring(ctx, call)
+}
+
+// errUnusual means that the short exchange met something that go-keyring has to look at.
+var errUnusual = errors.New("an unusual answer of the Secret Service")
+
+// session is a connection to the bus with a session of the Secret Service that is being opened.
+type session struct {
+	*busConn
+	service dbus.BusObject
+	opened  *dbus.Call
+}
+
+func (s secretService) open(ctx context.Context) (*session, error) {
+	bus, err := findBus(s.sys.Getenv)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := connect(ctx, bus, s.uid)
+	if err != nil {
+		return nil, err
+	}
+	service := conn.Object(secretsName, secretsPath)
+	opened := service.GoWithContext(ctx, secretsService+"OpenSession", 0, nil, "plain", dbus.MakeVariant(""))
+	return &session{busConn: conn, service: service, opened: opened}, nil
+}
+
+// path waits for the session to be open.
+func (s *session) path() (dbus.ObjectPath, error) {
+	var output dbus.Variant
+	var path dbus.ObjectPath
+	err := reply(s.opened, &output, &path)
+	return path, err
+}
+
+// lookup is what a hit costs: OpenSession and SearchItems in flight together, then GetSecret.
+func (s secretService) lookup(ctx context.Context, name string) ([]byte, error) {
+	conn, err := s.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	search := conn.service.GoWithContext(ctx, secretsService+"SearchItems", 0, nil, attributes(name))
+	if err := conn.flush(); err != nil {
+		return nil, unavailable(err)
+	}
+	session, err := conn.path()
+	if err != nil {
+		return nil, err
+	}
+	var unlocked, locked []dbus.ObjectPath
+	if err := reply(search, &unlocked, &locked); err != nil {
+		return nil, err
+	}
+	switch {
+	case len(unlocked) == 1 && len(locked) == 0:
+		return conn.secret(ctx, unlocked[0], session)
+	case len(unlocked)+len(locked) > 0:
+		return nil, errUnusual
+	}
+	// Some services hide the items of a locked collection.
+	if err := conn.state(ctx); err != nil && !errors.Is(err, errNoCollection) {
+		return nil, lockedIsUnusual(err, s.sys.Interactive)
+	}
+	return nil, notFound("the Secret Service has no such item")
+}
+
+// lockedIsUnusual hands a locked collection to go-keyring when a person may unlock it.
+func lockedIsUnusual(err error, interactive bool) error {
+	if interactive && errors.Is(err, ErrLocked) {
+		return errUnusual
+	}
+	return err
+}
+
+// secretValue is the structure (oayays) of the Secret Service API.
+type secretValue struct {
+	Session     dbus.ObjectPath
+	Parameters  []byte
+	Value       []byte
+	ContentType string
+}
+
+func (s *session) secret(ctx context.Context, item, session dbus.ObjectPath) ([]byte, error) {
+	var secret secretValue
+	call := s.Object(secretsName, item).GoWithContext(ctx, secretsItem+".GetSecret", 0, nil, session)
+	if err := reply(call, &secret); err != nil {
+		if fatal(err) {
+			return nil, err
+		}
+		return nil, errUnusual // locked or deleted since the search
+	}
+	return secret.Value, nil
+}
+
+// list returns the names of the items, or ErrLocked when some cannot be seen.
+func (s secretService) list(ctx context.Context) ([]string, error) {
+	conn, err := s.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	search := conn.service.GoWithContext(ctx, secretsService+"SearchItems", 0, nil, map[string]string{"service": service})
+	if err := conn.flush(); err != nil {
+		return nil, unavailable(err)
+	}
+	var unlocked, locked []dbus.ObjectPath
+	if err := reply(search, &unlocked, &locked); err != nil {
+		return nil, err
+	}
+	if len(locked) > 0 {
+		return nil, ErrLocked
+	}
+	if len(unlocked) == 0 {
+		if err := conn.state(ctx); err != nil && !errors.Is(err, errNoCollection) {
+			return nil, err
+		}
+	}
+	return conn.usernames(ctx, unlocked)
+}
+
+func (s *session) usernames(ctx context.Context, items []dbus.ObjectPath) ([]string, error) {
+	calls := make([]*dbus.Call, len(items))
+	for i, item := range items {
+		calls[i] = s.Object(secretsName, item).GoWithContext(ctx, propertiesGet, 0, nil, secretsItem, "Attributes")
+	}
+	var names []string
+	for _, call := range calls {
+		var attributes map[string]string
+		if err := reply(call, &attributes); fatal(err) {
+			return nil, err
+		}
+		if name, ok := attributes["username"]; ok { // an item may be deleted meanwhile
+			names = append(names, name)
+		}
+	}
+	return names, nil
+}
+
+// errNoCollection means that a Secret Service runs that has nowhere to put a secret, as gnome-keyring has where nobody
+// ever logged in with a password.
+var errNoCollection = fmt.Errorf("%w: the Secret Service has no default collection", ErrUnavailable)
+
+// state reports whether a secret can be kept now: nil, ErrLocked, errNoCollection or another ErrUnavailable.
+func (s secretService) state(ctx context.Context) error {
+	conn, err := s.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	return conn.state(ctx)
+}
+
+func (s *session) state(ctx context.Context) error {
+	_, err := s.collection(ctx)
+	return err
+}
+
+// collection returns the collection that go-keyring writes to, or what state reports.
+func (s *session) collection(ctx context.Context) (dbus.ObjectPath, error) {
+	candidates := []dbus.ObjectPath{loginCollection, defaultCollection}
+	calls := make([]*dbus.Call, len(candidates))
+	for i, path := range candidates {
+		calls[i] = s.Object(secretsName, path).GoWithContext(ctx, propertiesGet, 0, nil, secretsCollection, "Locked")
+	}
+	if err := s.flush(); err != nil {
+		return "", unavailable(err)
+	}
+	for i, call := range calls {
+		var locked bool
+		err := reply(call, &locked)
+		switch {
+		case fatal(err):
+			return "", err
+		case err == nil && locked:
+			return "", ErrLocked
+		case err == nil:
+			return candidates[i], nil
+		}
+	}
+	return "", errNoCollection
+}
+
+// write stores the item. Where the collection is unlocked, that is a session and one CreateItem, as go-keyring makes it
+// after nine round trips more.
+func (s secretService) write(ctx context.Context, name string, value []byte, _ time.Time) error {
+	err := s.quick(ctx, func(ctx context.Context) error { return s.create(ctx, name, value) })
+	if !errors.Is(err, errUnusual) {
+		return err
+	}
+	return s.careful(ctx, func() error { return gokeyring.Set(service, name, string(value)) })
+}
+
+// create stores the item in one exchange, or is errUnusual when that takes more.
+func (s secretService) create(ctx context.Context, name string, value []byte) error {
+	conn, err := s.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	collection, err := conn.collection(ctx)
+	if err != nil {
+		return lockedIsUnusual(err, s.sys.Interactive)
+	}
+	session, err := conn.path()
+	if err != nil {
+		return err
+	}
+	properties := map[string]dbus.Variant{
+		secretsItem + ".Label":      dbus.MakeVariant(fmt.Sprintf("Password for '%s' on '%s'", name, service)),
+		secretsItem + ".Attributes": dbus.MakeVariant(attributes(name)),
+	}
+	secret := secretValue{Session: session, Parameters: []byte{}, Value: value, ContentType: "text/plain; charset=utf8"}
+	call := conn.Object(secretsName, collection).
+		GoWithContext(ctx, secretsCollection+".CreateItem", 0, nil, properties, secret, true)
+	var item, prompt dbus.ObjectPath
+	if err := reply(call, &item, &prompt); err != nil {
+		return err
+	}
+	if prompt != noPrompt {
+		return errUnusual
+	}
+	return nil
+}
+
+// remove deletes the item, and further ones of the same name that another program may have made.
+func (s secretService) remove(ctx context.Context, name string) error {
+	const enough = 16
+	err := s.careful(ctx, func() error {
+		for range enough {
+			if err := gokeyring.Delete(service, name); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if errors.Is(err, ErrNotFound) || errors.Is(err, errNoCollection) {
+		return nil
+	}
+	return err
+}
+
+// goKeyring is held while go-keyring is used: it finds its bus through the environment of the process.
+var goKeyring sync.Mutex
+
+// throughGoKeyring makes a call of go-keyring, which may wait for a person where one may be asked.
+func (s secretService) throughGoKeyring(ctx context.Context, call func() error) error {
+	bus, err := findBus(s.sys.Getenv)
+	if err != nil {
+		return err
+	}
+	goKeyring.Lock()
+	defer goKeyring.Unlock()
+	pinned, release, err := bus.pin(ctx, s.uid)
+	if err != nil {
+		return err
+	}
+	defer release()
+	defer setenv("DBUS_SESSION_BUS_ADDRESS", pinned.String())()
+	return boundedErr(ctx, s.sys.longest(), func(ctx context.Context) error {
+		conn, err := dbus.SessionBus() // the connection that go-keyring will use
+		if err != nil {
+			return unavailable(err)
+		}
+		defer conn.Close()
+		defer context.AfterFunc(ctx, func() { _ = conn.Close() })() // takes an unanswered prompt away
+		return goKeyringError(call())
+	})
+}
+
+// setenv sets a variable of the process and returns what sets it back.
+func setenv(name, value string) (restore func()) {
+	old, had := os.LookupEnv(name)
+	_ = os.Setenv(name, value)
+	return func() {
+		if had {
+			_ = os.Setenv(name, old)
+		} else {
+			_ = os.Unsetenv(name)
+		}
+	}
+}
+
+// noPrompt is the path that stands for "nobody has to be asked".
+const noPrompt = dbus.ObjectPath("/")
+
+// attributes are those by which go-keyring finds an item.
+func attributes(name string) map[string]string {
+	return map[string]string{"service": service, "username": name}
+}
+
+// reply waits for a call and stores its result.
+func reply(call *dbus.Call, results ...any) error {
+	done := <-call.Done
+	return busError(done.Store(results...))
+}
+
+// busError gives err a type of this package: ErrTimeout, ErrLocked, ErrUnavailable when the bus or the service is not there
+// (any longer), and errUnusual for every other answer.
+func busError(err error) error {
+	var refusal dbus.Error
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
+		return ErrTimeout
+	case !errors.As(err, &refusal):
+		return fmt.Errorf("%w: asking the Secret Service: %w", ErrUnavailable, err)
+	}
+	name := strings.TrimPrefix(refusal.Name, "org.freedesktop.DBus.Error.")
+	switch {
+	case name == "org.freedesktop.Secret.Error.IsLocked":
+		return ErrLocked
+	case name == "ServiceUnknown", name == "NameHasNoOwner", name == "NoReply", name == "Disconnected",
+		name == "AccessDenied", strings.HasPrefix(name, "Spawn."):
+		return fmt.Errorf("%w: asking the Secret Service: %s", ErrUnavailable, name)
+	}
+	return fmt.Errorf("%w: %s", errUnusual, name)
+}
+
+// fatal reports whether there is nobody left to ask.
+func fatal(err error) bool { return errors.Is(err, ErrUnavailable) || errors.Is(err, ErrTimeout) }
+
+// goKeyringError gives an error of go-keyring a type of this package.
+func goKeyringError(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, gokeyring.ErrNotFound):
+		return notFound("the Secret Service has no such item")
+	case errors.Is(err, gokeyring.ErrSetDataTooBig):
+		return ErrTooBig
+	case strings.Contains(err.Error(), "failed to unlock"): // go-keyring's only sign of a dismissed prompt
+		return ErrLocked
+	}
+	if err := busError(err); !errors.Is(err, errUnusual) {
+		return err
+	}
+	return unavailable(err)
+}

@@ -1,0 +1,252 @@
+// Package secretservicetest starts a real Secret Service for tests: a D-Bus session bus and gnome-keyring of their own,
+// with their own home, under one temporary folder. Nothing is shared with the desktop of whoever runs the tests.
+//
+// It knows nothing of this module's packages, so that every test may use it.
+package secretservicetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/godbus/dbus/v5"
+)
+
+const (
+	password = "test keyring"
+	patience = 30 * time.Second // for a daemon to come up or to go
+
+	secretsName = "org.freedesktop.secrets"
+	loginPath   = dbus.ObjectPath("/org/freedesktop/secrets/collection/login")
+)
+
+// busConfig is a session bus that starts no service by itself: when the keyring is gone, it stays gone.
+const busConfig = `<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
+ "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
+<busconfig>
+  <type>session</type>
+  <listen>unix:path=%s</listen>
+  <auth>EXTERNAL</auth>
+  <policy context="default">
+    <allow send_destination="*" eavesdrop="true"/>
+    <allow eavesdrop="true"/>
+    <allow own="*"/>
+  </policy>
+</busconfig>
+`
+
+// Service is a session bus, with or without gnome-keyring on it.
+type Service struct {
+	dir    string
+	bus    *exec.Cmd
+	daemon *exec.Cmd
+}
+
+// New starts an unlocked Secret Service and stops it when the test ends.
+func New(t testing.TB) *Service {
+	t.Helper()
+	s := NewBus(t)
+	if err := s.StartKeyring(true); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// NewBus starts a session bus without a Secret Service and stops it when the test ends.
+func NewBus(t testing.TB) *Service {
+	t.Helper()
+	s, err := StartBus()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Stop)
+	return s
+}
+
+// Start starts an unlocked Secret Service. The caller calls Stop.
+func Start() (*Service, error) {
+	s, err := StartBus()
+	if err != nil {
+		return nil, err
+	}
+	if err := s.StartKeyring(true); err != nil {
+		s.Stop()
+		return nil, err
+	}
+	return s, nil
+}
+
+// StartBus starts a session bus without a Secret Service. The caller calls Stop.
+func StartBus() (*Service, error) {
+	dir, err := os.MkdirTemp("", "secretservice") // short: a socket's path has at most 107 bytes
+	if err != nil {
+		return nil, err
+	}
+	s := &Service{dir: dir}
+	if err := s.startBus(); err != nil {
+		s.Stop()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *Service) startBus() error {
+	for _, folder := range []string{"home", "run", "data", "config", "cache"} {
+		if err := os.Mkdir(filepath.Join(s.dir, folder), 0o700); err != nil {
+			return err
+		}
+	}
+	config := filepath.Join(s.dir, "bus.conf")
+	if err := os.WriteFile(config, fmt.Appendf(nil, busConfig, s.Socket()), 0o600); err != nil {
+		return err
+	}
+	s.bus = s.command("dbus-daemon", "--nofork", "--nopidfile", "--nosyslog", "--config-file="+config)
+	if err := start(s.bus, "dbus"); err != nil {
+		return err
+	}
+	return wait("the session bus", func() error {
+		conn, err := s.Connect()
+		if err != nil {
+			return err
+		}
+		return conn.Close()
+	})
+}
+
+// StartKeyring starts gnome-keyring, which makes the login collection when it is unlocked for the first time. Without
+// unlock, that collection stays locked when there is one, and else there is none.
+func (s *Service) StartKeyring(unlock bool) error {
+	arguments := []string{"--foreground", "--components=secrets"}
+	if unlock {
+		arguments = append(arguments, "--unlock")
+	}
+	s.daemon = s.command("gnome-keyring-daemon", arguments...)
+	if unlock {
+		s.daemon.Stdin = strings.NewReader(password + "\n") // without the newline nothing is unlocked
+	}
+	if err := start(s.daemon, "gnome-keyring"); err != nil {
+		return err
+	}
+	return wait("gnome-keyring", func() error { return s.ready(unlock) })
+}
+
+func (s *Service) ready(unlocked bool) error {
+	conn, err := s.Connect()
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if !unlocked {
+		return conn.Object(secretsName, "/org/freedesktop/secrets").Call("org.freedesktop.DBus.Peer.Ping", 0).Err
+	}
+	locked, err := conn.Object(secretsName, loginPath).GetProperty("org.freedesktop.Secret.Collection.Locked")
+	if err == nil && locked.Value() != false {
+		err = errors.New("the login collection is locked")
+	}
+	return err
+}
+
+// Socket is the path of the bus's socket.
+func (s *Service) Socket() string { return filepath.Join(s.dir, "run", "bus") }
+
+// Dir is the folder that holds everything the daemons write; Stop removes it.
+func (s *Service) Dir() string { return s.dir }
+
+// Address is the bus's address.
+func (s *Service) Address() string { return "unix:path=" + s.Socket() }
+
+// Env lists the variables that lead a program to this service, as os/exec wants them.
+func (s *Service) Env() []string {
+	return []string{"DBUS_SESSION_BUS_ADDRESS=" + s.Address(), "XDG_RUNTIME_DIR=" + filepath.Join(s.dir, "run")}
+}
+
+// Getenv looks up a variable of Env.
+func (s *Service) Getenv(name string) string {
+	for _, variable := range s.Env() {
+		if value, ok := strings.CutPrefix(variable, name+"="); ok {
+			return value
+		}
+	}
+	return ""
+}
+
+// Connect returns a connection of its own to the bus.
+func (s *Service) Connect() (*dbus.Conn, error) { return dbus.Connect(s.Address()) }
+
+// Lock locks the login collection.
+func (s *Service) Lock() error {
+	conn, err := s.Connect()
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	return conn.Object(secretsName, "/org/freedesktop/secrets").
+		Call("org.freedesktop.Secret.Service.Lock", 0, []dbus.ObjectPath{loginPath}).Err
+}
+
+// StopKeyring stops gnome-keyring and leaves its files and the bus.
+func (s *Service) StopKeyring() { s.daemon = stop(s.daemon) }
+
+// StopBus stops the bus, and with it all that is connected.
+func (s *Service) StopBus() { s.bus = stop(s.bus) }
+
+// Stop stops both and removes their files. It may be called again.
+func (s *Service) Stop() {
+	s.StopKeyring()
+	s.StopBus()
+	_ = os.RemoveAll(s.dir)
+}
+
+// command prepares a daemon that sees nothing of the environment of the tests but the way to the programs.
+func (s *Service) command(name string, arguments ...string) *exec.Cmd {
+	cmd := exec.Command(name, arguments...)
+	cmd.Env = append(s.Env(),
+		"PATH="+os.Getenv("PATH"),
+		"HOME="+filepath.Join(s.dir, "home"),
+		"XDG_DATA_HOME="+filepath.Join(s.dir, "data"),
+		"XDG_CONFIG_HOME="+filepath.Join(s.dir, "config"),
+		"XDG_CACHE_HOME="+filepath.Join(s.dir, "cache"),
+	)
+	return cmd
+}
+
+// start starts a daemon, or says which package would bring it.
+func start(cmd *exec.Cmd, debianPackage string) error {
+	err := cmd.Start()
+	if errors.Is(err, exec.ErrNotFound) {
+		return fmt.Errorf("this test needs %s: install the package %s", cmd.Args[0], debianPackage)
+	}
+	return err
+}
+
+// stop ends a daemon and returns nil, its successor.
+func stop(cmd *exec.Cmd) *exec.Cmd {
+	if cmd != nil && cmd.Process != nil {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	}
+	return nil
+}
+
+// wait calls ready until it has no error.
+func wait(what string, ready func() error) error {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	for {
+		err := ready()
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for %s: %w", what, err)
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}

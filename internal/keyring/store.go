@@ -1,0 +1,75 @@
+package keyring
+
+import (
+	"context"
+	"slices"
+)
+
+// store is a Store over a platform's items.
+type store struct {
+	kind        Kind
+	description string
+	sys         System
+	items       parted
+	// check asks the platform whether it can keep a secret now; nil when there is nothing to ask.
+	check func(context.Context) error
+}
+
+func (s *store) Kind() Kind          { return s.kind }
+func (s *store) Description() string { return s.description }
+
+func (s *store) Get(ctx context.Context, key string) (Entry, error) {
+	if !validKey(key) {
+		return Entry{}, notFound("it is no key of this program")
+	}
+	return bounded(ctx, s.sys.longest(), func(ctx context.Context) (Entry, error) {
+		value, err := s.items.read(ctx, key)
+		if err != nil {
+			return Entry{}, err
+		}
+		return Decode(key, value)
+	})
+}
+
+func (s *store) Set(ctx context.Context, key string, entry Entry) error {
+	value, err := Encode(key, entry)
+	if err != nil {
+		return err
+	}
+	return s.bounded(ctx, func(ctx context.Context) error { return s.items.write(ctx, key, value, entry.ExpiresAt) })
+}
+
+func (s *store) Delete(ctx context.Context, key string) error {
+	if !validKey(key) {
+		return nil
+	}
+	return s.bounded(ctx, func(ctx context.Context) error { return s.items.remove(ctx, key) })
+}
+
+func (s *store) Keys(ctx context.Context) ([]string, error) {
+	keys, err := bounded(ctx, s.sys.longest(), s.items.names)
+	keys = slices.DeleteFunc(keys, func(key string) bool { return !validKey(key) })
+	slices.Sort(keys)
+	return slices.Compact(keys), err
+}
+
+func (s *store) probe(ctx context.Context) error {
+	if s.check == nil {
+		return nil
+	}
+	return s.bounded(ctx, s.check)
+}
+
+func (s *store) bounded(ctx context.Context, call func(context.Context) error) error {
+	return boundedErr(ctx, s.sys.longest(), call)
+}
+
+// none is the store that keeps nothing.
+type none struct{}
+
+func (none) Kind() Kind                                 { return None }
+func (none) Description() string                        { return "none" }
+func (none) Get(context.Context, string) (Entry, error) { return Entry{}, notFound("nothing is kept") }
+func (none) Set(context.Context, string, Entry) error   { return nil }
+func (none) Delete(context.Context, string) error       { return nil }
+func (none) Keys(context.Context) ([]string, error)     { return nil, nil }
