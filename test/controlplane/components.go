@@ -54,8 +54,10 @@ func etcdArgs() []string {
 }
 
 // StartAPIServer starts the API server, on the port and with the certificates
-// and keys that it had before, and returns when it is ready.
+// and keys that it had before, and returns when it is ready. One that runs is
+// ended first: two could share the port.
 func (c *ControlPlane) StartAPIServer(ctx context.Context) (err error) {
+	c.apiServer.kill()
 	began := time.Now()
 	if c.apiServer, err = c.start("kube-apiserver", append(c.apiServerArgs(), c.options.APIServerArgs...)); err != nil {
 		return err

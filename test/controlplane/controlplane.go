@@ -94,13 +94,15 @@ func Start(ctx context.Context, o Options) (_ *ControlPlane, err error) {
 		return nil, err
 	}
 	if o.ControllerManager {
-		return c, c.startControllerManager()
+		if err := c.startControllerManager(); err != nil {
+			return nil, err
+		}
 	}
 	return c, nil
 }
 
 // Stop ends every process, waits for each and removes the state. It may be
-// called again, and does nothing then.
+// called again, and does nothing then; nothing can be started any more.
 func (c *ControlPlane) Stop() error {
 	for _, p := range []*process{c.controllerManager, c.apiServer, c.etcd} {
 		p.kill()

@@ -1,3 +1,5 @@
+//go:build upstream
+
 // Command etcd is the upstream etcd server, built from the module that
 // Kubernetes itself pins.
 package main

@@ -1,3 +1,5 @@
+//go:build upstream
+
 // Command kube-apiserver is the upstream API server. Time zones, JSON logs and
 // client metrics, which upstream's own main links, are left out: no test needs
 // them.

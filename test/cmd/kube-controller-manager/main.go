@@ -1,3 +1,5 @@
+//go:build upstream
+
 // Command kube-controller-manager is the upstream controller manager. The tests
 // want it for the aggregated roles and for namespace and token clean-up.
 package main

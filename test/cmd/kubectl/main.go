@@ -1,3 +1,5 @@
+//go:build upstream
+
 // Command kubectl is the upstream client: what the plugin's users run, and so
 // what the end-to-end tests run.
 package main
