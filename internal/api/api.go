@@ -1,0 +1,138 @@
+// Package api makes single, bounded calls to an API server through client-go's REST client: no retries, no warnings on
+// standard error, answers of limited size, and errors of a few kinds that say what a person can do about them.
+//
+// It imports nothing of this module.
+package api
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
+	"k8s.io/client-go/rest"
+)
+
+// maxAnswer bounds an answer in bytes, headers aside. The largest that is read is a discovery document of a cluster
+// with many custom resources; a TokenRequest is about 2 KB.
+const maxAnswer = 16 << 20
+
+// userAgent names this program in the API server's audit log.
+const userAgent = "sa-exec-credential"
+
+// Client calls one API server as one user.
+type Client struct {
+	rest *rest.RESTClient
+	date *dateRecorder
+}
+
+// New returns a client for what config describes. The types that scheme knows are what Post encodes and decodes.
+// No connection is made yet.
+func New(config *rest.Config, scheme *runtime.Scheme) (*Client, error) {
+	metav1.AddToGroupVersion(scheme, schema.GroupVersion{Version: "v1"})
+	c := rest.CopyConfig(config)
+	recorder := &dateRecorder{}
+	c.APIPath = "/api"
+	c.GroupVersion = &schema.GroupVersion{Version: "v1"}
+	c.NegotiatedSerializer = serializer.NewCodecFactory(scheme).WithoutConversion()
+	c.ContentType = runtime.ContentTypeJSON
+	c.UserAgent = userAgent
+	c.QPS = -1
+	c.WarningHandler = rest.NoWarnings{}
+	// One call a connection gains nothing from HTTP/2, and its debug log would print the Authorization header.
+	c.NextProtos = []string{"http/1.1"}
+	c.Wrap(recorder.wrap)
+	client, err := rest.RESTClientFor(c)
+	if err != nil {
+		return nil, fmt.Errorf("preparing the API client: %w", err)
+	}
+	return &Client{rest: client, date: recorder}, nil
+}
+
+// Post sends body to the absolute path and decodes the answer into result, which may be nil.
+func (c *Client) Post(ctx context.Context, path string, body, result runtime.Object) error {
+	answer := c.rest.Post().AbsPath(path).MaxRetries(0).Body(body).Do(ctx)
+	if err := answer.Error(); err != nil {
+		return classify(ctx, err)
+	}
+	if result == nil {
+		return nil
+	}
+	if err := answer.Into(result); err != nil {
+		return fmt.Errorf("%w: it cannot be decoded", ErrAnswer)
+	}
+	return nil
+}
+
+// Raw sends body, of the given content type, to the absolute path and returns the answer's bytes. body may be nil.
+func (c *Client) Raw(ctx context.Context, verb, path string, query map[string]string, contentType string, body []byte) ([]byte, error) {
+	request := c.rest.Verb(verb).AbsPath(path).MaxRetries(0)
+	for name, value := range query {
+		request = request.Param(name, value)
+	}
+	if body != nil {
+		request = request.SetHeader("Content-Type", contentType).Body(body)
+	}
+	answer, err := request.Do(ctx).Raw()
+	if err != nil {
+		return nil, classify(ctx, err)
+	}
+	return answer, nil
+}
+
+// ServerTime is the Date of the last answer, in whole seconds; zero when there was none.
+func (c *Client) ServerTime() time.Time {
+	if seconds := c.date.unix.Load(); seconds != 0 {
+		return time.Unix(seconds, 0)
+	}
+	return time.Time{}
+}
+
+// dateRecorder keeps the Date header, which the REST client does not hand out, and bounds the body, which it reads
+// without a limit.
+type dateRecorder struct {
+	next http.RoundTripper
+	unix atomic.Int64
+}
+
+func (d *dateRecorder) wrap(next http.RoundTripper) http.RoundTripper {
+	d.next = next
+	return d
+}
+
+// RoundTrip implements http.RoundTripper.
+func (d *dateRecorder) RoundTrip(request *http.Request) (*http.Response, error) {
+	response, err := d.next.RoundTrip(request)
+	if err != nil {
+		return nil, err
+	}
+	if date, err := http.ParseTime(response.Header.Get("Date")); err == nil {
+		d.unix.Store(date.Unix())
+	}
+	response.Body = &boundedBody{ReadCloser: response.Body, left: maxAnswer}
+	return response, nil
+}
+
+type boundedBody struct {
+	io.ReadCloser
+	left int64
+}
+
+// Read implements io.Reader.
+func (b *boundedBody) Read(p []byte) (int, error) {
+	if b.left <= 0 {
+		return 0, fmt.Errorf("%w: it is longer than %d bytes", ErrAnswer, maxAnswer)
+	}
+	if int64(len(p)) > b.left {
+		p = p[:b.left]
+	}
+	n, err := b.ReadCloser.Read(p)
+	b.left -= int64(n)
+	return n, err
+}

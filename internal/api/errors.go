@@ -1,0 +1,157 @@
+package api
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// What an API server, or the way to it, can answer. Every error of this package wraps exactly one of them.
+var (
+	ErrUnauthorized = errors.New("the API server refused the credential (401)")
+	ErrForbidden    = errors.New("forbidden")
+	ErrNotFound     = errors.New("not found")
+	ErrConflict     = errors.New("conflict")
+	ErrInvalid      = errors.New("the API server refused the request")
+	ErrThrottled    = errors.New("the API server is throttling (429)")
+	ErrServer       = errors.New("the API server failed")
+	ErrUnreachable  = errors.New("the API server is unreachable")
+	ErrTLS          = errors.New("the API server's certificate is not trusted")
+	ErrTimeout      = errors.New("the API server did not answer in time")
+	ErrAnswer       = errors.New("the API server's answer makes no sense")
+	ErrCredential   = errors.New("the credential cannot be obtained")
+)
+
+// StatusError is an answer that is no success. Its text holds nothing of the answer's body, which a proxy or an
+// attacker may have written; Message does.
+type StatusError struct {
+	Kind       error // one of the errors above
+	Code       int   // HTTP status code
+	RetryAfter time.Duration
+	Admission  bool   // denied by admission, such as a policy, and not by RBAC
+	Message    string // the server's own words: data, never to be printed unquoted, never of a TokenRequest
+	Causes     []metav1.StatusCause
+}
+
+// Error implements error.
+func (e *StatusError) Error() string {
+	switch {
+	case e.Admission:
+		return fmt.Sprintf("denied by admission (%d)", e.Code)
+	case e.Kind == ErrServer || e.Kind == ErrInvalid:
+		return fmt.Sprintf("%v (%d)", e.Kind, e.Code)
+	}
+	return e.Kind.Error()
+}
+
+// Unwrap gives the kind.
+func (e *StatusError) Unwrap() error { return e.Kind }
+
+var kinds = []error{ErrUnauthorized, ErrForbidden, ErrNotFound, ErrConflict, ErrInvalid, ErrThrottled, ErrServer,
+	ErrUnreachable, ErrTLS, ErrTimeout, ErrAnswer, ErrCredential}
+
+// Kind returns which of this package's errors err wraps, nil when none.
+func Kind(err error) error {
+	for _, kind := range kinds {
+		if errors.Is(err, kind) {
+			return kind
+		}
+	}
+	return nil
+}
+
+func classify(ctx context.Context, err error) error {
+	if status := apierrors.APIStatus(nil); errors.As(err, &status) {
+		return fromStatus(status.Status())
+	}
+	if Kind(err) != nil {
+		return fmt.Errorf("%w", Kind(err))
+	}
+	return fromNetwork(ctx, err)
+}
+
+func fromStatus(status metav1.Status) error {
+	e := &StatusError{Kind: kindOf(int(status.Code)), Code: int(status.Code), Message: status.Message}
+	if status.Details != nil {
+		e.RetryAfter = time.Duration(status.Details.RetryAfterSeconds) * time.Second
+		e.Causes = status.Details.Causes
+	}
+	// The authorizer's message is `… cannot create resource …`; what admission denies has other words, and a
+	// ValidatingAdmissionPolicy by default another code. The API has no field that tells.
+	denied := e.Code == http.StatusForbidden || e.Code == http.StatusUnprocessableEntity
+	e.Admission = denied && (strings.Contains(e.Message, "denied request") || strings.Contains(e.Message, "denied the request"))
+	return e
+}
+
+func kindOf(code int) error {
+	switch code {
+	case http.StatusUnauthorized:
+		return ErrUnauthorized
+	case http.StatusForbidden:
+		return ErrForbidden
+	case http.StatusNotFound:
+		return ErrNotFound
+	case http.StatusConflict:
+		return ErrConflict
+	case http.StatusTooManyRequests:
+		return ErrThrottled
+	}
+	if code >= 500 || code < 400 {
+		return ErrServer
+	}
+	return ErrInvalid
+}
+
+func fromNetwork(ctx context.Context, err error) error {
+	var (
+		verification *tls.CertificateVerificationError
+		authority    x509.UnknownAuthorityError
+		hostname     x509.HostnameError
+		invalid      x509.CertificateInvalidError
+		timeout      net.Error
+		operation    *net.OpError
+		address      *net.DNSError
+		location     *url.Error
+	)
+	switch {
+	case errors.As(err, &verification), errors.As(err, &authority), errors.As(err, &hostname), errors.As(err, &invalid):
+		return fmt.Errorf("%w: %s", ErrTLS, certificateProblem(err))
+	case ctx.Err() != nil, errors.As(err, &timeout) && timeout.Timeout():
+		return ErrTimeout
+	case errors.As(err, &address):
+		return fmt.Errorf("%w: its name cannot be resolved", ErrUnreachable)
+	case errors.As(err, &operation):
+		return fmt.Errorf("%w: %s", ErrUnreachable, operation.Err)
+	case errors.As(err, &location):
+		return fmt.Errorf("%w: %s", ErrUnreachable, firstLine(location.Err.Error()))
+	}
+	return fmt.Errorf("%w: the connection broke", ErrUnreachable)
+}
+
+// certificateProblem is the x509 package's text without the certificate's own names, which a stranger chose.
+func certificateProblem(err error) string {
+	var invalid x509.CertificateInvalidError
+	var hostname x509.HostnameError
+	switch {
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		return "it has expired or is not valid yet"
+	case errors.As(err, &hostname):
+		return "it is for another name"
+	}
+	return "it is not signed by the profile's certificate authority"
+}
+
+func firstLine(text string) string {
+	line, _, _ := strings.Cut(text, "\n")
+	return line
+}

@@ -1,0 +1,112 @@
+// Package bootstrap finds the credential that authenticates the TokenRequest call, one source a file.
+//
+// It knows nothing of caches or of how tokens are minted: of this module it imports internal/keyring, internal/profile
+// and internal/secret.
+package bootstrap
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"k8s.io/client-go/rest"
+
+	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/secret"
+)
+
+// What can be wrong with a bootstrap credential. The errors of this package wrap one of them, or one of package
+// keyring's when the store itself fails.
+var (
+	ErrMissing = errors.New("there is no bootstrap credential")
+	ErrExpired = errors.New("the bootstrap credential has expired")
+	ErrSource  = errors.New("the bootstrap credential cannot be obtained")
+)
+
+// maxToken bounds a token in bytes; larger ones do not fit into the header that an API server reads.
+const maxToken = 64 << 10
+
+// System is what the sources need of the process they run in.
+type System struct {
+	Store  keyring.Store
+	Getenv func(string) string
+	Now    func() time.Time
+	// MountedToken is the file of the token that a pod gets.
+	MountedToken string
+}
+
+// MountedToken is where kubelet mounts a pod's token.
+const MountedToken = "/var/run/secrets/kubernetes.io/serviceaccount/token"
+
+// Config returns how to call the profile's API server with its bootstrap credential.
+func Config(ctx context.Context, p profile.Profile, system System) (*rest.Config, error) {
+	if p.Bootstrap.Source == profile.SourceContext {
+		return fromContext(p)
+	}
+	token, err := token(ctx, p, system)
+	if err != nil {
+		return nil, err
+	}
+	return WithToken(p.Cluster, token)
+}
+
+func token(ctx context.Context, p profile.Profile, system System) (secret.String, error) {
+	switch p.Bootstrap.Source {
+	case profile.SourceKeyring:
+		return fromStore(ctx, p, system)
+	case profile.SourceInCluster:
+		return fromFile(system.MountedToken)
+	case profile.SourceTokenFile:
+		return fromFile(p.Bootstrap.Path)
+	case profile.SourceEnv:
+		return fromVariable(p.Bootstrap.Variable, system.Getenv)
+	case profile.SourceCommand:
+		return fromCommand(ctx, p.Bootstrap)
+	}
+	return secret.String{}, fmt.Errorf("%w: unknown source %q", ErrSource, p.Bootstrap.Source)
+}
+
+// Anonymous returns how to reach a cluster without a credential.
+func Anonymous(cluster profile.Cluster) (*rest.Config, error) {
+	config := &rest.Config{Host: cluster.Server, TLSClientConfig: rest.TLSClientConfig{
+		ServerName: cluster.TLSServerName, CAData: cluster.CertificateAuthorityData}}
+	if cluster.ProxyURL == "" {
+		return config, nil
+	}
+	proxy, err := url.Parse(cluster.ProxyURL)
+	if err != nil {
+		return nil, fmt.Errorf("%w: proxy-url %q is not a URL", profile.ErrCluster, cluster.ProxyURL)
+	}
+	config.Proxy = http.ProxyURL(proxy)
+	return config, nil
+}
+
+// WithToken returns how to call a cluster with a bearer token.
+func WithToken(cluster profile.Cluster, token secret.String) (*rest.Config, error) {
+	config, err := Anonymous(cluster)
+	if err != nil {
+		return nil, err
+	}
+	config.BearerToken = token.Reveal()
+	return config, nil
+}
+
+// clean takes a token out of what a file, a variable or a command gave. It is an ErrMissing when there is nothing, and
+// an ErrSource when it is no token; what it was instead is nobody's business.
+func clean(text, where string) (secret.String, error) {
+	text = strings.TrimSpace(text)
+	switch {
+	case text == "":
+		return secret.String{}, fmt.Errorf("%w: %s is empty", ErrMissing, where)
+	case len(text) > maxToken:
+		return secret.String{}, fmt.Errorf("%w: %s holds more than %d bytes", ErrSource, where, maxToken)
+	case strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' }):
+		return secret.String{}, fmt.Errorf("%w: %s holds no token", ErrSource, where)
+	}
+	return secret.New(text), nil
+}

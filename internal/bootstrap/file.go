@@ -1,0 +1,32 @@
+package bootstrap
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+
+	"github.com/sa-exec-credential/sa-exec-credential/internal/secret"
+)
+
+// fromFile reads a token file. It is read anew each time, because kubelet and others replace it while it is in use.
+func fromFile(path string) (secret.String, error) {
+	file, err := os.Open(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return secret.String{}, fmt.Errorf("%w: there is no file %q", ErrMissing, path)
+	case err != nil:
+		return secret.String{}, fmt.Errorf("%w: %q cannot be opened", ErrSource, path)
+	}
+	defer file.Close()
+	// A named pipe would be waited for without end, a device read without end.
+	if info, err := file.Stat(); err != nil || !info.Mode().IsRegular() {
+		return secret.String{}, fmt.Errorf("%w: %q is not a regular file", ErrSource, path)
+	}
+	data, err := io.ReadAll(io.LimitReader(file, maxToken+1))
+	if err != nil {
+		return secret.String{}, fmt.Errorf("%w: %q cannot be read", ErrSource, path)
+	}
+	return clean(string(data), fmt.Sprintf("file %q", path))
+}

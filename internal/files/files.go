@@ -1,0 +1,153 @@
+// Package files reads and replaces the small files that decide what this program does. Replacing is atomic, so a kill
+// at any moment leaves the old file or the new one; reading refuses what somebody else could have written.
+//
+// It imports nothing of this module.
+package files
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// Modes of what this program creates, whatever the umask says.
+const (
+	PrivateFile   fs.FileMode = 0o600
+	PrivateFolder fs.FileMode = 0o700
+)
+
+// ErrUntrusted is wrapped by errors about files that another user could have written, or that are no regular files.
+var ErrUntrusted = errors.New("file is not trusted")
+
+// MakePrivateFolder makes path and its parents; path itself gets mode 0700, also when it exists already. It is an
+// ErrUntrusted when path belongs to another user or is not a folder.
+func MakePrivateFolder(path string) error {
+	if err := os.MkdirAll(path, PrivateFolder); err != nil {
+		return err
+	}
+	info, err := os.Lstat(path)
+	if err != nil {
+		return err
+	}
+	if !info.IsDir() {
+		return fmt.Errorf("%w: %q is not a folder", ErrUntrusted, path)
+	}
+	if err := checkOwner(path, info); err != nil {
+		return err
+	}
+	if info.Mode().Perm() == PrivateFolder {
+		return nil
+	}
+	return os.Chmod(path, PrivateFolder)
+}
+
+// CheckFolder is an ErrUntrusted when path is a folder that another user owns or may write to.
+func CheckFolder(path string) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	if !info.IsDir() {
+		return fmt.Errorf("%w: %q is not a folder", ErrUntrusted, path)
+	}
+	return checkPrivate(path, info)
+}
+
+// ReadTrusted reads a regular file that nobody but its owner, the current user or root, may write to. At most limit
+// bytes are read; a longer file is an error. The checks are made on the open file, so nobody can exchange it between
+// check and use.
+func ReadTrusted(path string, limit int64) ([]byte, error) {
+	if info, err := os.Lstat(path); err != nil {
+		return nil, err
+	} else if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%w: %q is not a regular file", ErrUntrusted, path)
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%w: %q is not a regular file", ErrUntrusted, path)
+	}
+	if err := checkPrivate(path, info); err != nil {
+		return nil, err
+	}
+	return readAtMost(file, path, limit)
+}
+
+func readAtMost(r io.Reader, path string, limit int64) ([]byte, error) {
+	data, err := io.ReadAll(io.LimitReader(r, limit+1))
+	if err != nil {
+		return nil, err
+	}
+	if int64(len(data)) > limit {
+		return nil, fmt.Errorf("%q is longer than %d bytes", path, limit)
+	}
+	return data, nil
+}
+
+// Replace writes data to path through a temporary file in the same folder, synced and renamed over path. An existing
+// path must be a regular file; it keeps its mode when mode is 0, and a new one then gets 0600.
+func Replace(path string, data []byte, mode fs.FileMode) (err error) {
+	mode, err = modeOf(path, mode)
+	if err != nil {
+		return err
+	}
+	temp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*.tmp")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			_ = temp.Close()
+			_ = os.Remove(temp.Name())
+		}
+	}()
+	if err := writeSynced(temp, data, mode); err != nil {
+		return err
+	}
+	if err := os.Rename(temp.Name(), path); err != nil {
+		return err
+	}
+	return syncFolder(filepath.Dir(path))
+}
+
+func modeOf(path string, mode fs.FileMode) (fs.FileMode, error) {
+	info, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		if mode == 0 {
+			mode = PrivateFile
+		}
+		return mode, nil
+	case err != nil:
+		return 0, err
+	case !info.Mode().IsRegular():
+		return 0, fmt.Errorf("%w: %q is not a regular file", ErrUntrusted, path)
+	case mode == 0:
+		return info.Mode().Perm(), nil
+	}
+	return mode, nil
+}
+
+func writeSynced(file *os.File, data []byte, mode fs.FileMode) error {
+	// CreateTemp made it 0600: nobody reads it before its final mode is set on purpose.
+	if err := file.Chmod(mode); err != nil && !errors.Is(err, errors.ErrUnsupported) {
+		return err
+	}
+	if _, err := file.Write(data); err != nil {
+		return err
+	}
+	if err := file.Sync(); err != nil {
+		return err
+	}
+	return file.Close()
+}

@@ -1,0 +1,158 @@
+//go:build unix
+
+package files
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+func TestReplace(t *testing.T) {
+	tests := []struct {
+		name string
+		old  fs.FileMode // 0: no file
+		mode fs.FileMode
+		want fs.FileMode
+	}{
+		{name: "a new file is private", want: 0o600},
+		{name: "a new file gets the mode asked for", mode: 0o644, want: 0o644},
+		{name: "an existing file keeps its mode", old: 0o640, want: 0o640},
+		{name: "an existing file gets the mode asked for", old: 0o644, mode: 0o600, want: 0o600},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "f")
+			if tt.old != 0 {
+				write(t, path, "old", tt.old)
+			}
+			if err := Replace(path, []byte("new"), tt.mode); err != nil {
+				t.Fatal(err)
+			}
+			got, err := os.ReadFile(path)
+			if err != nil || string(got) != "new" {
+				t.Errorf("read %q, %v", got, err)
+			}
+			if info, _ := os.Stat(path); info.Mode().Perm() != tt.want {
+				t.Errorf("mode %v, want %v", info.Mode().Perm(), tt.want)
+			}
+			onlyFile(t, path)
+		})
+	}
+}
+
+func TestReplaceRefusesALink(t *testing.T) {
+	folder := t.TempDir()
+	target, link := filepath.Join(folder, "target"), filepath.Join(folder, "link")
+	write(t, target, "old", 0o600)
+	if err := os.Symlink(target, link); err != nil {
+		t.Fatal(err)
+	}
+	if err := Replace(link, []byte("new"), 0); !errors.Is(err, ErrUntrusted) {
+		t.Errorf("error %v", err)
+	}
+	if got, _ := os.ReadFile(target); string(got) != "old" {
+		t.Errorf("the target is now %q", got)
+	}
+}
+
+func TestReplaceLeavesNothingWhenItFails(t *testing.T) {
+	folder := t.TempDir()
+	path := filepath.Join(folder, "f")
+	if err := os.Mkdir(path, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := Replace(path, []byte("new"), 0); err == nil {
+		t.Fatal("a folder was replaced")
+	}
+	onlyFile(t, path)
+}
+
+func TestReadTrusted(t *testing.T) {
+	tests := []struct {
+		name string
+		mode fs.FileMode
+		size int64
+		err  bool
+		kind error
+	}{
+		{name: "a private file is read", mode: 0o600, size: 100},
+		{name: "a file that others may read is read", mode: 0o644, size: 100},
+		{name: "a file that the group may write is refused", mode: 0o660, size: 100, err: true, kind: ErrUntrusted},
+		{name: "a file that others may write is refused", mode: 0o606, size: 100, err: true, kind: ErrUntrusted},
+		{name: "a file of just the limit is read", mode: 0o600, size: 4},
+		{name: "a longer file is refused", mode: 0o600, size: 3, err: true},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "f")
+			write(t, path, "text", tt.mode)
+			got, err := ReadTrusted(path, tt.size)
+			if (err != nil) != tt.err || tt.kind != nil && !errors.Is(err, tt.kind) {
+				t.Fatalf("error %v", err)
+			}
+			if !tt.err && string(got) != "text" {
+				t.Errorf("read %q", got)
+			}
+		})
+	}
+}
+
+func TestReadTrustedRefusesWhatIsNoRegularFile(t *testing.T) {
+	folder := t.TempDir()
+	target, link := filepath.Join(folder, "target"), filepath.Join(folder, "link")
+	write(t, target, "text", 0o600)
+	if err := os.Symlink(target, link); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{link, folder, "/dev/null"} {
+		if _, err := ReadTrusted(path, 10); !errors.Is(err, ErrUntrusted) {
+			t.Errorf("%s: error %v", path, err)
+		}
+	}
+}
+
+func TestFolders(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a", "b")
+	if err := MakePrivateFolder(path); err != nil {
+		t.Fatal(err)
+	}
+	if err := CheckFolder(path); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(path, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if err := CheckFolder(path); !errors.Is(err, ErrUntrusted) {
+		t.Errorf("a folder that others may write: %v", err)
+	}
+	if err := MakePrivateFolder(path); err != nil {
+		t.Fatal(err)
+	}
+	if err := CheckFolder(path); err != nil {
+		t.Errorf("the mode was not mended: %v", err)
+	}
+}
+
+func write(t *testing.T, path, text string, mode fs.FileMode) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), mode); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(path, mode); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func onlyFile(t *testing.T, path string) {
+	t.Helper()
+	entries, err := os.ReadDir(filepath.Dir(path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(entries) != 1 {
+		t.Errorf("left beside the file: %v", entries)
+	}
+}

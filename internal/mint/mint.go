@@ -1,0 +1,234 @@
+// Package mint makes the TokenRequest call, and asks whom a token stands for.
+//
+// It knows nothing of caches, stores or profiles: of this module it imports only internal/api and internal/secret.
+package mint
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	authenticationv1 "k8s.io/api/authentication/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
+
+	"github.com/sa-exec-credential/sa-exec-credential/internal/api"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/secret"
+)
+
+// Deadline bounds a call, from looking up the server's name to the last byte of the answer.
+const Deadline = 10 * time.Second
+
+// tolerance is how far this machine's clock may be from the server's before times are corrected. The server's Date
+// has whole seconds, so less cannot be told apart from the time on the way.
+const tolerance = 2 * time.Second
+
+// Minter calls one API server with one credential.
+type Minter struct {
+	client *api.Client
+	now    func() time.Time
+}
+
+// New returns a minter that authenticates as config says.
+func New(config *rest.Config, now func() time.Time) (*Minter, error) {
+	scheme := runtime.NewScheme()
+	if err := authenticationv1.AddToScheme(scheme); err != nil {
+		return nil, fmt.Errorf("preparing the API client: %w", err)
+	}
+	client, err := api.New(config, scheme)
+	if err != nil {
+		return nil, err
+	}
+	return &Minter{client: client, now: now}, nil
+}
+
+// Request says which token to mint.
+type Request struct {
+	Namespace      string
+	ServiceAccount string
+	Audiences      []string
+	Duration       time.Duration // asked for, in whole seconds; the server may grant less
+	Bound          *Secret       // nil: not bound
+}
+
+// Secret is the object that a token is bound to: the token dies with it.
+type Secret struct{ Name, UID string }
+
+// Grant is a minted token. Its times are by this machine's clock, also when that is wrong.
+type Grant struct {
+	Token     secret.String
+	IssuedAt  time.Time
+	ExpiresAt time.Time
+	Skew      time.Duration // this machine's clock minus the server's; 0 when they agree
+}
+
+// Mint requests a token. Errors wrap one of the errors of package api.
+func (m *Minter) Mint(ctx context.Context, r Request) (Grant, error) {
+	ctx, cancel := context.WithTimeout(ctx, Deadline)
+	defer cancel()
+	path := "/api/v1/namespaces/" + r.Namespace + "/serviceaccounts/" + r.ServiceAccount + "/token"
+	asked := m.now()
+	var answer authenticationv1.TokenRequest
+	if err := m.client.Post(ctx, path, r.body(), &answer); err != nil {
+		return Grant{}, withoutMessage(err)
+	}
+	return m.grant(r, answer.Status, asked)
+}
+
+// withoutMessage drops the server's words: a server, or who poses as one, could put the token into them.
+func withoutMessage(err error) error {
+	var status *api.StatusError
+	if errors.As(err, &status) {
+		status.Message, status.Causes = "", nil
+	}
+	return err
+}
+
+func (r Request) body() *authenticationv1.TokenRequest {
+	seconds := int64(r.Duration / time.Second)
+	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{
+		Audiences: r.Audiences, ExpirationSeconds: &seconds}}
+	if r.Bound != nil {
+		request.Spec.BoundObjectRef = &authenticationv1.BoundObjectReference{
+			APIVersion: "v1", Kind: "Secret", Name: r.Bound.Name, UID: types.UID(r.Bound.UID)}
+	}
+	return request
+}
+
+// grant checks the answer and moves its times to this machine's clock. The expiry is the server's word
+// (status.expirationTimestamp, KEP-1205), except that a token is never taken to live longer than was asked for.
+func (m *Minter) grant(r Request, status authenticationv1.TokenRequestStatus, asked time.Time) (Grant, error) {
+	if status.Token == "" {
+		return Grant{}, fmt.Errorf("%w: it holds no token", api.ErrAnswer)
+	}
+	claims := ParseClaims(status.Token)
+	serverNow := m.client.ServerTime()
+	if serverNow.IsZero() {
+		serverNow = claims.IssuedAt
+	}
+	skew := time.Duration(0)
+	if !serverNow.IsZero() {
+		if difference := asked.Sub(serverNow); difference.Abs() > tolerance+m.now().Sub(asked).Abs() {
+			skew = difference
+		}
+	}
+	expires := status.ExpirationTimestamp.Add(skew)
+	if latest := m.now().Add(r.Duration); expires.After(latest) {
+		expires = latest
+	}
+	if !expires.After(asked) {
+		return Grant{}, fmt.Errorf("%w: its token has expired already", api.ErrAnswer)
+	}
+	return Grant{Token: secret.New(status.Token), IssuedAt: asked, ExpiresAt: expires, Skew: skew}, nil
+}
+
+// User is whom a credential stands for.
+type User struct {
+	Name   string
+	Groups []string
+}
+
+// WhoAmI asks the API server whom the minter's own credential stands for (SelfSubjectReview, KEP-3325).
+func (m *Minter) WhoAmI(ctx context.Context) (User, error) {
+	ctx, cancel := context.WithTimeout(ctx, Deadline)
+	defer cancel()
+	var answer authenticationv1.SelfSubjectReview
+	path := "/apis/authentication.k8s.io/v1/selfsubjectreviews"
+	if err := m.client.Post(ctx, path, &authenticationv1.SelfSubjectReview{}, &answer); err != nil {
+		return User{}, withoutMessage(err)
+	}
+	return User{Name: answer.Status.UserInfo.Username, Groups: answer.Status.UserInfo.Groups}, nil
+}
+
+// ServerTime is the API server's clock at its last answer, in whole seconds; zero when unknown.
+func (m *Minter) ServerTime() time.Time { return m.client.ServerTime() }
+
+// Claims are what a ServiceAccount token says of itself. They are not verified: good for showing and for hints, not
+// for decisions about trust.
+type Claims struct {
+	ID             string // JTI; in the audit log as authentication.kubernetes.io/credential-id
+	Issuer         string
+	Subject        string
+	Audiences      []string
+	IssuedAt       time.Time
+	ExpiresAt      time.Time // zero: never, as in tokens of legacy Secrets
+	Namespace      string
+	ServiceAccount string
+	BoundSecret    Secret // the zero value: not bound to a Secret
+	LegacySecret   string // the Secret that a legacy token was read from
+}
+
+// ParseClaims reads a token's claims; what it cannot read is left zero. The claims are described in
+// https://kubernetes.io/docs/reference/access-authn-authz/service-accounts-admin/#schema-for-service-account-private-claims.
+func ParseClaims(token string) Claims {
+	parts := strings.Split(token, ".")
+	if len(parts) != 3 {
+		return Claims{}
+	}
+	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
+	if err != nil {
+		return Claims{}
+	}
+	var raw struct {
+		ID         string          `json:"jti"`
+		Issuer     string          `json:"iss"`
+		Subject    string          `json:"sub"`
+		Audience   json.RawMessage `json:"aud"`
+		IssuedAt   int64           `json:"iat"`
+		ExpiresAt  int64           `json:"exp"`
+		Kubernetes struct {
+			Namespace      string `json:"namespace"`
+			ServiceAccount named  `json:"serviceaccount"`
+			Secret         named  `json:"secret"`
+		} `json:"kubernetes.io"`
+		LegacyNamespace string `json:"kubernetes.io/serviceaccount/namespace"`
+		LegacyName      string `json:"kubernetes.io/serviceaccount/service-account.name"`
+		LegacySecret    string `json:"kubernetes.io/serviceaccount/secret.name"`
+	}
+	if json.Unmarshal(payload, &raw) != nil {
+		return Claims{}
+	}
+	claims := Claims{ID: raw.ID, Issuer: raw.Issuer, Subject: raw.Subject, Audiences: audiences(raw.Audience),
+		IssuedAt: unix(raw.IssuedAt), ExpiresAt: unix(raw.ExpiresAt),
+		Namespace: raw.Kubernetes.Namespace, ServiceAccount: raw.Kubernetes.ServiceAccount.Name,
+		BoundSecret: Secret(raw.Kubernetes.Secret), LegacySecret: raw.LegacySecret}
+	if claims.Namespace == "" {
+		claims.Namespace, claims.ServiceAccount = raw.LegacyNamespace, raw.LegacyName
+	}
+	return claims
+}
+
+type named struct {
+	Name string `json:"name"`
+	UID  string `json:"uid"`
+}
+
+// audiences reads "aud", which RFC 7519 allows to be one string or a list.
+func audiences(raw json.RawMessage) []string {
+	var list []string
+	if json.Unmarshal(raw, &list) == nil {
+		return list
+	}
+	var one string
+	if json.Unmarshal(raw, &one) == nil {
+		return []string{one}
+	}
+	return nil
+}
+
+func unix(seconds int64) time.Time {
+	if seconds <= 0 {
+		return time.Time{}
+	}
+	return time.Unix(seconds, 0)
+}
+
+// Username is the name that RBAC knows a service account by.
+func Username(namespace, serviceAccount string) string {
+	return "system:serviceaccount:" + namespace + ":" + serviceAccount
+}

@@ -1,0 +1,133 @@
+package profile
+
+import (
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"path"
+	"slices"
+	"strings"
+)
+
+// Identity says which cluster a token may be sent to. Two descriptions of a cluster are the same cluster when their
+// identities are equal: a client that verifies TLS with one can reach nobody that a client with the other would not.
+type Identity struct {
+	Server        string `json:"server"`        // normalised URL
+	TLSServerName string `json:"tlsServerName"` // lower case; empty when it is the server's own host name
+	CA            string `json:"ca"`            // SHA-256 of the CA bundle's certificates in hex; empty for the system's roots
+}
+
+// What can be wrong with the description of a cluster.
+var (
+	ErrCluster      = errors.New("not a usable cluster")
+	ErrOtherCluster = errors.New("the client's cluster is not the profile's")
+)
+
+// IdentityOf normalises a cluster's description. It is an ErrCluster when server is not an https URL that names a host
+// and at most a path, or ca holds anything but certificates.
+func IdentityOf(server, tlsServerName string, ca []byte) (Identity, error) {
+	normalised, host, err := normaliseServer(server)
+	if err != nil {
+		return Identity{}, err
+	}
+	digest, err := digestCA(ca)
+	if err != nil {
+		return Identity{}, err
+	}
+	name := normaliseHost(tlsServerName)
+	if name == host {
+		name = ""
+	}
+	return Identity{Server: normalised, TLSServerName: name, CA: digest}, nil
+}
+
+// Difference is nil when the identities are equal; otherwise an ErrOtherCluster that names the first field that is not.
+func (i Identity) Difference(other Identity) error {
+	switch {
+	case i.Server != other.Server:
+		return fmt.Errorf("%w: it has server %q, the profile %q", ErrOtherCluster, other.Server, i.Server)
+	case i.TLSServerName != other.TLSServerName:
+		return fmt.Errorf("%w: it has tls-server-name %q, the profile %q", ErrOtherCluster, other.TLSServerName, i.TLSServerName)
+	case i.CA != other.CA:
+		return fmt.Errorf("%w: its certificate authority is another", ErrOtherCluster)
+	}
+	return nil
+}
+
+func normaliseServer(server string) (normalised, host string, err error) {
+	parsed, err := url.Parse(server)
+	if err != nil {
+		return "", "", fmt.Errorf("%w: server %q is not a URL", ErrCluster, server)
+	}
+	switch {
+	case !strings.EqualFold(parsed.Scheme, "https"):
+		return "", "", fmt.Errorf("%w: server %q is not an https URL", ErrCluster, server)
+	case parsed.User != nil:
+		return "", "", fmt.Errorf("%w: the server's URL holds user information", ErrCluster)
+	case parsed.RawQuery != "" || parsed.ForceQuery || strings.Contains(server, "#"):
+		return "", "", fmt.Errorf("%w: server %q has a query or a fragment", ErrCluster, server)
+	case parsed.Hostname() == "":
+		return "", "", fmt.Errorf("%w: server %q names no host", ErrCluster, server)
+	}
+	host = normaliseHost(parsed.Hostname())
+	port := parsed.Port()
+	if port == "" {
+		port = "443"
+	}
+	return "https://" + net.JoinHostPort(host, port) + normalisePath(parsed), host, nil
+}
+
+// normaliseHost folds what DNS and TLS do not tell apart: case, a final dot, and spellings of an IP address.
+func normaliseHost(host string) string {
+	host = strings.TrimSuffix(strings.ToLower(host), ".")
+	if address, err := netip.ParseAddr(host); err == nil {
+		return address.String()
+	}
+	return host
+}
+
+func normalisePath(parsed *url.URL) string {
+	cleaned := path.Clean("/" + parsed.EscapedPath())
+	if cleaned == "/" {
+		return ""
+	}
+	return cleaned
+}
+
+// digestCA hashes the certificates themselves, so that order, repetition and comments between them do not matter.
+// Anything else in the bundle is refused: what one TLS library passes over, another may trust.
+func digestCA(bundle []byte) (string, error) {
+	if len(bundle) == 0 {
+		return "", nil
+	}
+	var sums [][32]byte
+	for rest := bundle; ; {
+		var block *pem.Block
+		block, rest = pem.Decode(rest)
+		if block == nil {
+			break
+		}
+		if block.Type != "CERTIFICATE" || len(block.Headers) != 0 {
+			return "", fmt.Errorf("%w: the certificate authority bundle holds a %q block", ErrCluster, block.Type)
+		}
+		if _, err := x509.ParseCertificate(block.Bytes); err != nil {
+			return "", fmt.Errorf("%w: the certificate authority bundle holds a malformed certificate", ErrCluster)
+		}
+		sums = append(sums, sha256.Sum256(block.Bytes))
+	}
+	if len(sums) == 0 {
+		return "", fmt.Errorf("%w: the certificate authority bundle holds no certificate", ErrCluster)
+	}
+	slices.SortFunc(sums, func(a, b [32]byte) int { return slices.Compare(a[:], b[:]) })
+	hash := sha256.New()
+	for _, sum := range slices.Compact(sums) {
+		hash.Write(sum[:])
+	}
+	return hex.EncodeToString(hash.Sum(nil)), nil
+}

@@ -1,0 +1,306 @@
+// Package profile reads and writes profiles: what one machine may mint, in a small file without a secret. It also says
+// which cluster a profile is for, and derives the keys under which its secrets are kept.
+//
+// It knows nothing of the API server or of what is in a store: of this module it imports internal/files and the names
+// of the stores from internal/keyring.
+package profile
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/yaml"
+
+	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
+)
+
+// Limits of the API server, in durations of whole seconds. The server refuses shorter lifetimes, and longer ones
+// (k8s.io/kubernetes, pkg/apis/authentication/validation).
+const (
+	MinDuration = 10 * time.Minute
+	MaxDuration = (1 << 32) * time.Second
+)
+
+const version = 1
+
+// Source names where the bootstrap credential comes from.
+type Source string
+
+// The bootstrap sources.
+const (
+	SourceKeyring   Source = "keyring"    // the bootstrap service account's token, in the store
+	SourceContext   Source = "context"    // another context of a kubeconfig
+	SourceInCluster Source = "in-cluster" // the token mounted into a pod
+	SourceTokenFile Source = "token-file" // a file with a token
+	SourceEnv       Source = "env"        // an environment variable with a token
+	SourceCommand   Source = "command"    // the output of a command
+)
+
+// Profile is what one machine may mint.
+type Profile struct {
+	Name           string          `json:"-"`
+	Version        int             `json:"version"`
+	Cluster        Cluster         `json:"cluster"`
+	Namespace      string          `json:"namespace"`
+	ServiceAccount string          `json:"serviceAccount"`
+	Audiences      []string        `json:"audiences,omitempty"` // none: the API server's own
+	Duration       metav1.Duration `json:"duration"`            // asked for; the server may grant less
+	Device         *Device         `json:"device,omitempty"`    // nil: tokens are not bound
+	Bootstrap      Bootstrap       `json:"bootstrap"`
+	Store          keyring.Kind    `json:"store"`
+	// AllowMissingClusterInfo answers clients that do not say which cluster they will send the token to. With it, a
+	// kubeconfig that names this profile and another server gets a token.
+	AllowMissingClusterInfo bool `json:"allowMissingClusterInfo,omitempty"`
+}
+
+// Cluster is how to reach the API server.
+type Cluster struct {
+	Server                   string `json:"server"`
+	TLSServerName            string `json:"tlsServerName,omitempty"`
+	CertificateAuthorityData []byte `json:"certificateAuthorityData,omitempty"` // PEM; none: the system's roots
+	ProxyURL                 string `json:"proxyURL,omitempty"`
+}
+
+// Device is the Secret that all tokens of this machine are bound to.
+type Device struct {
+	Secret string `json:"secret"`
+	UID    string `json:"uid"`
+}
+
+// Bootstrap says where the credential for the TokenRequest call comes from. Only the fields of its source are set.
+type Bootstrap struct {
+	Source   Source           `json:"source"`
+	Duration *metav1.Duration `json:"duration,omitempty"` // keyring: lifetime asked for
+	// context: the kubeconfig files and the context in them, as they were chosen at setup
+	Context    string   `json:"context,omitempty"`
+	Kubeconfig []string `json:"kubeconfig,omitempty"` // absolute paths
+	Path       string   `json:"path,omitempty"`       // token-file: absolute
+	Variable   string   `json:"variable,omitempty"`   // env
+	Command    []string `json:"command,omitempty"`    // command: an absolute path and its arguments; no shell
+	// Environment is all that a command, or a kubeconfig context's own exec plugin, gets to see. It is taken at setup,
+	// because the environment of a get is partly chosen by the kubeconfig that called it.
+	Environment map[string]string `json:"environment,omitempty"`
+}
+
+// What can be wrong with a profile. The errors of this package wrap one of them, ErrCluster or files.ErrUntrusted.
+var (
+	ErrMissing   = errors.New("no such profile")
+	ErrMalformed = errors.New("malformed profile")
+	ErrName      = errors.New("not a profile name")
+)
+
+// maxName leaves room for ".yaml" and a temporary file's ending within the 255 bytes of a file name.
+const maxName = 200
+
+// CheckName is an ErrName when name could be anything but one plain file name.
+func CheckName(name string) error {
+	if name == "" || len(name) > maxName {
+		return fmt.Errorf("%w: %q (1 to %d characters)", ErrName, name, maxName)
+	}
+	for i, r := range name {
+		letter := 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9'
+		if !letter && (i == 0 || !strings.ContainsRune("._@+-", r)) {
+			return fmt.Errorf("%w: %q (letters, digits, and after the first one of them also . _ @ + -)", ErrName, name)
+		}
+	}
+	return nil
+}
+
+// DefaultName is SERVICEACCOUNT.NAMESPACE@CLUSTER with all that a file name may not hold replaced by "-".
+func DefaultName(serviceAccount, namespace, cluster string) string {
+	name := []byte(serviceAccount + "." + namespace + "@" + cluster)
+	for i := range name {
+		if CheckName("x"+string(name[i])) != nil {
+			name[i] = '-'
+		}
+	}
+	if len(name) > maxName {
+		sum := sha256.Sum256(name)
+		name = append(name[:maxName-9], '-')
+		name = append(name, hex.EncodeToString(sum[:4])...)
+	}
+	return string(name)
+}
+
+// Parse reads a profile. Unknown fields are errors: a field that is not understood may be one that protects.
+func Parse(name string, data []byte) (Profile, error) {
+	var p Profile
+	var head struct {
+		Version int `json:"version"`
+	}
+	if err := yaml.Unmarshal(data, &head); err != nil {
+		return Profile{}, fmt.Errorf("%w %q: not YAML", ErrMalformed, name)
+	}
+	if head.Version != version {
+		return Profile{}, fmt.Errorf("%w %q: version %d, this program knows %d", ErrMalformed, name, head.Version, version)
+	}
+	if err := yaml.UnmarshalStrict(data, &p); err != nil {
+		return Profile{}, fmt.Errorf("%w %q: %s", ErrMalformed, name, firstLine(err))
+	}
+	p.Name = name
+	return p, p.Validate()
+}
+
+func firstLine(err error) string {
+	line, _, _ := strings.Cut(strings.TrimPrefix(err.Error(), "error unmarshaling JSON: while decoding JSON: "), "\n")
+	return line
+}
+
+// Encode returns the profile as YAML.
+func (p Profile) Encode() ([]byte, error) {
+	p.Version = version
+	if err := p.Validate(); err != nil {
+		return nil, err
+	}
+	return yaml.Marshal(p)
+}
+
+// Validate is an ErrMalformed when the profile cannot work.
+func (p Profile) Validate() error {
+	problem := p.problem()
+	if problem == "" {
+		return nil
+	}
+	return fmt.Errorf("%w %q: %s", ErrMalformed, p.Name, problem)
+}
+
+func (p Profile) problem() string {
+	if _, err := p.Identity(); err != nil {
+		return err.Error()
+	}
+	if p.Cluster.ProxyURL != "" {
+		if parsed, err := url.Parse(p.Cluster.ProxyURL); err != nil || parsed.Host == "" {
+			return "cluster.proxyURL is not a URL"
+		}
+	}
+	switch {
+	case !isObjectName(p.Namespace):
+		return "namespace is missing or no Kubernetes name"
+	case !isObjectName(p.ServiceAccount):
+		return "serviceAccount is missing or no Kubernetes name"
+	case slices.Contains(p.Audiences, ""):
+		return "audiences holds an empty one"
+	case !isLifetime(p.Duration.Duration):
+		return fmt.Sprintf("duration %v is not between %v and 2^32 seconds", p.Duration.Duration, MinDuration)
+	case p.Device != nil && (!isObjectName(p.Device.Secret) || p.Device.UID == ""):
+		return "device needs the name and the uid of a Secret"
+	case !slices.Contains([]keyring.Kind{keyring.Keyring, keyring.Kernel, keyring.None}, p.Store):
+		return fmt.Sprintf("store %q is none of keyring, kernel, none", p.Store)
+	}
+	return p.Bootstrap.problem(p)
+}
+
+func (b Bootstrap) problem(p Profile) string {
+	switch b.Source {
+	case SourceKeyring:
+		switch {
+		case p.Store == keyring.None:
+			return "a bootstrap credential in the keyring needs a store"
+		case p.Device == nil:
+			return "a bootstrap credential in the keyring needs a device"
+		case b.Duration == nil || !isLifetime(b.Duration.Duration):
+			return "bootstrap.duration is missing or out of range"
+		}
+	case SourceContext:
+		if b.Context == "" || len(b.Kubeconfig) == 0 || slices.ContainsFunc(b.Kubeconfig, isRelative) {
+			return "bootstrap source context needs a context and absolute kubeconfig paths"
+		}
+	case SourceInCluster:
+	case SourceTokenFile:
+		if isRelative(b.Path) {
+			return "bootstrap source token-file needs an absolute path"
+		}
+	case SourceEnv:
+		if b.Variable == "" || strings.ContainsAny(b.Variable, "=\x00") {
+			return "bootstrap source env needs the name of a variable"
+		}
+	case SourceCommand:
+		if len(b.Command) == 0 || isRelative(b.Command[0]) {
+			return "bootstrap source command needs an absolute path"
+		}
+	default:
+		return fmt.Sprintf("unknown bootstrap source %q", b.Source)
+	}
+	return ""
+}
+
+func isRelative(path string) bool { return !filepath.IsAbs(path) }
+
+func isLifetime(d time.Duration) bool {
+	return d >= MinDuration && d <= MaxDuration && d%time.Second == 0
+}
+
+// isObjectName holds for DNS subdomain names (RFC 1123), which is what the API server admits for the objects named
+// here. It keeps "/", ".." and control characters out of URLs, file names and terminals.
+func isObjectName(name string) bool {
+	if name == "" || len(name) > 253 {
+		return false
+	}
+	for _, label := range strings.Split(name, ".") {
+		if label == "" || label[0] == '-' || label[len(label)-1] == '-' {
+			return false
+		}
+		for _, r := range label {
+			if (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '-' {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// Identity is the cluster's identity.
+func (p Profile) Identity() (Identity, error) {
+	return IdentityOf(p.Cluster.Server, p.Cluster.TLSServerName, p.Cluster.CertificateAuthorityData)
+}
+
+// Account is NAMESPACE/SERVICEACCOUNT, for messages.
+func (p Profile) Account() string { return p.Namespace + "/" + p.ServiceAccount }
+
+// BootstrapServiceAccount is the minter's name.
+func (p Profile) BootstrapServiceAccount() string { return p.ServiceAccount + "-bootstrap" }
+
+// TokenKey is the store's key of the profile's token. It is a hash over all that decides what a token is good for, so
+// an entry for anything else is never found.
+func (p Profile) TokenKey() string {
+	return "token:" + p.digest("token", p.ServiceAccount, int64(p.Duration.Seconds()), p.Audiences, p.Bootstrap)
+}
+
+// BootstrapKey is the store's key of the bootstrap credential. Profiles of one machine for one service account share it.
+func (p Profile) BootstrapKey() string {
+	return "bootstrap:" + p.digest("bootstrap", p.BootstrapServiceAccount(), 0, nil, Bootstrap{Source: SourceKeyring})
+}
+
+func (p Profile) digest(use, account string, seconds int64, audiences []string, bootstrap Bootstrap) string {
+	identity, err := p.Identity()
+	if err != nil {
+		panic("digest of a profile that is not valid: " + err.Error())
+	}
+	bootstrap.Duration = nil // how long the credential lives says nothing about the token
+	audiences = slices.Sorted(slices.Values(audiences))
+	// encoding/json is canonical here: fixed field order, sorted map keys, no floats.
+	encoded, err := json.Marshal(struct {
+		Use       string
+		Cluster   Identity
+		Namespace string
+		Account   string
+		Audiences []string
+		Seconds   int64
+		Device    *Device
+		Bootstrap Bootstrap
+	}{use, identity, p.Namespace, account, audiences, seconds, p.Device, bootstrap})
+	if err != nil {
+		panic(err) // strings, numbers and maps of them always encode
+	}
+	sum := sha256.Sum256(encoded)
+	return hex.EncodeToString(sum[:])
+}
