@@ -2,6 +2,7 @@ package keyring
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -77,15 +78,15 @@ func (e storedEntry) check(key string) error {
 	case e.Version != entryVersion:
 		return fmt.Errorf("the entry is of version %d, not %d", e.Version, entryVersion)
 	case e.Key != key:
-		return fmt.Errorf("the entry was written for another key")
+		return errors.New("the entry was written for another key")
 	case e.Token == "":
-		return fmt.Errorf("the entry has no token")
+		return errors.New("the entry has no token")
 	case !utf8.ValidString(e.Token):
-		return fmt.Errorf("the token is not UTF-8")
+		return errors.New("the token is not UTF-8")
 	case e.IssuedAt.IsZero() || e.ExpiresAt.IsZero():
-		return fmt.Errorf("the entry has no time of issue or of expiry")
+		return errors.New("the entry has no time of issue or of expiry")
 	case e.ExpiresAt.Before(e.IssuedAt):
-		return fmt.Errorf("the entry expires before it was issued")
+		return errors.New("the entry expires before it was issued")
 	}
 	return nil
 }
@@ -104,6 +105,15 @@ func strange(r rune) bool {
 	return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '_' || r == '.')
 }
 
-func notFound(reason string) error { return fmt.Errorf("%w: %s", ErrNotFound, reason) }
+// reason is an error of this package's with a text. Unlike one of fmt.Errorf it costs nothing when the program starts.
+type reason struct {
+	kind *error
+	text string
+}
+
+func (r *reason) Error() string { return (*r.kind).Error() + ": " + r.text }
+func (r *reason) Unwrap() error { return *r.kind }
+
+func notFound(text string) error { return &reason{&ErrNotFound, text} }
 
 func tooBig(size, limit int) error { return fmt.Errorf("%w: %d bytes, not %d", ErrTooBig, size, limit) }

@@ -17,8 +17,6 @@ import (
 )
 
 const (
-	// kernelPrefix begins the description of every key of ours in the user keyring.
-	kernelPrefix = service + ":"
 	// kernelLimit is the longest payload of a "user" key in bytes, see keyrings(7).
 	kernelLimit = 32767
 	// ownerOnly are a key's permissions: everything for its owner, nothing for others, see keyctl_setperm(3). The
@@ -29,19 +27,23 @@ const (
 // kernelItems are "user" keys in the user keyring, see keyrings(7). They are in memory only, and the kernel drops them
 // when they expire.
 type kernelItems struct {
-	sys System
-	uid int // owner that a key must have
+	sys    System
+	uid    int    // owner that a key must have
+	prefix string // begins the description of every key of ours
 }
 
 func openKernel(sys System) (prober, error) {
-	k := kernelItems{sys: sys, uid: os.Geteuid()}
+	return kernelItems{sys: sys, uid: os.Geteuid(), prefix: service + ":"}.store(), nil
+}
+
+func (k kernelItems) store() *store {
 	return &store{
 		kind:        Kernel,
 		description: "kernel keyring",
-		sys:         sys,
+		sys:         k.sys,
 		items:       parted{items: k, limit: kernelLimit},
 		check:       k.check,
-	}, nil
+	}
 }
 
 // check makes a round trip: a seccomp profile may refuse any of the calls, and only a try tells.
@@ -116,11 +118,11 @@ func (k kernelItems) names(context.Context) ([]string, error) {
 }
 
 // errForeign means that the key found is another user's.
-var errForeign = fmt.Errorf("%w: the key belongs to another user", ErrNotFound)
+var errForeign error = &reason{&ErrNotFound, "the key belongs to another user"}
 
 // find returns the id of the key of a name, unix.ENOKEY, or errForeign.
 func (k kernelItems) find(name string) (int, error) {
-	id, err := unix.KeyctlSearch(unix.KEY_SPEC_USER_KEYRING, "user", kernelPrefix+name, 0)
+	id, err := unix.KeyctlSearch(unix.KEY_SPEC_USER_KEYRING, "user", k.prefix+name, 0)
 	if err != nil {
 		return 0, err
 	}
@@ -128,21 +130,21 @@ func (k kernelItems) find(name string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	if uid, _, _ := parseDescription(description); uid != k.uid {
+	if uid, _, _ := k.parse(description); uid != k.uid {
 		return 0, errForeign
 	}
 	return id, nil
 }
 
-// parseDescription returns the owner and our name of a key from what KEYCTL_DESCRIBE gives,
-// "type;uid;gid;perm;description". It is not ok when the key is not of our type or prefix.
-func parseDescription(description string) (uid int, name string, ok bool) {
+// parse returns the owner and the name of a key from what KEYCTL_DESCRIBE gives, "type;uid;gid;perm;description". It is
+// not ok when the key is not of our type or prefix.
+func (k kernelItems) parse(description string) (uid int, name string, ok bool) {
 	fields := strings.SplitN(description, ";", 5)
 	if len(fields) != 5 || fields[0] != "user" {
 		return 0, "", false
 	}
 	uid, err := strconv.Atoi(fields[1])
-	name, ours := strings.CutPrefix(fields[4], kernelPrefix)
+	name, ours := strings.CutPrefix(fields[4], k.prefix)
 	return uid, name, ours && err == nil
 }
 
@@ -150,7 +152,7 @@ func parseDescription(description string) (uid int, name string, ok bool) {
 // oldest first. A bootstrap credential is never dropped for a token that can be minted again.
 func (k kernelItems) addWithinQuota(name string, value []byte) (int, error) {
 	add := func() (int, error) {
-		return unix.AddKey("user", kernelPrefix+name, value, unix.KEY_SPEC_USER_KEYRING)
+		return unix.AddKey("user", k.prefix+name, value, unix.KEY_SPEC_USER_KEYRING)
 	}
 	id, err := add()
 	if !errors.Is(err, unix.EDQUOT) {
@@ -250,7 +252,7 @@ func (k kernelItems) list() ([]kernelKey, error) {
 		if err != nil {
 			continue // gone meanwhile, or not ours to see
 		}
-		if uid, name, ok := parseDescription(description); ok {
+		if uid, name, ok := k.parse(description); ok {
 			keys = append(keys, kernelKey{id: id, name: name, foreign: uid != k.uid})
 		}
 	}

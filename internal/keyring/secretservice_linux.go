@@ -246,7 +246,7 @@ func (s *session) usernames(ctx context.Context, items []dbus.ObjectPath) ([]str
 
 // errNoCollection means that a Secret Service runs that has nowhere to put a secret, as gnome-keyring has where nobody
 // ever logged in with a password.
-var errNoCollection = fmt.Errorf("%w: the Secret Service has no default collection", ErrUnavailable)
+var errNoCollection error = &reason{&ErrUnavailable, "the Secret Service has no default collection"}
 
 // state reports whether a secret can be kept now: nil, ErrLocked, errNoCollection or another ErrUnavailable.
 func (s secretService) state(ctx context.Context) error {
