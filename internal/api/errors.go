@@ -32,6 +32,9 @@ var (
 	ErrCredential   = errors.New("the credential cannot be obtained")
 )
 
+// ErrAdmission is wrapped, beside ErrForbidden or ErrInvalid, by what admission and not RBAC denies.
+var ErrAdmission = errors.New("denied by admission")
+
 // StatusError is an answer that is no success. Its text holds nothing of the answer's body, which a proxy or an
 // attacker may have written; Message does.
 type StatusError struct {
@@ -56,6 +59,9 @@ func (e *StatusError) Error() string {
 
 // Unwrap gives the kind.
 func (e *StatusError) Unwrap() error { return e.Kind }
+
+// Is makes what admission denies an ErrAdmission too.
+func (e *StatusError) Is(target error) bool { return e.Admission && target == ErrAdmission }
 
 var kinds = []error{ErrUnauthorized, ErrForbidden, ErrNotFound, ErrConflict, ErrInvalid, ErrThrottled, ErrServer,
 	ErrUnreachable, ErrTLS, ErrTimeout, ErrAnswer, ErrCredential}

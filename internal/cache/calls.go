@@ -235,3 +235,12 @@ func (c *calls) forgetFailure() {
 		_, _ = c.file.WriteAt(make([]byte, failureSize), 0)
 	}
 }
+
+// Files names the files in folder that are kept for key, whether they exist or not.
+func Files(folder, key string) []string {
+	if folder == "" {
+		return nil
+	}
+	base := filepath.Join(folder, fileName(key))
+	return []string{base + ".lock", base + ".calls"}
+}

@@ -43,11 +43,12 @@ type Info struct {
 	APIVersion  string
 	Interactive bool
 	Cluster     *clientauth.Cluster // nil when the client did not say
+	Absent      bool                // the client sent no exec info at all
 }
 
-// Absent is what a client that sets no exec info is taken to say: some clients set none at all, and of the versions
+// Absent returns what a client that sets no exec info is taken to say: some clients set none at all, and of the versions
 // they may expect v1 is the only one that is not deprecated.
-func Absent() Info { return Info{APIVersion: V1} }
+func Absent() Info { return Info{APIVersion: V1, Absent: true} }
 
 // Parse reads the value of KUBERNETES_EXEC_INFO.
 func Parse(text string) (Info, error) {

@@ -1,0 +1,160 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"os/user"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"github.com/sa-exec-credential/sa-exec-credential/internal/bootstrap"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/cache"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/execcred"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/files"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
+)
+
+// environment is everything that the program uses of the process it runs in. Tests pass their own.
+type environment struct {
+	stdin     *os.File
+	stdout    io.Writer
+	stderr    io.Writer
+	lookupEnv func(string) (string, bool)
+	home      func() (string, error) // from the user database, for when no variable tells
+	now       func() time.Time
+	caller    func() cache.Caller
+	hostname  func() (string, error)
+	openStore func(context.Context, keyring.Kind, keyring.System) (keyring.Store, error)
+	mounted   string // folder of what a pod gets mounted
+	log       *logger
+}
+
+func systemEnvironment() *environment {
+	return &environment{
+		stdin:     os.Stdin,
+		stdout:    os.Stdout,
+		stderr:    os.Stderr,
+		lookupEnv: os.LookupEnv,
+		home:      userHome,
+		now:       time.Now,
+		caller:    cache.Parent,
+		hostname:  os.Hostname,
+		openStore: keyring.Open,
+		mounted:   filepath.Dir(bootstrap.MountedToken),
+	}
+}
+
+func userHome() (string, error) {
+	current, err := user.Current()
+	if err != nil {
+		return "", err
+	}
+	return current.HomeDir, nil
+}
+
+func (e *environment) getenv(name string) string {
+	value, _ := e.lookupEnv(name)
+	return value
+}
+
+// calledByClient reports whether a kubeconfig runs this program. Then its arguments, and any variable that is not also
+// in the client's own environment, may be the work of whoever wrote the kubeconfig.
+func (e *environment) calledByClient() bool {
+	_, present := e.lookupEnv(execcred.EnvironmentVariable)
+	return present
+}
+
+var errNoHome = errors.New("the home folder is not known")
+
+func (e *environment) homeFolder() (string, error) {
+	variable := "HOME"
+	if runtime.GOOS == "windows" {
+		variable = "USERPROFILE"
+	}
+	if home := e.getenv(variable); filepath.IsAbs(home) {
+		return home, nil
+	}
+	if home, err := e.home(); err == nil && filepath.IsAbs(home) {
+		return home, nil
+	}
+	return "", errNoHome
+}
+
+// userFolder is the folder that a variable names, as os.UserConfigDir and os.UserCacheDir have it, but read through the
+// environment; a relative path is passed over, as the XDG Base Directory Specification demands.
+func (e *environment) userFolder(variable string, below map[string][]string) (string, error) {
+	if folder := e.getenv(variable); filepath.IsAbs(folder) {
+		return folder, nil
+	}
+	home, err := e.homeFolder()
+	if err != nil {
+		return "", err
+	}
+	parts := below[runtime.GOOS]
+	if parts == nil {
+		parts = below[""]
+	}
+	return filepath.Join(append([]string{home}, parts...)...), nil
+}
+
+func (e *environment) configFolder() (string, error) {
+	variable := map[string]string{"windows": "APPDATA", "darwin": ""}
+	name, special := variable[runtime.GOOS]
+	if !special {
+		name = "XDG_CONFIG_HOME"
+	}
+	return e.userFolder(name, map[string][]string{
+		"windows": {"AppData", "Roaming"}, "darwin": {"Library", "Application Support"}, "": {".config"}})
+}
+
+func (e *environment) cacheFolder() (string, error) {
+	variable := map[string]string{"windows": "LOCALAPPDATA", "darwin": ""}
+	name, special := variable[runtime.GOOS]
+	if !special {
+		name = "XDG_CACHE_HOME"
+	}
+	return e.userFolder(name, map[string][]string{
+		"windows": {"AppData", "Local"}, "darwin": {"Library", "Caches"}, "": {".cache"}})
+}
+
+func (e *environment) profiles() (profile.Folder, error) {
+	folder, err := e.configFolder()
+	if err != nil {
+		return "", err
+	}
+	return profile.FolderIn(folder), nil
+}
+
+// runtimeFolder is where locks and call records go; empty when there is no such place, which costs only comfort.
+func (e *environment) runtimeFolder() string {
+	base := e.getenv("XDG_RUNTIME_DIR")
+	if !filepath.IsAbs(base) || files.CheckFolder(base) != nil {
+		var err error
+		if base, err = e.cacheFolder(); err != nil {
+			return ""
+		}
+	}
+	folder := filepath.Join(base, "sa-exec-credential")
+	if err := files.MakePrivateFolder(folder); err != nil {
+		e.log.debug("no folder for locks", "error", err)
+		return ""
+	}
+	return folder
+}
+
+// mayPrompt reports whether a store may ask a person to unlock it: elsewhere nobody would see the question.
+func (e *environment) mayPrompt() bool {
+	if runtime.GOOS == "windows" || runtime.GOOS == "darwin" {
+		return true
+	}
+	return cmp.Or(e.getenv("WAYLAND_DISPLAY"), e.getenv("DISPLAY")) != ""
+}
+
+func (e *environment) store(ctx context.Context, kind keyring.Kind) (keyring.Store, error) {
+	return e.openStore(ctx, kind, keyring.System{Getenv: e.getenv, Now: e.now, Interactive: e.mayPrompt()})
+}

@@ -1,0 +1,149 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"runtime"
+	"strings"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+const description = "A credential plugin for kubectl and every other client-go program: mints short-lived ServiceAccount " +
+	"tokens on demand and keeps them in the operating system's keyring."
+
+// grammar is the command line. One file a command holds its flags and its Run.
+type grammar struct {
+	Verbose bool `short:"v" help:"Say on standard error what is being done."`
+
+	Setup   setupCommand   `cmd:"" help:"Prepare a service account, a profile and a kubeconfig context, and prove that it works."`
+	Token   tokenCommand   `cmd:"" help:"Print the bare token, for curl or a script."`
+	Status  statusCommand  `cmd:"" help:"List the profiles and what is kept for them."`
+	Logout  logoutCommand  `cmd:"" help:"Forget cached tokens."`
+	Get     getCommand     `cmd:"" help:"Print an ExecCredential; called by kubectl and other clients."`
+	Version versionCommand `cmd:"" help:"Print the version."`
+}
+
+// getGrammar is the part of the command line that clients use. Building the whole one takes a noticeable part of the
+// time that a hit may take.
+type getGrammar struct {
+	Verbose bool       `short:"v"`
+	Get     getCommand `cmd:""`
+}
+
+// run executes one command and returns the exit code.
+func run(args []string, env *environment) (code int) {
+	env.log = &logger{out: env.stderr}
+	defer func() {
+		if r := recover(); r != nil {
+			env.log.failure(fmt.Errorf("internal error: panic in %s", panicOrigin()), "please report it as a bug")
+			code = exitUnexpected
+		}
+	}()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	err := execute(ctx, args, env)
+	if err == nil {
+		return exitDone
+	}
+	if code := silentExit(0); errors.As(err, &code) {
+		return int(code)
+	}
+	env.log.failure(err, hintFor(err))
+	return exitCode(err)
+}
+
+// panicOrigin names the function that panicked and not the value, which could be anything.
+func panicOrigin() string {
+	pcs := make([]uintptr, 32)
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(3, pcs)])
+	for {
+		frame, more := frames.Next()
+		if !strings.HasPrefix(frame.Function, "runtime.") || !more {
+			return fmt.Sprintf("%s:%d", frame.Function, frame.Line)
+		}
+	}
+}
+
+// errUsage is a command line that cannot be understood.
+var errUsage = errors.New("usage")
+
+// silentExit ends the program with a code after everything has been said.
+type silentExit int
+
+// Error implements error.
+func (s silentExit) Error() string { return fmt.Sprintf("exit code %d", int(s)) }
+
+func execute(ctx context.Context, args []string, env *environment) error {
+	if len(args) > 0 && args[0] == "get" && !wantsHelp(args) {
+		cli := getGrammar{}
+		return parseAndRun(ctx, args, env, &cli, &cli.Verbose)
+	}
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	cli := grammar{}
+	return parseAndRun(ctx, args, env, &cli, &cli.Verbose)
+}
+
+func wantsHelp(args []string) bool {
+	for _, arg := range args {
+		if arg == "-h" || arg == "--help" {
+			return true
+		}
+	}
+	return false
+}
+
+func parseAndRun(ctx context.Context, args []string, env *environment, cli any, verbose *bool) error {
+	parser, err := kong.New(cli, kong.Name(program), kong.Description(description), kong.UsageOnError(),
+		kong.Writers(env.stdout, env.stderr), kong.Exit(func(code int) { panic(helpShown(code)) }),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}))
+	if err != nil {
+		return fmt.Errorf("building the command line: %w", err)
+	}
+	parsed, shown, err := parse(parser, args)
+	if shown {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %s", errUsage, err)
+	}
+	env.log.verbose = *verbose
+	if err := env.permit(parsed.Command()); err != nil {
+		return err
+	}
+	parsed.BindTo(ctx, (*context.Context)(nil))
+	return parsed.Run(env)
+}
+
+// helpShown is how kong's help, which wants to end the process, gets back here.
+type helpShown int
+
+func parse(parser *kong.Kong, args []string) (parsed *kong.Context, shown bool, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			if _, ok := r.(helpShown); !ok {
+				panic(r)
+			}
+			shown = true
+		}
+	}()
+	parsed, err = parser.Parse(args)
+	return parsed, false, err
+}
+
+// errNotForClients is a kubeconfig that runs another command than get.
+var errNotForClients = errors.New("a kubeconfig may only run get")
+
+// permit keeps a kubeconfig from running more than it is for: setup, for example, would do what nobody has agreed to.
+func (e *environment) permit(command string) error {
+	if e.calledByClient() && command != "get" && command != "version" {
+		return fmt.Errorf("%w, not %q", errNotForClients, command)
+	}
+	return nil
+}

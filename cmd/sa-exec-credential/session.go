@@ -1,0 +1,187 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/sa-exec-credential/sa-exec-credential/internal/api"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/bootstrap"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/cache"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/mint"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/secret"
+)
+
+// What the API server's answers mean for a profile.
+var (
+	errBootstrapRefused = errors.New("the API server refused the bootstrap credential")
+	errAccountGone      = errors.New("service account not found")
+	errDeviceGone       = errors.New("the device Secret is not the one that setup made")
+)
+
+// session is one profile with its store, for the time of one command.
+type session struct {
+	env     *environment
+	profile profile.Profile
+	store   keyring.Store
+}
+
+// load reads a profile and opens its store, which does no I/O yet.
+func (e *environment) load(ctx context.Context, name string) (*session, error) {
+	folder, err := e.profiles()
+	if err != nil {
+		return nil, err
+	}
+	p, err := folder.Load(name)
+	if err != nil {
+		return nil, err
+	}
+	return e.open(ctx, p)
+}
+
+func (e *environment) open(ctx context.Context, p profile.Profile) (*session, error) {
+	store, err := e.store(ctx, p.Store)
+	if err != nil {
+		return nil, err
+	}
+	return &session{env: e, profile: p, store: store}, nil
+}
+
+// cache is the profile's token, from the store or minted.
+func (s *session) cache() *cache.Cache {
+	return &cache.Cache{
+		Store:    s.store,
+		Key:      s.profile.TokenKey(),
+		Machine:  s.machine(),
+		Folder:   s.env.runtimeFolder(),
+		Caller:   s.env.caller(),
+		Wait:     s.lockWait(),
+		Now:      s.env.now,
+		Mint:     s.mint,
+		Accepted: s.accepted,
+		Warn:     s.env.log.warning,
+		Kinds:    errorKinds(),
+		Debug:    s.env.log.debug,
+	}
+}
+
+// machine tells this machine from the others that hold tokens for the same account.
+func (s *session) machine() string {
+	if s.profile.Device != nil {
+		return s.profile.Device.UID
+	}
+	name, _ := s.env.hostname()
+	return name
+}
+
+// lockWait is how long the lock's holder may need at the most, and a little more; only then others mint as well.
+func (s *session) lockWait() time.Duration {
+	switch s.profile.Bootstrap.Source {
+	case profile.SourceCommand, profile.SourceContext:
+		return bootstrap.CommandLimit + mint.Deadline/2
+	}
+	return mint.Deadline / 2
+}
+
+func (s *session) system() bootstrap.System {
+	return bootstrap.System{Store: s.store, Getenv: s.env.getenv, Now: s.env.now,
+		MountedToken: filepath.Join(s.env.mounted, "token")}
+}
+
+// mint requests a token with the bootstrap credential, and renews that one when half its life is over.
+func (s *session) mint(ctx context.Context) (mint.Grant, error) {
+	grant, err := s.mintWithBootstrap(ctx)
+	if err != nil {
+		return mint.Grant{}, fmt.Errorf("minting token for %q: %w", s.profile.Account(), err)
+	}
+	return grant, nil
+}
+
+func (s *session) mintWithBootstrap(ctx context.Context) (mint.Grant, error) {
+	config, err := bootstrap.Config(ctx, s.profile, s.system())
+	if err != nil {
+		return mint.Grant{}, err
+	}
+	minter, err := mint.New(config, s.env.now)
+	if err != nil {
+		return mint.Grant{}, err
+	}
+	grant, err := minter.Mint(ctx, tokenRequest(s.profile))
+	if err != nil {
+		return mint.Grant{}, meaning(err)
+	}
+	if bootstrap.RenewalDue(ctx, s.profile, s.system()) {
+		s.renew(ctx, minter)
+	}
+	return grant, nil
+}
+
+// meaning says what an answer to a TokenRequest tells about the profile.
+func meaning(err error) error {
+	switch {
+	case errors.Is(err, api.ErrUnauthorized):
+		return errBootstrapRefused
+	case errors.Is(err, api.ErrNotFound):
+		return errAccountGone
+	case errors.Is(err, api.ErrConflict):
+		return errDeviceGone
+	}
+	return err
+}
+
+// renew replaces the bootstrap credential with a new one that it requests for itself. Failing costs nothing yet: the
+// old one has half its life left, and every later mint tries again.
+func (s *session) renew(ctx context.Context, minter *mint.Minter) {
+	grant, err := minter.Mint(ctx, bootstrapRequest(s.profile))
+	if err == nil {
+		err = s.storeBootstrap(ctx, grant)
+	}
+	s.env.log.debug("renewed the bootstrap credential", "error", err)
+}
+
+func (s *session) storeBootstrap(ctx context.Context, grant mint.Grant) error {
+	return s.store.Set(ctx, s.profile.BootstrapKey(),
+		keyring.Entry{Token: grant.Token, IssuedAt: grant.IssuedAt, ExpiresAt: grant.ExpiresAt})
+}
+
+func tokenRequest(p profile.Profile) mint.Request {
+	return mint.Request{Namespace: p.Namespace, ServiceAccount: p.ServiceAccount, Audiences: p.Audiences,
+		Duration: p.Duration.Duration, Bound: boundTo(p)}
+}
+
+func bootstrapRequest(p profile.Profile) mint.Request {
+	return mint.Request{Namespace: p.Namespace, ServiceAccount: p.BootstrapServiceAccount(),
+		Duration: p.Bootstrap.Duration.Duration, Bound: boundTo(p)}
+}
+
+func boundTo(p profile.Profile) *mint.Secret {
+	if p.Device == nil {
+		return nil
+	}
+	return &mint.Secret{Name: p.Device.Secret, UID: p.Device.UID}
+}
+
+// accepted asks the API server whether it still takes a token.
+func (s *session) accepted(ctx context.Context, token secret.String) (bool, error) {
+	_, err := s.whoIs(ctx, token)
+	if errors.Is(err, api.ErrUnauthorized) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+func (s *session) whoIs(ctx context.Context, token secret.String) (mint.User, error) {
+	config, err := bootstrap.WithToken(s.profile.Cluster, token)
+	if err != nil {
+		return mint.User{}, err
+	}
+	minter, err := mint.New(config, s.env.now)
+	if err != nil {
+		return mint.User{}, err
+	}
+	return minter.WhoAmI(ctx)
+}
