@@ -28,13 +28,6 @@ type grammar struct {
 	Version versionCommand `cmd:"" help:"Print the version."`
 }
 
-// getGrammar is the part of the command line that clients use. Building the whole one takes a noticeable part of the
-// time that a hit may take.
-type getGrammar struct {
-	Verbose bool       `short:"v"`
-	Get     getCommand `cmd:""`
-}
-
 // run executes one command and returns the exit code.
 func run(args []string, env *environment) (code int) {
 	env.log = &logger{out: env.stderr}
@@ -44,9 +37,7 @@ func run(args []string, env *environment) (code int) {
 			code = exitUnexpected
 		}
 	}()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	err := execute(ctx, args, env)
+	err := execute(args, env)
 	if err == nil {
 		return exitDone
 	}
@@ -78,29 +69,31 @@ type silentExit int
 // Error implements error.
 func (s silentExit) Error() string { return fmt.Sprintf("exit code %d", int(s)) }
 
-func execute(ctx context.Context, args []string, env *environment) error {
-	if len(args) > 0 && args[0] == "get" && !wantsHelp(args) {
-		cli := getGrammar{}
-		return parseAndRun(ctx, args, env, &cli, &cli.Verbose)
+func execute(args []string, env *environment) error {
+	if get, ok := plainGet(args); ok {
+		// Nothing has to be cleaned up when this one is ended, so signals keep their default effect.
+		return get.Run(context.Background(), env)
 	}
 	if len(args) == 0 {
 		args = []string{"--help"}
 	}
-	cli := grammar{}
-	return parseAndRun(ctx, args, env, &cli, &cli.Verbose)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	return parseAndRun(ctx, args, env)
 }
 
-func wantsHelp(args []string) bool {
-	for _, arg := range args {
-		if arg == "-h" || arg == "--help" {
-			return true
-		}
+// plainGet recognises the arguments that setup writes into kubeconfigs. Building the grammar for them would take a good
+// part of the time of a hit, on every call of every client.
+func plainGet(args []string) (*getCommand, bool) {
+	if len(args) != 3 || args[0] != "get" || args[1] != "--profile" || strings.HasPrefix(args[2], "-") {
+		return nil, false
 	}
-	return false
+	return &getCommand{Profile: args[2]}, true
 }
 
-func parseAndRun(ctx context.Context, args []string, env *environment, cli any, verbose *bool) error {
-	parser, err := kong.New(cli, kong.Name(program), kong.Description(description), kong.UsageOnError(),
+func parseAndRun(ctx context.Context, args []string, env *environment) error {
+	cli := grammar{}
+	parser, err := kong.New(&cli, kong.Name(program), kong.Description(description), kong.UsageOnError(),
 		kong.Writers(env.stdout, env.stderr), kong.Exit(func(code int) { panic(helpShown(code)) }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}))
 	if err != nil {
@@ -113,7 +106,7 @@ func parseAndRun(ctx context.Context, args []string, env *environment, cli any, 
 	if err != nil {
 		return fmt.Errorf("%w: %s", errUsage, err)
 	}
-	env.log.verbose = *verbose
+	env.log.verbose = cli.Verbose
 	if err := env.permit(parsed.Command()); err != nil {
 		return err
 	}

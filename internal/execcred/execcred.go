@@ -55,22 +55,18 @@ func Parse(text string) (Info, error) {
 	if len(text) > maxInfo {
 		return Info{}, fmt.Errorf("%w: longer than %d bytes", ErrMalformed, maxInfo)
 	}
-	var meta metav1.TypeMeta
-	if err := json.Unmarshal([]byte(text), &meta); err != nil {
-		return Info{}, fmt.Errorf("%w: %s is not a JSON object", ErrMalformed, EnvironmentVariable)
-	}
-	if meta.Kind != kind {
-		return Info{}, fmt.Errorf("%w: kind is %q, not %q", ErrMalformed, meta.Kind, kind)
-	}
-	if meta.APIVersion != V1 && meta.APIVersion != V1Beta1 {
-		return Info{}, fmt.Errorf("%w %q in exec info", ErrAPIVersion, meta.APIVersion)
-	}
 	// v1beta1 differs from v1 in nothing that JSON shows, so one type reads both.
 	var cred clientauth.ExecCredential
 	if err := json.Unmarshal([]byte(text), &cred); err != nil {
-		return Info{}, fmt.Errorf("%w: spec does not have the shape of an ExecCredential", ErrMalformed)
+		return Info{}, fmt.Errorf("%w: %s does not hold an ExecCredential in JSON", ErrMalformed, EnvironmentVariable)
 	}
-	return Info{APIVersion: meta.APIVersion, Interactive: cred.Spec.Interactive, Cluster: cred.Spec.Cluster}, nil
+	if cred.Kind != kind {
+		return Info{}, fmt.Errorf("%w: kind is %q, not %q", ErrMalformed, cred.Kind, kind)
+	}
+	if cred.APIVersion != V1 && cred.APIVersion != V1Beta1 {
+		return Info{}, fmt.Errorf("%w %q in exec info", ErrAPIVersion, cred.APIVersion)
+	}
+	return Info{APIVersion: cred.APIVersion, Interactive: cred.Spec.Interactive, Cluster: cred.Spec.Cluster}, nil
 }
 
 // Encode returns the ExecCredential that answers a client in the version it asked for, ending in a newline. The client

@@ -25,10 +25,13 @@ var ErrUntrusted = errors.New("file is not trusted")
 // MakePrivateFolder makes path and its parents; path itself gets mode 0700, also when it exists already. It is an
 // ErrUntrusted when path belongs to another user or is not a folder.
 func MakePrivateFolder(path string) error {
-	if err := os.MkdirAll(path, PrivateFolder); err != nil {
-		return err
-	}
 	info, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err := os.MkdirAll(path, PrivateFolder); err != nil {
+			return err
+		}
+		info, err = os.Lstat(path)
+	}
 	if err != nil {
 		return err
 	}

@@ -6,19 +6,21 @@
 package profile
 
 import (
+	"bytes"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/url"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/yaml"
+	"go.yaml.in/yaml/v3"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
 )
@@ -47,48 +49,72 @@ const (
 
 // Profile is what one machine may mint.
 type Profile struct {
-	Name           string          `json:"-"`
-	Version        int             `json:"version"`
-	Cluster        Cluster         `json:"cluster"`
-	Namespace      string          `json:"namespace"`
-	ServiceAccount string          `json:"serviceAccount"`
-	Audiences      []string        `json:"audiences,omitempty"` // none: the API server's own
-	Duration       metav1.Duration `json:"duration"`            // asked for; the server may grant less
-	Device         *Device         `json:"device,omitempty"`    // nil: tokens are not bound
-	Bootstrap      Bootstrap       `json:"bootstrap"`
-	Store          keyring.Kind    `json:"store"`
+	Name           string       `yaml:"-" json:"-"`
+	Version        int          `yaml:"version" json:"version"`
+	Cluster        Cluster      `yaml:"cluster" json:"cluster"`
+	Namespace      string       `yaml:"namespace" json:"namespace"`
+	ServiceAccount string       `yaml:"serviceAccount" json:"serviceAccount"`
+	Audiences      []string     `yaml:"audiences,omitempty" json:"audiences,omitempty"` // none: the API server's own
+	Duration       Duration     `yaml:"duration" json:"duration"`                       // asked for; the server may grant less
+	Device         *Device      `yaml:"device,omitempty" json:"device,omitempty"`       // nil: tokens are not bound
+	Bootstrap      Bootstrap    `yaml:"bootstrap" json:"bootstrap"`
+	Store          keyring.Kind `yaml:"store" json:"store"`
 	// AllowMissingClusterInfo answers clients that do not say which cluster they will send the token to. With it, a
 	// kubeconfig that names this profile and another server gets a token.
-	AllowMissingClusterInfo bool `json:"allowMissingClusterInfo,omitempty"`
+	AllowMissingClusterInfo bool `yaml:"allowMissingClusterInfo,omitempty" json:"allowMissingClusterInfo,omitempty"`
 }
 
 // Cluster is how to reach the API server.
 type Cluster struct {
-	Server                   string `json:"server"`
-	TLSServerName            string `json:"tlsServerName,omitempty"`
-	CertificateAuthorityData []byte `json:"certificateAuthorityData,omitempty"` // PEM; none: the system's roots
-	ProxyURL                 string `json:"proxyURL,omitempty"`
+	Server                   string `yaml:"server" json:"server"`
+	TLSServerName            string `yaml:"tlsServerName,omitempty" json:"tlsServerName,omitempty"`
+	CertificateAuthorityData Base64 `yaml:"certificateAuthorityData,omitempty" json:"certificateAuthorityData,omitempty"` // PEM; none: the system's roots
+	ProxyURL                 string `yaml:"proxyURL,omitempty" json:"proxyURL,omitempty"`
+}
+
+// Duration is a time.Duration that files hold as 1h30m0s.
+type Duration struct{ time.Duration }
+
+// MarshalText implements encoding.TextMarshaler.
+func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (d *Duration) UnmarshalText(text []byte) (err error) {
+	d.Duration, err = time.ParseDuration(string(text))
+	return err
+}
+
+// Base64 are bytes that files hold in base64, as kubeconfigs do.
+type Base64 []byte
+
+// MarshalText implements encoding.TextMarshaler.
+func (b Base64) MarshalText() ([]byte, error) { return base64.StdEncoding.AppendEncode(nil, b), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (b *Base64) UnmarshalText(text []byte) (err error) {
+	*b, err = base64.StdEncoding.AppendDecode(nil, text)
+	return err
 }
 
 // Device is the Secret that all tokens of this machine are bound to.
 type Device struct {
-	Secret string `json:"secret"`
-	UID    string `json:"uid"`
+	Secret string `yaml:"secret" json:"secret"`
+	UID    string `yaml:"uid" json:"uid"`
 }
 
 // Bootstrap says where the credential for the TokenRequest call comes from. Only the fields of its source are set.
 type Bootstrap struct {
-	Source   Source           `json:"source"`
-	Duration *metav1.Duration `json:"duration,omitempty"` // keyring: lifetime asked for
+	Source   Source    `yaml:"source" json:"source"`
+	Duration *Duration `yaml:"duration,omitempty" json:"duration,omitempty"` // keyring: lifetime asked for
 	// context: the kubeconfig files and the context in them, as they were chosen at setup
-	Context    string   `json:"context,omitempty"`
-	Kubeconfig []string `json:"kubeconfig,omitempty"` // absolute paths
-	Path       string   `json:"path,omitempty"`       // token-file: absolute
-	Variable   string   `json:"variable,omitempty"`   // env
-	Command    []string `json:"command,omitempty"`    // command: an absolute path and its arguments; no shell
+	Context    string   `yaml:"context,omitempty" json:"context,omitempty"`
+	Kubeconfig []string `yaml:"kubeconfig,omitempty" json:"kubeconfig,omitempty"` // absolute paths
+	Path       string   `yaml:"path,omitempty" json:"path,omitempty"`             // token-file: absolute
+	Variable   string   `yaml:"variable,omitempty" json:"variable,omitempty"`     // env
+	Command    []string `yaml:"command,omitempty" json:"command,omitempty"`       // command: an absolute path and its arguments; no shell
 	// Environment is all that a command, or a kubeconfig context's own exec plugin, gets to see. It is taken at setup,
 	// because the environment of a get is partly chosen by the kubeconfig that called it.
-	Environment map[string]string `json:"environment,omitempty"`
+	Environment map[string]string `yaml:"environment,omitempty" json:"environment,omitempty"`
 }
 
 // What can be wrong with a profile. The errors of this package wrap one of them, ErrCluster or files.ErrUntrusted.
@@ -134,24 +160,32 @@ func DefaultName(serviceAccount, namespace, cluster string) string {
 // Parse reads a profile. Unknown fields are errors: a field that is not understood may be one that protects.
 func Parse(name string, data []byte) (Profile, error) {
 	var p Profile
-	var head struct {
-		Version int `json:"version"`
+	decoder := yaml.NewDecoder(bytes.NewReader(data))
+	decoder.KnownFields(true)
+	err := decoder.Decode(&p)
+	if p.Version != 0 && p.Version != version {
+		return Profile{}, fmt.Errorf("%w %q: version %d, this program knows %d", ErrMalformed, name, p.Version, version)
 	}
-	if err := yaml.Unmarshal(data, &head); err != nil {
-		return Profile{}, fmt.Errorf("%w %q: not YAML", ErrMalformed, name)
+	if err != nil {
+		return Profile{}, fmt.Errorf("%w %q: %s", ErrMalformed, name, yamlProblem(err))
 	}
-	if head.Version != version {
-		return Profile{}, fmt.Errorf("%w %q: version %d, this program knows %d", ErrMalformed, name, head.Version, version)
-	}
-	if err := yaml.UnmarshalStrict(data, &p); err != nil {
-		return Profile{}, fmt.Errorf("%w %q: %s", ErrMalformed, name, firstLine(err))
+	if p.Version == 0 {
+		return Profile{}, fmt.Errorf("%w %q: version is missing", ErrMalformed, name)
 	}
 	p.Name = name
 	return p, p.Validate()
 }
 
-func firstLine(err error) string {
-	line, _, _ := strings.Cut(strings.TrimPrefix(err.Error(), "error unmarshaling JSON: while decoding JSON: "), "\n")
+// yamlProblem is the first thing that the YAML package complains about, on one line.
+func yamlProblem(err error) string {
+	var list *yaml.TypeError
+	if errors.As(err, &list) && len(list.Errors) > 0 {
+		return list.Errors[0]
+	}
+	if errors.Is(err, io.EOF) {
+		return "it is empty"
+	}
+	line, _, _ := strings.Cut(strings.TrimPrefix(err.Error(), "yaml: "), "\n")
 	return line
 }
 
@@ -159,6 +193,9 @@ func firstLine(err error) string {
 func (p Profile) Encode() ([]byte, error) {
 	p.Version = version
 	if err := p.Validate(); err != nil {
+		return nil, err
+	}
+	if err := checkCertificates(p.Cluster.CertificateAuthorityData); err != nil {
 		return nil, err
 	}
 	return yaml.Marshal(p)
