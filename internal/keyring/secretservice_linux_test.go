@@ -1,0 +1,728 @@
+package keyring
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/godbus/dbus/v5"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring/secretservicetest"
+	gokeyring "github.com/zalando/go-keyring"
+)
+
+// patient leaves a real service on a busy machine all the time it may need.
+var patient = Limits{Call: 30 * time.Second, Prompt: 30 * time.Second}
+
+// hasty is for what never answers.
+var hasty = Limits{Call: 200 * time.Millisecond, Prompt: 400 * time.Millisecond}
+
+func testService(s *secretservicetest.Service) System {
+	return System{Getenv: s.Getenv, Limits: patient}.withDefaults()
+}
+
+func openService(t *testing.T, sys System) Store {
+	t.Helper()
+	s, err := Open(t.Context(), Keyring, sys)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// wantAll makes every call of a store and wants the same error of each.
+func wantAll(t *testing.T, s Store, want error) {
+	t.Helper()
+	_, err := s.Get(t.Context(), testKey)
+	wantError(t, "getting", err, want)
+	wantError(t, "setting", s.Set(t.Context(), testKey, liveEntry("hunter2")), want)
+	wantError(t, "deleting", s.Delete(t.Context(), testKey), want)
+	_, err = s.Keys(t.Context())
+	wantError(t, "listing", err, want)
+}
+
+func TestSecretServiceKeepsReplacesAndForgets(t *testing.T) {
+	service := secretservicetest.New(t)
+	s := openService(t, testService(service))
+	_, err := s.Get(t.Context(), testKey)
+	wantError(t, "getting an absent item", err, ErrNotFound)
+	wantError(t, "deleting an absent item", s.Delete(t.Context(), testKey), nil)
+
+	for _, token := range []string{"first", "second, longer", strings.Repeat("x", 100_000), `quotes " and čeština`} {
+		mustSet(t, s, testKey, token)
+		wantToken(t, s, testKey, token)
+	}
+	mustSet(t, s, "bootstrap:b", "credential")
+	if keys, err := s.Keys(t.Context()); err != nil || !slices.Equal(keys, []string{"bootstrap:b", testKey}) {
+		t.Errorf("the keys are %q, %v", keys, err)
+	}
+	wantError(t, "deleting", s.Delete(t.Context(), testKey), nil)
+	_, err = s.Get(t.Context(), testKey)
+	wantError(t, "getting a deleted item", err, ErrNotFound)
+	wantToken(t, s, "bootstrap:b", "credential")
+}
+
+func TestSecretServiceItemsAreThoseOfOtherPrograms(t *testing.T) {
+	bus := secretservicetest.New(t)
+	sys := testService(bus)
+	s := openService(t, sys)
+	mustSet(t, s, testKey, "the token")
+	lookup := exec.Command("secret-tool", "lookup", "service", service, "username", testKey)
+	lookup.Env = append(os.Environ(), bus.Env()...)
+	if out := mustRun(t, lookup); !strings.Contains(out, `"token":"the token"`) {
+		t.Errorf("secret-tool finds %q", out)
+	}
+
+	// go-keyring finds and replaces what the short exchange wrote, and the other way round.
+	items := secretService{sys: sys, uid: os.Geteuid()}
+	value, err := Encode(testKey, liveEntry("another token"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := items.careful(t.Context(), func() error { return gokeyring.Set(service, testKey, string(value)) }); err != nil {
+		t.Fatal(err)
+	}
+	wantToken(t, s, testKey, "another token")
+	mustSet(t, s, testKey, "third token")
+	if _, err := items.lookup(t.Context(), testKey); err != nil {
+		t.Errorf("the item is not single any more: %v", err)
+	}
+}
+
+func TestSecretServiceHitIsOneShortExchange(t *testing.T) {
+	sys := testService(secretservicetest.New(t))
+	mustSet(t, openService(t, sys), testKey, "t")
+	items := secretService{sys: sys, uid: os.Geteuid()}
+	if _, err := items.lookup(t.Context(), testKey); err != nil {
+		t.Errorf("the short exchange leaves a hit to go-keyring: %v", err)
+	}
+	bus, err := findBus(sys.Getenv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := connectEagerly(t.Context(), bus, os.Geteuid())
+	if err != nil {
+		t.Fatalf("the bus refuses the authentication in one round trip: %v", err)
+	}
+	_ = conn.Close()
+}
+
+func TestSecretServiceIsReadWhereTheBusCountsUsersDifferently(t *testing.T) {
+	sys := testService(secretservicetest.New(t))
+	mustSet(t, openService(t, sys), testKey, "t")
+	bus, err := findBus(sys.Getenv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := connectPatiently(t.Context(), bus, os.Geteuid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	s := &session{busConn: conn}
+	wantError(t, "asking after the slow authentication", s.state(t.Context()), nil)
+}
+
+func TestSecretServiceTakesABadValueForAMiss(t *testing.T) {
+	sys := testService(secretservicetest.New(t))
+	items := secretService{sys: sys, uid: os.Geteuid()}
+	for _, bad := range badValues {
+		if err := items.write(t.Context(), testKey, []byte(bad.value), time.Time{}); err != nil {
+			t.Fatal(err)
+		}
+		_, err := openService(t, sys).Get(t.Context(), testKey)
+		wantError(t, bad.name, err, ErrNotFound)
+		if strings.Contains(fmt.Sprint(err), "hunter2") {
+			t.Errorf("%s: the value shows in %v", bad.name, err)
+		}
+	}
+	mustSet(t, openService(t, sys), testKey, "good")
+	wantToken(t, openService(t, sys), testKey, "good")
+}
+
+func TestSecretServiceReadsTheLoginCollectionWhereTwoHaveTheItem(t *testing.T) {
+	service := secretservicetest.New(t)
+	sys := testService(service)
+	s := openService(t, sys)
+	mustSet(t, s, testKey, "in login")
+	value, err := Encode(testKey, liveEntry("elsewhere"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	createIn(t, service, "/org/freedesktop/secrets/collection/session", value)
+	wantToken(t, s, testKey, "in login")
+	if keys, err := s.Keys(t.Context()); err != nil || !slices.Equal(keys, []string{testKey}) {
+		t.Errorf("the keys are %q, %v", keys, err)
+	}
+}
+
+// createIn puts an item under testKey into a collection.
+func createIn(t *testing.T, service *secretservicetest.Service, collection dbus.ObjectPath, value []byte) {
+	t.Helper()
+	conn, err := service.Connect()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() }) // its items may go with it
+	var output dbus.Variant
+	var path, item, prompt dbus.ObjectPath
+	err = conn.Object(secretsName, secretsPath).
+		Call(secretsService+"OpenSession", 0, "plain", dbus.MakeVariant("")).Store(&output, &path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = conn.Object(secretsName, collection).Call(secretsCollection+".CreateItem", 0, map[string]dbus.Variant{
+		secretsItem + ".Label":      dbus.MakeVariant("a copy"),
+		secretsItem + ".Attributes": dbus.MakeVariant(attributes(testKey)),
+	}, secretValue{path, []byte{}, value, "text/plain"}, false).Store(&item, &prompt)
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestSecretServiceLockedIsSaidAtOnce(t *testing.T) {
+	service := secretservicetest.New(t)
+	sys := testService(service)
+	s := openService(t, sys)
+	mustSet(t, s, testKey, "t")
+	if err := service.Lock(); err != nil {
+		t.Fatal(err)
+	}
+	wantAll(t, s, ErrLocked)
+	_, err := s.Get(t.Context(), "token:absent")
+	wantError(t, "getting an absent item of a locked collection", err, ErrLocked)
+
+	service.StopKeyring()
+	if err := service.StartKeyring(false); err != nil {
+		t.Fatal(err)
+	}
+	wantAll(t, s, ErrLocked)
+
+	service.StopKeyring()
+	if err := service.StartKeyring(true); err != nil {
+		t.Fatal(err)
+	}
+	wantToken(t, s, testKey, "t")
+}
+
+func TestSecretServiceWithoutACollectionIsUnavailable(t *testing.T) {
+	service := secretservicetest.NewBus(t)
+	if err := service.StartKeyring(false); err != nil {
+		t.Fatal(err)
+	}
+	sys := testService(service)
+	s := openService(t, sys)
+	wantError(t, "setting", s.Set(t.Context(), testKey, liveEntry("t")), ErrUnavailable)
+	_, err := s.Get(t.Context(), testKey)
+	wantError(t, "getting", err, ErrNotFound)
+	wantError(t, "deleting", s.Delete(t.Context(), testKey), nil)
+	sys.Interactive = true
+	wantError(t, "setting", openService(t, sys).Set(t.Context(), testKey, liveEntry("t")), ErrUnavailable)
+}
+
+// fakePrompter takes the place of the program that asks for the password, and never does.
+type fakePrompter struct{ asked chan struct{} }
+
+// BeginPrompting is the method of org.gnome.keyring.internal.Prompter.
+func (p fakePrompter) BeginPrompting(dbus.ObjectPath) *dbus.Error {
+	p.asked <- struct{}{}
+	return nil
+}
+
+func startPrompter(t *testing.T, service *secretservicetest.Service) fakePrompter {
+	t.Helper()
+	conn, err := service.Connect()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	p := fakePrompter{asked: make(chan struct{}, 16)}
+	err = conn.Export(p, "/org/gnome/keyring/Prompter", "org.gnome.keyring.internal.Prompter")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.RequestName("org.gnome.keyring.SystemPrompter", dbus.NameFlagDoNotQueue); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func lockedService(t *testing.T) (*secretservicetest.Service, System) {
+	t.Helper()
+	service := secretservicetest.New(t)
+	sys := testService(service)
+	mustSet(t, openService(t, sys), testKey, "t")
+	if err := service.Lock(); err != nil {
+		t.Fatal(err)
+	}
+	sys.Interactive = true
+	return service, sys
+}
+
+func TestSecretServicePromptThatIsNeverAnsweredTimesOut(t *testing.T) {
+	calls := map[string]func(Store) error{
+		"getting":  func(s Store) error { _, err := s.Get(t.Context(), testKey); return err },
+		"setting":  func(s Store) error { return s.Set(t.Context(), testKey, liveEntry("t")) },
+		"deleting": func(s Store) error { return s.Delete(t.Context(), testKey) },
+		"listing":  func(s Store) error { _, err := s.Keys(t.Context()); return err },
+	}
+	for name, call := range calls {
+		t.Run(name, func(t *testing.T) {
+			service, sys := lockedService(t)
+			prompter := startPrompter(t, service)
+			result := make(chan error)
+			go func() {
+				sys.Limits.Call, sys.Limits.Prompt = 2*time.Second, 2*time.Second
+				result <- call(openService(t, sys))
+			}()
+			wantError(t, name, <-result, ErrTimeout)
+			select {
+			case <-prompter.asked:
+			case <-time.After(30 * time.Second):
+				t.Error("nobody was asked")
+			}
+		})
+	}
+}
+
+func TestSecretServicePromptThatCannotBeShownMeansLocked(t *testing.T) {
+	_, sys := lockedService(t)
+	wantAll(t, openService(t, sys), ErrLocked)
+}
+
+func TestSecretServiceNobodyIsAskedUnlessThatIsWished(t *testing.T) {
+	service, sys := lockedService(t)
+	prompter := startPrompter(t, service)
+	sys.Interactive = false
+	wantAll(t, openService(t, sys), ErrLocked)
+	select {
+	case <-prompter.asked:
+		t.Error("a person was asked")
+	default:
+	}
+}
+
+func TestSecretServiceSurvivesABusThatGoesAwayUnderAPrompt(t *testing.T) {
+	service, sys := lockedService(t)
+	prompter := startPrompter(t, service)
+	done := make(chan error)
+	go func() {
+		_, err := openService(t, sys).Get(t.Context(), testKey)
+		done <- err
+	}()
+	select {
+	case <-prompter.asked:
+	case err := <-done:
+		t.Fatalf("nobody was asked: %v", err)
+	}
+	service.StopBus()
+	wantError(t, "getting", <-done, ErrUnavailable)
+}
+
+func TestSecretServiceKilledBetweenSearchAndRead(t *testing.T) {
+	service := secretservicetest.New(t)
+	sys := testService(service)
+	s := openService(t, sys)
+	mustSet(t, s, testKey, "t")
+
+	conn, err := secretService{sys: sys, uid: os.Geteuid()}.open(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	search := conn.service.Go(secretsService+"SearchItems", 0, nil, attributes(testKey))
+	if err := conn.flush(); err != nil {
+		t.Fatal(err)
+	}
+	path, err := conn.path()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var unlocked, locked []dbus.ObjectPath
+	if err := reply(search, &unlocked, &locked); err != nil || len(unlocked) != 1 {
+		t.Fatal(unlocked, locked, err)
+	}
+	service.StopKeyring()
+	_, err = conn.secret(t.Context(), unlocked[0], path)
+	wantError(t, "reading the item found", err, ErrUnavailable)
+	wantAll(t, s, ErrUnavailable)
+
+	if err := service.StartKeyring(true); err != nil {
+		t.Fatal(err)
+	}
+	wantToken(t, s, testKey, "t")
+}
+
+func TestSecretServiceThatIsDeletedFromBetweenSearchAndReadIsAMiss(t *testing.T) {
+	sys := testService(secretservicetest.New(t))
+	items := secretService{sys: sys, uid: os.Geteuid()}
+	conn, err := items.open(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if err := conn.flush(); err != nil {
+		t.Fatal(err)
+	}
+	path, err := conn.path()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = conn.secret(t.Context(), loginCollection+"/4711", path)
+	wantError(t, "reading an item that is gone", err, errUnusual)
+}
+
+func TestSecretServiceAbsentIsUnavailable(t *testing.T) {
+	empty := t.TempDir()
+	stale := filepath.Join(empty, "stale")
+	listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: stale})
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener.SetUnlinkOnClose(false)
+	_ = listener.Close()
+	tests := []struct {
+		name        string
+		environment map[string]string
+	}{
+		{"neither variable is set", nil},
+		{"the runtime folder has no bus", map[string]string{"XDG_RUNTIME_DIR": empty}},
+		{"the runtime folder is not absolute", map[string]string{"XDG_RUNTIME_DIR": "."}},
+		{"the bus's socket does not exist", map[string]string{"DBUS_SESSION_BUS_ADDRESS": "unix:path=" + empty + "/none"}},
+		{"nobody listens on the bus's socket", map[string]string{"DBUS_SESSION_BUS_ADDRESS": "unix:path=" + stale}},
+		{"the bus has no Secret Service", map[string]string{
+			"DBUS_SESSION_BUS_ADDRESS": secretservicetest.NewBus(t).Address()}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			for _, interactive := range []bool{false, true} {
+				sys := System{Limits: patient, Interactive: interactive}
+				sys.Getenv = func(name string) string { return test.environment[name] }
+				wantAll(t, openService(t, sys), ErrUnavailable)
+			}
+		})
+	}
+}
+
+func TestSecretServiceIsFoundInTheRuntimeFolder(t *testing.T) {
+	service := secretservicetest.New(t)
+	sys := testService(service)
+	sys.Getenv = func(name string) string {
+		if name == "XDG_RUNTIME_DIR" {
+			return filepath.Dir(service.Socket())
+		}
+		return ""
+	}
+	mustSet(t, openService(t, sys), testKey, "t")
+	wantToken(t, openService(t, sys), testKey, "t")
+	wantError(t, "deleting", openService(t, sys).Delete(t.Context(), testKey), nil)
+}
+
+func TestForgedBusAddressesAreNotUsed(t *testing.T) {
+	touched := filepath.Join(t.TempDir(), "touched")
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	called := make(chan struct{}, 100)
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			called <- struct{}{}
+			_ = conn.Close()
+		}
+	}()
+	port := listener.Addr().(*net.TCPAddr).Port
+	addresses := []string{
+		fmt.Sprintf("tcp:host=127.0.0.1,port=%d", port),
+		fmt.Sprintf("nonce-tcp:host=127.0.0.1,port=%d,noncefile=/dev/null", port),
+		fmt.Sprintf("tcp:host=127.0.0.1,port=%d;tcp:host=127.0.0.1,port=%d,family=ipv4", port, port),
+		"unixexec:path=/usr/bin/touch,argv1=" + touched,
+		"autolaunch:", "autolaunch:scope=*user", "launchd:env=DBUS_LAUNCHD_SESSION_BUS_SOCKET", "systemd:", "disabled:",
+		"unix:", "unix:path=", "unix:path=relative", "unix:abstract=", "unix:path=/a,abstract=b", "unix:tmpdir=/tmp",
+		"unix:path=/run/bus,cookie=1", "unix:path=%zz", "unix:path=/a%00b", "unix", ";", "/run/bus", "UNIX:path=/run/bus",
+	}
+	for _, address := range addresses {
+		t.Run(address, func(t *testing.T) {
+			for _, interactive := range []bool{false, true} {
+				sys := System{Limits: patient, Interactive: interactive}
+				sys.Getenv = func(string) string { return address }
+				wantAll(t, openService(t, sys), ErrUnavailable)
+			}
+		})
+	}
+	if _, err := os.Stat(touched); !errors.Is(err, os.ErrNotExist) {
+		t.Error("a command was run")
+	}
+	if len(called) != 0 {
+		t.Error("a connection was made over TCP")
+	}
+}
+
+func TestFirstAcceptableBusAddressIsUsed(t *testing.T) {
+	tests := []struct {
+		list string
+		want busAddress
+	}{
+		{"unix:path=/run/user/1000/bus", busAddress{path: "/run/user/1000/bus"}},
+		{"unix:path=/run/user/1000/bus,guid=ab", busAddress{path: "/run/user/1000/bus"}},
+		{"unix:guid=ab,path=/tmp/a%20b%2c", busAddress{path: "/tmp/a b,"}},
+		{"unix:abstract=/tmp/dbus-X,guid=ab", busAddress{abstract: "/tmp/dbus-X"}},
+		{"tcp:host=h;unixexec:path=/x;unix:path=/one;unix:path=/two", busAddress{path: "/one"}},
+	}
+	for _, test := range tests {
+		t.Run(test.list, func(t *testing.T) {
+			got, err := findBus(func(string) string { return test.list })
+			if err != nil || got != test.want {
+				t.Errorf("got %+v, %v, want %+v", got, err, test.want)
+			}
+			if again, ok := parseBusAddress(got.String()); !ok || again != got {
+				t.Errorf("%q is read as %+v", got.String(), again)
+			}
+		})
+	}
+}
+
+func TestBusOfAnotherUserHearsNothing(t *testing.T) {
+	path := filepath.Join(publicDir(t), "bus")
+	var sys System
+	sys.Getenv = func(string) string { return "unix:path=" + path }
+	sys.Limits = patient
+	if !isRoot() { // nobody but root starts a process of another user: be another user ourselves
+		go func() { _ = helpListen([]string{path}) }()
+		eventually(t, func() error { _, err := os.Stat(path); return err })
+		items := secretService{sys: sys.withDefaults(), uid: os.Geteuid() + 1}
+		_, err := items.read(t.Context(), testKey)
+		wantError(t, "reading", err, ErrUnavailable)
+		wantError(t, "writing", items.throughGoKeyring(t.Context(), unlock), ErrUnavailable)
+		return
+	}
+	cmd := helper(t, "listen", nil, path)
+	asOther(cmd)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }()
+	if _, err := bufio.NewReader(out).ReadString('\n'); err != nil {
+		t.Fatal(err)
+	}
+	sys.Interactive = true
+	_, err = openService(t, sys).Get(t.Context(), testKey)
+	wantError(t, "getting", err, ErrUnavailable)
+	eventually(t, func() error { _, err := os.Stat(path + ".heard"); return err })
+	if heard, err := os.ReadFile(path + ".heard"); err != nil || len(heard) != 0 {
+		t.Errorf("the other user heard %q, %v", heard, err)
+	}
+}
+
+func TestPinnedBusIsTheOneThatWasChecked(t *testing.T) {
+	service := secretservicetest.New(t)
+	link := filepath.Join(t.TempDir(), "bus")
+	if err := os.Symlink(service.Socket(), link); err != nil {
+		t.Fatal(err)
+	}
+	pinned, release, err := busAddress{path: link}.pin(t.Context(), os.Geteuid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer release()
+	if err := os.Remove(link); err != nil {
+		t.Fatal(err)
+	}
+	evil, err := net.Listen("unix", link)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer evil.Close()
+	conn, err := dbus.Connect(pinned.String()) // as go-keyring does
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	var owned bool
+	if err := conn.BusObject().Call("org.freedesktop.DBus.NameHasOwner", 0, secretsName).Store(&owned); err != nil || !owned {
+		t.Errorf("the pinned address leads elsewhere: %v", err)
+	}
+}
+
+func TestGoKeyringLeavesTheEnvironmentAsItWas(t *testing.T) {
+	const address = "unix:path=/somewhere/else"
+	t.Setenv("DBUS_SESSION_BUS_ADDRESS", address)
+	s := openService(t, testService(secretservicetest.New(t)))
+	mustSet(t, s, testKey, "t")
+	wantError(t, "deleting", s.Delete(t.Context(), testKey), nil)
+	_, err := s.Get(t.Context(), testKey)
+	wantError(t, "getting a deleted item", err, ErrNotFound)
+	if got := os.Getenv("DBUS_SESSION_BUS_ADDRESS"); got != address {
+		t.Errorf("the variable is %q", got)
+	}
+}
+
+// fakeBus answers every connection with respond.
+func fakeBus(t *testing.T, respond func(net.Conn)) System {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "bus")
+	listener, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = listener.Close() })
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go respond(conn)
+		}
+	}()
+	return System{Limits: hasty, Getenv: func(string) string { return "unix:path=" + path }}
+}
+
+func TestBusThatNeverAnswersTimesOut(t *testing.T) {
+	for name, greeting := range map[string]string{"not even the authentication": "", "nothing after it": "OK 0\r\n"} {
+		t.Run(name, func(t *testing.T) {
+			sys := fakeBus(t, func(conn net.Conn) { _, _ = conn.Write([]byte(greeting)) })
+			wantAll(t, openService(t, sys), ErrTimeout)
+			sys.Interactive = true
+			wantAll(t, openService(t, sys), ErrTimeout)
+		})
+	}
+}
+
+func TestBusThatTalksNonsenseDoesNoHarm(t *testing.T) {
+	answers := map[string]string{
+		"it hangs up":              "",
+		"it refuses":               "REJECTED\r\n",
+		"it answers with no line":  strings.Repeat("x", 1<<16),
+		"it answers with HTTP":     "HTTP/1.1 400 Bad Request\r\n\r\n",
+		"it is no bus after that":  "OK 0\r\n" + strings.Repeat("l\x02\x00\x01\xff\xff\xff\xff", 64),
+		"it sends an empty header": "OK 0\r\nl\x02\x00\x01\x00\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00",
+	}
+	for name, answer := range answers {
+		t.Run(name, func(t *testing.T) {
+			sys := fakeBus(t, func(conn net.Conn) {
+				buffer := make([]byte, 4096)
+				_, _ = conn.Read(buffer)
+				_, _ = conn.Write([]byte(answer))
+				if strings.HasPrefix(answer, "OK") {
+					_, _ = conn.Read(buffer)
+				}
+				_ = conn.Close()
+			})
+			_, err := openService(t, sys).Get(t.Context(), testKey)
+			if !errors.Is(err, ErrUnavailable) && !errors.Is(err, ErrTimeout) {
+				t.Errorf("got %v, want ErrUnavailable or ErrTimeout", err)
+			}
+		})
+	}
+}
+
+func TestCallerWhoGivesUpIsObeyed(t *testing.T) {
+	sys := fakeBus(t, func(net.Conn) {})
+	sys.Limits.Call = time.Hour
+	ctx, cancel := context.WithCancel(t.Context())
+	time.AfterFunc(10*time.Millisecond, cancel)
+	_, err := openService(t, sys).Get(ctx, testKey)
+	wantError(t, "getting", err, context.Canceled)
+}
+
+func TestSecretServiceServesManyAtOnce(t *testing.T) {
+	s := openService(t, testService(secretservicetest.New(t)))
+	mustSet(t, s, testKey, "t")
+	done := make(chan error)
+	const workers = 8
+	for i := range workers {
+		go func() {
+			var err error
+			for j := range 10 {
+				key := fmt.Sprintf("token:%d.%d", i, j)
+				_, getErr := s.Get(t.Context(), testKey)
+				err = errors.Join(err, getErr, s.Set(t.Context(), key, liveEntry("t")), s.Delete(t.Context(), key))
+			}
+			done <- err
+		}()
+	}
+	for range workers {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+	if keys, err := s.Keys(t.Context()); err != nil || !slices.Equal(keys, []string{testKey}) {
+		t.Errorf("the keys are %q, %v", keys, err)
+	}
+}
+
+func TestAutoTakesTheFirstStoreThatWorks(t *testing.T) {
+	locked, _ := lockedService(t)
+	empty := secretservicetest.NewBus(t)
+	if err := empty.StartKeyring(false); err != nil {
+		t.Fatal(err)
+	}
+	tests := []struct {
+		name   string
+		getenv func(string) string
+		want   Kind
+	}{
+		{"an unlocked Secret Service", secretservicetest.New(t).Getenv, Keyring},
+		{"a locked Secret Service", locked.Getenv, Kernel},
+		{"a Secret Service without a collection", empty.Getenv, Kernel},
+		{"a bus without a Secret Service", secretservicetest.NewBus(t).Getenv, Kernel},
+		{"no bus", func(string) string { return "" }, Kernel},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			for _, interactive := range []bool{false, true} {
+				s, err := Open(t.Context(), Auto, System{Getenv: test.getenv, Limits: patient, Interactive: interactive})
+				if err != nil || s.Kind() != test.want || s.Description() == "" {
+					t.Fatalf("got %v, %v, want %s", s, err, test.want)
+				}
+			}
+		})
+	}
+}
+
+func TestConcreteStoresAreOpenedWithoutAnyCall(t *testing.T) {
+	for _, kind := range []Kind{Keyring, Kernel, None} {
+		s, err := Open(t.Context(), kind, System{Getenv: func(name string) string {
+			t.Errorf("opening %s looks up %s", kind, name)
+			return ""
+		}})
+		if err != nil || s.Kind() != kind {
+			t.Errorf("got %v, %v", s, err)
+		}
+	}
+	if _, err := Open(t.Context(), "nonsense", System{}); err == nil {
+		t.Error("a store of an unknown kind was opened")
+	}
+}
+
+func TestNoneKeepsNothing(t *testing.T) {
+	s, err := Open(t.Context(), None, System{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustSet(t, s, testKey, "t")
+	_, err = s.Get(t.Context(), testKey)
+	wantError(t, "getting", err, ErrNotFound)
+	wantError(t, "deleting", s.Delete(t.Context(), testKey), nil)
+	if keys, err := s.Keys(t.Context()); err != nil || len(keys) != 0 {
+		t.Errorf("the keys are %q, %v", keys, err)
+	}
+}
