@@ -50,47 +50,36 @@ func openKeyring(sys System) (prober, error) {
 func (s secretService) check(ctx context.Context) error {
 	err := s.quick(ctx, s.state)
 	if errors.Is(err, ErrLocked) && s.sys.Interactive {
-		return s.throughGoKeyring(ctx, unlock)
+		_, err = s.throughGoKeyring(ctx, unlock)
 	}
 	return err
 }
 
-// unlock asks the person to unlock the collection.
-func unlock() error {
+// unlock asks the person to unlock the collection. It has no result but the error.
+func unlock() (string, error) {
 	svc, err := gosecret.NewSecretService()
 	if err != nil {
-		return err
+		return "", err
 	}
-	return svc.Unlock(svc.GetLoginCollection().Path())
+	return "", svc.Unlock(svc.GetLoginCollection().Path())
 }
 
 func (s secretService) read(ctx context.Context, name string) ([]byte, error) {
-	var value []byte
-	err := s.quick(ctx, func(ctx context.Context) (err error) {
-		value, err = s.lookup(ctx, name)
-		return err
-	})
+	value, err := bounded(ctx, s.sys.Limits.Call, func(ctx context.Context) ([]byte, error) { return s.lookup(ctx, name) })
 	if !errors.Is(err, errUnusual) {
 		return value, err
 	}
-	err = s.careful(ctx, func() error {
-		text, err := gokeyring.Get(service, name)
-		value = []byte(text)
-		return err
-	})
-	return value, err
+	text, err := s.careful(ctx, func() (string, error) { return gokeyring.Get(service, name) })
+	return []byte(text), err
 }
 
-func (s secretService) names(ctx context.Context) (names []string, err error) {
-	list := func(ctx context.Context) (err error) {
-		names, err = s.list(ctx)
-		return err
-	}
-	err = s.quick(ctx, list)
+func (s secretService) names(ctx context.Context) ([]string, error) {
+	names, err := bounded(ctx, s.sys.Limits.Call, s.list)
 	if errors.Is(err, ErrLocked) && s.sys.Interactive {
-		if err = s.throughGoKeyring(ctx, unlock); err == nil {
-			err = s.quick(ctx, list)
+		if _, err := s.throughGoKeyring(ctx, unlock); err != nil {
+			return nil, err
 		}
+		return bounded(ctx, s.sys.Limits.Call, s.list)
 	}
 	return names, err
 }
@@ -101,9 +90,9 @@ func (s secretService) quick(ctx context.Context, exchange func(context.Context)
 }
 
 // careful makes a call of go-keyring, unless it would ask a person who must not be asked.
-func (s secretService) careful(ctx context.Context, call func() error) error {
+func (s secretService) careful(ctx context.Context, call func() (string, error)) (string, error) {
 	if err := s.quick(ctx, s.state); err != nil && !(errors.Is(err, ErrLocked) && s.sys.Interactive) {
-		return err
+		return "", err
 	}
 	return s.throughGoKeyring(ctx, call)
 }
@@ -295,7 +284,8 @@ func (s secretService) write(ctx context.Context, name string, value []byte, _ t
 	if !errors.Is(err, errUnusual) {
 		return err
 	}
-	return s.careful(ctx, func() error { return gokeyring.Set(service, name, string(value)) })
+	_, err = s.careful(ctx, func() (string, error) { return "", gokeyring.Set(service, name, string(value)) })
+	return err
 }
 
 // create stores the item in one exchange, or is errUnusual when that takes more.
@@ -333,13 +323,13 @@ func (s secretService) create(ctx context.Context, name string, value []byte) er
 // remove deletes the item, and further ones of the same name that another program may have made.
 func (s secretService) remove(ctx context.Context, name string) error {
 	const enough = 16
-	err := s.careful(ctx, func() error {
+	_, err := s.careful(ctx, func() (string, error) {
 		for range enough {
 			if err := gokeyring.Delete(service, name); err != nil {
-				return err
+				return "", err
 			}
 		}
-		return nil
+		return "", nil
 	})
 	if errors.Is(err, ErrNotFound) || errors.Is(err, errNoCollection) {
 		return nil
@@ -351,27 +341,31 @@ func (s secretService) remove(ctx context.Context, name string) error {
 var goKeyring sync.Mutex
 
 // throughGoKeyring makes a call of go-keyring, which may wait for a person where one may be asked.
-func (s secretService) throughGoKeyring(ctx context.Context, call func() error) error {
+func (s secretService) throughGoKeyring(ctx context.Context, call func() (string, error)) (string, error) {
 	bus, err := findBus(s.sys.Getenv)
 	if err != nil {
-		return err
+		return "", err
 	}
 	goKeyring.Lock()
 	defer goKeyring.Unlock()
 	pinned, release, err := bus.pin(ctx, s.uid)
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer release()
 	defer setenv("DBUS_SESSION_BUS_ADDRESS", pinned.String())()
-	return boundedErr(ctx, s.sys.longest(), func(ctx context.Context) error {
+	return bounded(ctx, s.sys.longest(), func(ctx context.Context) (string, error) {
+		if ctx.Err() != nil {
+			return "", ended(ctx) // the variable may have been set back
+		}
 		conn, err := dbus.SessionBus() // the connection that go-keyring will use
 		if err != nil {
-			return unavailable(err)
+			return "", unavailable(err)
 		}
 		defer conn.Close()
 		defer context.AfterFunc(ctx, func() { _ = conn.Close() })() // takes an unanswered prompt away
-		return goKeyringError(call())
+		text, err := call()
+		return text, goKeyringError(err)
 	})
 }
 
