@@ -86,6 +86,22 @@ func (c *Client) Raw(ctx context.Context, verb, path string, query map[string]st
 	return answer, nil
 }
 
+// Get returns the bytes found at the absolute path. accept is the media type asked for; empty means JSON.
+func (c *Client) Get(ctx context.Context, path, accept string, query map[string]string) ([]byte, error) {
+	request := c.rest.Get().AbsPath(path).MaxRetries(0)
+	for name, value := range query {
+		request = request.Param(name, value)
+	}
+	if accept != "" {
+		request = request.SetHeader("Accept", accept)
+	}
+	answer, err := request.Do(ctx).Raw()
+	if err != nil {
+		return nil, classify(ctx, err)
+	}
+	return answer, nil
+}
+
 // ServerTime is the Date of the last answer, in whole seconds; zero when there was none.
 func (c *Client) ServerTime() time.Time {
 	if seconds := c.date.unix.Load(); seconds != 0 {
