@@ -1,0 +1,155 @@
+package kubeconfig
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"syscall"
+	"time"
+
+	"github.com/gofrs/flock"
+)
+
+// How long another writer is waited for, and the age at which a lock that nobody holds any more is recognised. The
+// longest that kubectl holds its own is a fraction of a second.
+const (
+	lockWait  = 10 * time.Second
+	lockPoll  = 10 * time.Millisecond
+	lockStale = time.Minute
+)
+
+// lock excludes every other writer of a file: kubectl and others that use client-go, for which PATH.lock has to be there
+// (clientcmd.ModifyConfig), and this program, which also holds a lock of the kernel's on that file. The kernel's goes
+// away with its holder, so a lock file that a killed process of ours left is taken over, and needs nobody to delete it.
+type lock struct{ flock *flock.Flock }
+
+// lockAll locks files in one order for everybody. A file in a folder that cannot be written to needs no lock: nobody
+// with our rights can replace it.
+func lockAll(paths []string) (release func(), err error) {
+	var held []*lock
+	release = func() {
+		for _, l := range slices.Backward(held) {
+			l.release()
+		}
+	}
+	for _, path := range slices.Compact(slices.Sorted(slices.Values(paths))) {
+		l, err := acquire(path+".lock", lockWait)
+		if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) || errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			release()
+			return nil, err
+		}
+		held = append(held, l)
+	}
+	return release, nil
+}
+
+func acquire(path string, wait time.Duration) (*lock, error) {
+	for deadline := time.Now().Add(wait); ; time.Sleep(lockPoll) {
+		l, err := tryLock(path)
+		if l != nil || err != nil {
+			return l, err
+		}
+		if info, err := os.Lstat(path); err == nil && isForeign(info) && isStale(info) {
+			return nil, fmt.Errorf("%w: %q was left behind %v ago", ErrLocked, path, time.Since(info.ModTime()).Round(time.Second))
+		}
+		if time.Now().After(deadline) {
+			return nil, fmt.Errorf("%w: %q is still there after %v", ErrLocked, path, wait)
+		}
+	}
+}
+
+func isStale(info fs.FileInfo) bool { return time.Since(info.ModTime()) > lockStale }
+
+// tryLock returns nil when somebody else has the lock.
+func tryLock(path string) (*lock, error) {
+	info, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return tryOpen(path, os.O_CREATE|os.O_EXCL|os.O_RDWR)
+	case err != nil:
+		return nil, err
+	case isForeign(info):
+		return nil, nil
+	}
+	return tryOpen(path, os.O_RDWR)
+}
+
+// isForeign tells a lock of client-go's, which is made without any permission, from one of ours.
+func isForeign(info fs.FileInfo) bool {
+	return !info.Mode().IsRegular() || info.Mode().Perm()&0o200 == 0
+}
+
+func tryOpen(path string, flag int) (*lock, error) {
+	l := &lock{flock.New(path, flock.SetFlag(flag), flock.SetPermissions(0o600))}
+	locked, err := l.flock.TryLock()
+	switch {
+	case errors.Is(err, fs.ErrExist), errors.Is(err, fs.ErrNotExist) && flag&os.O_CREATE == 0:
+		return nil, nil // somebody else was quicker
+	case err != nil && flag&os.O_CREATE != 0 && !errors.As(err, new(*fs.PathError)):
+		return l, nil // it is there, on a file system without the kernel's locks: that has to do, as for client-go
+	case err != nil:
+		return nil, err
+	case !locked || !l.isAt(path):
+		_ = l.flock.Close()
+		return nil, nil
+	}
+	return l, nil
+}
+
+// isAt reports whether the file that is locked is still the one at path: its former holder may have removed it.
+func (l *lock) isAt(path string) bool {
+	held, err := l.flock.Stat()
+	if err != nil {
+		return false
+	}
+	there, err := os.Lstat(path)
+	return err == nil && os.SameFile(held, there)
+}
+
+// release removes the file first, so that nobody can lock it in between. Windows removes no open file: there it is
+// closed before, and a process that opens it in between keeps it.
+func (l *lock) release() {
+	if os.Remove(l.flock.Path()) == nil {
+		_ = l.flock.Close()
+		return
+	}
+	_ = l.flock.Close()
+	_ = os.Remove(l.flock.Path())
+}
+
+// target resolves the links at the end of path, also when the last one leads to nothing yet, so that the file is
+// replaced and not the link.
+func target(path string) (string, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return "", err
+	}
+	for range 40 {
+		info, err := os.Lstat(path)
+		if errors.Is(err, fs.ErrNotExist) || err == nil && info.Mode()&fs.ModeSymlink == 0 {
+			return path, nil
+		}
+		if err != nil {
+			return "", err
+		}
+		link, err := os.Readlink(path)
+		if err != nil {
+			return "", err
+		}
+		if !filepath.IsAbs(link) {
+			folder, err := filepath.EvalSymlinks(filepath.Dir(path))
+			if err != nil {
+				return "", err
+			}
+			link = filepath.Join(folder, link)
+		}
+		path = link
+	}
+	return "", fmt.Errorf("%w: %q leads through too many links", fs.ErrInvalid, path)
+}

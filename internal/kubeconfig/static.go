@@ -1,0 +1,203 @@
+package kubeconfig
+
+import (
+	"bytes"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	yaml "go.yaml.in/yaml/v3"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+
+	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/secret"
+)
+
+// Static is a context's user who has nothing but a token.
+type Static struct {
+	User      string
+	File      string // where the user stands
+	Token     secret.String
+	TokenFile string // empty when the token stands in the kubeconfig; otherwise absolute
+}
+
+// StaticToken returns the token of a context. It is an ErrNotStatic when the user authenticates in another way or not at
+// all, and an ErrOurs when this program is that way.
+func StaticToken(paths []string, context string) (Static, error) {
+	config, err := load(paths)
+	if err != nil {
+		return Static{}, err
+	}
+	return staticToken(config, context)
+}
+
+func staticToken(config *clientcmdapi.Config, context string) (Static, error) {
+	found := config.Contexts[context]
+	if found == nil {
+		return Static{}, fmt.Errorf("%w: %q", ErrNoContext, context)
+	}
+	user := config.AuthInfos[found.AuthInfo]
+	if user == nil {
+		return Static{}, fmt.Errorf("%w: %q names user %q, which does not exist", ErrReference, context, found.AuthInfo)
+	}
+	if err := checkStatic(user); err != nil {
+		return Static{}, fmt.Errorf("context %q, user %q: %w", context, found.AuthInfo, err)
+	}
+	static := Static{User: found.AuthInfo, File: user.LocationOfOrigin, Token: secret.New(user.Token), TokenFile: user.TokenFile}
+	if user.TokenFile == "" {
+		return static, nil
+	}
+	// Clients prefer the file, too (clientcmd's getUserIdentificationPartialConfig).
+	data, err := readRegular(user.TokenFile)
+	if err != nil {
+		return Static{}, fmt.Errorf("user %q: reading the token file: %w", found.AuthInfo, err)
+	}
+	if static.Token = secret.New(string(bytes.TrimSpace(data))); static.Token.Empty() {
+		return Static{}, fmt.Errorf("user %q: %w: its token file is empty", found.AuthInfo, ErrNotStatic)
+	}
+	return static, nil
+}
+
+func checkStatic(user *clientcmdapi.AuthInfo) error {
+	switch {
+	case user.Exec != nil:
+		if _, ours := profileOf(user.Exec.Command, user.Exec.Args); ours {
+			return ErrOurs
+		}
+		return fmt.Errorf("%w: it has an exec section", ErrNotStatic)
+	case user.AuthProvider != nil:
+		return fmt.Errorf("%w: it has an auth-provider", ErrNotStatic)
+	case user.ClientCertificate != "" || len(user.ClientCertificateData) > 0 || user.ClientKey != "" || len(user.ClientKeyData) > 0:
+		return fmt.Errorf("%w: it has a client certificate", ErrNotStatic)
+	case user.Username != "" || user.Password != "":
+		return fmt.Errorf("%w: it has a user name and a password", ErrNotStatic)
+	case user.Token == "" && user.TokenFile == "":
+		return fmt.Errorf("%w: it has no credential at all", ErrNotStatic)
+	}
+	return nil
+}
+
+// Replaced says what ReplaceUser did, and what it left.
+type Replaced struct {
+	User      string
+	File      string   // where the user stands
+	TokenFile string   // the user's old token file, which is still there
+	Holders   []string // users who still hold the same token, in any of the files
+}
+
+// ReplaceUser turns a context's user with a static token into one with the entry's exec section, in place: context,
+// cluster and user keep their names and all other fields, and the token leaves the file in one step. Contexts that share
+// the user get tokens from then on as well; when one of them leads to another cluster it is an ErrShared, because it
+// would stop working, and nothing is changed.
+func ReplaceUser(paths []string, context string, entry Entry) (Replaced, error) {
+	var done Replaced
+	source, err := entry.fill(Keyring)
+	if err != nil {
+		return done, err
+	}
+	stripComments(source)
+	section := field(pointed(field(field(source.Content[0], users).Content[0], "user")), "exec")
+	_, err = edit(paths, func(c *configs) error {
+		// Read again under the lock: what was proven a moment ago may have changed.
+		static, err := checkReplaceable(paths, context, entry)
+		if err != nil {
+			return err
+		}
+		done = Replaced{User: static.User, File: static.File, TokenFile: static.TokenFile}
+		if err := c.replaceUser(static.User, section); err != nil {
+			return err
+		}
+		c.scrubComments(static.Token)
+		done.Holders = c.holders(static.Token)
+		return nil
+	})
+	return done, err
+}
+
+// checkReplaceable makes sure that every context of the user leads to the entry's cluster.
+func checkReplaceable(paths []string, context string, entry Entry) (Static, error) {
+	config, err := load(paths)
+	if err != nil {
+		return Static{}, err
+	}
+	static, err := staticToken(config, context)
+	if err != nil {
+		return Static{}, err
+	}
+	wanted, err := profile.IdentityOf(entry.Server, entry.TLSServerName, entry.CA)
+	if err != nil {
+		return Static{}, err
+	}
+	for _, name := range slices.Sorted(maps.Keys(config.Contexts)) {
+		if config.Contexts[name].AuthInfo != static.User {
+			continue
+		}
+		if err := checkCluster(config, name, wanted); err != nil && name == context {
+			return Static{}, fmt.Errorf("context %q: %w", name, err)
+		} else if err != nil {
+			return Static{}, fmt.Errorf("%w: context %q has user %q, too: %w", ErrShared, name, static.User, err)
+		}
+	}
+	return static, nil
+}
+
+// checkCluster is nil when a context leads to the wanted cluster.
+func checkCluster(config *clientcmdapi.Config, context string, wanted profile.Identity) error {
+	cluster, err := clusterOf(config, context)
+	if err != nil {
+		return err
+	}
+	identity, err := profile.IdentityOf(cluster.Server, cluster.TLSServerName, cluster.CertificateAuthorityData)
+	if err != nil {
+		return err
+	}
+	return wanted.Difference(identity)
+}
+
+func (c *configs) replaceUser(name string, section *yaml.Node) error {
+	f, _ := c.find(users, name)
+	body := c.body(users, name)
+	if body == nil || body.Kind != yaml.MappingNode || field(body, "<<") != nil {
+		return fmt.Errorf("%w: %q: user %q", ErrUnsupported, f.path, name)
+	}
+	c.ours.add(users, name)
+	removeField(body, "token")
+	removeField(body, "tokenFile")
+	setField(body, "exec", section)
+	return nil
+}
+
+// holders returns the users that have this token written in a file.
+func (c *configs) holders(token secret.String) []string {
+	var names []string
+	for _, f := range c.files {
+		for _, item := range children(field(f.root(), users)) {
+			item = pointed(item)
+			if textOf(field(pointed(field(item, "user")), "token")) == token.Reveal() && !token.Empty() {
+				names = appendNew(names, textOf(field(item, "name")))
+			}
+		}
+	}
+	return names
+}
+
+// scrubComments removes comments that hold the token, such as a line that somebody has commented out.
+func (c *configs) scrubComments(token secret.String) {
+	for _, f := range c.files {
+		for _, document := range f.documents {
+			scrub(document, token)
+		}
+	}
+}
+
+func scrub(node *yaml.Node, token secret.String) {
+	for _, comment := range []*string{&node.HeadComment, &node.LineComment, &node.FootComment} {
+		if strings.Contains(*comment, token.Reveal()) {
+			*comment = ""
+		}
+	}
+	for _, child := range node.Content {
+		scrub(child, token)
+	}
+}
