@@ -1,7 +1,53 @@
 package main
 
-import "errors"
+import (
+	"fmt"
+	"path/filepath"
 
-func (e *environment) profileOfContext(kubeconfig, name string) (string, error) {
-	return "", errors.New("x")
+	"github.com/sa-exec-credential/sa-exec-credential/internal/kubeconfig"
+)
+
+// profileOfContext returns the profile that a context of the user's kubeconfig names.
+func (e *environment) profileOfContext(file, name string) (string, error) {
+	paths, err := e.kubeconfigPaths(file)
+	if err != nil {
+		return "", err
+	}
+	uses, err := kubeconfig.FindOurs(paths)
+	if err != nil {
+		return "", err
+	}
+	for _, use := range uses {
+		if use.Context == name {
+			return use.Profile, nil
+		}
+	}
+	return "", fmt.Errorf("%w with sa-exec-credential as its user: %q", kubeconfig.ErrNoContext, name)
+}
+
+// allowPlugin adds this program to the allowlist in the user's kuberc.
+func (e *environment) allowPlugin(say func(string)) error {
+	home, err := e.homeFolder()
+	if err != nil {
+		return err
+	}
+	command, err := pluginPath()
+	if err != nil {
+		return err
+	}
+	paths, err := e.kubeconfigPaths("")
+	if err != nil {
+		return err
+	}
+	others, err := kubeconfig.ExecCommands(paths)
+	if err != nil {
+		return err
+	}
+	path := kubeconfig.KubercPath(e.getenv("KUBERC"), home)
+	changed, err := kubeconfig.AllowPlugin(path, filepath.Clean(command), others)
+	if err != nil {
+		return err
+	}
+	say(fmt.Sprintf("allowlist in %q: %s", path, map[bool]string{true: "written", false: "unchanged"}[changed]))
+	return nil
 }

@@ -49,6 +49,7 @@ func problems() []problem {
 		{profile.ErrCluster, exitProfile, "the cluster needs an https server URL and, in PEM, nothing but certificates"},
 		{files.ErrUntrusted, exitProfile, "make sure that the file is yours, then: chmod go-w on it and its folder"},
 		{errNoHome, exitProfile, "set HOME"},
+		{errNotInPod, exitBootstrap, "set automountServiceAccountToken: true for the pod, or use another --bootstrap"},
 
 		{errBootstrapRefused, exitBootstrap, setupAgain + "; its device may have been revoked"},
 		{bootstrap.ErrMissing, exitBootstrap, setupAgain},
@@ -80,7 +81,14 @@ func problems() []problem {
 }
 
 func problemOf(err error) problem {
-	for _, p := range problems() {
+	if p, found := setupHint(err); found {
+		return p
+	}
+	return problemOfKind(err)
+}
+
+func problemOfKind(err error) problem {
+	for _, p := range append(problems(), setupProblems()...) {
 		if errors.Is(err, p.kind) {
 			return p
 		}

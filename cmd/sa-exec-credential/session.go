@@ -102,6 +102,9 @@ func (s *session) mint(ctx context.Context) (mint.Grant, error) {
 }
 
 func (s *session) mintWithBootstrap(ctx context.Context) (mint.Grant, error) {
+	if grant, found, err := s.mountedGrant(); found || err != nil {
+		return grant, err
+	}
 	config, err := bootstrap.Config(ctx, s.profile, s.system())
 	if err != nil {
 		return mint.Grant{}, err
@@ -118,6 +121,33 @@ func (s *session) mintWithBootstrap(ctx context.Context) (mint.Grant, error) {
 		s.renew(ctx, minter)
 	}
 	return grant, nil
+}
+
+// mountedGrant is the token of the pod itself, when that is for the very account and audience that the profile is for:
+// it was minted by kubelet, is bound to the pod and is replaced in good time, and a pod may rarely mint for itself.
+func (s *session) mountedGrant() (grant mint.Grant, found bool, err error) {
+	p := s.profile
+	if p.Bootstrap.Source != profile.SourceInCluster || len(p.Audiences) > 0 {
+		return mint.Grant{}, false, nil
+	}
+	token, err := bootstrap.Mounted(s.system())
+	if err != nil {
+		return mint.Grant{}, false, err
+	}
+	claims := mint.ParseClaims(token.Reveal())
+	now := s.env.now()
+	if claims.Subject != mint.Username(p.Namespace, p.ServiceAccount) || claims.ExpiresAt.IsZero() {
+		return mint.Grant{}, false, nil
+	}
+	if !claims.ExpiresAt.After(now) {
+		return mint.Grant{}, false, fmt.Errorf("%w: the mounted token", bootstrap.ErrExpired)
+	}
+	// Its exp may be a year ahead (service-account-extend-token-expiration) while kubelet replaces it every hour.
+	expires := now.Add(p.Duration.Duration)
+	if claims.ExpiresAt.Before(expires) {
+		expires = claims.ExpiresAt
+	}
+	return mint.Grant{Token: token, IssuedAt: now, ExpiresAt: expires}, true, nil
 }
 
 // meaning says what an answer to a TokenRequest tells about the profile.

@@ -30,3 +30,6 @@ func fromFile(path string) (secret.String, error) {
 	}
 	return clean(string(data), fmt.Sprintf("file %q", path))
 }
+
+// Mounted reads the token of the pod that this process runs in.
+func Mounted(system System) (secret.String, error) { return fromFile(system.MountedToken) }

@@ -47,11 +47,20 @@ func MakePrivateFolder(path string) error {
 	return os.Chmod(path, PrivateFolder)
 }
 
-// CheckFolder is an ErrUntrusted when path is a folder that another user owns or may write to.
+// CheckFolder is an ErrUntrusted when path is a folder that another user owns or may write to. It may be a symbolic
+// link, but not another user's.
 func CheckFolder(path string) error {
-	info, err := os.Stat(path)
+	info, err := os.Lstat(path)
 	if err != nil {
 		return err
+	}
+	if info.Mode()&fs.ModeSymlink != 0 {
+		if err := checkOwner(path, info); err != nil {
+			return err
+		}
+		if info, err = os.Stat(path); err != nil {
+			return err
+		}
 	}
 	if !info.IsDir() {
 		return fmt.Errorf("%w: %q is not a folder", ErrUntrusted, path)
@@ -153,4 +162,18 @@ func writeSynced(file *os.File, data []byte, mode fs.FileMode) error {
 		return err
 	}
 	return file.Close()
+}
+
+// ReadMounted reads at most limit bytes of a regular file that may be reached through links, as kubelet's mounts are.
+// Whoever could have written it is not looked at.
+func ReadMounted(path string, limit int64) ([]byte, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	if info, err := file.Stat(); err != nil || !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%q is not a regular file", path)
+	}
+	return readAtMost(file, path, limit)
 }

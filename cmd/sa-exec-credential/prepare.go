@@ -1,0 +1,384 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/rest"
+
+	"github.com/sa-exec-credential/sa-exec-credential/internal/api"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/bootstrap"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/files"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/kubeconfig"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/mint"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/setup"
+)
+
+// rbacLimit bounds the wait for a role that was just made to count everywhere.
+const rbacLimit = 15 * time.Second
+
+// preparation is setup for one cluster.
+type preparation struct {
+	command *setupCommand
+	env     *environment
+	context string       // the administrator's
+	config  *rest.Config // with the administrator's credentials; nil in a pod, where nothing is prepared
+	admin   *api.Client
+	profile profile.Profile
+	paths   []string // kubeconfig files that get the new context
+	say     func(step string)
+}
+
+// newPreparation reads the administrator's context and works out the profile. It writes nothing.
+func (c *setupCommand) newPreparation(env *environment, paths []string, name string) (*preparation, error) {
+	found, err := kubeconfig.Resolve(paths, name)
+	if err != nil {
+		return nil, err
+	}
+	if c.ServiceAccount == "" {
+		return nil, fmt.Errorf("%w: name the service account to mint tokens for", errUsage)
+	}
+	p := &preparation{command: c, env: env, context: found.Name, say: func(step string) { env.log.debug(step) }}
+	if p.config, p.admin, err = env.adminOf(paths, found.Name); err != nil {
+		return nil, err
+	}
+	source, err := c.bootstrap(env, absolute(paths))
+	if err != nil {
+		return nil, err
+	}
+	p.profile = profile.Profile{
+		Name:    c.Profile,
+		Cluster: found.Cluster, Namespace: cmp.Or(c.Namespace, found.Namespace, "default"), ServiceAccount: c.ServiceAccount,
+		Audiences: c.Audience, Duration: profile.Duration{Duration: c.Duration}, Bootstrap: source,
+		Store: keyring.Kind(c.Store), AllowMissingClusterInfo: c.AllowMissingClusterInfo,
+	}
+	if p.profile.Name == "" {
+		p.profile.Name = profile.DefaultName(p.profile.ServiceAccount, p.profile.Namespace, found.ClusterName)
+	}
+	p.paths, err = c.outputPaths(env)
+	return p, err
+}
+
+func absolute(paths []string) []string {
+	list := make([]string, 0, len(paths))
+	for _, path := range paths {
+		if full, err := filepath.Abs(path); err == nil {
+			list = append(list, full)
+		}
+	}
+	return list
+}
+
+// outputPaths are the kubeconfig files that get the new context: the one of -o, else the user's own.
+func (c *setupCommand) outputPaths(env *environment) ([]string, error) {
+	switch c.Output {
+	case "-":
+		return nil, nil
+	case "":
+		return env.kubeconfigPaths("")
+	}
+	return []string{c.Output}, nil
+}
+
+// kubeconfigPaths are the kubeconfig files that kubectl would read.
+func (e *environment) kubeconfigPaths(explicit string) ([]string, error) {
+	home, err := e.homeFolder()
+	if err != nil {
+		return nil, err
+	}
+	return kubeconfig.Paths(explicit, e.getenv("KUBECONFIG"), home), nil
+}
+
+// adminOf returns the means to act with the credentials of a context.
+func (e *environment) adminOf(paths []string, name string) (*rest.Config, *api.Client, error) {
+	config, err := kubeconfig.ClientConfig(paths, name)
+	if err != nil {
+		return nil, nil, err
+	}
+	client, err := api.New(config, runtime.NewScheme())
+	return config, client, err
+}
+
+// runAlone prepares the cluster, prints the proof, and the kubeconfig where that was asked for.
+func (p *preparation) runAlone(ctx context.Context) error {
+	if p.command.DryRun {
+		return p.dryRun(ctx)
+	}
+	p.say = func(step string) { p.env.log.line("setup", step) }
+	proof, err := p.run(ctx)
+	if err != nil {
+		return err
+	}
+	if p.command.Output != "-" {
+		return p.env.write(proof.text(p.env.colours()))
+	}
+	rendered, err := p.render()
+	if err != nil {
+		return err
+	}
+	_, _ = p.env.stderr.Write(proof.text(false))
+	return p.env.write(rendered)
+}
+
+// run takes every step. Each one finds out whether it has been taken before, so that a run which was interrupted after
+// any of them can be repeated.
+func (p *preparation) run(ctx context.Context) (*proof, error) {
+	if err := p.chooseStore(ctx); err != nil {
+		return nil, err
+	}
+	if err := p.prepareCluster(ctx); err != nil {
+		return nil, err
+	}
+	if err := p.prepareDevice(ctx); err != nil {
+		return nil, err
+	}
+	session, err := p.env.open(ctx, p.profile)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.prepareBootstrap(ctx, session); err != nil {
+		return nil, err
+	}
+	if err := p.saveProfile(); err != nil {
+		return nil, err
+	}
+	if err := p.mergeKubeconfig(); err != nil {
+		return nil, err
+	}
+	return p.prove(ctx, session)
+}
+
+// chooseStore turns auto into the store that works here.
+func (p *preparation) chooseStore(ctx context.Context) error {
+	needed := p.profile.Bootstrap.Source == profile.SourceKeyring
+	if p.profile.Store == keyring.None && needed {
+		return fmt.Errorf("%w: --store none needs another --bootstrap than the keyring", errUsage)
+	}
+	store, err := p.env.store(ctx, p.profile.Store)
+	if errors.Is(err, keyring.ErrUnavailable) && p.profile.Store == keyring.Auto && !needed {
+		store, err = p.env.store(ctx, keyring.None)
+	}
+	if err != nil {
+		return err
+	}
+	p.profile.Store = store.Kind()
+	p.say("store: " + store.Description())
+	return nil
+}
+
+func (p *preparation) prepareCluster(ctx context.Context) error {
+	if p.config == nil {
+		return nil
+	}
+	objects, err := setup.Plan(ctx, p.admin, p.command.wanted(p.profile))
+	if err != nil {
+		return err
+	}
+	warnings, err := setup.Apply(ctx, p.admin, objects, p.say)
+	for _, warning := range warnings {
+		p.env.log.line("warning", warningText(warning))
+	}
+	return err
+}
+
+func warningText(w setup.Warning) string {
+	switch w.Kind {
+	case setup.CapForbidden:
+		return fmt.Sprintf("no limit on what the bootstrap credential can ask for: this context may not make %v", w.Object)
+	case setup.CapUnsupported:
+		return "no limit on what the bootstrap credential can ask for: the API server is older than Kubernetes 1.30"
+	case setup.CapKept:
+		return fmt.Sprintf("an earlier setup allows tokens of %v, bootstrap tokens of %v, and that stays; to lower it delete %v first", w.Token, w.Bootstrap, w.Object)
+	case setup.MinterUnknown:
+		return fmt.Sprintf("not checked: this context may not look at %v", w.Object)
+	}
+	return fmt.Sprintf("%s: %v", w.Kind, w.Object)
+}
+
+// prepareDevice makes the Secret that this machine's tokens are bound to, or finds it.
+func (p *preparation) prepareDevice(ctx context.Context) error {
+	if p.config == nil {
+		return nil
+	}
+	name, err := p.deviceName()
+	if err != nil {
+		return err
+	}
+	host, _ := p.env.hostname()
+	owner := setup.Owner{Host: host, User: cmp.Or(p.env.getenv("USER"), p.env.getenv("USERNAME"))}
+	device, err := setup.EnsureDevice(ctx, p.admin, p.profile.Namespace, p.profile.ServiceAccount, name, owner)
+	if errors.Is(err, api.ErrForbidden) && p.profile.Bootstrap.Source != profile.SourceKeyring {
+		p.env.log.line("warning", "tokens are not bound to this machine: this context may not make Secrets")
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	p.profile.Device = &device
+	p.say(fmt.Sprintf("Secret %q: tokens of this machine are bound to it", p.profile.Namespace+"/"+device.Secret))
+	return nil
+}
+
+// deviceName is the name under which an earlier setup knows this machine, for this account or at all.
+func (p *preparation) deviceName() (string, error) {
+	folder, err := p.env.profiles()
+	if err != nil {
+		return "", err
+	}
+	if old, err := folder.Load(p.profile.Name); err == nil && old.Device != nil &&
+		old.Namespace == p.profile.Namespace && old.ServiceAccount == p.profile.ServiceAccount {
+		if name := setup.DeviceName(old.ServiceAccount, old.Device.Secret); name != "" {
+			return name, nil
+		}
+	}
+	return p.env.deviceName()
+}
+
+// deviceName reads this machine's name, or chooses one. It is kept before the first Secret is made, so that a setup which
+// was interrupted does not leave a Secret that nobody knows.
+func (e *environment) deviceName() (string, error) {
+	folder, err := e.profiles()
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(filepath.Dir(string(folder)), "device")
+	data, err := files.ReadTrusted(path, 100)
+	if err == nil {
+		return strings.TrimSpace(string(data)), nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("reading this machine's name: %w", err)
+	}
+	host, _ := e.hostname()
+	name := setup.NewDeviceName(host)
+	if err := files.MakePrivateFolder(filepath.Dir(path)); err != nil {
+		return "", err
+	}
+	// Another setup may be at this point too: whoever is first decides.
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, files.PrivateFile)
+	if errors.Is(err, fs.ErrExist) {
+		return e.deviceName()
+	}
+	if err != nil {
+		return "", fmt.Errorf("keeping this machine's name: %w", err)
+	}
+	_, err = file.WriteString(name + "\n")
+	return name, errors.Join(err, file.Close())
+}
+
+// prepareBootstrap makes sure that there is a bootstrap credential which can mint.
+func (p *preparation) prepareBootstrap(ctx context.Context, s *session) error {
+	if p.profile.Bootstrap.Source == profile.SourceKeyring && !p.bootstrapWorks(ctx, s) {
+		if err := p.requestBootstrap(ctx, s); err != nil {
+			return err
+		}
+	}
+	return setup.WaitUntilAllowed(ctx, rbacLimit, func(ctx context.Context) error {
+		_, err := s.mint(ctx)
+		return err
+	})
+}
+
+// bootstrapWorks reports whether the stored credential is good for long and accepted; then it stays.
+func (p *preparation) bootstrapWorks(ctx context.Context, s *session) bool {
+	entry, err := s.store.Get(ctx, p.profile.BootstrapKey())
+	if err != nil || bootstrap.RenewalDue(ctx, p.profile, s.system()) {
+		return false
+	}
+	if entry.ExpiresAt.Sub(entry.IssuedAt) > p.profile.Bootstrap.Duration.Duration {
+		return false
+	}
+	accepted, err := s.accepted(ctx, entry.Token)
+	return err == nil && accepted
+}
+
+func (p *preparation) requestBootstrap(ctx context.Context, s *session) error {
+	minter, err := mint.New(p.config, p.env.now)
+	if err != nil {
+		return err
+	}
+	grant, err := minter.Mint(ctx, bootstrapRequest(p.profile))
+	if err != nil {
+		return fmt.Errorf("requesting the bootstrap credential: %w", err)
+	}
+	if err := s.storeBootstrap(ctx, grant); err != nil {
+		return fmt.Errorf("keeping the bootstrap credential: %w", err)
+	}
+	if err := setup.NoteBootstrap(ctx, p.admin, p.profile.Namespace, *p.profile.Device, grant.IssuedAt.Add(-grant.Skew), grant.ExpiresAt.Add(-grant.Skew)); err != nil {
+		p.env.log.debug("noting the bootstrap credential at its device", "error", err)
+	}
+	p.say(fmt.Sprintf("bootstrap credential: requested for %v and kept in the store", p.profile.Bootstrap.Duration.Duration))
+	return nil
+}
+
+func (p *preparation) saveProfile() error {
+	folder, err := p.env.profiles()
+	if err != nil {
+		return err
+	}
+	if err := folder.Save(p.profile); err != nil {
+		return err
+	}
+	p.say(fmt.Sprintf("profile: %q", p.profile.Name))
+	return nil
+}
+
+func (p *preparation) entry() (kubeconfig.Entry, error) {
+	command, err := pluginPath()
+	if err != nil {
+		return kubeconfig.Entry{}, err
+	}
+	return kubeconfig.EntryFor(p.profile, command)
+}
+
+func (p *preparation) mergeKubeconfig() error {
+	if p.command.Allowlist {
+		if err := p.env.allowPlugin(p.say); err != nil {
+			return err
+		}
+	}
+	if p.paths == nil {
+		return nil
+	}
+	entry, err := p.entry()
+	if err != nil {
+		return err
+	}
+	changed, err := kubeconfig.Merge(p.paths, entry, p.command.UseContext)
+	if err != nil {
+		return err
+	}
+	p.say(fmt.Sprintf("context %q in %q: %s", entry.ContextName, kubeconfig.Target(p.paths), map[bool]string{true: "written", false: "unchanged"}[changed]))
+	return nil
+}
+
+// render returns a kubeconfig with nothing but the profile's context.
+func (p *preparation) render() ([]byte, error) {
+	entry, err := p.entry()
+	if err != nil {
+		return nil, err
+	}
+	return kubeconfig.Render(entry, templateFor(p.profile.Bootstrap.Source))
+}
+
+func templateFor(source profile.Source) kubeconfig.Template {
+	switch source {
+	case profile.SourceKeyring:
+		return kubeconfig.Keyring
+	case profile.SourceContext:
+		return kubeconfig.AnotherContext
+	case profile.SourceInCluster:
+		return kubeconfig.InCluster
+	}
+	return kubeconfig.CI
+}

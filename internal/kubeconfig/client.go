@@ -1,0 +1,43 @@
+package kubeconfig
+
+import (
+	"fmt"
+
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+)
+
+// ClientConfig returns how a client would act with a context of the files, or with the current one when name is empty:
+// with its credentials, exec plugins among them. It is an ErrNoContext or ErrReference when there is no such way.
+func ClientConfig(paths []string, name string) (*rest.Config, error) {
+	config, err := load(paths)
+	if err != nil {
+		return nil, err
+	}
+	return clientConfig(config, name)
+}
+
+// ClientConfigOf is ClientConfig for the current context of a kubeconfig in memory.
+func ClientConfigOf(data []byte) (*rest.Config, error) {
+	config, err := clientcmd.Load(data)
+	if err != nil {
+		return nil, fmt.Errorf("%w: not a kubeconfig", ErrMalformed)
+	}
+	return clientConfig(config, "")
+}
+
+func clientConfig(config *clientcmdapi.Config, name string) (*rest.Config, error) {
+	if name == "" {
+		name = config.CurrentContext
+	}
+	if config.Contexts[name] == nil {
+		return nil, fmt.Errorf("%w: %q", ErrNoContext, name)
+	}
+	client, err := clientcmd.NewNonInteractiveClientConfig(*config, name, &clientcmd.ConfigOverrides{}, nil).ClientConfig()
+	if err != nil {
+		// The error may quote the file, of which parts are secret.
+		return nil, fmt.Errorf("%w: context %q names a cluster or a user that is missing or not usable", ErrReference, name)
+	}
+	return client, nil
+}
