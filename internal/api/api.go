@@ -79,11 +79,16 @@ func (c *Client) Raw(ctx context.Context, verb, path string, query map[string]st
 	if body != nil {
 		request = request.SetHeader("Content-Type", contentType).Body(body)
 	}
-	answer, err := request.Do(ctx).Raw()
-	if err != nil {
+	return raw(ctx, request)
+}
+
+// raw asks for the error apart, because only that way does the REST client read the Status in an answer's body.
+func raw(ctx context.Context, request *rest.Request) ([]byte, error) {
+	answer := request.Do(ctx)
+	if err := answer.Error(); err != nil {
 		return nil, classify(ctx, err)
 	}
-	return answer, nil
+	return answer.Raw()
 }
 
 // Get returns the bytes found at the absolute path. accept is the media type asked for; empty means JSON.
@@ -95,11 +100,7 @@ func (c *Client) Get(ctx context.Context, path, accept string, query map[string]
 	if accept != "" {
 		request = request.SetHeader("Accept", accept)
 	}
-	answer, err := request.Do(ctx).Raw()
-	if err != nil {
-		return nil, classify(ctx, err)
-	}
-	return answer, nil
+	return raw(ctx, request)
 }
 
 // ServerTime is the Date of the last answer, in whole seconds; zero when there was none.

@@ -180,13 +180,13 @@ func isEverybodys(group, resource string) bool {
 // isPublicPath holds for what the roles system:discovery, system:public-info-viewer and
 // system:service-account-issuer-discovery give.
 func isPublicPath(path string) bool {
-	path = strings.TrimSuffix(path, "*")
+	path = strings.TrimRight(path, "*/")
 	for _, public := range []string{"/api", "/apis", "/healthz", "/livez", "/readyz", "/openapi", "/version"} {
 		if path == public || strings.HasPrefix(path, public+"/") {
 			return true
 		}
 	}
-	return strings.HasPrefix(path, "/.well-known/") || path == "/openid/v1/jwks"
+	return strings.HasPrefix(path, "/.well-known") || path == "/openid/v1/jwks"
 }
 
 // known are the resources that say most about an account.

@@ -1,0 +1,323 @@
+//go:build linux
+
+package setup_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"k8s.io/client-go/discovery"
+	"k8s.io/client-go/rest"
+
+	"github.com/sa-exec-credential/sa-exec-credential/internal/api"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/mint"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/setup"
+)
+
+// apiResource is one that client-go's discovery lists: the judge of ours.
+type apiResource struct{ group, version, name string }
+
+func (p plane) apiResources() []apiResource {
+	p.Helper()
+	client, err := discovery.NewDiscoveryClientForConfig(p.config)
+	if err != nil {
+		p.Fatal(err)
+	}
+	_, lists, err := client.ServerGroupsAndResources()
+	if err != nil {
+		p.Fatal(err)
+	}
+	var resources []apiResource
+	for _, list := range lists {
+		group, version, found := strings.Cut(list.GroupVersion, "/")
+		if !found {
+			group, version = "", group
+		}
+		for _, r := range list.APIResources {
+			resources = append(resources, apiResource{group, version, r.Name})
+		}
+	}
+	if len(resources) < 100 {
+		p.Fatalf("discovery lists only %d resources", len(resources))
+	}
+	return resources
+}
+
+var allVerbs = []string{"get", "list", "watch", "create", "update", "patch", "delete", "deletecollection", "proxy",
+	"connect", "use", "bind", "escalate", "impersonate", "approve", "sign", "attest", "*"}
+
+// everythingAllowed asks the authorizer about every resource with every verb, in the account's namespace with every
+// name given, in another namespace and in none. What anybody who is authenticated may do does not count.
+func (p plane) everythingAllowed(namespace, account string, names []string) []string {
+	p.Helper()
+	places := [][2]string{{"kube-system", ""}, {"", ""}}
+	for _, name := range names {
+		places = append(places, [2]string{namespace, name})
+	}
+	var allowed []string
+	for _, r := range append(p.apiResources(), apiResource{"*", "*", "*"}, apiResource{"", "v1", "users"}, apiResource{"", "v1", "groups"}) {
+		for _, verb := range allVerbs {
+			for _, place := range places {
+				if p.allows(namespace, account, r, verb, place) && !p.allows("other", "anybody", r, verb, place) {
+					allowed = append(allowed, fmt.Sprintf("%s %s %s/%s", verb, r.name, place[0], place[1]))
+				}
+			}
+		}
+	}
+	slices.Sort(allowed)
+	return slices.Compact(allowed)
+}
+
+// allows asks for a service account with a SubjectAccessReview.
+func (p plane) allows(namespace, account string, r apiResource, verb string, place [2]string) bool {
+	p.Helper()
+	resource, subresource, _ := strings.Cut(r.name, "/")
+	question, err := json.Marshal(map[string]any{"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": map[string]any{
+		"user":   "system:serviceaccount:" + namespace + ":" + account,
+		"groups": []string{"system:serviceaccounts", "system:serviceaccounts:" + namespace, "system:authenticated"},
+		"resourceAttributes": map[string]any{"verb": verb, "group": r.group, "version": r.version, "resource": resource,
+			"subresource": subresource, "namespace": place[0], "name": place[1]}}})
+	if err != nil {
+		p.Fatal(err)
+	}
+	answer, err := p.client.Raw(p.Context(), http.MethodPost, "/apis/authorization.k8s.io/v1/subjectaccessreviews", nil, "application/json", question)
+	if err != nil {
+		p.Fatal(err)
+	}
+	var review struct{ Status struct{ Allowed bool } }
+	if err := json.Unmarshal(answer, &review); err != nil {
+		p.Fatal(err)
+	}
+	return review.Status.Allowed
+}
+
+func (p plane) checkDiscovery() {
+	plainOnly := rest.CopyConfig(p.config)
+	plainOnly.Wrap(func(next http.RoundTripper) http.RoundTripper { return plain{next} })
+	var spellings [2][]string
+	for i, client := range []*api.Client{p.client, p.connect(plainOnly)} {
+		resources, err := setup.Discover(p.Context(), client)
+		if err != nil {
+			p.Fatal(err)
+		}
+		for _, r := range resources {
+			spellings[i] = append(spellings[i], fmt.Sprintf("%v %v %v %v", r, r.Singular, r.ShortNames, r.Namespaced))
+		}
+		slices.Sort(spellings[i])
+	}
+	if !slices.Equal(spellings[0], spellings[1]) {
+		p.Errorf("aggregated discovery: %q\none by one: %q", spellings[0], spellings[1])
+	}
+	listed := map[string]bool{}
+	for _, r := range p.apiResources() {
+		listed[r.group+" "+r.name] = true
+	}
+	if len(spellings[0]) != len(listed) {
+		p.Errorf("found %d resources, client-go %d", len(spellings[0]), len(listed))
+	}
+}
+
+// plain is a proxy on the way that knows nothing of aggregated discovery.
+type plain struct{ next http.RoundTripper }
+
+func (p plain) RoundTrip(request *http.Request) (*http.Response, error) {
+	request = request.Clone(request.Context())
+	request.Header.Set("Accept", "application/json")
+	return p.next.RoundTrip(request)
+}
+
+func (p plane) checkTypos() {
+	for _, c := range []struct {
+		name    string
+		change  func(*setup.Wanted)
+		nearest string
+	}{
+		{"a resource", func(w *setup.Wanted) { w.Resources = []string{"deploymets"} }, "deployments.apps"},
+		{"a resource with its group", func(w *setup.Wanted) { w.Resources = []string{"deployment.app"} }, "deployments.apps"},
+		{"a resource in a group of the past", func(w *setup.Wanted) { w.Resources = []string{"deployments.extensions"} }, "deployments.apps"},
+		{"a subresource", func(w *setup.Wanted) { w.Resources = []string{"pods/logs"} }, "pods/log"},
+		{"a verb", func(w *setup.Wanted) { w.Resources, w.Verbs = []string{"pods"}, []string{"get,lsit"} }, "list"},
+		{"a cluster role", func(w *setup.Wanted) { w.Verbs, w.ClusterRoles = nil, []string{"veiw"} }, "view"},
+	} {
+		p.Run(c.name, func(t *testing.T) {
+			w := setup.Wanted{Namespace: "typos", ServiceAccount: "ci", Verbs: []string{"get"}}
+			c.change(&w)
+			_, err := setup.Plan(t.Context(), p.client, w)
+			var unknown *setup.UnknownError
+			if !errors.As(err, &unknown) || len(unknown.Nearest) == 0 || unknown.Nearest[0] != c.nearest {
+				t.Errorf("got %v, want %q as the nearest", err, c.nearest)
+			}
+		})
+	}
+}
+
+func (p plane) checkAdminRole() {
+	p.admin("create", "clusterrole", "disguised", "--verb=*", "--resource=*.*")
+	w := setup.Wanted{Namespace: "admins", ServiceAccount: "ci", ClusterRoles: []string{"disguised"}}
+	if _, err := setup.Plan(p.Context(), p.client, w); !errors.Is(err, setup.ErrAdmin) {
+		p.Errorf("binding a role with everything in it: %v, want %v", err, setup.ErrAdmin)
+	}
+	w.AllowAdmin = true
+	p.apply(p.plan(w))
+}
+
+func (p plane) checkMadeRole() {
+	w := setup.Wanted{Namespace: "made", ServiceAccount: "ci", Verbs: []string{"get", "list"},
+		Resources: []string{"deploy", "pods/log,nodes"}}
+	p.apply(p.plan(w))
+	p.answers("made", map[string]bool{
+		"list deployments.apps -n made": true, "list deployments.apps -n default": false, "list nodes": true,
+		"get pods --subresource=log -n made": true, "get pods -n made": false, "delete nodes": false,
+	})
+	wide := setup.Wanted{Namespace: "made-wide", ServiceAccount: "ci", ClusterWide: true, Verbs: []string{"get"},
+		Resources: []string{"configmaps"}, ResourceNames: []string{"one"}}
+	p.apply(p.plan(wide))
+	p.answers("made-wide", map[string]bool{
+		"get configmaps/one -n default": true, "get configmaps/two -n default": false, "get configmaps -n made-wide": false,
+	})
+}
+
+func (p plane) checkExistingRoles() {
+	p.admin("create", "namespace", "bound")
+	p.admin("create", "role", "local", "-n", "bound", "--verb=get", "--resource=secrets")
+	p.admin("create", "clusterrole", "global", "--verb=list", "--resource=pods")
+	w := setup.Wanted{Namespace: "bound", ServiceAccount: "ci", Roles: []string{"local"}, ClusterRoles: []string{"global"}}
+	p.apply(p.plan(w))
+	p.answers("bound", map[string]bool{
+		"get secrets -n bound": true, "list pods -n bound": true, "list pods -n default": false,
+	})
+	w.ClusterWide = true
+	p.apply(p.plan(w))
+	p.answers("bound", map[string]bool{"list pods -n default": true, "get secrets -n default": false})
+}
+
+// answers compares what ci may do.
+func (p plane) answers(namespace string, want map[string]bool) {
+	p.Helper()
+	for question, want := range want {
+		if got := p.canI(namespace, "ci", strings.Fields(question)...); got != want {
+			p.Errorf("may %s/ci %s? %v, want %v", namespace, question, got, want)
+		}
+	}
+}
+
+func (p plane) checkDevices() {
+	p.admin("create", "namespace", "devices")
+	first := p.device("devices", "ci", "laptop-1")
+	if again := p.device("devices", "ci", "laptop-1"); again != first {
+		p.Errorf("the second time the device is %v, not %v", again, first)
+	}
+	p.device("devices", "other", "laptop-1")
+	issued := time.Now().Truncate(time.Second)
+	if err := setup.NoteBootstrap(p.Context(), p.client, "devices", first, issued, issued.Add(time.Hour)); err != nil {
+		p.Error(err)
+	}
+	devices, err := setup.Devices(p.Context(), p.client, "devices", "ci")
+	if err != nil || len(devices) != 1 {
+		p.Fatalf("devices %+v, %v", devices, err)
+	}
+	d := devices[0]
+	if d.Name != "laptop-1" || d.Secret != first.Secret || d.UID != first.UID || d.Owner != (setup.Owner{Host: "laptop", User: "jane"}) {
+		p.Errorf("device %+v", d)
+	}
+	if time.Since(d.Created).Abs() > patience || !d.Issued.Equal(issued) || !d.Expires.Equal(issued.Add(time.Hour)) {
+		p.Errorf("times of device %+v", d)
+	}
+	p.Run("it stays empty", func(t *testing.T) {
+		if out, err := p.kubectl(nil, "patch", "secret", first.Secret, "-n", "devices", "-p", `{"stringData":{"a":"b"}}`); err == nil {
+			t.Errorf("somebody may fill it: %s", out)
+		}
+	})
+	p.Run("a Secret of others is not one", func(t *testing.T) { p.with(t).checkForeignDevice() })
+	p.Run("deleting", func(t *testing.T) { p.with(t).checkDeleteDevice(first) })
+}
+
+func (p plane) checkForeignDevice() {
+	p.admin("create", "secret", "generic", "ci-device-mine", "-n", "devices")
+	_, err := setup.EnsureDevice(p.Context(), p.client, "devices", "ci", "mine", setup.Owner{})
+	if !errors.Is(err, setup.ErrForeign) {
+		p.Errorf("using somebody's Secret: %v, want %v", err, setup.ErrForeign)
+	}
+	uid := p.admin("get", "secret", "ci-device-mine", "-n", "devices", "-o", "jsonpath={.metadata.uid}")
+	err = setup.DeleteDevice(p.Context(), p.client, "devices", "ci", profile.Device{Secret: "ci-device-mine", UID: uid})
+	if !errors.Is(err, setup.ErrForeign) {
+		p.Errorf("deleting somebody's Secret: %v, want %v", err, setup.ErrForeign)
+	}
+	p.admin("get", "secret", "ci-device-mine", "-n", "devices")
+}
+
+func (p plane) checkDeleteDevice(device profile.Device) {
+	for _, c := range []struct {
+		name    string
+		account string
+		device  profile.Device
+		want    error
+	}{
+		{"another account's", "other", device, setup.ErrForeign},
+		{"one made again since", "ci", profile.Device{Secret: device.Secret, UID: "3f2b0c1e-0000-4000-8000-000000000000"}, api.ErrConflict},
+		{"one without a uid", "ci", profile.Device{Secret: device.Secret}, setup.ErrUsage},
+		{"the one meant", "ci", device, nil},
+		{"one that is gone", "ci", device, api.ErrNotFound},
+	} {
+		if err := setup.DeleteDevice(p.Context(), p.client, "devices", c.account, c.device); !errors.Is(err, c.want) {
+			p.Errorf("deleting %s: %v, want %v", c.name, err, c.want)
+		}
+	}
+}
+
+func (p plane) checkLegacySecrets() {
+	p.admin("create", "namespace", "legacy")
+	p.admin("create", "serviceaccount", "ci", "-n", "legacy")
+	p.adminWith([]byte(`{"apiVersion":"v1","kind":"Secret","metadata":{"name":"ci-token","namespace":"legacy",
+		"annotations":{"kubernetes.io/service-account.name":"ci"}},"type":"kubernetes.io/service-account-token"}`), "create", "-f", "-")
+	found, err := setup.ListLegacySecrets(p.Context(), p.client, "legacy", "ci")
+	if err != nil || len(found) != 1 || found[0].Name != "ci-token" {
+		p.Fatalf("found %+v, %v", found, err)
+	}
+	if others, err := setup.ListLegacySecrets(p.Context(), p.client, "legacy", "other"); err != nil || len(others) != 0 {
+		p.Errorf("found %+v, %v for another account", others, err)
+	}
+	replaced := found[0]
+	replaced.UID = "3f2b0c1e-0000-4000-8000-000000000000"
+	if err := setup.DeleteLegacySecret(p.Context(), p.client, "legacy", replaced); !errors.Is(err, api.ErrConflict) {
+		p.Errorf("deleting another Secret: %v, want %v", err, api.ErrConflict)
+	}
+	if err := setup.DeleteLegacySecret(p.Context(), p.client, "legacy", found[0]); err != nil {
+		p.Error(err)
+	}
+	if out, err := p.kubectl(nil, "get", "secret", "ci-token", "-n", "legacy"); err == nil {
+		p.Errorf("it is still there: %s", out)
+	}
+}
+
+func (p plane) checkAccess() {
+	w := setup.Wanted{Namespace: "access", ServiceAccount: "ci", Verbs: []string{"list,get"}, Resources: []string{"pods,services,deploy"}}
+	p.apply(p.plan(w))
+	grant, err := p.minter(p.config).Mint(p.Context(), mint.Request{Namespace: "access", ServiceAccount: "ci", Duration: time.Hour})
+	if err != nil {
+		p.Fatal(err)
+	}
+	client := p.connect(p.withToken(grant))
+	var access setup.Access
+	p.eventually("the role counts", func() bool {
+		access, err = setup.Rules(p.Context(), client, "access")
+		return err != nil || len(access.Can) > 0
+	})
+	if err != nil {
+		p.Fatal(err)
+	}
+	if len(access.Can) != 1 || access.Can[0].String() != "get, list: pods, deployments.apps, services" {
+		p.Errorf("can %v", access.Can)
+	}
+	want := []string{"read secrets", "create pods", "read pods of other namespaces", "mint tokens", "do everything"}
+	if !slices.Equal(access.Cannot, want) {
+		p.Errorf("cannot %q, want %q", access.Cannot, want)
+	}
+}
