@@ -201,22 +201,18 @@ func (c *configs) otherFields(value any) map[string]any {
 	others := map[string]any{}
 	for key, field := range asMap(value) {
 		name := fmt.Sprint(key)
-		if list, isList := field.([]any); isList && itemField[name] != "" {
-			field = c.otherItems(name, list)
-		}
-		if name != "current-context" {
+		if itemField[name] == "" {
 			others[name] = field
+		} else if items := c.otherItems(name, field); len(items) > 0 { // none, null and [] are the same
+			others[name] = items
 		}
 	}
-	for list := range itemField {
-		if others[list] == nil {
-			others[list] = []any(nil)
-		}
-	}
+	delete(others, "current-context")
 	return others
 }
 
-func (c *configs) otherItems(list string, items []any) []any {
+func (c *configs) otherItems(list string, value any) []any {
+	items, _ := value.([]any)
 	return slices.DeleteFunc(slices.Clone(items), func(item any) bool {
 		name, isText := asMap(item)["name"].(string)
 		return isText && slices.Contains(c.ours[list], name)

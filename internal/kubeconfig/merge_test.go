@@ -1,0 +1,415 @@
+package kubeconfig
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	yaml "go.yaml.in/yaml/v3"
+
+	"github.com/sa-exec-credential/sa-exec-credential/internal/files"
+)
+
+// crowd is a kubeconfig of n contexts with all that this program does not know.
+func crowd(n int) string {
+	var b strings.Builder
+	b.WriteString("# mine\napiVersion: v1\nkind: Config\npreferences: {colors: true}\nunknown-top: {a: [1, 2.50, 0x1F], b: null}\n")
+	b.WriteString("extensions:\n- name: top\n  extension: {x: y}\nclusters:\n")
+	for i := range n {
+		fmt.Fprintf(&b, "- cluster:\n    certificate-authority: pki/ca%d.crt # relative\n    server: https://c%d.example.com\n"+
+			"    unknown: [a, {b: c}]\n    extensions:\n    - name: e\n      extension: {n: %d}\n  name: c%d\n", i, i, i, i)
+	}
+	b.WriteString("contexts:\n")
+	for i := range n {
+		fmt.Fprintf(&b, "- context:\n    cluster: c%d\n    user: u%d\n    namespace: \"0%d\"\n  name: arn:aws:eks:eu:1:cluster/%d\n", i, i, i, i)
+	}
+	b.WriteString("users:\n")
+	for i := range n {
+		fmt.Fprintf(&b, "- name: u%d\n  user:\n    client-certificate: ./pki/%d.crt\n    client-key: ../%d.key\n    x-note: |\n      two\n      lines\n", i, i, i)
+	}
+	b.WriteString("current-context: arn:aws:eks:eu:1:cluster/3\n")
+	return b.String()
+}
+
+func decoded(t *testing.T, text string) map[string]any {
+	t.Helper()
+	var value map[string]any
+	if err := yaml.Unmarshal([]byte(text), &value); err != nil {
+		t.Fatalf("%v\n%s", err, text)
+	}
+	return value
+}
+
+// without returns the decoded file less the last item of each list.
+func withoutLast(value map[string]any) map[string]any {
+	for _, list := range []string{clusters, users, contexts} {
+		items := value[list].([]any)
+		value[list] = items[:len(items)-1]
+	}
+	return value
+}
+
+func TestOnlyTheNewEntriesDiffer(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "config")
+	write(t, path, crowd(300))
+	before, entries := mustLoadFile(t, path), testEntry()
+	changed, err := Merge([]string{path}, entries, false)
+	if err != nil || !changed {
+		t.Fatal(changed, err)
+	}
+	after := read(t, path)
+	if got := withoutLast(decoded(t, after)); !reflect.DeepEqual(got, decoded(t, crowd(300))) {
+		t.Error("something else differs")
+	}
+	checkEntry(t, mustLoad(t, []byte(after)), entries)
+	got := mustLoad(t, []byte(after))
+	delete(got.Clusters, entries.ClusterName)
+	delete(got.AuthInfos, entries.UserName)
+	delete(got.Contexts, entries.ContextName)
+	mustEqual(t, before, got)
+	for _, comment := range []string{"# mine", "# relative"} {
+		if !strings.Contains(after, comment) {
+			t.Errorf("comment %q is gone", comment)
+		}
+	}
+	if info, _ := os.Stat(path); info.Mode().Perm() != 0o600 {
+		t.Errorf("mode %v", info.Mode())
+	}
+	onlyFiles(t, filepath.Dir(path), "config")
+}
+
+func TestMergingAgainWritesNothing(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "config")
+	write(t, path, crowd(3))
+	for i, want := range []bool{true, false, false} {
+		before, _ := os.Stat(path)
+		changed, err := Merge([]string{path}, testEntry(), true)
+		if err != nil || changed != want {
+			t.Errorf("run %d: changed %v, %v", i, changed, err)
+		}
+		if after, _ := os.Stat(path); os.SameFile(before, after) == want {
+			t.Errorf("run %d: the file was replaced: %v", i, !want)
+		}
+	}
+	if got := mustLoadFile(t, path).CurrentContext; got != testEntry().ContextName {
+		t.Errorf("current context %q", got)
+	}
+}
+
+func TestFilesOfEveryKind(t *testing.T) {
+	tests := []struct {
+		name, text string
+		keeps      []string
+	}{
+		{"an empty file", "", nil},
+		{"a file of comments", "# a\n# b\n", []string{"# a", "# b"}},
+		{"an empty document", "---\n", nil},
+		{"null lists", "clusters: null\ncontexts:\nusers: ~\nkind: Config\n", nil},
+		{"empty lists", "clusters: []\ncontexts: []\nusers: []\n", nil},
+		{"a file of kubectl's", "apiVersion: v1\nclusters: []\ncontexts: []\ncurrent-context: \"\"\nkind: Config\npreferences: {}\nusers: []\n", nil},
+		{"flow style", "{clusters: [{name: a, cluster: {server: 'https://a'}}], users: [], contexts: []}", []string{"name: a"}},
+		{"comments in flow style", "clusters: [ # one\n {name: a, # two\n cluster: {server: 'https://a'}}]\n", []string{"name: a"}},
+		{"indented lists", "clusters:\n    - name: a\n      cluster:\n        server: https://a\n", []string{"\n    - name: a\n"}},
+		{"aliases and merge keys elsewhere", "x: &x {server: 'https://a'}\nclusters:\n- name: a\n  cluster:\n    <<: *x\n", []string{"<<: *x", "\n    <<:"}},
+		{"Windows line ends", "apiVersion: v1\r\nkind: Config\r\nclusters:\r\n- name: a\r\n  cluster:\r\n    server: https://a\r\n", []string{"name: a"}},
+		{"words that YAML versions disagree about", "clusters:\n- name: a\n  cluster: {server: 'https://a', w: yes, x: 012, y: 1:20, z: on}\n", []string{"w: yes", "x: 012"}},
+		{"indented JSON", "{\n  \"clusters\": [\n    {\"name\": \"a<\", \"cluster\": {\"server\": \"https://a\", \"n\": 1.50}}\n  ]\n}\n", []string{`"a<"`, "1.50", "\n  \"clusters\""}},
+		{"JSON in one line", `{"clusters":[{"name":"a\u001b","cluster":{"server":"https://a"}}],"users":null}`, []string{`a\u001b`}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "config")
+			write(t, path, tt.text)
+			before := mustLoad(t, []byte(tt.text))
+			changed, err := Merge([]string{path}, testEntry(), false)
+			if err != nil || !changed {
+				t.Fatal(changed, err)
+			}
+			after := read(t, path)
+			checkEntry(t, mustLoad(t, []byte(after)), testEntry())
+			for name, cluster := range before.Clusters {
+				if !reflect.DeepEqual(cluster, mustLoad(t, []byte(after)).Clusters[name]) {
+					t.Errorf("cluster %q differs", name)
+				}
+			}
+			for _, text := range tt.keeps {
+				if !strings.Contains(after, text) {
+					t.Errorf("%q is gone:\n%s", text, after)
+				}
+			}
+			if strings.Contains(tt.name, "JSON") && (after[0] != '{' || strings.Contains(after, `\e`)) {
+				t.Errorf("no JSON:\n%s", after)
+			}
+			if changed, err := Merge([]string{path}, testEntry(), false); err != nil || changed {
+				t.Errorf("again: %v, %v", changed, err)
+			}
+		})
+	}
+}
+
+func TestANewFileIsPrivateAndHasACurrentContext(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a", "b", "config")
+	if _, err := Merge([]string{path}, testEntry(), false); err != nil {
+		t.Fatal(err)
+	}
+	if info, _ := os.Stat(path); info.Mode().Perm() != 0o600 {
+		t.Errorf("file %v", info.Mode())
+	}
+	if info, _ := os.Stat(filepath.Dir(path)); info.Mode().Perm() != 0o700 {
+		t.Errorf("folder %v", info.Mode())
+	}
+	if got := mustLoadFile(t, path).CurrentContext; got != testEntry().ContextName {
+		t.Errorf("current context %q", got)
+	}
+	second := testEntry()
+	second.ContextName = "other"
+	if _, err := Merge([]string{path}, second, false); err != nil {
+		t.Fatal(err)
+	}
+	if got := mustLoadFile(t, path).CurrentContext; got != testEntry().ContextName {
+		t.Errorf("the current context moved to %q", got)
+	}
+}
+
+func TestFilesThatAreLeftAlone(t *testing.T) {
+	foreign := "users:\n- name: %q\n  user: {token: s3cr3t}\n"
+	tests := []struct {
+		name, text string
+		want       error
+		says       string
+	}{
+		{"no YAML", "a: b\nc: \"s3cr3t\nd: e\n", ErrMalformed, ""},
+		{"no YAML, with its line", "a: b\nc: [s3cr3t\nd: {{\n", ErrMalformed, "line "},
+		{"a tab", "\ta: s3cr3t", ErrMalformed, ""},
+		{"an unknown alias", "a: *s3cr3t", ErrMalformed, ""},
+		{"a field that is there twice", "s3cr3t: 1\ns3cr3t: 2\n", ErrMalformed, "line 2"},
+		{"a list", "- s3cr3t\n", ErrMalformed, ""},
+		{"lists that are none", "clusters: {s3cr3t: 5}\n", ErrMalformed, ""},
+		{"a name that is there twice", "users:\n- name: s3cr3t\n- name: s3cr3t\n", ErrMalformed, ""},
+		{"two documents", "kind: Config\n---\na: s3cr3t\n", ErrUnsupported, "2 YAML documents"},
+		{"a list that is an alias", "x: &x []\nclusters: *x\n", ErrUnsupported, "clusters"},
+		{"a list with an anchor", "clusters: &x\n- name: a\n  cluster: {server: x}\ny: *x\n", ErrUnsupported, "clusters"},
+		{"another's user of that name", fmt.Sprintf(foreign, testEntry().UserName), ErrForeign, testEntry().UserName},
+		{"another's cluster of that name", fmt.Sprintf("clusters: [{name: %q, cluster: {server: x}}]", testEntry().ClusterName), ErrForeign, "cluster"},
+		{"another's context of that name", fmt.Sprintf("contexts: [{name: %q, context: {user: x}}]", testEntry().ContextName), ErrForeign, "context"},
+		{"aliases without end", "a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b]\nd: &d [*c,*c,*c,*c,*c,*c,*c,*c]\ne: &e [*d,*d,*d,*d,*d,*d,*d,*d]\nf: &f [*e,*e,*e,*e,*e,*e,*e,*e]\ng: [*f,*f,*f,*f,*f,*f,*f,*f]\n", ErrMalformed, ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "config")
+			write(t, path, tt.text)
+			changed, err := Merge([]string{path}, testEntry(), true)
+			if changed || !errors.Is(err, tt.want) || !strings.Contains(err.Error(), tt.says) {
+				t.Fatalf("changed %v, %v", changed, err)
+			}
+			if strings.Contains(err.Error(), "s3cr3t") || strings.Contains(err.Error(), "\n") {
+				t.Errorf("the error quotes the file: %v", err)
+			}
+			if tt.want != ErrForeign && !strings.Contains(err.Error(), path) {
+				t.Errorf("the error does not name the file: %v", err)
+			}
+			if read(t, path) != tt.text {
+				t.Error("the file has changed")
+			}
+			onlyFiles(t, filepath.Dir(path), "config")
+		})
+	}
+}
+
+func TestOurEntryIsBroughtUpToDate(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "config")
+	if _, err := Merge([]string{path}, testEntry(), false); err != nil {
+		t.Fatal(err)
+	}
+	// What the user added to our entries stays.
+	text := strings.Replace(read(t, path), "      interactiveMode:", "      env: [{name: A, value: b}]\n      interactiveMode:", 1)
+	text = strings.Replace(text, "    extensions:", "    disable-compression: true\n    insecure-skip-tls-verify: true\n    extensions:\n    - name: mine\n      extension: {}", 1)
+	write(t, path, text)
+	e := testEntry()
+	e.Command, e.Server, e.ProxyURL, e.Namespace = "/new/sa-exec-credential", "https://new.example.com", "", "other"
+	if changed, err := Merge([]string{path}, e, false); err != nil || !changed {
+		t.Fatal(changed, err)
+	}
+	config := mustLoadFile(t, path)
+	user, cluster := config.AuthInfos[e.UserName], config.Clusters[e.ClusterName]
+	if len(user.Exec.Env) != 1 || !cluster.DisableCompression || cluster.Extensions["mine"] == nil {
+		t.Errorf("the user's fields are gone:\n%s", read(t, path))
+	}
+	if cluster.InsecureSkipTLSVerify {
+		t.Error("the cluster still skips verification")
+	}
+	user.Exec.Env = nil
+	checkEntry(t, config, e)
+}
+
+func TestAClusterThatIsAnotherNowLeavesNoOldEntries(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "config")
+	write(t, path, crowd(2))
+	e := testEntry()
+	if _, err := Merge([]string{path}, e, false); err != nil {
+		t.Fatal(err)
+	}
+	e.ClusterName, e.UserName = "ci.build@prod-ffffffff", "ci.build@prod-ffffffff"
+	if _, err := Merge([]string{path}, e, false); err != nil {
+		t.Fatal(err)
+	}
+	checkEntry(t, mustLoadFile(t, path), e)
+	if got := withoutLast(decoded(t, read(t, path))); !reflect.DeepEqual(got, decoded(t, crowd(2))) {
+		t.Errorf("left over:\n%s", read(t, path))
+	}
+}
+
+func TestALinkStays(t *testing.T) {
+	for _, exists := range []bool{true, false} {
+		folder := t.TempDir()
+		if err := os.Mkdir(filepath.Join(folder, "dotfiles"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		file, link := filepath.Join(folder, "dotfiles", "kube"), filepath.Join(folder, "config")
+		if exists {
+			write(t, file, crowd(1))
+		}
+		if err := os.Symlink("dotfiles/kube", link); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Merge([]string{link}, testEntry(), false); err != nil {
+			t.Fatal(err)
+		}
+		if info, _ := os.Lstat(link); info.Mode()&fs.ModeSymlink == 0 {
+			t.Error("the link is gone")
+		}
+		checkEntry(t, mustLoadFile(t, file), testEntry())
+		onlyFiles(t, folder, "config", "dotfiles")
+	}
+}
+
+func TestWhatIsNoRegularFileIsRefused(t *testing.T) {
+	if _, err := Merge([]string{"/dev/null"}, testEntry(), false); !errors.Is(err, files.ErrUntrusted) {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestSeveralFiles(t *testing.T) {
+	folder := t.TempDir()
+	missing, one, two := filepath.Join(folder, "missing"), filepath.Join(folder, "one"), filepath.Join(folder, "two")
+	paths := Paths("", strings.Join([]string{missing, "", one, two, one}, string(os.PathListSeparator)), "")
+	if !reflect.DeepEqual(paths, []string{missing, one, two}) {
+		t.Fatalf("paths %q", paths)
+	}
+	if got := Target(paths); got != two {
+		t.Errorf("with no file the target is %q", got)
+	}
+	write(t, one, crowd(1))
+	write(t, two, "")
+	if got := Target(paths); got != one {
+		t.Errorf("the target is %q", got)
+	}
+	if _, err := Merge([]string{two}, testEntry(), false); err != nil {
+		t.Fatal(err)
+	}
+	e := testEntry()
+	e.Namespace = "moved"
+	if changed, err := Merge(paths, e, true); err != nil || !changed {
+		t.Fatal(changed, err)
+	}
+	checkEntry(t, mustLoadFile(t, two), e)
+	if got := mustLoadFile(t, one); len(got.Contexts) != 1 || got.CurrentContext != e.ContextName {
+		t.Errorf("the first file has %v", got)
+	}
+	onlyFiles(t, folder, "one", "two")
+}
+
+func TestMergesAtTheSameTimeLoseNothing(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "config")
+	write(t, path, crowd(20))
+	var group sync.WaitGroup
+	for i := range 20 {
+		group.Go(func() {
+			e := testEntry()
+			e.ContextName, e.ClusterName, e.UserName = fmt.Sprint("x", i), fmt.Sprint("x", i), fmt.Sprint("x", i)
+			if _, err := Merge([]string{path}, e, false); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	group.Wait()
+	if got := len(mustLoadFile(t, path).Contexts); got != 40 {
+		t.Errorf("%d contexts", got)
+	}
+	onlyFiles(t, filepath.Dir(path), "config")
+}
+
+func TestALockOfKubectlIsRespected(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "config.lock")
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = file.Close()
+	if _, err := acquire(path, 50*time.Millisecond); !errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), path) {
+		t.Errorf("error %v", err)
+	}
+	old := time.Now().Add(-time.Hour)
+	if err := os.Chtimes(path, old, old); err != nil {
+		t.Fatal(err)
+	}
+	start := time.Now()
+	if _, err := acquire(path, time.Minute); !errors.Is(err, ErrLocked) || time.Since(start) > 10*time.Second {
+		t.Errorf("a lock that was left behind: %v after %v", err, time.Since(start))
+	}
+	go func() {
+		time.Sleep(100 * time.Millisecond)
+		_ = os.Remove(path)
+	}()
+	if err := os.Chtimes(path, time.Now(), time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	l, err := acquire(path, time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL, 0); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("kubectl would not see our lock: %v", err)
+	}
+	l.release()
+	onlyFiles(t, filepath.Dir(path))
+}
+
+func TestWhatAKilledProcessLeftIsTakenOver(t *testing.T) {
+	folder := t.TempDir()
+	path := filepath.Join(folder, "config")
+	write(t, path, crowd(1))
+	write(t, path+".lock", "")
+	write(t, filepath.Join(folder, ".config.123.tmp"), "token: secret")
+	write(t, filepath.Join(folder, ".config.mine.tmp"), "")
+	if _, err := Merge([]string{path}, testEntry(), false); err != nil {
+		t.Fatal(err)
+	}
+	onlyFiles(t, folder, "config", ".config.mine.tmp")
+}
+
+func onlyFiles(t *testing.T, folder string, names ...string) {
+	t.Helper()
+	entries, err := os.ReadDir(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := map[string]bool{}
+	for _, entry := range entries {
+		found[entry.Name()] = true
+	}
+	want := map[string]bool{}
+	for _, name := range names {
+		want[name] = true
+	}
+	if !reflect.DeepEqual(found, want) {
+		t.Errorf("in the folder: %v, want %v", found, want)
+	}
+}

@@ -1,0 +1,190 @@
+package kubeconfig
+
+import (
+	"errors"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
+)
+
+const staticUsers = `# mine
+clusters:
+- {name: prod, cluster: {server: "https://api.example.com:6443"}}
+- {name: same, cluster: {server: "https://API.example.com:6443/"}}
+- {name: other, cluster: {server: "https://other.example.com"}}
+contexts:
+- {name: token, context: {cluster: prod, user: token, namespace: ns}}
+- {name: token-too, context: {cluster: same, user: token}}
+- {name: shared, context: {cluster: prod, user: shared}}
+- {name: shared-too, context: {cluster: other, user: shared}}
+- {name: elsewhere, context: {cluster: other, user: lonely}}
+- {name: file, context: {cluster: prod, user: file}}
+- {name: empty, context: {cluster: prod, user: empty}}
+- {name: cert, context: {cluster: prod, user: cert}}
+- {name: exec, context: {cluster: prod, user: exec}}
+- {name: ours, context: {cluster: prod, user: ours}}
+- {name: basic, context: {cluster: prod, user: basic}}
+- {name: provider, context: {cluster: prod, user: provider}}
+- {name: nothing, context: {cluster: prod, user: nothing}}
+- {name: nouser, context: {cluster: prod, user: nouser}}
+users:
+- name: token
+  user:
+    # token: s3cr3t.s3cr3t.s3cr3t, the old one
+    token: s3cr3t.s3cr3t.s3cr3t # keep s3cr3t.s3cr3t.s3cr3t
+    as: me
+    unknown: [1]
+- {name: copy, user: {token: s3cr3t.s3cr3t.s3cr3t}}
+- {name: shared, user: {token: s3cr3t.shared}}
+- {name: lonely, user: {token: s3cr3t.lonely}}
+- {name: file, user: {token: s3cr3t.old, tokenFile: tokens/one}}
+- {name: empty, user: {tokenFile: tokens/empty}}
+- {name: cert, user: {token: s3cr3t, client-certificate: x, client-key: k}}
+- {name: exec, user: {token: s3cr3t, exec: {command: aws}}}
+- {name: ours, user: {exec: {command: sa-exec-credential, args: [get, --profile, p]}}}
+- {name: basic, user: {token: s3cr3t, username: me, password: s3cr3t}}
+- {name: provider, user: {token: s3cr3t, auth-provider: {name: gcp}}}
+- {name: nothing, user: {}}
+`
+
+func staticFile(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "config")
+	write(t, path, staticUsers)
+	tokens := filepath.Join(filepath.Dir(path), "tokens", "one")
+	if err := makeFolder(tokens); err != nil {
+		t.Fatal(err)
+	}
+	write(t, tokens, "s3cr3t.file\n")
+	write(t, filepath.Join(filepath.Dir(tokens), "empty"), "\n")
+	return path
+}
+
+func staticEntry() Entry {
+	e := testEntry()
+	e.TLSServerName, e.CA, e.ProxyURL = "", nil, ""
+	return e
+}
+
+func TestStaticToken(t *testing.T) {
+	path := staticFile(t)
+	tests := []struct {
+		context, token, file string
+		err                  error
+	}{
+		{context: "token", token: "s3cr3t.s3cr3t.s3cr3t"},
+		{context: "file", token: "s3cr3t.file", file: filepath.Join(filepath.Dir(path), "tokens", "one")},
+		{context: "empty", err: ErrNotStatic},
+		{context: "cert", err: ErrNotStatic},
+		{context: "exec", err: ErrNotStatic},
+		{context: "ours", err: ErrOurs},
+		{context: "basic", err: ErrNotStatic},
+		{context: "provider", err: ErrNotStatic},
+		{context: "nothing", err: ErrNotStatic},
+		{context: "nouser", err: ErrReference},
+		{context: "none", err: ErrNoContext},
+	}
+	for _, tt := range tests {
+		t.Run(tt.context, func(t *testing.T) {
+			got, err := StaticToken([]string{path}, tt.context)
+			if !errors.Is(err, tt.err) || got.Token.Reveal() != tt.token || got.TokenFile != tt.file {
+				t.Fatalf("%+v, %v", got, err)
+			}
+			if err == nil && (got.User != tt.context || got.File != path) {
+				t.Errorf("%+v", got)
+			}
+			if err != nil && strings.Contains(err.Error(), "s3cr3t") {
+				t.Errorf("the error holds the token: %v", err)
+			}
+			if err == nil {
+				return
+			}
+			if _, err := ReplaceUser([]string{path}, tt.context, staticEntry()); !errors.Is(err, tt.err) || read(t, path) != staticUsers {
+				t.Errorf("replacing: %v", err)
+			}
+		})
+	}
+}
+
+func TestReplaceUser(t *testing.T) {
+	path := staticFile(t)
+	before := mustLoadFile(t, path)
+	done, err := ReplaceUser([]string{path}, "token", staticEntry())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(done, Replaced{User: "token", File: path, Holders: []string{"copy"}}) {
+		t.Errorf("%+v", done)
+	}
+	after := mustLoadFile(t, path)
+	user := after.AuthInfos["token"]
+	if user.Token != "" || user.Impersonate != "me" || user.Exec == nil || user.Exec.Command != command ||
+		!reflect.DeepEqual(user.Exec.Args, []string{"get", "--profile", staticEntry().Profile}) {
+		t.Errorf("user %+v", user)
+	}
+	text := read(t, path)
+	if strings.Count(text, "s3cr3t.s3cr3t.s3cr3t") != 1 || !strings.Contains(text, "unknown: [1]") || !strings.Contains(text, "# mine") {
+		t.Errorf("the file is\n%s", text)
+	}
+	delete(before.AuthInfos, "token")
+	delete(after.AuthInfos, "token")
+	mustEqual(t, before, after)
+	onlyFiles(t, filepath.Dir(path), "config", "tokens")
+	if _, err := StaticToken([]string{path}, "token"); !errors.Is(err, ErrOurs) {
+		t.Errorf("again: %v", err)
+	}
+}
+
+func TestReplaceUserReportsTheTokenFile(t *testing.T) {
+	path := staticFile(t)
+	done, err := ReplaceUser([]string{path}, "file", staticEntry())
+	if err != nil || done.TokenFile != filepath.Join(filepath.Dir(path), "tokens", "one") {
+		t.Fatalf("%+v, %v", done, err)
+	}
+	if read(t, done.TokenFile) == "" || strings.Contains(read(t, path), "s3cr3t.old") || strings.Contains(read(t, path), "tokens/one") {
+		t.Error("the token file is gone, or its name is still there")
+	}
+}
+
+func TestReplaceUserRefusesOtherClusters(t *testing.T) {
+	path := staticFile(t)
+	for context, want := range map[string]error{"shared": ErrShared, "elsewhere": profile.ErrOtherCluster} {
+		if _, err := ReplaceUser([]string{path}, context, staticEntry()); !errors.Is(err, want) {
+			t.Errorf("%q: %v", context, err)
+		}
+	}
+	if read(t, path) != staticUsers {
+		t.Error("the file has changed")
+	}
+}
+
+func TestReplaceUserInAnotherFile(t *testing.T) {
+	two := staticFile(t)
+	one := filepath.Join(t.TempDir(), "one")
+	text := "contexts: [{name: mine, context: {cluster: prod, user: lonely2}}]\n"
+	write(t, one, text)
+	write(t, two, strings.ReplaceAll(staticUsers, "name: lonely", "name: lonely2"))
+	done, err := ReplaceUser([]string{one, two}, "mine", staticEntry())
+	if err != nil || done.File != two || read(t, one) != text || mustLoadFile(t, two).AuthInfos["lonely2"].Exec == nil {
+		t.Errorf("%+v, %v", done, err)
+	}
+}
+
+func TestATokenBehindAnAnchorIsNotHalfRemoved(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "config")
+	text := `clusters: [{name: prod, cluster: {server: "https://api.example.com:6443"}}]
+contexts: [{name: a, context: {cluster: prod, user: a}}]
+users:
+- name: a
+  user: {token: &t s3cr3t}
+- name: b
+  user: {token: *t}
+`
+	write(t, path, text)
+	if _, err := ReplaceUser([]string{path}, "a", staticEntry()); !errors.Is(err, ErrUnsupported) || read(t, path) != text {
+		t.Errorf("error %v", err)
+	}
+}
