@@ -1,6 +1,7 @@
 package profile
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
@@ -12,6 +13,7 @@ import (
 	"net/url"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -30,7 +32,7 @@ var (
 )
 
 // IdentityOf normalises a cluster's description. It is an ErrCluster when server is not an https URL that names a host
-// and at most a path, or ca holds anything but certificates.
+// and at most a plain path, or ca holds anything but certificates.
 func IdentityOf(server, tlsServerName string, ca []byte) (Identity, error) {
 	normalised, host, err := normaliseServer(server)
 	if err != nil {
@@ -72,32 +74,55 @@ func normaliseServer(server string) (normalised, host string, err error) {
 		return "", "", fmt.Errorf("%w: the server's URL holds user information", ErrCluster)
 	case parsed.RawQuery != "" || parsed.ForceQuery || strings.Contains(server, "#"):
 		return "", "", fmt.Errorf("%w: server %q has a query or a fragment", ErrCluster, server)
-	case parsed.Hostname() == "":
-		return "", "", fmt.Errorf("%w: server %q names no host", ErrCluster, server)
 	}
 	host = normaliseHost(parsed.Hostname())
-	port := parsed.Port()
-	if port == "" {
-		port = "443"
+	if host == "" || strings.HasSuffix(host, ".") {
+		return "", "", fmt.Errorf("%w: server %q names no host", ErrCluster, server)
 	}
-	return "https://" + net.JoinHostPort(host, port) + normalisePath(parsed), host, nil
+	port, err := normalisePort(parsed.Port())
+	if err != nil {
+		return "", "", fmt.Errorf("%w: server %q names no port", ErrCluster, server)
+	}
+	below, ok := normalisePath(parsed)
+	if !ok {
+		return "", "", fmt.Errorf("%w: server %q has a path that clients may understand differently", ErrCluster, server)
+	}
+	// RFC 6874: the "%" before an IPv6 zone is escaped in a URL.
+	return "https://" + net.JoinHostPort(strings.ReplaceAll(host, "%", "%25"), port) + below, host, nil
 }
 
-// normaliseHost folds what DNS and TLS do not tell apart: case, a final dot, and spellings of an IP address.
+func normalisePort(port string) (string, error) {
+	if port == "" {
+		return "443", nil
+	}
+	number, err := strconv.ParseUint(port, 10, 16)
+	return strconv.FormatUint(number, 10), err
+}
+
+// normaliseHost folds what DNS and TLS do not tell apart: case, a final dot, and spellings of an IP address. Letters
+// beyond ASCII stay as they are, because not all clients map them alike.
 func normaliseHost(host string) string {
-	host = strings.TrimSuffix(strings.ToLower(host), ".")
 	if address, err := netip.ParseAddr(host); err == nil {
 		return address.String()
 	}
-	return host
+	lower := func(r rune) rune {
+		if 'A' <= r && r <= 'Z' {
+			return r + 'a' - 'A'
+		}
+		return r
+	}
+	return strings.TrimSuffix(strings.Map(lower, host), ".")
 }
 
-func normalisePath(parsed *url.URL) string {
-	cleaned := path.Clean("/" + parsed.EscapedPath())
-	if cleaned == "/" {
-		return ""
+// normalisePath drops final slashes. A path with dot segments or empty ones is not plain: clients and the proxies behind
+// a shared address do not agree on where it leads, and the token must not get into another cluster's hands.
+func normalisePath(parsed *url.URL) (normalised string, plain bool) {
+	trimmed := strings.TrimRight(parsed.EscapedPath(), "/")
+	if trimmed == "" {
+		return "", true
 	}
-	return cleaned
+	decoded := strings.TrimRight(parsed.Path, "/")
+	return trimmed, path.Clean(decoded) == decoded && !strings.ContainsAny(decoded, "\\")
 }
 
 // digestCA hashes the certificates themselves, so that order, repetition and comments between them do not matter.
@@ -120,6 +145,9 @@ func digestCA(bundle []byte) (string, error) {
 	}
 	if len(sums) == 0 {
 		return "", fmt.Errorf("%w: the certificate authority bundle holds no certificate", ErrCluster)
+	}
+	if bytes.Count(bundle, []byte("-----BEGIN")) != len(sums) {
+		return "", fmt.Errorf("%w: the certificate authority bundle holds a malformed block", ErrCluster)
 	}
 	slices.SortFunc(sums, func(a, b [32]byte) int { return slices.Compare(a[:], b[:]) })
 	hash := sha256.New()

@@ -172,6 +172,9 @@ func Parse(name string, data []byte) (Profile, error) {
 	if p.Version == 0 {
 		return Profile{}, fmt.Errorf("%w %q: version is missing", ErrMalformed, name)
 	}
+	if !errors.Is(decoder.Decode(new(yaml.Node)), io.EOF) {
+		return Profile{}, fmt.Errorf("%w %q: there is more after the profile", ErrMalformed, name)
+	}
 	p.Name = name
 	return p, p.Validate()
 }
@@ -215,8 +218,9 @@ func (p Profile) problem() string {
 		return err.Error()
 	}
 	if p.Cluster.ProxyURL != "" {
-		if parsed, err := url.Parse(p.Cluster.ProxyURL); err != nil || parsed.Host == "" {
-			return "cluster.proxyURL is not a URL"
+		parsed, err := url.Parse(p.Cluster.ProxyURL)
+		if err != nil || parsed.Host == "" || !slices.Contains([]string{"http", "https", "socks5"}, parsed.Scheme) {
+			return "cluster.proxyURL is not an http, https or socks5 URL"
 		}
 	}
 	switch {

@@ -1,0 +1,172 @@
+//go:build unix
+
+package profile
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"syscall"
+	"testing"
+
+	"github.com/sa-exec-credential/sa-exec-credential/internal/files"
+)
+
+func TestFolder(t *testing.T) {
+	folder := FolderIn(t.TempDir())
+	if names, err := folder.Names(); err != nil || names != nil {
+		t.Errorf("before the first: %v, %v", names, err)
+	}
+	if _, err := folder.Load("a"); !errors.Is(err, ErrMissing) {
+		t.Errorf("before the first: %v", err)
+	}
+	want := example(t)
+	for _, name := range []string{"b", "a"} {
+		want.Name = name
+		if err := folder.Save(want); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, err := folder.Load("a"); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	write(t, string(folder), ".c.yaml", "x", 0o600)
+	write(t, string(folder), "d.json", "x", 0o600)
+	if names, err := folder.Names(); err != nil || !slices.Equal(names, []string{"a", "b"}) {
+		t.Errorf("names %v, %v", names, err)
+	}
+	for range 2 {
+		if err := folder.Remove("a"); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := folder.Load("a"); !errors.Is(err, ErrMissing) {
+		t.Errorf("after removing: %v", err)
+	}
+}
+
+func TestSaveIgnoresTheUmask(t *testing.T) {
+	defer syscall.Umask(syscall.Umask(0))
+	folder := FolderIn(t.TempDir())
+	p := example(t)
+	if err := folder.Save(p); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]os.FileMode{
+		folder.path(p.Name): 0o600, string(folder): 0o700, filepath.Dir(string(folder)): 0o700} {
+		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != want {
+			t.Errorf("%s: %v, %v", path, info.Mode(), err)
+		}
+	}
+}
+
+func TestNamesThatAreNoNames(t *testing.T) {
+	folder := FolderIn(t.TempDir())
+	p := example(t)
+	for _, name := range []string{"../x", "", ".", "a/b", "/etc/passwd"} {
+		p.Name = name
+		_, loadErr := folder.Load(name)
+		for _, err := range []error{loadErr, folder.Save(p), folder.Remove(name)} {
+			if !errors.Is(err, ErrName) {
+				t.Errorf("%q: %v", name, err)
+			}
+		}
+	}
+}
+
+func TestWhatOthersCouldHaveWrittenIsRefused(t *testing.T) {
+	tests := []struct {
+		name string
+		do   func(t *testing.T, folder Folder)
+		err  error // nil: it is read
+	}{
+		{name: "a private profile is read", do: func(*testing.T, Folder) {}},
+		{name: "a profile that the group may write is refused", err: files.ErrUntrusted,
+			do: func(t *testing.T, f Folder) { chmod(t, f.path("p"), 0o620) }},
+		{name: "a profile that others may write is refused", err: files.ErrUntrusted,
+			do: func(t *testing.T, f Folder) { chmod(t, f.path("p"), 0o602) }},
+		{name: "a folder of profiles that others may write is refused", err: files.ErrUntrusted,
+			do: func(t *testing.T, f Folder) { chmod(t, string(f), 0o703) }},
+		{name: "a folder above it that others may write is refused", err: files.ErrUntrusted,
+			do: func(t *testing.T, f Folder) { chmod(t, filepath.Dir(string(f)), 0o777) }},
+		{name: "a linked profile is refused", err: files.ErrUntrusted,
+			do: func(t *testing.T, f Folder) { moveAndLink(t, f.path("p")) }},
+		{name: "a profile that is a folder is refused", err: files.ErrUntrusted, do: func(t *testing.T, f Folder) {
+			remove(t, f.path("p"))
+			if err := os.Mkdir(f.path("p"), 0o700); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		{name: "a profile that is a pipe is refused and not waited for", err: files.ErrUntrusted, do: func(t *testing.T, f Folder) {
+			remove(t, f.path("p"))
+			if err := syscall.Mkfifo(f.path("p"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		{name: "a linked folder of the user's own is read", do: func(t *testing.T, f Folder) { moveAndLink(t, string(f)) }},
+		{name: "a link to a folder that others may write is refused", err: files.ErrUntrusted, do: func(t *testing.T, f Folder) {
+			chmod(t, string(f), 0o777)
+			moveAndLink(t, string(f))
+		}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			folder := FolderIn(t.TempDir())
+			p := example(t)
+			p.Name = "p"
+			if err := folder.Save(p); err != nil {
+				t.Fatal(err)
+			}
+			tt.do(t, folder)
+			if _, err := folder.Load("p"); !errors.Is(err, tt.err) {
+				t.Errorf("error %v, want %v", err, tt.err)
+			}
+		})
+	}
+}
+
+func TestALongProfileIsRefused(t *testing.T) {
+	folder := FolderIn(t.TempDir())
+	if err := os.MkdirAll(string(folder), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	write(t, string(folder), "p.yaml", string(make([]byte, maxSize+1)), 0o600)
+	if _, err := folder.Load("p"); err == nil {
+		t.Error("it was read")
+	}
+}
+
+func write(t *testing.T, folder, name, text string, mode os.FileMode) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(folder, name), []byte(text), mode); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func chmod(t *testing.T, path string, mode os.FileMode) {
+	t.Helper()
+	if err := os.Chmod(path, mode); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func remove(t *testing.T, path string) {
+	t.Helper()
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// moveAndLink leaves a symbolic link at path to what was there.
+func moveAndLink(t *testing.T, path string) {
+	t.Helper()
+	target := filepath.Join(t.TempDir(), "moved")
+	if err := os.Rename(path, target); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(target, path); err != nil {
+		t.Fatal(err)
+	}
+}

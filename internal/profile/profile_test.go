@@ -1,0 +1,293 @@
+package profile
+
+import (
+	"errors"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
+)
+
+// example is a profile in which everything that may be set is set.
+func example(t testing.TB) Profile {
+	return Profile{
+		Name: "ci.build@prod", Version: version,
+		Cluster: Cluster{Server: "https://k8s.example:6443", TLSServerName: "kubernetes",
+			CertificateAuthorityData: certificate(t), ProxyURL: "http://proxy.example:3128"},
+		Namespace: "build", ServiceAccount: "ci", Audiences: []string{"a", "b"}, Duration: Duration{time.Hour},
+		Device:                  &Device{Secret: "ci-bootstrap-x", UID: "0d9b"},
+		Bootstrap:               Bootstrap{Source: SourceKeyring, Duration: &Duration{720 * time.Hour}},
+		Store:                   keyring.Keyring,
+		AllowMissingClusterInfo: true,
+	}
+}
+
+func withSource(t testing.TB, b Bootstrap) Profile {
+	p := example(t)
+	p.Bootstrap, p.Store = b, keyring.None
+	return p
+}
+
+func TestEncodeAndParse(t *testing.T) {
+	minimal := example(t)
+	minimal.Audiences, minimal.AllowMissingClusterInfo, minimal.Cluster = nil, false, Cluster{Server: "https://k"}
+	tests := []struct {
+		name    string
+		profile Profile
+	}{
+		{"all fields survive", example(t)},
+		{"absent fields stay absent", minimal},
+		{"a context survives", withSource(t, Bootstrap{Source: SourceContext, Context: "admin: #1\n", Kubeconfig: []string{"/a", "/b c"}})},
+		{"in-cluster survives", withSource(t, Bootstrap{Source: SourceInCluster})},
+		{"a token file survives", withSource(t, Bootstrap{Source: SourceTokenFile, Path: "/run/token"})},
+		{"a variable survives", withSource(t, Bootstrap{Source: SourceEnv, Variable: "CI_TOKEN"})},
+		{"a command survives", withSource(t, Bootstrap{Source: SourceCommand, Command: []string{"/bin/vault", "read", "- x: {y}", ""},
+			Environment: map[string]string{"PATH": "/bin", "A": "null", "B": "\ttab"}})},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			encoded, err := tt.profile.Encode()
+			if err != nil {
+				t.Fatal(err)
+			}
+			parsed, err := Parse(tt.profile.Name, encoded)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !reflect.DeepEqual(parsed, tt.profile) {
+				t.Errorf("got %+v, want %+v", parsed, tt.profile)
+			}
+		})
+	}
+}
+
+const minimalText = `version: 1
+cluster: {server: "https://k8s.example"}
+namespace: build
+serviceAccount: ci
+duration: 1h
+bootstrap: {source: in-cluster}
+store: none
+`
+
+func TestParseRefuses(t *testing.T) {
+	edit := func(old, replacement string) string {
+		if !strings.Contains(minimalText, old) {
+			t.Fatalf("%q is not in the text", old)
+		}
+		return strings.Replace(minimalText, old, replacement, 1)
+	}
+	source := func(text string) string { return edit("{source: in-cluster}", text) }
+	tests := []struct{ name, text string }{
+		{"nothing", ""},
+		{"text that is no YAML", "\t{"},
+		{"a list", "- version: 1\n"},
+		{"a missing version", edit("version: 1\n", "")},
+		{"a newer version", edit("version: 1", "version: 2")},
+		{"a newer version with fields of its own", edit("version: 1", "version: 2\nnew: 1")},
+		{"an unknown field", minimalText + "onlyFor: x\n"},
+		{"an unknown field further down", edit("{server:", "{onlyFor: x, server:")},
+		{"a field twice", minimalText + "store: none\n"},
+		{"a second document", minimalText + "---\nversion: 1\n"},
+		{"a document that does not end", minimalText + "---\n{"},
+		{"an http server", edit("https://", "http://")},
+		{"a bundle that is not base64", edit("}", ", certificateAuthorityData: '!'}")},
+		{"a bundle that is not PEM", edit("}", ", certificateAuthorityData: QUJD}")},
+		{"a proxy that is no URL", edit("}", ", proxyURL: 'p:3128'}")},
+		{"a proxy of an unknown kind", edit("}", ", proxyURL: 'file://p/x'}")},
+		{"a namespace that is a path", edit("build", "../kube-system")},
+		{"a namespace in capitals", edit("build", "Build")},
+		{"an empty namespace", edit("build", "''")},
+		{"a service account with a query", edit("ci\n", "ci?x\n")},
+		{"a service account with an escape", edit("ci\n", "\"a\\e[2J\"\n")},
+		{"an empty audience", minimalText + "audiences: ['']\n"},
+		{"a duration without a unit", edit("1h", "3600")},
+		{"a duration below ten minutes", edit("1h", "9m59s")},
+		{"a duration with a fraction of a second", edit("1h", "1h0.5s")},
+		{"a duration beyond 2^32 seconds", edit("1h", "1193047h")},
+		{"a negative duration", edit("1h", "-1h")},
+		{"a device without a uid", minimalText + "device: {secret: s}\n"},
+		{"a device that is a path", minimalText + "device: {secret: a/b, uid: u}\n"},
+		{"no store", edit("store: none", "")},
+		{"a store to be chosen", edit("store: none", "store: auto")},
+		{"an unknown source", source("{source: ldap}")},
+		{"no source", source("{}")},
+		{"a keyring source without a store", source("{source: keyring, duration: 720h}") + "device: {secret: s, uid: u}\n"},
+		{"a keyring source without a device", strings.Replace(source("{source: keyring, duration: 720h}"), "store: none", "store: keyring", 1)},
+		{"a keyring source without a duration", strings.Replace(source("{source: keyring}"), "store: none", "store: keyring", 1) + "device: {secret: s, uid: u}\n"},
+		{"a context without a name", source("{source: context, kubeconfig: [/k]}")},
+		{"a context in a relative file", source("{source: context, context: c, kubeconfig: [k]}")},
+		{"a context in no file", source("{source: context, context: c}")},
+		{"a relative token file", source("{source: token-file, path: ../token}")},
+		{"a variable without a name", source("{source: env}")},
+		{"a variable with a value", source("{source: env, variable: A=b}")},
+		{"a command looked up in the path", source("{source: command, command: [vault]}")},
+		{"a command of no words", source("{source: command, command: []}")},
+		{"aliases that grow without end", "a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b]\n" +
+			"d: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c]\ne: &e [*d,*d,*d,*d,*d,*d,*d,*d,*d]\naudiences: [*e]\n"},
+		{"an alias to itself", "audiences: &a [*a]\n"},
+	}
+	if _, err := Parse("p", []byte(minimalText)); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := Parse("p", []byte(tt.text))
+			if !errors.Is(err, ErrMalformed) {
+				t.Fatalf("error %v", err)
+			}
+			if strings.Contains(err.Error(), "\n") {
+				t.Errorf("more than one line: %q", err)
+			}
+		})
+	}
+}
+
+func TestEncodeRefusesAMalformedCertificate(t *testing.T) {
+	p := example(t)
+	p.Cluster.CertificateAuthorityData = block("CERTIFICATE", nil)
+	if _, err := p.Encode(); !errors.Is(err, ErrCluster) {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestCheckName(t *testing.T) {
+	for _, name := range []string{"a", "ci.build@prod", "A_b-c+d", "0", strings.Repeat("x", maxName)} {
+		if err := CheckName(name); err != nil {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+	bad := []string{"", ".", "..", ".hidden", "-v", "--all", "@x", "../x", "a/b", `a\b`, "/etc/passwd", "a:b", "a b", "a\x00", "a\x1b[2J",
+		"a\nb", "ä", "a\u202e", "C:x", "~", "$HOME", strings.Repeat("x", maxName+1)}
+	for _, name := range bad {
+		if err := CheckName(name); !errors.Is(err, ErrName) {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+}
+
+func TestDefaultName(t *testing.T) {
+	tests := []struct{ name, cluster, want string }{
+		{"plain names stay", "prod", "ci.build@prod"},
+		{"what a file name may not hold is replaced", "arn:aws:eks/x", "ci.build@arn-aws-eks-x"},
+		{"escapes are replaced", "\x1b[2J\u202e", "ci.build@--2J---"},
+		{"climbing is not possible", "../../x", "ci.build@..-..-x"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			got := DefaultName("ci", "build", tt.cluster)
+			if got != tt.want || CheckName(got) != nil {
+				t.Errorf("got %q, %v", got, CheckName(got))
+			}
+		})
+	}
+	one, other := DefaultName("ci", "build", strings.Repeat("x", 300)), DefaultName("ci", "build", strings.Repeat("x", 301))
+	if CheckName(one) != nil || CheckName(other) != nil || one == other {
+		t.Errorf("long names: %q, %q", one, other)
+	}
+}
+
+func TestKeysChangeWithAllThatDecides(t *testing.T) {
+	tests := []struct {
+		name      string
+		edit      func(*Profile)
+		token     bool // another key for the token
+		bootstrap bool // another key for the bootstrap credential
+	}{
+		{"nothing changed", func(*Profile) {}, false, false},
+		{"the order of audiences does not decide", func(p *Profile) { p.Audiences = []string{"b", "a"} }, false, false},
+		{"the spelling of the server does not decide", func(p *Profile) { p.Cluster.Server = "https://K8S.example.:6443/" }, false, false},
+		{"the name does not decide", func(p *Profile) { p.Name = "other" }, false, false},
+		{"the proxy does not decide", func(p *Profile) { p.Cluster.ProxyURL = "" }, false, false},
+		{"the bootstrap credential's lifetime does not decide", func(p *Profile) { p.Bootstrap.Duration = &Duration{time.Hour} }, false, false},
+		{"the server decides", func(p *Profile) { p.Cluster.Server = "https://k8s.example:6444" }, true, true},
+		{"the TLS server name decides", func(p *Profile) { p.Cluster.TLSServerName = "" }, true, true},
+		{"the certificate authority decides", func(p *Profile) { p.Cluster.CertificateAuthorityData = certificate(t) }, true, true},
+		{"the namespace decides", func(p *Profile) { p.Namespace = "other" }, true, true},
+		{"the service account decides", func(p *Profile) { p.ServiceAccount = "other" }, true, true},
+		{"the device's uid decides", func(p *Profile) { p.Device = &Device{Secret: p.Device.Secret, UID: "other"} }, true, true},
+		{"the audiences decide over the token", func(p *Profile) { p.Audiences = []string{"a"} }, true, false},
+		{"audiences are not joined", func(p *Profile) { p.Audiences = []string{"a,b"} }, true, false},
+		{"the duration decides over the token", func(p *Profile) { p.Duration = Duration{2 * time.Hour} }, true, false},
+		{"the source decides over the token", func(p *Profile) { p.Bootstrap = Bootstrap{Source: SourceInCluster} }, true, false},
+	}
+	before := example(t)
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			after := before
+			tt.edit(&after)
+			if (after.TokenKey() != before.TokenKey()) != tt.token {
+				t.Error("token key")
+			}
+			if (after.BootstrapKey() != before.BootstrapKey()) != tt.bootstrap {
+				t.Error("bootstrap key")
+			}
+		})
+	}
+}
+
+func TestKeysChangeWithTheBootstrapSource(t *testing.T) {
+	sources := []Bootstrap{
+		{Source: SourceInCluster},
+		{Source: SourceEnv, Variable: "A"}, {Source: SourceEnv, Variable: "B"},
+		{Source: SourceTokenFile, Path: "/a"}, {Source: SourceTokenFile, Path: "/b"},
+		{Source: SourceContext, Context: "a", Kubeconfig: []string{"/k"}},
+		{Source: SourceContext, Context: "b", Kubeconfig: []string{"/k"}},
+		{Source: SourceContext, Context: "a", Kubeconfig: []string{"/l"}},
+		{Source: SourceCommand, Command: []string{"/a"}}, {Source: SourceCommand, Command: []string{"/a", "b"}},
+		{Source: SourceCommand, Command: []string{"/a"}, Environment: map[string]string{"A": "b"}},
+	}
+	p := example(t)
+	var keys []string
+	for _, source := range sources {
+		p.Bootstrap = source
+		keys = append(keys, p.TokenKey())
+	}
+	slices.Sort(keys)
+	if len(slices.Compact(keys)) != len(sources) {
+		t.Error("two sources share a key")
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add([]byte(minimalText))
+	for _, p := range []Profile{example(f), withSource(f, Bootstrap{Source: SourceCommand, Command: []string{"/a", "b"}, Environment: map[string]string{"A": "b"}})} {
+		encoded, err := p.Encode()
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(encoded)
+	}
+	f.Add([]byte("a: &a [*a]\n"))
+	f.Add([]byte("<<: *x\nversion: 1"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if len(data) > 64<<10 {
+			return // what takes long is bounded by the size of a file
+		}
+		p, err := Parse("p", data)
+		if err != nil {
+			if !errors.Is(err, ErrMalformed) {
+				t.Fatalf("error of no kind: %v", err)
+			}
+			return
+		}
+		_, _ = p.TokenKey(), p.BootstrapKey()
+		encoded, err := p.Encode()
+		if errors.Is(err, ErrCluster) {
+			return // a certificate that only Encode looks into
+		}
+		if err != nil {
+			t.Fatalf("it parses and cannot be encoded: %v", err)
+		}
+		again, err := Parse("p", encoded)
+		if err != nil {
+			t.Fatalf("%v\n%s", err, encoded)
+		}
+		if again.TokenKey() != p.TokenKey() || again.BootstrapKey() != p.BootstrapKey() {
+			t.Errorf("the keys changed:\n%s", encoded)
+		}
+	})
+}
