@@ -81,14 +81,14 @@ func (w Wanted) Check() error {
 	if w.AllowAdmin {
 		return nil
 	}
-	if slices.Contains(w.ClusterRoles, "cluster-admin") {
+	if slices.Contains(split(w.ClusterRoles), "cluster-admin") {
 		return fmt.Errorf("%w: cluster role %q", ErrAdmin, "cluster-admin")
 	}
 	if slices.Contains(split(w.Verbs), "*") {
 		return fmt.Errorf("%w: verb %q", ErrAdmin, "*")
 	}
 	for _, resource := range split(w.Resources) {
-		if name, _, _ := strings.Cut(resource, "."); name == "*" {
+		if resource == "*" || strings.HasPrefix(resource, "*.") || strings.HasPrefix(resource, "*/") {
 			return fmt.Errorf("%w: resource %q", ErrAdmin, resource)
 		}
 	}
@@ -112,7 +112,7 @@ func (w Wanted) problem() string {
 	case w.Minter != nil && w.Minter.Name == "":
 		return "the minter has no name"
 	}
-	for _, role := range slices.Concat(w.Roles, w.ClusterRoles) {
+	for _, role := range split(slices.Concat(w.Roles, w.ClusterRoles)) {
 		if !isPathSegment(role) {
 			return fmt.Sprintf("role %q is no Kubernetes name", role)
 		}
