@@ -49,6 +49,9 @@ func problems() []problem {
 		{profile.ErrCluster, exitProfile, "the cluster needs an https server URL and, in PEM, nothing but certificates"},
 		{files.ErrUntrusted, exitProfile, "make sure that the file is yours, then: chmod go-w on it and its folder"},
 		{errNoHome, exitProfile, "set HOME"},
+		{errOwnContext, exitUsage, "name an administrator's context with --context"},
+		{errNoDevice, exitUsage, "sa-exec-credential devices lists them"},
+		{errStillAccepted, exitServer, "see whether another program makes the Secret again"},
 		{errNotInPod, exitBootstrap, "set automountServiceAccountToken: true for the pod, or use another --bootstrap"},
 
 		{errBootstrapRefused, exitBootstrap, setupAgain + "; its device may have been revoked"},

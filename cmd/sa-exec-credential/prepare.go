@@ -61,6 +61,7 @@ func (c *setupCommand) newPreparation(env *environment, paths []string, name str
 		Cluster: found.Cluster, Namespace: cmp.Or(c.Namespace, found.Namespace, "default"), ServiceAccount: c.ServiceAccount,
 		Audiences: c.Audience, Duration: profile.Duration{Duration: c.Duration}, Bootstrap: source,
 		Store: keyring.Kind(c.Store), AllowMissingClusterInfo: c.AllowMissingClusterInfo,
+		Origin: &profile.Origin{Context: found.Name, Kubeconfig: absolute(paths)},
 	}
 	if p.profile.Name == "" {
 		p.profile.Name = profile.DefaultName(p.profile.ServiceAccount, p.profile.Namespace, found.ClusterName)
@@ -149,7 +150,7 @@ func (p *preparation) run(ctx context.Context) (*proof, error) {
 	if err := p.prepareBootstrap(ctx, session); err != nil {
 		return nil, err
 	}
-	if err := p.saveProfile(); err != nil {
+	if err := p.saveProfile(ctx); err != nil {
 		return nil, err
 	}
 	if err := p.mergeKubeconfig(); err != nil {
@@ -214,9 +215,7 @@ func (p *preparation) prepareDevice(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	host, _ := p.env.hostname()
-	owner := setup.Owner{Host: host, User: cmp.Or(p.env.getenv("USER"), p.env.getenv("USERNAME"))}
-	device, err := setup.EnsureDevice(ctx, p.admin, p.profile.Namespace, p.profile.ServiceAccount, name, owner)
+	device, err := setup.EnsureDevice(ctx, p.admin, p.profile.Namespace, p.profile.ServiceAccount, name, p.env.owner())
 	if errors.Is(err, api.ErrForbidden) && p.profile.Bootstrap.Source != profile.SourceKeyring {
 		p.env.log.line("warning", "tokens are not bound to this machine: this context may not make Secrets")
 		return nil
@@ -227,6 +226,12 @@ func (p *preparation) prepareDevice(ctx context.Context) error {
 	p.profile.Device = &device
 	p.say(fmt.Sprintf("Secret %q: tokens of this machine are bound to it", p.profile.Namespace+"/"+device.Secret))
 	return nil
+}
+
+// owner says whose machine this is, to those who list devices.
+func (e *environment) owner() setup.Owner {
+	host, _ := e.hostname()
+	return setup.Owner{Host: host, User: cmp.Or(e.getenv("USER"), e.getenv("USERNAME"), e.getenv("LOGNAME"))}
 }
 
 // deviceName is the name under which an earlier setup knows this machine, for this account or at all.
@@ -321,16 +326,33 @@ func (p *preparation) requestBootstrap(ctx context.Context, s *session) error {
 	return nil
 }
 
-func (p *preparation) saveProfile() error {
+func (p *preparation) saveProfile(ctx context.Context) error {
 	folder, err := p.env.profiles()
 	if err != nil {
 		return err
+	}
+	if old, err := folder.Load(p.profile.Name); err == nil {
+		p.profile.Retired = old.Retired
+		p.env.forgetReplaced(ctx, old, p.profile)
 	}
 	if err := folder.Save(p.profile); err != nil {
 		return err
 	}
 	p.say(fmt.Sprintf("profile: %q", p.profile.Name))
 	return nil
+}
+
+// forgetReplaced removes the entries that a profile leads to no longer once it has been changed.
+func (e *environment) forgetReplaced(ctx context.Context, old, current profile.Profile) {
+	s, err := e.open(ctx, old)
+	if err != nil {
+		return
+	}
+	sharing, _ := e.sharing(old)
+	if old.TokenKey() != current.TokenKey() || old.Store != current.Store {
+		err = s.forget(ctx, len(sharing) < 2 && (old.BootstrapKey() != current.BootstrapKey() || old.Store != current.Store))
+	}
+	e.log.debug("looked for entries of the replaced profile", "error", err)
 }
 
 func (p *preparation) entry() (kubeconfig.Entry, error) {

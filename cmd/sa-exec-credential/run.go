@@ -20,12 +20,19 @@ const description = "A credential plugin for kubectl and every other client-go p
 type grammar struct {
 	Verbose bool `short:"v" help:"Say on standard error what is being done."`
 
-	Setup   setupCommand   `cmd:"" help:"Prepare a service account, a profile and a kubeconfig context, and prove that it works."`
-	Token   tokenCommand   `cmd:"" help:"Print the bare token, for curl or a script."`
-	Status  statusCommand  `cmd:"" help:"List the profiles and what is kept for them."`
-	Logout  logoutCommand  `cmd:"" help:"Forget cached tokens."`
-	Get     getCommand     `cmd:"" help:"Print an ExecCredential; called by kubectl and other clients."`
-	Version versionCommand `cmd:"" help:"Print the version."`
+	Setup      setupCommand      `cmd:"" help:"Prepare a service account, a profile and a kubeconfig context, and prove that it works."`
+	Token      tokenCommand      `cmd:"" help:"Print the bare token, for curl or a script."`
+	Status     statusCommand     `cmd:"" help:"List the profiles and what is kept for them."`
+	Logout     logoutCommand     `cmd:"" help:"Forget cached tokens."`
+	Get        getCommand        `cmd:"" help:"Print an ExecCredential; called by kubectl and other clients."`
+	Kubeconfig kubeconfigCommand `cmd:"" help:"Print a kubeconfig for a profile, or merge its context into one."`
+	Rotate     rotateCommand     `cmd:"" help:"Replace the device Secret and the bootstrap credential, and end the old ones."`
+	Revoke     revokeCommand     `cmd:"" help:"End this machine's tokens, or another's, in the cluster, and forget them here."`
+	Devices    devicesCommand    `cmd:"" help:"List the machines that can mint for a service account."`
+
+	Version    versionCommand    `cmd:"" help:"Print the version."`
+	Completion completionCommand `cmd:"" help:"Print a script that completes commands in a shell."`
+	Complete   completeCommand   `cmd:"" hidden:"" passthrough:""`
 }
 
 // run executes one command and returns the exit code.

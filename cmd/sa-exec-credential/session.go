@@ -197,21 +197,9 @@ func boundTo(p profile.Profile) *mint.Secret {
 
 // accepted asks the API server whether it still takes a token.
 func (s *session) accepted(ctx context.Context, token secret.String) (bool, error) {
-	_, err := s.whoIs(ctx, token)
+	_, err := s.env.whoIs(ctx, s.profile.Cluster, token)
 	if errors.Is(err, api.ErrUnauthorized) {
 		return false, nil
 	}
 	return err == nil, err
-}
-
-func (s *session) whoIs(ctx context.Context, token secret.String) (mint.User, error) {
-	config, err := bootstrap.WithToken(s.profile.Cluster, token)
-	if err != nil {
-		return mint.User{}, err
-	}
-	minter, err := mint.New(config, s.env.now)
-	if err != nil {
-		return mint.User{}, err
-	}
-	return minter.WhoAmI(ctx)
 }

@@ -62,6 +62,16 @@ type Profile struct {
 	// AllowMissingClusterInfo answers clients that do not say which cluster they will send the token to. With it, a
 	// kubeconfig that names this profile and another server gets a token.
 	AllowMissingClusterInfo bool `yaml:"allowMissingClusterInfo,omitempty" json:"allowMissingClusterInfo,omitempty"`
+	// Origin is the administrator's context that setup was run with; rotate and revoke use it again. Nil: none was.
+	Origin *Origin `yaml:"origin,omitempty" json:"origin,omitempty"`
+	// Retired are device Secrets that rotate has replaced and not yet deleted.
+	Retired []Device `yaml:"retired,omitempty" json:"retired,omitempty"`
+}
+
+// Origin names a context and the kubeconfig files that it was found in.
+type Origin struct {
+	Context    string   `yaml:"context" json:"context"`
+	Kubeconfig []string `yaml:"kubeconfig" json:"kubeconfig"` // absolute paths
 }
 
 // Cluster is how to reach the API server.
