@@ -5,6 +5,7 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -48,12 +49,21 @@ func New(config *rest.Config, scheme *runtime.Scheme) (*Client, error) {
 	// One call a connection gains nothing from HTTP/2, and its debug log would print the Authorization header.
 	c.NextProtos = []string{"http/1.1"}
 	c.Wrap(recorder.wrap)
-	client, err := rest.RESTClientFor(c)
+	found, err := rest.HTTPClientFor(c)
+	if err != nil {
+		return nil, fmt.Errorf("preparing the API client: %w", err)
+	}
+	// A redirect is never followed: the round tripper would add the credential for whatever host it names.
+	own := *found
+	own.CheckRedirect = notFollowed
+	client, err := rest.RESTClientForConfigAndClient(c, &own)
 	if err != nil {
 		return nil, fmt.Errorf("preparing the API client: %w", err)
 	}
 	return &Client{rest: client, date: recorder}, nil
 }
+
+func notFollowed(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
 // Post sends body to the absolute path and decodes the answer into result, which may be nil.
 func (c *Client) Post(ctx context.Context, path string, body, result runtime.Object) error {
@@ -111,8 +121,8 @@ func (c *Client) ServerTime() time.Time {
 	return time.Time{}
 }
 
-// dateRecorder keeps the Date header, which the REST client does not hand out, and bounds the body, which it reads
-// without a limit.
+// dateRecorder keeps the Date header, which the REST client does not hand out, and reads the body for it: the REST
+// client has no limit, and complains of a connection that breaks off on standard error.
 type dateRecorder struct {
 	next http.RoundTripper
 	unix atomic.Int64
@@ -129,27 +139,17 @@ func (d *dateRecorder) RoundTrip(request *http.Request) (*http.Response, error) 
 	if err != nil {
 		return nil, err
 	}
+	defer response.Body.Close()
 	if date, err := http.ParseTime(response.Header.Get("Date")); err == nil {
 		d.unix.Store(date.Unix())
 	}
-	response.Body = &boundedBody{ReadCloser: response.Body, left: maxAnswer}
+	body, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(body) > maxAnswer {
+		return nil, fmt.Errorf("%w: it is longer than %d bytes", ErrAnswer, maxAnswer)
+	}
+	response.Body = io.NopCloser(bytes.NewReader(body))
 	return response, nil
-}
-
-type boundedBody struct {
-	io.ReadCloser
-	left int64
-}
-
-// Read implements io.Reader.
-func (b *boundedBody) Read(p []byte) (int, error) {
-	if b.left <= 0 {
-		return 0, fmt.Errorf("%w: it is longer than %d bytes", ErrAnswer, maxAnswer)
-	}
-	if int64(len(p)) > b.left {
-		p = p[:b.left]
-	}
-	n, err := b.ReadCloser.Read(p)
-	b.left -= int64(n)
-	return n, err
 }

@@ -42,6 +42,7 @@ type StatusError struct {
 	Code       int   // HTTP status code
 	RetryAfter time.Duration
 	Admission  bool   // denied by admission, such as a policy, and not by RBAC
+	Resource   string // what the answer is about, for example "secrets"; empty when it is not the API server's own
 	Message    string // the server's own words: data, never to be printed unquoted, never of a TokenRequest
 	Causes     []metav1.StatusCause
 }
@@ -51,7 +52,7 @@ func (e *StatusError) Error() string {
 	switch {
 	case e.Admission:
 		return fmt.Sprintf("denied by admission (%d)", e.Code)
-	case e.Kind == ErrServer || e.Kind == ErrInvalid:
+	case e.Kind == ErrServer || e.Kind == ErrInvalid || e.Kind == ErrAnswer:
 		return fmt.Sprintf("%v (%d)", e.Kind, e.Code)
 	}
 	return e.Kind.Error()
@@ -90,7 +91,7 @@ func fromStatus(status metav1.Status) error {
 	e := &StatusError{Kind: kindOf(int(status.Code)), Code: int(status.Code), Message: status.Message}
 	if status.Details != nil {
 		e.RetryAfter = time.Duration(status.Details.RetryAfterSeconds) * time.Second
-		e.Causes = status.Details.Causes
+		e.Causes, e.Resource = status.Details.Causes, status.Details.Kind
 	}
 	// The authorizer's message is `… cannot create resource …`; what admission denies has other words, and a
 	// ValidatingAdmissionPolicy by default another code. The API has no field that tells.
@@ -112,8 +113,11 @@ func kindOf(code int) error {
 	case http.StatusTooManyRequests:
 		return ErrThrottled
 	}
-	if code >= 500 || code < 400 {
+	switch {
+	case code >= 500:
 		return ErrServer
+	case code < 400: // a redirect, which an API server has no use for
+		return ErrAnswer
 	}
 	return ErrInvalid
 }
@@ -132,6 +136,8 @@ func fromNetwork(ctx context.Context, err error) error {
 	switch {
 	case errors.As(err, &verification), errors.As(err, &authority), errors.As(err, &hostname), errors.As(err, &invalid):
 		return fmt.Errorf("%w: %s", ErrTLS, certificateProblem(err))
+	case fromCredential(err):
+		return fmt.Errorf("%w: its credential plugin or token file failed", ErrCredential)
 	case ctx.Err() != nil, errors.As(err, &timeout) && timeout.Timeout():
 		return ErrTimeout
 	case errors.As(err, &address):
@@ -142,6 +148,12 @@ func fromNetwork(ctx context.Context, err error) error {
 		return fmt.Errorf("%w: %s", ErrUnreachable, firstLine(location.Err.Error()))
 	}
 	return fmt.Errorf("%w: the connection broke", ErrUnreachable)
+}
+
+// fromCredential reports whether client-go could not get what it was to authenticate with, for which it has no type.
+func fromCredential(err error) bool {
+	text := err.Error()
+	return strings.Contains(text, "getting credentials: ") || strings.Contains(text, "failed to read token file")
 }
 
 // certificateProblem is the x509 package's text without the certificate's own names, which a stranger chose.
