@@ -297,7 +297,7 @@ func (p *preparation) prepareBootstrap(ctx context.Context, s *session) error {
 // bootstrapWorks reports whether the stored credential is good for long and accepted; then it stays.
 func (p *preparation) bootstrapWorks(ctx context.Context, s *session) bool {
 	entry, err := s.store.Get(ctx, p.profile.BootstrapKey())
-	if err != nil || bootstrap.RenewalDue(ctx, p.profile, s.system()) {
+	if err != nil || bootstrap.RenewalDue(entry, p.env.now()) {
 		return false
 	}
 	if entry.ExpiresAt.Sub(entry.IssuedAt) > p.profile.Bootstrap.Duration.Duration {

@@ -105,11 +105,11 @@ func (s *session) mintWithBootstrap(ctx context.Context) (mint.Grant, error) {
 	if grant, found, err := s.mountedGrant(); found || err != nil {
 		return grant, err
 	}
-	config, err := bootstrap.Config(ctx, s.profile, s.system())
+	credential, err := bootstrap.Find(ctx, s.profile, s.system())
 	if err != nil {
 		return mint.Grant{}, err
 	}
-	minter, err := mint.New(config, s.env.now)
+	minter, err := mint.New(credential.Config, s.env.now)
 	if err != nil {
 		return mint.Grant{}, err
 	}
@@ -117,7 +117,7 @@ func (s *session) mintWithBootstrap(ctx context.Context) (mint.Grant, error) {
 	if err != nil {
 		return mint.Grant{}, meaning(err)
 	}
-	if bootstrap.RenewalDue(ctx, s.profile, s.system()) {
+	if credential.RenewalDue {
 		s.renew(ctx, minter)
 	}
 	return grant, nil

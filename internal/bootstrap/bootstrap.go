@@ -43,22 +43,32 @@ type System struct {
 // MountedToken is where kubelet mounts a pod's token.
 const MountedToken = "/var/run/secrets/kubernetes.io/serviceaccount/token"
 
-// Config returns how to call the profile's API server with its bootstrap credential.
-func Config(ctx context.Context, p profile.Profile, system System) (*rest.Config, error) {
-	if p.Bootstrap.Source == profile.SourceContext {
-		return fromContext(p)
+// Credential is how to call the profile's API server.
+type Credential struct {
+	Config *rest.Config
+	// RenewalDue says that half of its life is over, and that it can renew itself.
+	RenewalDue bool
+}
+
+// Find returns the profile's bootstrap credential.
+func Find(ctx context.Context, p profile.Profile, system System) (Credential, error) {
+	switch p.Bootstrap.Source {
+	case profile.SourceContext:
+		config, err := fromContext(p)
+		return Credential{Config: config}, err
+	case profile.SourceKeyring:
+		return fromStore(ctx, p, system)
 	}
 	token, err := token(ctx, p, system)
 	if err != nil {
-		return nil, err
+		return Credential{}, err
 	}
-	return WithToken(p.Cluster, token)
+	config, err := WithToken(p.Cluster, token)
+	return Credential{Config: config}, err
 }
 
 func token(ctx context.Context, p profile.Profile, system System) (secret.String, error) {
 	switch p.Bootstrap.Source {
-	case profile.SourceKeyring:
-		return fromStore(ctx, p, system)
 	case profile.SourceInCluster:
 		return fromFile(system.MountedToken)
 	case profile.SourceTokenFile:

@@ -4,36 +4,28 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
-	"github.com/sa-exec-credential/sa-exec-credential/internal/secret"
 )
 
 // fromStore reads the bootstrap service account's own token.
-func fromStore(ctx context.Context, p profile.Profile, system System) (secret.String, error) {
+func fromStore(ctx context.Context, p profile.Profile, system System) (Credential, error) {
 	entry, err := system.Store.Get(ctx, p.BootstrapKey())
 	switch {
 	case errors.Is(err, keyring.ErrNotFound):
-		return secret.String{}, fmt.Errorf("%w for profile %q", ErrMissing, p.Name)
+		return Credential{}, fmt.Errorf("%w for profile %q", ErrMissing, p.Name)
 	case err != nil:
-		return secret.String{}, fmt.Errorf("reading the bootstrap credential: %w", err)
+		return Credential{}, fmt.Errorf("reading the bootstrap credential: %w", err)
 	case !system.Now().Before(entry.ExpiresAt):
-		return secret.String{}, fmt.Errorf("%w for profile %q", ErrExpired, p.Name)
+		return Credential{}, fmt.Errorf("%w for profile %q", ErrExpired, p.Name)
 	}
-	return entry.Token, nil
+	config, err := WithToken(p.Cluster, entry.Token)
+	return Credential{Config: config, RenewalDue: RenewalDue(entry, system.Now())}, err
 }
 
-// RenewalDue reports whether half of the stored bootstrap credential's life is over. It is false where there is none
-// that could renew itself.
-func RenewalDue(ctx context.Context, p profile.Profile, system System) bool {
-	if p.Bootstrap.Source != profile.SourceKeyring {
-		return false
-	}
-	entry, err := system.Store.Get(ctx, p.BootstrapKey())
-	if err != nil {
-		return false
-	}
-	half := entry.ExpiresAt.Sub(entry.IssuedAt) / 2
-	return system.Now().After(entry.IssuedAt.Add(half))
+// RenewalDue reports whether half of the life of a bootstrap credential is over.
+func RenewalDue(entry keyring.Entry, now time.Time) bool {
+	return now.After(entry.IssuedAt.Add(entry.ExpiresAt.Sub(entry.IssuedAt) / 2))
 }
