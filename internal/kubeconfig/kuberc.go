@@ -41,8 +41,8 @@ type Policy struct {
 	Entries []string // of the allowlist
 }
 
-// Allows reports whether kubectl 1.36 runs a command: it is in the list as it stands, or both it and an entry of the same
-// base name lead to the same path. Links are not resolved.
+// Allows reports whether kubectl 1.36 runs a command: it is in the list as it stands, or both it and an entry of the
+// same base name lead to the same path. Links are not resolved.
 func (p Policy) Allows(command string) bool {
 	switch p.Type {
 	case PolicyAllowAll:
@@ -67,8 +67,8 @@ func (p Policy) lists(command string) bool {
 	})
 }
 
-// PluginPolicy reads the policy of a kuberc file; a missing file, or an empty path, allows everything. A policy with which
-// kubectl would run no plugin, because it is misconfigured, is an ErrPolicy.
+// PluginPolicy reads the policy of a kuberc file; a missing file, or an empty path, allows everything. A policy with
+// which kubectl would run no plugin, because it is misconfigured, is an ErrPolicy.
 func PluginPolicy(path string) (Policy, error) {
 	if path == "" {
 		return Policy{Type: PolicyAllowAll}, nil
@@ -128,9 +128,10 @@ func policyOf(path string, root *yaml.Node) (Policy, error) {
 // spelled like them: command: since kubectl 1.36, name: before.
 //
 // A list alone would be a misconfiguration, and turning the policy to Allowlist forbids every plugin that is not in the
-// list. So without an allowlist in force nothing is written, and it is an ErrNoAllowlist, unless others is not nil: then
-// the policy becomes Allowlist with command and these others. DenyAll is an ErrDenyAll and stays.
+// list. So without an allowlist in force nothing is written, and it is an ErrNoAllowlist, unless others is not nil:
+// then the policy becomes Allowlist with command and these others. DenyAll is an ErrDenyAll and stays.
 func AllowPlugin(path, command string, others []string) (changed bool, err error) {
+	defer func() { err = quoted(err) }()
 	command = filepath.Clean(command)
 	if !filepath.IsAbs(command) {
 		return false, fmt.Errorf("%w: command %q is not an absolute path", ErrEntry, command)

@@ -101,9 +101,9 @@ func setOrigin(config *clientcmdapi.Config, path string) {
 	}
 }
 
-// Contexts returns the names of the contexts, sorted: those that one of the patterns matches, or all without a pattern. A
-// pattern is a name, or a glob (path.Match) whose * and ? also match "/", because the names of EKS contexts hold it. One
-// that matches nothing is an ErrNoContext, one that is no glob a path.ErrBadPattern.
+// Contexts returns the names of the contexts, sorted: those that one of the patterns matches, or all without a pattern.
+// A pattern is a name, or a glob (path.Match) whose * and ? also match "/", because the names of EKS contexts hold it.
+// One that matches nothing is an ErrNoContext, one that is no glob a path.ErrBadPattern.
 func Contexts(paths []string, patterns ...string) ([]string, error) {
 	config, err := load(paths)
 	if err != nil {
@@ -209,7 +209,7 @@ func caOf(cluster *clientcmdapi.Cluster) ([]byte, error) {
 func readRegular(path string) ([]byte, error) {
 	info, err := os.Stat(path)
 	if err != nil {
-		return nil, err
+		return nil, quoted(err)
 	}
 	if !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("%w: %q is not a regular file", fs.ErrInvalid, path)

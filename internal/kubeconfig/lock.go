@@ -21,9 +21,10 @@ const (
 	lockStale = time.Minute
 )
 
-// lock excludes every other writer of a file: kubectl and others that use client-go, for which PATH.lock has to be there
-// (clientcmd.ModifyConfig), and this program, which also holds a lock of the kernel's on that file. The kernel's goes
-// away with its holder, so a lock file that a killed process of ours left is taken over, and needs nobody to delete it.
+// lock excludes every other writer of a file: kubectl and others that use client-go, for which PATH.lock has to be
+// there (clientcmd.ModifyConfig), and this program, which also holds a lock of the kernel's on that file. The kernel's
+// goes away with its holder, so a lock file that a killed process of ours left is taken over, and needs nobody to
+// delete it.
 type lock struct{ flock *flock.Flock }
 
 // lockAll locks files in one order for everybody. A file in a folder that cannot be written to needs no lock: nobody
@@ -56,7 +57,8 @@ func acquire(path string, wait time.Duration) (*lock, error) {
 			return l, err
 		}
 		if info, err := os.Lstat(path); err == nil && isForeign(info) && isStale(info) {
-			return nil, fmt.Errorf("%w: %q was left behind %v ago", ErrLocked, path, time.Since(info.ModTime()).Round(time.Second))
+			age := time.Since(info.ModTime()).Round(time.Second)
+			return nil, fmt.Errorf("%w: %q was left behind %v ago", ErrLocked, path, age)
 		}
 		if time.Now().After(deadline) {
 			return nil, fmt.Errorf("%w: %q is still there after %v", ErrLocked, path, wait)

@@ -51,7 +51,8 @@ func Target(paths []string) string {
 }
 
 // Merge puts the entry into the kubeconfig files. An entry of the same name that is ours, and for the same profile, is
-// brought up to date in the file where it stands; one that is not is an ErrForeign. New ones go to Target. All else stays.
+// brought up to date in the file where it stands; one that is not is an ErrForeign. New ones go to Target. All else
+// stays.
 //
 // The current context changes only with useContext, except that a kubeconfig without any context gets one: there is
 // nothing that it could be switched away from. changed is false, and nothing is written, when all is right already.
@@ -79,6 +80,7 @@ func (n names) add(list, name string) { n[list] = appendNew(n[list], name) }
 // edit locks the files, reads them, lets change loose on them and writes those that mean something else afterwards. No
 // file is written unless all of them can be.
 func edit(paths []string, change func(*configs) error) (changed bool, err error) {
+	defer func() { err = quoted(err) }()
 	resolved, err := resolveAll(paths)
 	if err != nil {
 		return false, err
@@ -262,7 +264,8 @@ func (c *configs) checkNames(entry Entry) error {
 		return fmt.Errorf("%w: there is another user %q", ErrForeign, entry.UserName)
 	}
 	// A context may name our user when that has been deleted.
-	if _, user := c.references(entry.ContextName); user != entry.UserName && !c.isOurs(contexts, entry.ContextName, entry.Profile) {
+	_, user := c.references(entry.ContextName)
+	if user != entry.UserName && !c.isOurs(contexts, entry.ContextName, entry.Profile) {
 		return fmt.Errorf("%w: there is another context %q", ErrForeign, entry.ContextName)
 	}
 	return nil

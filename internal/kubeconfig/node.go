@@ -76,7 +76,8 @@ func named(list *yaml.Node, name string) int {
 		return -1
 	}
 	for i, item := range list.Content {
-		if value := pointed(field(pointed(item), "name")); value != nil && value.Kind == yaml.ScalarNode && value.Value == name {
+		value := pointed(field(pointed(item), "name"))
+		if value != nil && value.Kind == yaml.ScalarNode && value.Value == name {
 			return i
 		}
 	}

@@ -22,8 +22,8 @@ type Static struct {
 	TokenFile string // empty when the token stands in the kubeconfig; otherwise absolute
 }
 
-// StaticToken returns the token of a context. It is an ErrNotStatic when the user authenticates in another way or not at
-// all, and an ErrOurs when this program is that way.
+// StaticToken returns the token of a context. It is an ErrNotStatic when the user authenticates in another way or not
+// at all, and an ErrOurs when this program is that way.
 func StaticToken(paths []string, context string) (Static, error) {
 	config, err := load(paths)
 	if err != nil {
@@ -44,7 +44,8 @@ func staticToken(config *clientcmdapi.Config, context string) (Static, error) {
 	if err := checkStatic(user); err != nil {
 		return Static{}, fmt.Errorf("context %q, user %q: %w", context, found.AuthInfo, err)
 	}
-	static := Static{User: found.AuthInfo, File: user.LocationOfOrigin, Token: secret.New(user.Token), TokenFile: user.TokenFile}
+	static := Static{User: found.AuthInfo, File: user.LocationOfOrigin, TokenFile: user.TokenFile}
+	static.Token = secret.New(user.Token)
 	if user.TokenFile == "" {
 		return static, nil
 	}
@@ -68,7 +69,7 @@ func checkStatic(user *clientcmdapi.AuthInfo) error {
 		return fmt.Errorf("%w: it has an exec section", ErrNotStatic)
 	case user.AuthProvider != nil:
 		return fmt.Errorf("%w: it has an auth-provider", ErrNotStatic)
-	case user.ClientCertificate != "" || len(user.ClientCertificateData) > 0 || user.ClientKey != "" || len(user.ClientKeyData) > 0:
+	case user.ClientCertificate+user.ClientKey != "", len(user.ClientCertificateData)+len(user.ClientKeyData) > 0:
 		return fmt.Errorf("%w: it has a client certificate", ErrNotStatic)
 	case user.Username != "" || user.Password != "":
 		return fmt.Errorf("%w: it has a user name and a password", ErrNotStatic)
@@ -87,8 +88,8 @@ type Replaced struct {
 }
 
 // ReplaceUser turns a context's user with a static token into one with the entry's exec section, in place: context,
-// cluster and user keep their names and all other fields, and the token leaves the file in one step. Contexts that share
-// the user get tokens from then on as well; when one of them leads to another cluster it is an ErrShared, because it
+// cluster and user keep their names and all other fields, and the token leaves the file in one step. Contexts that
+// share the user get tokens from then on as well; when one of them leads to another cluster it is an ErrShared, because it
 // would stop working, and nothing is changed.
 func ReplaceUser(paths []string, context string, entry Entry) (Replaced, error) {
 	var done Replaced

@@ -2,6 +2,7 @@ package kubeconfig
 
 import (
 	"errors"
+	"io/fs"
 	"path/filepath"
 	"reflect"
 	"strings"
@@ -29,6 +30,7 @@ contexts:
 - {name: basic, context: {cluster: prod, user: basic}}
 - {name: provider, context: {cluster: prod, user: provider}}
 - {name: nothing, context: {cluster: prod, user: nothing}}
+- {name: escape, context: {cluster: prod, user: escape}}
 - {name: nouser, context: {cluster: prod, user: nouser}}
 users:
 - name: token
@@ -48,6 +50,7 @@ users:
 - {name: basic, user: {token: s3cr3t, username: me, password: s3cr3t}}
 - {name: provider, user: {token: s3cr3t, auth-provider: {name: gcp}}}
 - {name: nothing, user: {}}
+- {name: escape, user: {tokenFile: "/none/\e[31m\n"}}
 `
 
 func staticFile(t *testing.T) string {
@@ -86,6 +89,7 @@ func TestStaticToken(t *testing.T) {
 		{context: "nothing", err: ErrNotStatic},
 		{context: "nouser", err: ErrReference},
 		{context: "none", err: ErrNoContext},
+		{context: "escape", err: fs.ErrNotExist},
 	}
 	for _, tt := range tests {
 		t.Run(tt.context, func(t *testing.T) {
@@ -96,8 +100,8 @@ func TestStaticToken(t *testing.T) {
 			if err == nil && (got.User != tt.context || got.File != path) {
 				t.Errorf("%+v", got)
 			}
-			if err != nil && strings.Contains(err.Error(), "s3cr3t") {
-				t.Errorf("the error holds the token: %v", err)
+			if err != nil && (strings.Contains(err.Error(), "s3cr3t") || strings.ContainsAny(err.Error(), "\x1b\n")) {
+				t.Errorf("the error holds the token or an escape: %v", err)
 			}
 			if err == nil {
 				return

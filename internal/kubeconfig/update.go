@@ -35,12 +35,12 @@ func readFile(path string) ([]byte, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, quoted(err)
 	}
 	defer opened.Close()
 	data, err := io.ReadAll(io.LimitReader(opened, maxSize+1))
 	if err != nil {
-		return nil, err
+		return nil, quoted(err)
 	}
 	if len(data) > maxSize {
 		return nil, fmt.Errorf("%w: %q is longer than %d bytes", ErrMalformed, path, maxSize)
@@ -49,6 +49,15 @@ func readFile(path string) ([]byte, error) {
 		data = []byte{}
 	}
 	return data, nil
+}
+
+// quoted puts the path of an operating system's error in quotes: it may be one that a kubeconfig names, and hold
+// anything.
+func quoted(err error) error {
+	if plain, isPath := err.(*fs.PathError); isPath {
+		return fmt.Errorf("%s %q: %w", plain.Op, plain.Path, plain.Err)
+	}
+	return err
 }
 
 // chooser says which of a file's documents is edited.
@@ -172,8 +181,7 @@ func isDigits(text string) bool {
 	return text != "" && strings.Trim(text, "0123456789") == ""
 }
 
-// lockFor makes the folders of files that will be written and locks them, under the names that were given and under
-// those that links lead to.
+// lockFor locks files under the names that were given and under those that links lead to: kubectl locks the former.
 func lockFor(paths, resolved []string) (release func(), err error) {
 	return lockAll(append(append([]string{}, paths...), resolved...))
 }
