@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 
@@ -35,16 +36,13 @@ func (e *environment) allowPlugin(say func(string)) error {
 	if err != nil {
 		return err
 	}
-	paths, err := e.kubeconfigPaths("")
-	if err != nil {
-		return err
-	}
-	others, err := kubeconfig.ExecCommands(paths)
-	if err != nil {
-		return err
-	}
 	path := kubeconfig.KubercPath(e.getenv("KUBERC"), home)
-	changed, err := kubeconfig.AllowPlugin(path, filepath.Clean(command), others)
+	changed, err := kubeconfig.AllowPlugin(path, filepath.Clean(command), nil)
+	if errors.Is(err, kubeconfig.ErrNoAllowlist) {
+		// To turn the policy on would forbid the user's other plugins.
+		say("allowlist: kubectl has none and allows every plugin; nothing to add")
+		return nil
+	}
 	if err != nil {
 		return err
 	}
