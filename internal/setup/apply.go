@@ -26,7 +26,8 @@ const (
 	CapForbidden   WarningKind = "cap-forbidden"   // the caller may not make admission policies: lifetimes are not limited
 	CapUnsupported WarningKind = "cap-unsupported" // the server has no admission policies (before Kubernetes 1.30)
 	CapKept        WarningKind = "cap-kept"        // an earlier setup allowed more, and that stays
-	MinterUnknown  WarningKind = "minter-unknown"  // NoRBAC, and the caller may not look at the minter's role
+	MinterUnknown  WarningKind = "minter-unknown"  // NoRBAC, and the caller may not look at the minter's role or cap
+	MinterDiffers  WarningKind = "minter-differs"  // NoRBAC, and what others made for the minter is not what setup would make
 )
 
 // Warning is something that a person should know, though nothing failed.
@@ -82,11 +83,16 @@ func applyOne(ctx context.Context, client *api.Client, object Object) (string, *
 	if err == nil || object.lenient == "" {
 		return result, warning, err
 	}
-	switch {
-	case object.lenient == CapForbidden && errors.Is(err, api.ErrNotFound):
+	var otherRole *RoleRefError
+	switch isCap := text(object.content, "metadata", "labels", componentLabel) == componentCap; {
+	case isCap && errors.Is(err, api.ErrNotFound):
 		return skipped, &Warning{Kind: CapUnsupported}, nil
 	case errors.Is(err, api.ErrForbidden):
 		return skipped, &Warning{Kind: object.lenient}, nil
+	case object.lenient != MinterUnknown:
+		return result, warning, err
+	case errors.Is(err, api.ErrConflict), errors.Is(err, ErrForeign), errors.As(err, &otherRole):
+		return leftAlone, &Warning{Kind: MinterDiffers}, nil
 	}
 	return result, warning, err
 }

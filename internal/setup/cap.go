@@ -35,7 +35,7 @@ func (w Wanted) caps() []Object {
 	for i := range objects {
 		objects[i].lenient = CapForbidden
 	}
-	return objects
+	return w.lenient(objects...)
 }
 
 // capName is unambiguous, because a namespace's name has no dot.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/api"
 )
@@ -75,6 +76,42 @@ func unknownRole(ctx context.Context, client *api.Client, ref Ref) error {
 		unknown.Nearest = nearest(ref.Name, names)
 	}
 	return unknown
+}
+
+// Superseded lists the bindings that earlier setups made for the account and w does not ask for: they still count. It is
+// empty when w asks for no rights at all, which leaves those there are. Bindings that the caller may not list are not
+// in it.
+func Superseded(ctx context.Context, client *api.Client, w Wanted, objects []Object) ([]Ref, error) {
+	if w.NoRBAC || !w.makesRole() && len(split(w.Roles))+len(split(w.ClusterRoles)) == 0 {
+		return nil, nil
+	}
+	wanted := map[Ref]bool{}
+	for _, object := range objects {
+		wanted[object.Ref()] = true
+	}
+	query := map[string]string{"labelSelector": accountLabel + "=" + labelValue(w.ServiceAccount) + "," + componentLabel + "=" + componentAccess}
+	var superseded []Ref
+	for _, ref := range []Ref{w.namespaced("RoleBinding", ""), {Kind: "ClusterRoleBinding"}} {
+		items, err := listMetadata(ctx, client, ref.collection(), query)
+		if err != nil && !errors.Is(err, api.ErrForbidden) {
+			return nil, fmt.Errorf("listing the bindings of %q: %w", w.Namespace+"/"+w.ServiceAccount, err)
+		}
+		for _, item := range items {
+			ref.Name = item.Name
+			// A binding for the cluster has the account's label, but may be for another namespace's account.
+			mine := ref.Namespace != "" || w.isClusterName(item.Name)
+			if mine && !wanted[ref] {
+				superseded = append(superseded, ref)
+			}
+		}
+	}
+	return superseded, nil
+}
+
+// isClusterName holds for names that binding gives what belongs to no namespace.
+func (w Wanted) isClusterName(name string) bool {
+	own := prefix + w.Namespace + ":" + w.ServiceAccount
+	return name == own || strings.HasPrefix(name, own+":")
 }
 
 // metadata is all that is read of objects that may hold a secret.

@@ -198,6 +198,30 @@ func (p plane) checkExistingRoles() {
 	p.answers("bound", map[string]bool{"list pods -n default": true, "get secrets -n default": false})
 }
 
+func (p plane) checkSuperseded() {
+	earlier := setup.Wanted{Namespace: "superseded", ServiceAccount: "ci", ClusterRoles: []string{"edit"}, ClusterWide: true,
+		Verbs: []string{"get"}, Resources: []string{"pods"}}
+	p.apply(p.plan(earlier))
+	neighbour := earlier
+	neighbour.Namespace = "superseded-not"
+	p.apply(p.plan(neighbour))
+	later := setup.Wanted{Namespace: "superseded", ServiceAccount: "ci", ClusterRoles: []string{"view"}}
+	objects := p.plan(later)
+	p.apply(objects)
+	got, err := setup.Superseded(p.Context(), p.client, later, objects)
+	want := []setup.Ref{
+		{Kind: "ClusterRoleBinding", Name: "sa-exec-credential:superseded:ci"},
+		{Kind: "ClusterRoleBinding", Name: "sa-exec-credential:superseded:ci:cluster-role:edit"},
+	}
+	if err != nil || !slices.Equal(got, want) {
+		p.Errorf("got %v, %v, want %v", got, err, want)
+	}
+	unspecific := setup.Wanted{Namespace: "superseded", ServiceAccount: "ci"}
+	if got, err := setup.Superseded(p.Context(), p.client, unspecific, p.plan(unspecific)); err != nil || len(got) > 0 {
+		p.Errorf("got %v, %v for a wish without rights", got, err)
+	}
+}
+
 // answers compares what ci may do.
 func (p plane) answers(namespace string, want map[string]bool) {
 	p.Helper()

@@ -66,6 +66,9 @@ func TestSetup(t *testing.T) {
 		"a larger cap is kept":                               plane.checkLargerCap,
 		"without the right to make a cap setup goes on":      plane.checkNoCap,
 		"without any right NoRBAC goes on":                   plane.checkNoRBAC,
+		"with NoRBAC what differs is left alone":             plane.checkNoRBACDiffers,
+		"eight setups at once do not fail":                   plane.checkTogether,
+		"bindings of earlier setups are listed":              plane.checkSuperseded,
 		"escalation is explained":                            plane.checkEscalation,
 		"the bootstrap account may do exactly two things":    plane.checkBootstrapAccount,
 		"both ways of discovery find the same":               plane.checkDiscovery,
@@ -446,8 +449,44 @@ func (p plane) checkNoRBAC() {
 	for _, warning := range warnings {
 		kinds = append(kinds, warning.Kind)
 	}
-	if !slices.Equal(kinds, []setup.WarningKind{setup.MinterUnknown, setup.CapForbidden}) {
+	if !slices.Equal(kinds, []setup.WarningKind{setup.MinterUnknown}) {
 		p.Errorf("warnings %v", kinds)
+	}
+}
+
+func (p plane) checkNoRBACDiffers() {
+	p.apply(p.plan(minimal("differs", "ci")))
+	p.admin("patch", "role", "ci-bootstrap", "-n", "differs", "--field-manager=alice", "--type=merge",
+		"-p", `{"rules":[{"apiGroups":[""],"resources":["serviceaccounts/token"],"verbs":["create"],"resourceNames":["ci"]}]}`)
+	w := minimal("differs", "ci")
+	w.NoRBAC = true
+	_, warnings := p.apply(p.plan(w))
+	if len(warnings) != 1 || warnings[0].Kind != setup.MinterDiffers || warnings[0].Object.Kind != "Role" {
+		p.Errorf("warnings %v, want one that the role differs", warnings)
+	}
+}
+
+// checkTogether runs several setups for one account at once, as machines do that are installed together.
+func (p plane) checkTogether() {
+	objects := p.plan(everything("together", "ci"))
+	failures := make(chan error)
+	const machines = 8
+	for range machines {
+		go func() {
+			_, err := p.applyAs(p.client, objects)
+			failures <- err
+		}()
+	}
+	for range machines {
+		if err := <-failures; err != nil {
+			p.Error(err)
+		}
+	}
+	steps, _ := p.apply(objects)
+	for _, step := range steps {
+		if !strings.HasSuffix(step, ": unchanged") && !strings.HasSuffix(step, ": left as it is") {
+			p.Errorf("one more run: %s", step)
+		}
 	}
 }
 
