@@ -89,9 +89,6 @@ func (k kernelItems) write(ctx context.Context, name string, value []byte, expir
 		if err != nil {
 			return err
 		}
-		if err := unix.KeyctlSetperm(id, ownerOnly); err != nil {
-			return err
-		}
 		_, err = unix.KeyctlInt(unix.KEYCTL_SET_TIMEOUT, id, int(min(seconds, math.MaxInt32)), 0, 0)
 		return err
 	})
@@ -151,10 +148,7 @@ func (k kernelItems) parse(description string) (uid int, name string, ok bool) {
 // addWithinQuota adds the key, and where the quota is used up makes room: first expired entries, then tokens, the
 // oldest first. A bootstrap credential is never dropped for a token that can be minted again.
 func (k kernelItems) addWithinQuota(name string, value []byte) (int, error) {
-	add := func() (int, error) {
-		return unix.AddKey("user", k.prefix+name, value, unix.KEY_SPEC_USER_KEYRING)
-	}
-	id, err := add()
+	id, err := k.add(name, value)
 	if !errors.Is(err, unix.EDQUOT) {
 		return id, err
 	}
@@ -166,17 +160,41 @@ func (k kernelItems) addWithinQuota(name string, value []byte) (int, error) {
 		if err := k.drop(victim); err != nil {
 			return 0, err
 		}
-		if id, err = add(); !errors.Is(err, unix.EDQUOT) {
-			return id, err
-		}
-	}
-	for range 20 { // the kernel counts a dropped key until its collector has run
-		time.Sleep(5 * time.Millisecond)
-		if id, err = add(); !errors.Is(err, unix.EDQUOT) {
+		if id, err = k.addSoon(name, value); !errors.Is(err, unix.EDQUOT) {
 			return id, err
 		}
 	}
 	return 0, err
+}
+
+// add adds the key or changes it in place, and sets its permissions. A new key whose permissions cannot be set is taken
+// away again.
+func (k kernelItems) add(name string, value []byte) (int, error) {
+	id, err := unix.AddKey("user", k.prefix+name, value, unix.KEY_SPEC_USER_KEYRING)
+	if err != nil {
+		return 0, err
+	}
+	err = unix.KeyctlSetperm(id, ownerOnly)
+	if errors.Is(err, unix.EACCES) { // a new key, and no room for the link when this thread asked for it
+		if err = linkUserKeyring(); err == nil {
+			err = unix.KeyctlSetperm(id, ownerOnly)
+		}
+	}
+	if err != nil {
+		_, _ = unix.KeyctlInt(unix.KEYCTL_UNLINK, id, unix.KEY_SPEC_USER_KEYRING, 0, 0)
+	}
+	return id, err
+}
+
+// addSoon gives the kernel a tenth of a second: it counts a dropped key until its collector has run.
+func (k kernelItems) addSoon(name string, value []byte) (id int, err error) {
+	for range 20 {
+		if id, err = k.add(name, value); !errors.Is(err, unix.EDQUOT) {
+			return id, err
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	return id, err
 }
 
 // victims lists the names that may go for name, the most useless first.
@@ -280,11 +298,16 @@ func possessing(call func() error) error {
 	done := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread()
-		// A full quota may refuse the link; call is then refused only where the link is needed.
-		_, _ = unix.KeyctlInt(unix.KEYCTL_LINK, unix.KEY_SPEC_USER_KEYRING, unix.KEY_SPEC_THREAD_KEYRING, 0, 0)
+		_ = linkUserKeyring() // a full quota may refuse it; call is then refused only where it needs the link
 		done <- call()
 	}()
 	return <-done
+}
+
+// linkUserKeyring makes the calling thread possess the keys of the user keyring. The goroutine must be locked to it.
+func linkUserKeyring() error {
+	_, err := unix.KeyctlInt(unix.KEYCTL_LINK, unix.KEY_SPEC_USER_KEYRING, unix.KEY_SPEC_THREAD_KEYRING, 0, 0)
+	return err
 }
 
 // kernelError gives err the type that this package declares for it, and says what was being done.

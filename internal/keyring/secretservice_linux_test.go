@@ -160,8 +160,36 @@ func TestSecretServiceReadsTheLoginCollectionWhereTwoHaveTheItem(t *testing.T) {
 	}
 	createIn(t, service, "/org/freedesktop/secrets/collection/session", value)
 	wantToken(t, s, testKey, "in login")
+	_, err = secretService{sys: sys, uid: os.Geteuid()}.lookup(t.Context(), testKey)
+	wantError(t, "looking up two items", err, errUnusual)
 	if keys, err := s.Keys(t.Context()); err != nil || !slices.Equal(keys, []string{testKey}) {
 		t.Errorf("the keys are %q, %v", keys, err)
+	}
+
+	if err := service.Lock(); err != nil {
+		t.Fatal(err)
+	}
+	wantAll(t, s, ErrLocked)
+}
+
+func TestBusErrorsHaveTypes(t *testing.T) {
+	const standard = "org.freedesktop.DBus.Error."
+	tests := []struct {
+		err, want error
+	}{
+		{dbus.Error{Name: standard + "ServiceUnknown"}, ErrUnavailable},
+		{dbus.Error{Name: standard + "NameHasNoOwner"}, ErrUnavailable},
+		{dbus.Error{Name: standard + "NoReply"}, ErrUnavailable}, // the service went away during the call
+		{dbus.Error{Name: standard + "Disconnected"}, ErrUnavailable},
+		{dbus.Error{Name: standard + "Spawn.ExecFailed"}, ErrUnavailable},
+		{dbus.Error{Name: "org.freedesktop.Secret.Error.IsLocked"}, ErrLocked},
+		{dbus.Error{Name: standard + "UnknownMethod"}, errUnusual},
+		{dbus.ErrClosed, ErrUnavailable},
+		{os.ErrDeadlineExceeded, ErrTimeout},
+		{nil, nil},
+	}
+	for _, test := range tests {
+		wantError(t, fmt.Sprintf("%#v", test.err), busError(test.err), test.want)
 	}
 }
 
@@ -457,6 +485,9 @@ func TestForgedBusAddressesAreNotUsed(t *testing.T) {
 	}
 	for _, address := range addresses {
 		t.Run(address, func(t *testing.T) {
+			if bus, err := findBus(func(string) string { return address }); err == nil {
+				t.Errorf("it is taken for %v", bus)
+			}
 			for _, interactive := range []bool{false, true} {
 				sys := System{Limits: patient, Interactive: interactive}
 				sys.Getenv = func(string) string { return address }
@@ -552,6 +583,11 @@ func TestPinnedBusIsTheOneThatWasChecked(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer evil.Close()
+	go func() {
+		if conn, err := evil.Accept(); err == nil {
+			_ = conn.Close()
+		}
+	}()
 	conn, err := dbus.Connect(pinned.String()) // as go-keyring does
 	if err != nil {
 		t.Fatal(err)

@@ -128,6 +128,9 @@ func TestAKilledWriterLeavesTheOldValueOrTheNew(t *testing.T) {
 					if got, err := p.read(t.Context(), "name"); err != nil || !bytes.Equal(got, value('l', 250)) {
 						t.Errorf("the next value came back as %d bytes, %v", len(got), err)
 					}
+					if len(m.items) != 3 { // the manifest and two parts
+						t.Errorf("the next value has %d items", len(m.items))
+					}
 					if err := p.remove(t.Context(), "name"); err != nil || len(m.items) != 0 {
 						t.Errorf("%d items are left after the removal, %v", len(m.items), err)
 					}
