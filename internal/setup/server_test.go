@@ -174,3 +174,36 @@ func TestWaitUntilAllowed(t *testing.T) {
 		}
 	})
 }
+
+func TestRefusalsOfAWriteAreExplained(t *testing.T) {
+	const role = "/apis/rbac.authorization.k8s.io/v1/namespaces/build/roles/ci-bootstrap"
+	object := wish(func(w *Wanted) {}).bootstrap()[1:2]
+	t.Run("a conflict has its owner", func(t *testing.T) {
+		client, _ := serve(t, map[string]answer{"PATCH " + role: {409, `{"kind":"Status","apiVersion":"v1","status":"Failure",
+			"reason":"Conflict","code":409,"message":"Apply failed with 1 conflict","details":{"causes":[{"reason":"FieldManagerConflict",
+			"message":"conflict with \"argocd-controller\" using rbac.authorization.k8s.io/v1","field":".rules"}]}}`}})
+		_, err := Apply(t.Context(), client, object, func(string) {})
+		var conflict *ConflictError
+		if !errors.As(err, &conflict) || !slices.Equal(conflict.Fields, []OwnedField{{".rules", "argocd-controller"}}) {
+			t.Errorf("got %v, want a conflict with argocd-controller", err)
+		}
+	})
+	t.Run("an escalation has what is missing", func(t *testing.T) {
+		message := `roles "x" is forbidden: user "jane" (groups=["dev"]) is ` + escalation + ":\n" +
+			`{APIGroups:[""], Resources:["secrets"], Verbs:["get"]}` + "\n" + `{APIGroups:[""], Resources:["pods"], Verbs:["get"]}`
+		client, _ := serve(t, map[string]answer{"PATCH " + role: {403, status(403, message)}})
+		_, err := Apply(t.Context(), client, object, func(string) {})
+		var refused *EscalationError
+		if !errors.As(err, &refused) || len(refused.Missing) != 2 || strings.Contains(err.Error(), "jane") {
+			t.Errorf("got %v, want an escalation with two rules missing", err)
+		}
+	})
+	t.Run("another conflict stays one", func(t *testing.T) {
+		client, _ := serve(t, map[string]answer{"PATCH " + role: {409, status(409, "the object has been modified")}})
+		_, err := Apply(t.Context(), client, object, func(string) {})
+		var conflict *ConflictError
+		if !errors.Is(err, api.ErrConflict) || errors.As(err, &conflict) {
+			t.Errorf("got %v, want a plain conflict", err)
+		}
+	})
+}

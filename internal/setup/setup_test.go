@@ -266,7 +266,7 @@ func TestDeviceNames(t *testing.T) {
 	}
 }
 
-func TestNoAccountIsMinterOfTwoMachinesSecrets(t *testing.T) {
+func TestDeviceOfAnotherAccountHasNoName(t *testing.T) {
 	if got := DeviceName("ci", "other-device-x"); got != "" {
 		t.Errorf("a Secret of another account is device %q", got)
 	}
