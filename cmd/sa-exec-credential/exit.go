@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"slices"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/api"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/bootstrap"
@@ -91,7 +92,7 @@ func problemOf(err error) problem {
 }
 
 func problemOfKind(err error) problem {
-	for _, p := range append(problems(), setupProblems()...) {
+	for _, p := range slices.Concat(problems(), setupProblems(), doctorProblems()) {
 		if errors.Is(err, p.kind) {
 			return p
 		}

@@ -1,0 +1,327 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+
+	apiruntime "k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/rest"
+
+	"github.com/sa-exec-credential/sa-exec-credential/internal/api"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/bootstrap"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/files"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/mint"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/setup"
+)
+
+// clockTolerance is how far the clocks may be apart before it is worth a warning. The server's Date has whole seconds.
+const clockTolerance = 5 * time.Second
+
+// checkup is the examination of one profile.
+type checkup struct {
+	*doctor
+	profile profile.Profile
+	session *session
+	items   []finding
+}
+
+func (c *checkup) add(items ...finding) { c.items = append(c.items, items...) }
+
+// examine goes the way that a get goes, and stops where that would stop.
+func (d *doctor) examine(ctx context.Context, name string, loaded loadedProfile) []finding {
+	ctx, cancel := context.WithTimeout(ctx, doctorLimit)
+	defer cancel()
+	c := &checkup{doctor: d, profile: loaded.Profile}
+	if c.file(name, loaded.err) {
+		c.credentials(ctx)
+		c.contexts()
+	}
+	for i := range c.items {
+		c.items[i].Profile = name
+	}
+	return c.items
+}
+
+// file is about the profile itself.
+func (c *checkup) file(name string, err error) bool {
+	const check = "profile"
+	path := filepath.Join(string(c.folder), name+".yaml")
+	switch {
+	case errors.Is(err, files.ErrUntrusted):
+		c.add(failure(check, err, commandLine("chmod", "go-w", filepath.Dir(string(c.folder)), string(c.folder), path)))
+		return false
+	case err != nil:
+		c.add(failure(check, err, ""))
+		return false
+	}
+	info, err := os.Stat(path)
+	if err == nil && info.Mode().Perm()&0o077 != 0 && runtime.GOOS != "windows" {
+		c.add(doubt(check, commandLine("chmod", "600", path), "others can read %s (mode %04o); there is no secret in it", path, info.Mode().Perm()))
+		return true
+	}
+	c.add(found(check, "%s as %s", path, c.profile.Account()))
+	return true
+}
+
+// credentials follows the chain from the bootstrap credential to a token that the API server accepts.
+func (c *checkup) credentials(ctx context.Context) {
+	reachable := c.server(ctx)
+	if c.stores[c.profile.Store] != nil {
+		return // said already, for the machine
+	}
+	var err error
+	if c.session, err = c.env.open(ctx, c.profile); err != nil {
+		c.add(failure("store", err, ""))
+		return
+	}
+	stored, _ := c.session.store.Get(ctx, c.profile.TokenKey())
+	if !c.bootstrapStored(ctx) || !reachable {
+		return
+	}
+	minter := c.bootstrapAccepted(ctx)
+	if minter == nil {
+		return
+	}
+	grant, ok := c.mint(ctx, minter)
+	if !ok {
+		return
+	}
+	if c.profile.Bootstrap.Source == profile.SourceKeyring {
+		c.add(c.limited(ctx, minter))
+	}
+	c.token(ctx, grant, stored)
+}
+
+// server asks without a credential. Any answer of an API server will do: it may keep its version from strangers.
+func (c *checkup) server(ctx context.Context) bool {
+	const check = "server"
+	ctx, cancel := context.WithTimeout(ctx, mint.Deadline)
+	defer cancel()
+	config, err := bootstrap.Anonymous(c.profile.Cluster)
+	if err != nil {
+		c.add(failure(check, err, ""))
+		return false
+	}
+	client, err := api.New(config, apiruntime.NewScheme())
+	if err != nil {
+		c.add(failure(check, err, ""))
+		return false
+	}
+	began := time.Now()
+	_, err = client.Get(ctx, "/version", "", nil)
+	if err != nil && !errors.Is(err, api.ErrUnauthorized) && !errors.Is(err, api.ErrForbidden) && !errors.Is(err, api.ErrNotFound) {
+		c.add(failure(check, fmt.Errorf("%s: %w", c.profile.Cluster.Server, err), c.serverMend(err)))
+		return false
+	}
+	took := time.Since(began)
+	c.add(found(check, "%s answers in %v, its certificate is trusted", c.profile.Cluster.Server, roughly(took)))
+	c.clock(client.ServerTime(), took)
+	return true
+}
+
+// serverMend is the command that shows what is in the way, or that takes over a new certificate authority.
+func (c *checkup) serverMend(err error) string {
+	if errors.Is(err, api.ErrTLS) {
+		return setupLine(c.profile)
+	}
+	line := []string{"curl", "-kv"}
+	if c.profile.Cluster.ProxyURL != "" {
+		line = append(line, "--proxy", c.profile.Cluster.ProxyURL)
+	}
+	return commandLine(append(line, strings.TrimRight(c.profile.Cluster.Server, "/")+"/version")...) + " shows what is in the way: network, VPN or proxy"
+}
+
+// clock compares this machine's time with the Date of an answer that took some time.
+func (c *checkup) clock(server time.Time, took time.Duration) {
+	const check = "clock"
+	if server.IsZero() {
+		c.add(doubt(check, "check the proxy in front of the API server", "the API server's answers have no Date, so a wrong clock cannot be noticed"))
+		return
+	}
+	difference := c.env.now().Sub(server)
+	if difference.Abs() <= clockTolerance+took {
+		c.add(found(check, "agrees with the API server's"))
+		return
+	}
+	direction := map[bool]string{true: "ahead of", false: "behind"}[difference > 0]
+	c.add(doubt(check, clockMend(), "%v %s the API server's; expiry times are corrected by that", difference.Abs().Round(time.Second), direction))
+}
+
+// bootstrapStored looks at the credential in the store, for profiles that have one there.
+func (c *checkup) bootstrapStored(ctx context.Context) bool {
+	const check = "bootstrap"
+	if c.profile.Bootstrap.Source != profile.SourceKeyring {
+		return true
+	}
+	entry, err := c.session.store.Get(ctx, c.profile.BootstrapKey())
+	switch {
+	case errors.Is(err, keyring.ErrNotFound):
+		err = bootstrap.ErrMissing
+	case err == nil && !c.env.now().Before(entry.ExpiresAt):
+		err = fmt.Errorf("%w: on %s", bootstrap.ErrExpired, date(entry.ExpiresAt))
+	}
+	if err != nil {
+		c.add(failure(check, err, setupLine(c.profile)))
+	}
+	return err == nil
+}
+
+// bootstrapAccepted asks the API server whom the bootstrap credential stands for.
+func (c *checkup) bootstrapAccepted(ctx context.Context) *mint.Minter {
+	const check = "bootstrap"
+	credential, err := bootstrap.Find(ctx, c.profile, c.session.system())
+	if err != nil {
+		c.add(failure(check, err, c.sourceMend()))
+		return nil
+	}
+	minter, err := mint.New(credential.Config, c.env.now)
+	if err != nil {
+		c.add(failure(check, err, c.sourceMend()))
+		return nil
+	}
+	user, err := minter.WhoAmI(ctx)
+	if errors.Is(err, api.ErrUnauthorized) {
+		err = errBootstrapRefused
+	}
+	if err != nil && !errors.Is(err, api.ErrForbidden) {
+		c.add(failure(check, err, c.sourceMend()))
+		return nil
+	}
+	c.add(found(check, "%s", c.describe(ctx, user, credential.Config)))
+	return minter
+}
+
+// sourceMend is setup where that makes the credential; elsewhere only the person knows where it comes from.
+func (c *checkup) sourceMend() string {
+	if c.profile.Bootstrap.Source == profile.SourceKeyring {
+		return setupLine(c.profile)
+	}
+	return "get a new one for " + sourceFlag(c.profile.Bootstrap) + ", or: " + setupLine(c.profile)
+}
+
+// describe says whom the bootstrap credential stands for, until when, and when it is replaced.
+func (c *checkup) describe(ctx context.Context, user mint.User, config *rest.Config) string {
+	text := "accepted"
+	if user.Name != "" {
+		text += " as " + user.Name
+	}
+	if entry, err := c.session.store.Get(ctx, c.profile.BootstrapKey()); err == nil && c.profile.Bootstrap.Source == profile.SourceKeyring {
+		half := entry.IssuedAt.Add(entry.ExpiresAt.Sub(entry.IssuedAt) / 2)
+		return text + fmt.Sprintf(", until %s, renews itself from %s", date(entry.ExpiresAt), date(half))
+	}
+	text += ", from " + sourceFlag(c.profile.Bootstrap)
+	if expires := mint.ParseClaims(config.BearerToken).ExpiresAt; !expires.IsZero() {
+		text += ", until " + date(expires)
+	}
+	return text
+}
+
+// mint requests a token for good, and keeps it nowhere.
+func (c *checkup) mint(ctx context.Context, minter *mint.Minter) (mint.Grant, bool) {
+	const check = "mint"
+	if grant, mounted, err := c.session.mountedGrant(); err != nil {
+		c.add(failure(check, err, ""))
+		return grant, false
+	} else if mounted {
+		c.add(found(check, "not needed: the pod's own token is for this account"))
+		return grant, true
+	}
+	grant, err := minter.Mint(ctx, tokenRequest(c.profile))
+	if err != nil {
+		err = fmt.Errorf("minting token for %q: %w", c.profile.Account(), meaning(err))
+		c.add(failure(check, err, setupLine(c.profile)))
+		return grant, false
+	}
+	asked, granted := c.profile.Duration.Duration, grant.ExpiresAt.Sub(grant.IssuedAt).Round(time.Second)
+	if asked-granted > clockTolerance {
+		shorter := c.profile
+		shorter.Duration.Duration = max(granted.Truncate(time.Minute), profile.MinDuration)
+		c.add(doubt(check, setupLine(shorter), "a token of %s was asked for, and one of %s granted: the API server allows no more", brief(asked), brief(granted)))
+		return grant, true
+	}
+	c.add(found(check, "a token of %s, as asked for", brief(asked)))
+	return grant, true
+}
+
+// noSuchUID is the uid of no object.
+const noSuchUID = "00000000-0000-0000-0000-000000000000"
+
+// limited finds out whether admission holds the bootstrap credential back, which it may not look up, and without ever
+// getting a token that lives long: the request names a Secret that cannot be, and the API server looks for that after
+// it has asked admission (k8s.io/kubernetes, pkg/registry/core/serviceaccount/storage/token.go). With dryRun it would
+// issue the token all the same (measured on 1.36).
+func (c *checkup) limited(ctx context.Context, minter *mint.Minter) finding {
+	const check = "cap"
+	asked := c.profile.Duration.Duration
+	if asked < profile.MaxDuration {
+		if denied, err := c.denied(ctx, minter, asked+time.Second); err != nil {
+			return doubt(check, setupLine(c.profile), "cannot be told: %v", err)
+		} else if denied {
+			return found(check, "limited: whoever has the bootstrap credential gets no token of more than %s", brief(asked))
+		}
+	}
+	denied, err := c.denied(ctx, minter, profile.MaxDuration)
+	switch {
+	case err != nil:
+		return doubt(check, setupLine(c.profile), "cannot be told: %v", err)
+	case denied:
+		return found(check, "limited, though to more than the %s of this profile", brief(asked))
+	}
+	return doubt(check, setupLine(c.profile),
+		"not limited: who has the bootstrap credential can ask for tokens of any lifetime; needs a context that may make admission policies")
+}
+
+func (c *checkup) denied(ctx context.Context, minter *mint.Minter, lifetime time.Duration) (bool, error) {
+	request := tokenRequest(c.profile)
+	request.Duration = lifetime
+	request.Bound = &mint.Secret{Name: setup.DeviceSecret(c.profile.ServiceAccount, "probe"), UID: noSuchUID}
+	_, err := minter.Mint(ctx, request)
+	switch {
+	case errors.Is(err, api.ErrAdmission):
+		return true, nil
+	case errors.Is(err, api.ErrNotFound), errors.Is(err, api.ErrConflict):
+		return false, nil
+	case err == nil:
+		return false, fmt.Errorf("%w: it binds tokens to a Secret that does not exist", api.ErrAnswer)
+	}
+	return false, err
+}
+
+// token asks the API server whom the new token stands for, and whether it still takes the stored one.
+func (c *checkup) token(ctx context.Context, grant mint.Grant, stored keyring.Entry) {
+	const check = "token"
+	user, err := c.env.whoIs(ctx, c.profile.Cluster, grant.Token)
+	wanted := mint.Username(c.profile.Namespace, c.profile.ServiceAccount)
+	switch {
+	case err != nil && len(c.profile.Audiences) > 0 && errors.Is(err, api.ErrUnauthorized):
+		c.add(found(check, "for %s, and not for the API server", strings.Join(c.profile.Audiences, ", ")))
+		return
+	case err != nil:
+		c.add(failure(check, fmt.Errorf("a new token: %w", err), setupLine(c.profile)))
+		return
+	case user.Name != wanted:
+		c.add(failure(check, fmt.Errorf("%w: a token for %q is accepted as %q", errNotProven, wanted, user.Name), ""))
+		return
+	}
+	if c.storedRefused(ctx, stored) {
+		c.add(doubt(check, commandLine(program, "logout", "--profile", c.profile.Name), "a new token is accepted as %s, but the stored one is refused", user.Name))
+		return
+	}
+	c.add(found(check, "accepted as %s", user.Name))
+}
+
+func (c *checkup) storedRefused(ctx context.Context, stored keyring.Entry) bool {
+	if stored.Token.Empty() || !c.env.now().Before(stored.ExpiresAt) {
+		return false
+	}
+	accepted, err := c.session.accepted(ctx, stored.Token)
+	return err == nil && !accepted
+}
