@@ -44,8 +44,8 @@ const busConfig = `<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Con
 // Service is a session bus, with or without gnome-keyring on it.
 type Service struct {
 	dir    string
-	bus    *exec.Cmd
-	daemon *exec.Cmd
+	bus    *daemon
+	daemon *daemon
 }
 
 // New starts an unlocked Secret Service and stops it when the test ends.
@@ -106,8 +106,9 @@ func (s *Service) startBus() error {
 	if err := os.WriteFile(config, fmt.Appendf(nil, busConfig, s.Socket()), 0o600); err != nil {
 		return err
 	}
-	s.bus = s.command("dbus-daemon", "--nofork", "--nopidfile", "--nosyslog", "--config-file="+config)
-	if err := start(s.bus, "dbus"); err != nil {
+	var err error
+	s.bus, err = s.start("dbus", "", "dbus-daemon", "--nofork", "--nopidfile", "--nosyslog", "--config-file="+config)
+	if err != nil {
 		return err
 	}
 	return wait("the session bus", func() error {
@@ -122,15 +123,14 @@ func (s *Service) startBus() error {
 // StartKeyring starts gnome-keyring, which makes the login collection when it is unlocked for the first time. Without
 // unlock, that collection stays locked when there is one, and else there is none.
 func (s *Service) StartKeyring(unlock bool) error {
-	arguments := []string{"--foreground", "--components=secrets"}
+	command := []string{"gnome-keyring-daemon", "--foreground", "--components=secrets"}
+	input := ""
 	if unlock {
-		arguments = append(arguments, "--unlock")
+		command = append(command, "--unlock")
+		input = password + "\n" // without the newline nothing is unlocked
 	}
-	s.daemon = s.command("gnome-keyring-daemon", arguments...)
-	if unlock {
-		s.daemon.Stdin = strings.NewReader(password + "\n") // without the newline nothing is unlocked
-	}
-	if err := start(s.daemon, "gnome-keyring"); err != nil {
+	var err error
+	if s.daemon, err = s.start("gnome-keyring", input, command...); err != nil {
 		return err
 	}
 	return wait("gnome-keyring", func() error { return s.ready(unlock) })
@@ -191,10 +191,10 @@ func (s *Service) Lock() error {
 }
 
 // StopKeyring stops gnome-keyring and leaves its files and the bus.
-func (s *Service) StopKeyring() { s.daemon = stop(s.daemon) }
+func (s *Service) StopKeyring() { s.daemon = s.daemon.stop() }
 
 // StopBus stops the bus, and with it all that is connected.
-func (s *Service) StopBus() { s.bus = stop(s.bus) }
+func (s *Service) StopBus() { s.bus = s.bus.stop() }
 
 // Stop stops both and removes their files. It may be called again.
 func (s *Service) Stop() {
@@ -203,9 +203,28 @@ func (s *Service) Stop() {
 	_ = os.RemoveAll(s.dir)
 }
 
-// command prepares a daemon that sees nothing of the environment of the tests but the way to the programs.
-func (s *Service) command(name string, arguments ...string) *exec.Cmd {
-	cmd := exec.Command(name, arguments...)
+// daemon is a process that ends with this one, also when this one is killed or panics.
+type daemon struct {
+	cmd      *exec.Cmd
+	lifeline *os.File // the daemon is killed when this is closed
+}
+
+// keeper runs a daemon, with descriptor 0 as its input, until descriptor 3 comes to its end.
+const keeper = `exec 4<&0; "$@" <&4 3<&- & pid=$!; read -r _ <&3; kill -9 $pid; wait`
+
+// start starts a daemon that sees nothing of the environment of the tests but the way to the programs.
+func (s *Service) start(debianPackage, input string, command ...string) (*daemon, error) {
+	if _, err := exec.LookPath(command[0]); err != nil {
+		return nil, fmt.Errorf("this test needs %s: install the package %s", command[0], debianPackage)
+	}
+	end, lifeline, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer end.Close()
+	cmd := exec.Command("sh", append([]string{"-c", keeper, "sh"}, command...)...)
+	cmd.Stdin = strings.NewReader(input)
+	cmd.ExtraFiles = []*os.File{end}
 	cmd.Env = append(s.Env(),
 		"PATH="+os.Getenv("PATH"),
 		"HOME="+filepath.Join(s.dir, "home"),
@@ -213,23 +232,18 @@ func (s *Service) command(name string, arguments ...string) *exec.Cmd {
 		"XDG_CONFIG_HOME="+filepath.Join(s.dir, "config"),
 		"XDG_CACHE_HOME="+filepath.Join(s.dir, "cache"),
 	)
-	return cmd
-}
-
-// start starts a daemon, or says which package would bring it.
-func start(cmd *exec.Cmd, debianPackage string) error {
-	err := cmd.Start()
-	if errors.Is(err, exec.ErrNotFound) {
-		return fmt.Errorf("this test needs %s: install the package %s", cmd.Args[0], debianPackage)
+	if err := cmd.Start(); err != nil {
+		_ = lifeline.Close()
+		return nil, err
 	}
-	return err
+	return &daemon{cmd: cmd, lifeline: lifeline}, nil
 }
 
-// stop ends a daemon and returns nil, its successor.
-func stop(cmd *exec.Cmd) *exec.Cmd {
-	if cmd != nil && cmd.Process != nil {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
+// stop kills the daemon, waits for its end and returns nil, its successor.
+func (d *daemon) stop() *daemon {
+	if d != nil {
+		_ = d.lifeline.Close()
+		_ = d.cmd.Wait()
 	}
 	return nil
 }
