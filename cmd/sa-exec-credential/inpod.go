@@ -13,6 +13,7 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/mint"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/setup"
 )
 
 // maxMounted bounds what is read of a mounted file, in bytes.
@@ -74,4 +75,30 @@ func (c *setupCommand) podPreparation(env *environment) (*preparation, error) {
 	var err error
 	p.paths, err = c.outputPaths(env)
 	return p, err
+}
+
+// prepareForPods is what an administrator does for pods that shall mint: the cluster's part. The rest is done in the pod,
+// where the bootstrap credential is.
+func (p *preparation) prepareForPods(ctx context.Context) error {
+	if err := p.prepareCluster(ctx); err != nil {
+		return err
+	}
+	account := p.profile.Account()
+	if p.command.Minter == "" {
+		p.env.log.line("hint", fmt.Sprintf("pods of %q itself use their mounted token; for pods of another account name that one with --minter", account))
+	}
+	return p.env.write(fmt.Appendf(nil, "The cluster is ready. Next, in the pod: sa-exec-credential setup %s -n %s --bootstrap in-cluster -o FILE\n",
+		p.profile.ServiceAccount, p.profile.Namespace))
+}
+
+// minter reads --minter, NAMESPACE/NAME.
+func (c *setupCommand) minter() (*setup.Subject, error) {
+	if c.Minter == "" {
+		return nil, nil
+	}
+	namespace, name, found := strings.Cut(c.Minter, "/")
+	if !found || namespace == "" || name == "" || c.Bootstrap != string(profile.SourceInCluster) {
+		return nil, fmt.Errorf("%w: --minter %q: NAMESPACE/NAME of a pod's account, with --bootstrap in-cluster", errUsage, c.Minter)
+	}
+	return &setup.Subject{Namespace: namespace, Name: name}, nil
 }

@@ -35,7 +35,8 @@ type preparation struct {
 	config  *rest.Config // with the administrator's credentials; nil in a pod, where nothing is prepared
 	admin   *api.Client
 	profile profile.Profile
-	paths   []string // kubeconfig files that get the new context
+	paths   []string          // kubeconfig files that get the new context
+	batch   *kubeconfig.Batch // what the clusters of one setup share to write them; nil when there is one cluster
 	say     func(step string)
 }
 
@@ -116,6 +117,9 @@ func (p *preparation) runAlone(ctx context.Context) error {
 		return p.dryRun(ctx)
 	}
 	p.say = func(step string) { p.env.log.line("setup", step) }
+	if p.config != nil && p.profile.Bootstrap.Source == profile.SourceInCluster {
+		return p.prepareForPods(ctx)
+	}
 	proof, err := p.run(ctx)
 	if err != nil {
 		return err
@@ -181,7 +185,8 @@ func (p *preparation) prepareCluster(ctx context.Context) error {
 	if p.config == nil {
 		return nil
 	}
-	objects, err := setup.Plan(ctx, p.admin, p.command.wanted(p.profile))
+	wanted := p.command.wanted(p.profile)
+	objects, err := setup.Plan(ctx, p.admin, wanted)
 	if err != nil {
 		return err
 	}
@@ -189,7 +194,22 @@ func (p *preparation) prepareCluster(ctx context.Context) error {
 	for _, warning := range warnings {
 		p.env.log.line("warning", warningText(warning))
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	p.warnOfSuperseded(ctx, wanted, objects)
+	return nil
+}
+
+// warnOfSuperseded names the rights that an earlier setup granted and this one does not ask for: they still count.
+func (p *preparation) warnOfSuperseded(ctx context.Context, wanted setup.Wanted, objects []setup.Object) {
+	refs, err := setup.Superseded(ctx, p.admin, wanted, objects)
+	if err != nil {
+		p.env.log.debug("looking for rights of earlier setups", "error", err)
+	}
+	for _, ref := range refs {
+		p.env.log.line("warning", fmt.Sprintf("%v of an earlier setup still grants rights that this one does not ask for; delete it if they shall end", ref))
+	}
 }
 
 func warningText(w setup.Warning) string {
@@ -200,6 +220,8 @@ func warningText(w setup.Warning) string {
 		return "no limit on what the bootstrap credential can ask for: the API server is older than Kubernetes 1.30"
 	case setup.CapKept:
 		return fmt.Sprintf("an earlier setup allows tokens of %v, bootstrap tokens of %v, and that stays; to lower it delete %v first", w.Token, w.Bootstrap, w.Object)
+	case setup.MinterDiffers:
+		return fmt.Sprintf("left as it is: %v is not what setup would make; if minting fails, compare it with --dry-run", w.Object)
 	case setup.MinterUnknown:
 		return fmt.Sprintf("not checked: this context may not look at %v", w.Object)
 	}
@@ -376,12 +398,19 @@ func (p *preparation) mergeKubeconfig() error {
 	if err != nil {
 		return err
 	}
-	changed, err := kubeconfig.Merge(p.paths, entry, p.command.UseContext)
+	changed, err := p.merge(entry)
 	if err != nil {
 		return err
 	}
 	p.say(fmt.Sprintf("context %q in %q: %s", entry.ContextName, kubeconfig.Target(p.paths), map[bool]string{true: "written", false: "unchanged"}[changed]))
 	return nil
+}
+
+func (p *preparation) merge(entry kubeconfig.Entry) (changed bool, err error) {
+	if p.batch != nil {
+		return p.batch.Merge(entry)
+	}
+	return kubeconfig.Merge(p.paths, entry, p.command.UseContext)
 }
 
 // render returns a kubeconfig with nothing but the profile's context.

@@ -41,6 +41,7 @@ type setupCommand struct {
 	Bootstrap         string        `group:"Tokens:" default:"keyring" placeholder:"SOURCE" help:"keyring, context=NAME, in-cluster, token-file=PATH, env=NAME or command=COMMAND: what authenticates the request for a token."`
 	BootstrapDuration time.Duration `group:"Tokens:" default:"720h" help:"How long the bootstrap credential in the keyring lives; it renews itself."`
 	BootstrapEnv      []string      `group:"Tokens:" placeholder:"NAME" help:"A variable that a bootstrap command, or another context's plugin, gets with its value of now; repeatable."`
+	Minter            string        `group:"Tokens:" placeholder:"NS/NAME" help:"With --bootstrap in-cluster, on an administrator's machine: the pods' account that may mint."`
 	Store             string        `group:"Tokens:" enum:"auto,keyring,kernel,none" default:"auto" help:"Where secrets are kept: auto, keyring, kernel or none."`
 
 	Profile                 string `group:"Results:" placeholder:"NAME" help:"Name of the profile and of its context (default: SERVICEACCOUNT.NAMESPACE@CLUSTER)."`
@@ -97,10 +98,11 @@ func (c *setupCommand) check() error {
 		return fmt.Errorf("%w: --bootstrap-duration %v: at least %v, in whole seconds", errUsage, c.BootstrapDuration, profile.MinDuration)
 	case c.Parallel < 1:
 		return fmt.Errorf("%w: --parallel %d: at least 1", errUsage, c.Parallel)
-	case c.Profile != "":
-		return profile.CheckName(c.Profile)
 	}
-	return nil
+	if _, err := c.minter(); err != nil || c.Profile == "" {
+		return err
+	}
+	return profile.CheckName(c.Profile)
 }
 
 // contexts resolves names and globs. Contexts that setup itself has made cannot prepare anything.
@@ -134,6 +136,8 @@ func (c *setupCommand) wanted(p profile.Profile) setup.Wanted {
 		Cap: !c.NoCap, Duration: c.Duration, BootstrapDuration: c.BootstrapDuration,
 		AllowDefaultAccount: c.AllowDefaultAccount, AllowAdmin: c.AllowAdmin,
 	}
+	w.Minter, _ = c.minter() // check has seen that it can be read
+	// The cap also demands a device Secret, which belongs to a machine; pods come and go.
 	w.Cap = w.Cap && w.Bootstrap
 	return w
 }
