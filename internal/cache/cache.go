@@ -23,6 +23,9 @@ const (
 	// staleRetry is how long a client is told to use a stale token that could not be replaced, or that another
 	// process is replacing, before it asks again.
 	staleRetry = 10 * time.Second
+	// refreshPause is how long nobody tries to replace a stale token after that has failed: it may take as long as a
+	// server that hangs, and the token is still good.
+	refreshPause = 30 * time.Second
 	// margin is kept before the true expiry, so that a token does not die on its way to the server.
 	margin = 5 * time.Second
 	// clockTolerance is how far a token may have been issued in the future before the clock must have jumped.
@@ -36,15 +39,19 @@ type Cache struct {
 	Machine string // decides the jitter of the refresh window; differs by machine
 	Folder  string // of lock and call records; empty: neither is kept
 	Caller  Caller // the process that asked
-	// Wait bounds how long this process waits for another's mint before it mints for itself.
+	// ByHand says that a person asks, not a client: a mint that failed a moment ago is then tried again.
+	ByHand bool
+	// Wait is the longest that another process's mint may take. One that takes longer is given up.
 	Wait time.Duration
-	Now     func() time.Time
+	Now  func() time.Time
 	// Mint requests a new token. It is called at most once a Get, and only it loads the bootstrap credential.
 	Mint func(context.Context) (mint.Grant, error)
 	// Accepted asks the API server whether a token is good. An error means that it could not be asked.
 	Accepted func(context.Context, secret.String) (bool, error)
 	// Warn says what went wrong without keeping the answer from the client.
 	Warn func(error)
+	// Common reports whether a failed mint would have failed for every process, and not only for the one that tried.
+	Common func(error) bool
 	// Kinds are the errors that a remembered failure still wraps when it is given to the next caller; at most 64.
 	Kinds []error
 	// Debug says what is being done.
@@ -70,10 +77,12 @@ const (
 
 // Get returns the stored token or a new one.
 func (c *Cache) Get(ctx context.Context) (Answer, error) {
-	entry, readErr := c.read(ctx)
+	entry, err := c.read(ctx)
 	calls := openCalls(c.Folder, c.Key, c.Kinds)
 	defer calls.close()
-
+	if err != nil && !errors.Is(err, keyring.ErrNotFound) {
+		return c.withoutStore(ctx, calls, err)
+	}
 	state := c.state(entry)
 	if state != absent && c.refused(ctx, calls, entry) {
 		c.Debug("the API server refuses the stored token")
@@ -85,10 +94,20 @@ func (c *Cache) Get(ctx context.Context) (Answer, error) {
 	case stale:
 		return c.refresh(ctx, calls, entry)
 	}
-	if readErr != nil && !errors.Is(readErr, keyring.ErrNotFound) {
-		c.Warn(fmt.Errorf("reading the cached token: %w", readErr))
-	}
 	return c.await(ctx, calls, secret.String{})
+}
+
+// withoutStore mints when the store fails. Nothing can be shared then, so nobody waits for anybody.
+func (c *Cache) withoutStore(ctx context.Context, calls *calls, problem error) (Answer, error) {
+	if err, failed := c.failedBefore(calls, time.Time{}); failed {
+		return Answer{}, err
+	}
+	grant, err := c.request(ctx, calls)
+	if err != nil {
+		return Answer{}, err
+	}
+	c.Warn(fmt.Errorf("token not cached: %w", problem))
+	return c.minted(calls, entryOf(grant), secret.String{}), nil
 }
 
 // read gets the entry; one that cannot be read is as good as absent.
@@ -115,6 +134,10 @@ func (c *Cache) state(entry keyring.Entry) state {
 // refresh replaces a stale token. Whoever gets the lock without waiting mints; all others, and those whose mint fails,
 // answer with the token that is still good.
 func (c *Cache) refresh(ctx context.Context, calls *calls, entry keyring.Entry) (Answer, error) {
+	if calls.failedSince(c.Now().Add(-refreshPause), c.Now()) {
+		c.Debug("replacing the token has just failed")
+		return c.answer(calls, entry), nil
+	}
 	lock := c.lock()
 	defer lock.release()
 	if !lock.tryExclusive() {
@@ -124,10 +147,7 @@ func (c *Cache) refresh(ctx context.Context, calls *calls, entry keyring.Entry) 
 	if newer, err := c.read(ctx); err == nil && c.state(newer) == fresh {
 		return c.answer(calls, newer), nil
 	}
-	if _, failed := calls.failure(c.Caller, c.Now(), time.Time{}); failed {
-		return c.answer(calls, entry), nil
-	}
-	minted, err := c.mint(ctx, calls)
+	minted, err := c.mint(ctx, calls, secret.String{})
 	if err != nil {
 		c.Debug("minting failed, the stored token is still good", "error", err)
 		return c.answer(calls, entry), nil
@@ -139,32 +159,53 @@ func (c *Cache) refresh(ctx context.Context, calls *calls, entry keyring.Entry) 
 // equals refused is passed over; every other one is newer.
 func (c *Cache) await(ctx context.Context, calls *calls, refused secret.String) (Answer, error) {
 	began := c.Now()
-	if err, failed := calls.failure(c.Caller, began, time.Time{}); failed {
+	if err, failed := c.failedBefore(calls, time.Time{}); failed {
 		return Answer{}, err
 	}
 	lock := c.lock()
 	defer lock.release()
-	usable := func() (keyring.Entry, bool) {
-		entry, err := c.read(ctx)
-		return entry, err == nil && c.state(entry) != absent && entry.Token != refused
-	}
-	for deadline := time.Now().Add(c.Wait); !lock.tryExclusive(); {
-		if !lock.awaitHolder(ctx, time.Until(deadline)) {
+	for deadline := time.Now().Add(2 * c.Wait); !lock.tryExclusive(); {
+		freed := lock.awaitHolder(ctx, min(c.Wait, time.Until(deadline)))
+		if ctx.Err() != nil {
+			return Answer{}, fmt.Errorf("waiting for another process's token: %w", ctx.Err())
+		}
+		if !freed && (!time.Now().Before(deadline) || !lock.abandonHolder()) {
 			c.Debug("the lock's holder takes too long; going on without it")
 			break
 		}
-		// The holder is done: its token serves everyone who waited, without another turn for each at the lock.
-		if entry, ok := usable(); ok {
-			return c.answer(calls, entry), nil
-		}
-		if err, failed := calls.failure(c.Caller, c.Now(), began); failed {
-			return Answer{}, err
+		// The holder is done: its outcome serves everyone who waited, without another turn for each at the lock.
+		if answer, err, done := c.outcome(ctx, calls, refused, began); done {
+			return answer, err
 		}
 	}
-	if entry, ok := usable(); ok {
-		return c.answer(calls, entry), nil
+	if answer, err, done := c.outcome(ctx, calls, refused, began); done {
+		return answer, err
 	}
-	return c.mint(ctx, calls)
+	return c.mint(ctx, calls, refused)
+}
+
+// outcome is what came of another process's mint since began, when it is done.
+func (c *Cache) outcome(ctx context.Context, calls *calls, refused secret.String, began time.Time) (Answer, error, bool) {
+	if entry, ok := c.usable(ctx, refused); ok {
+		return c.answer(calls, entry), nil, true
+	}
+	err, failed := c.failedBefore(calls, began)
+	return Answer{}, err, failed
+}
+
+// usable returns the stored token if it is good and not the one that the API server refuses.
+func (c *Cache) usable(ctx context.Context, refused secret.String) (keyring.Entry, bool) {
+	entry, err := c.read(ctx)
+	return entry, err == nil && c.state(entry) != absent && entry.Token != refused
+}
+
+// failedBefore returns the error of a mint that this caller asked for a moment ago, or anybody after the time since.
+func (c *Cache) failedBefore(calls *calls, since time.Time) (error, bool) {
+	caller := c.Caller
+	if c.ByHand {
+		caller = Caller{} // nobody's
+	}
+	return calls.failure(caller, c.Now(), since)
 }
 
 // refused reports whether the API server no longer accepts a token that is good by its times. It is asked only when a
@@ -181,27 +222,46 @@ func (c *Cache) refused(ctx context.Context, calls *calls, entry keyring.Entry) 
 		return true
 	}
 	// Also when it could not be asked: a server that hangs must not hold up every repeat.
-	calls.checked(c.Caller, entry.Token, c.Now())
+	calls.vouched(c.Caller, entry.Token, c.Now(), true)
 	return false
 }
 
 // mint requests a token, stores it and answers with it. A store that fails costs a warning, never the answer.
-func (c *Cache) mint(ctx context.Context, calls *calls) (Answer, error) {
-	grant, err := c.Mint(ctx)
+func (c *Cache) mint(ctx context.Context, calls *calls, refused secret.String) (Answer, error) {
+	grant, err := c.request(ctx, calls)
 	if err != nil {
-		calls.rememberFailure(c.Caller, c.Now(), err)
 		return Answer{}, err
 	}
-	calls.forgetFailure()
-	c.Debug("minted a token", "expires", grant.ExpiresAt, "skew", grant.Skew)
-	entry := keyring.Entry{Token: grant.Token, IssuedAt: grant.IssuedAt, ExpiresAt: grant.ExpiresAt}
+	entry := entryOf(grant)
 	if err := c.Store.Set(ctx, c.Key, entry); err != nil {
 		c.Warn(fmt.Errorf("token not cached: %w", err))
 	}
+	return c.minted(calls, entry, refused), nil
+}
+
+// request mints, and remembers when that fails. A mint that was cancelled says nothing about the next one.
+func (c *Cache) request(ctx context.Context, calls *calls) (mint.Grant, error) {
+	grant, err := c.Mint(ctx)
+	switch {
+	case err == nil:
+		c.Debug("minted a token", "expires", grant.ExpiresAt, "skew", grant.Skew)
+		calls.forgetFailure()
+	case ctx.Err() == nil:
+		calls.rememberFailure(c.Caller, c.Now(), err, c.Common(err))
+	}
+	return grant, err
+}
+
+func entryOf(grant mint.Grant) keyring.Entry {
+	return keyring.Entry{Token: grant.Token, IssuedAt: grant.IssuedAt, ExpiresAt: grant.ExpiresAt}
+}
+
+// minted answers with a new token. Its issuer has just vouched for it.
+func (c *Cache) minted(calls *calls, entry keyring.Entry, refused secret.String) Answer {
 	answer := c.answer(calls, entry)
 	answer.Minted = true
-	calls.checked(c.Caller, entry.Token, c.Now()) // its issuer has just vouched for it
-	return answer, nil
+	calls.vouched(c.Caller, entry.Token, c.Now(), !refused.Empty())
+	return answer
 }
 
 // answer reports the token and remembers that this caller has got it.
@@ -212,14 +272,14 @@ func (c *Cache) answer(calls *calls, entry keyring.Entry) Answer {
 }
 
 // reportedExpiry is when the token turns stale. A token that is stale already is reported for a few seconds more, so
-// that a client with many requests does not run the plugin for each of them.
+// that a client with many requests does not run the plugin for each of them. Clients are told whole seconds.
 func (c *Cache) reportedExpiry(entry keyring.Entry) time.Time {
 	if c.state(entry) == fresh {
 		return refreshAt(entry, c.Machine)
 	}
 	reported := c.Now().Add(staleRetry)
 	if latest := hardExpiry(entry); reported.After(latest) {
-		return latest
+		reported = latest
 	}
-	return reported
+	return reported.Truncate(time.Second)
 }

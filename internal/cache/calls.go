@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"hash/crc32"
+	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"time"
@@ -16,8 +18,10 @@ import (
 // How long what was learned about a caller holds.
 const (
 	// quiet is how long after a check, or a mint, a caller's repeats are not checked again. The API server itself
-	// remembers a token review for about ten seconds, so asking more often would learn nothing.
-	quiet = 15 * time.Second
+	// remembers a token review for about ten seconds, so asking more often would learn nothing. It doubles with every
+	// check up to longestQuiet: a shell that runs the plugin for each of its requests repeats itself for no reason.
+	quiet        = 15 * time.Second
+	longestQuiet = 5 * time.Minute
 	// failureHolds is how long a failed mint answers its caller's repeats: kubectl asks up to six times a command.
 	failureHolds = 5 * time.Second
 )
@@ -27,7 +31,7 @@ const (
 // 401 that is noticed one call later.
 const (
 	failureSize = 1024 // bytes
-	slotSize    = 40   // bytes: four numbers of 8, a checksum, 4 unused
+	slotSize    = 40   // bytes: four numbers of 8, one of 4, a checksum
 	slots       = 256
 )
 
@@ -60,7 +64,11 @@ func openCalls(folder, key string, kinds []error) *calls {
 	if folder == "" {
 		return &calls{}
 	}
-	file, err := os.OpenFile(filepath.Join(folder, fileName(key)+".calls"), os.O_RDWR|os.O_CREATE, 0o600)
+	path := filepath.Join(folder, fileName(key)+".calls")
+	if !regularOrAbsent(path) {
+		return &calls{}
+	}
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return &calls{}
 	}
@@ -78,7 +86,8 @@ type record struct {
 	caller  uint64 // hash
 	token   uint64 // first bytes of its SHA-256
 	expires int64  // reported; Unix nanoseconds
-	checked int64  // when the API server last vouched for the token; Unix nanoseconds, 0 for never
+	checked int64  // when the API server last vouched for a token of this caller; Unix nanoseconds, 0 for never
+	quiet   uint32 // seconds after that in which it is not asked again
 }
 
 func (r record) encode() []byte {
@@ -87,31 +96,47 @@ func (r record) encode() []byte {
 	binary.LittleEndian.PutUint64(b[8:], r.token)
 	binary.LittleEndian.PutUint64(b[16:], uint64(r.expires))
 	binary.LittleEndian.PutUint64(b[24:], uint64(r.checked))
-	binary.LittleEndian.PutUint32(b[32:], crc32.ChecksumIEEE(b[:32]))
+	binary.LittleEndian.PutUint32(b[32:], r.quiet)
+	binary.LittleEndian.PutUint32(b[36:], crc32.ChecksumIEEE(b[:36]))
 	return b
 }
 
-func offset(caller uint64) int64 { return failureSize + int64(caller%slots)*slotSize }
-
-// find returns the caller's record if it is about this token.
-func (c *calls) find(caller Caller, token secret.String) (record, bool) {
-	if c.file == nil {
+func decodeRecord(b []byte) (record, bool) {
+	if len(b) != slotSize || binary.LittleEndian.Uint32(b[36:]) != crc32.ChecksumIEEE(b[:36]) {
 		return record{}, false
 	}
-	b := make([]byte, slotSize)
-	if _, err := c.file.ReadAt(b, offset(caller.hash())); err != nil {
-		return record{}, false
-	}
-	if binary.LittleEndian.Uint32(b[32:]) != crc32.ChecksumIEEE(b[:32]) {
-		return record{}, false
-	}
-	r := record{
+	return record{
 		caller:  binary.LittleEndian.Uint64(b),
 		token:   binary.LittleEndian.Uint64(b[8:]),
 		expires: int64(binary.LittleEndian.Uint64(b[16:])),
 		checked: int64(binary.LittleEndian.Uint64(b[24:])),
+		quiet:   binary.LittleEndian.Uint32(b[32:]),
+	}, true
+}
+
+// sinceChecked is how long ago the API server was asked; a clock that was set back makes it very long.
+func (r record) sinceChecked(now time.Time) time.Duration {
+	since := now.Sub(time.Unix(0, r.checked))
+	if since < 0 {
+		return math.MaxInt64
 	}
-	return r, r.caller == caller.hash() && r.token == shortHash([]byte(token.Reveal()))
+	return since
+}
+
+func offset(caller uint64) int64 { return failureSize + int64(caller%slots)*slotSize }
+
+// of returns the caller's record; one that holds nothing but the caller when there is none.
+func (c *calls) of(caller Caller) record {
+	hash := caller.hash()
+	b := make([]byte, slotSize)
+	if c.file != nil {
+		if _, err := c.file.ReadAt(b, offset(hash)); err == nil {
+			if r, ok := decodeRecord(b); ok && r.caller == hash {
+				return r
+			}
+		}
+	}
+	return record{caller: hash}
 }
 
 func (c *calls) write(r record) {
@@ -120,33 +145,36 @@ func (c *calls) write(r record) {
 	}
 }
 
+func tokenHash(token secret.String) uint64 { return shortHash([]byte(token.Reveal())) }
+
 // suspicious reports whether the caller asks again although it has this token and was told that it is still good.
 func (c *calls) suspicious(caller Caller, token secret.String, now time.Time) bool {
-	r, found := c.find(caller, token)
-	if !found || !now.Before(time.Unix(0, r.expires)) {
-		return false
-	}
-	since := now.Sub(time.Unix(0, r.checked))
-	return since >= quiet || since < 0 // below zero: the clock was set back
+	r := c.of(caller)
+	return r.token == tokenHash(token) && now.Before(time.Unix(0, r.expires)) &&
+		r.sinceChecked(now) >= max(time.Duration(r.quiet)*time.Second, quiet)
 }
 
 // answered notes what the caller is told.
 func (c *calls) answered(caller Caller, token secret.String, expires time.Time) {
-	old, found := c.find(caller, token)
-	if found && old.expires == expires.UnixNano() {
+	r := c.of(caller)
+	hash := tokenHash(token)
+	if r.token == hash && r.expires == expires.UnixNano() {
 		return
 	}
-	checked := int64(0)
-	if found {
-		checked = old.checked
-	}
-	c.write(record{caller.hash(), shortHash([]byte(token.Reveal())), expires.UnixNano(), checked})
+	r.token, r.expires = hash, expires.UnixNano()
+	c.write(r)
 }
 
-// checked notes that the API server has just vouched for the token.
-func (c *calls) checked(caller Caller, token secret.String, now time.Time) {
-	old, _ := c.find(caller, token)
-	c.write(record{caller.hash(), shortHash([]byte(token.Reveal())), old.expires, now.UnixNano()})
+// vouched notes that the API server has just vouched for the token, or could not be asked. When that was because the
+// caller had repeated itself, the caller is left alone for longer than the last time.
+func (c *calls) vouched(caller Caller, token secret.String, now time.Time, repeated bool) {
+	r := c.of(caller)
+	next := quiet
+	if repeated && r.sinceChecked(now) < 4*longestQuiet {
+		next = min(2*max(time.Duration(r.quiet)*time.Second, quiet), longestQuiet)
+	}
+	r.token, r.checked, r.quiet = tokenHash(token), now.UnixNano(), uint32(next/time.Second)
+	c.write(r)
 }
 
 // failure is a mint that did not work out.
@@ -154,7 +182,8 @@ type failure struct {
 	Caller uint64    `json:"caller"`
 	At     time.Time `json:"at"`
 	Text   string    `json:"text"`
-	Kinds  uint64    `json:"kinds"` // bit i: it wraps the cache's i-th kind
+	Kinds  uint64    `json:"kinds"`  // bit i: it wraps the cache's i-th kind
+	Common bool      `json:"common"` // every process would have failed
 }
 
 // remembered is the error of another process.
@@ -166,11 +195,11 @@ type remembered struct {
 func (r *remembered) Error() string   { return r.text }
 func (r *remembered) Unwrap() []error { return r.kinds }
 
-func (c *calls) rememberFailure(caller Caller, now time.Time, err error) {
-	if c.file == nil || errors.As(err, new(*remembered)) {
+func (c *calls) rememberFailure(caller Caller, now time.Time, err error, common bool) {
+	if c.file == nil {
 		return
 	}
-	f := failure{Caller: caller.hash(), At: now, Text: err.Error()}
+	f := failure{Caller: caller.hash(), At: now, Text: err.Error(), Common: common}
 	for i, kind := range c.kinds {
 		if errors.Is(err, kind) {
 			f.Kinds |= 1 << i
@@ -187,8 +216,14 @@ func (c *calls) rememberFailure(caller Caller, now time.Time, err error) {
 	_, _ = c.file.WriteAt(b, 0)
 }
 
-// failure returns the last failed mint if it was for the same caller and a moment ago, or for anybody after the time
-// since; a zero since means the same caller only.
+// failedSince reports whether the last mint failed, for whomever, between since and now.
+func (c *calls) failedSince(since, now time.Time) bool {
+	f, found := c.readFailure()
+	return found && f.At.After(since) && !f.At.After(now)
+}
+
+// failure returns the last failed mint if it was for the same caller and a moment ago, or, where it was everybody's, for
+// anybody after the time since; a zero since means the same caller only.
 func (c *calls) failure(caller Caller, now, since time.Time) (error, bool) {
 	f, found := c.readFailure()
 	if !found {
@@ -196,7 +231,7 @@ func (c *calls) failure(caller Caller, now, since time.Time) (error, bool) {
 	}
 	age := now.Sub(f.At)
 	own := f.Caller == caller.hash() && age >= 0 && age < failureHolds
-	shared := !since.IsZero() && !f.At.Before(since)
+	shared := f.Common && !since.IsZero() && !f.At.Before(since)
 	if !own && !shared {
 		return nil, false
 	}
@@ -214,7 +249,14 @@ func (c *calls) readFailure() (failure, bool) {
 		return failure{}, false
 	}
 	b := make([]byte, failureSize)
-	if _, err := c.file.ReadAt(b, 0); err != nil {
+	if _, err := c.file.ReadAt(b, 0); err != nil && !errors.Is(err, io.EOF) {
+		return failure{}, false
+	}
+	return decodeFailure(b)
+}
+
+func decodeFailure(b []byte) (failure, bool) {
+	if len(b) != failureSize {
 		return failure{}, false
 	}
 	length := binary.LittleEndian.Uint32(b)

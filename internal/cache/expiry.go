@@ -14,10 +14,12 @@ const (
 	maxEarly      = 5 * time.Minute
 )
 
-// refreshAt is when an entry turns from fresh to stale. It is also the expiry that clients are told.
+// refreshAt is when an entry turns from fresh to stale. It is also the expiry that clients are told, and in whole
+// seconds, because that is what they are told in: else a client that comes back in time would look like one that
+// comes back too early.
 func refreshAt(entry keyring.Entry, machine string) time.Time {
 	early := min(entry.ExpiresAt.Sub(entry.IssuedAt)/earlyFraction, maxEarly)
-	return entry.ExpiresAt.Add(-early - jitter(machine, early/2))
+	return entry.ExpiresAt.Add(-early - jitter(machine, early/2)).Truncate(time.Second)
 }
 
 // jitter is a duration below limit that is always the same for a machine.

@@ -2,11 +2,16 @@ package cache
 
 import (
 	"context"
+	"errors"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/gofrs/flock"
+
+	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
 )
 
 // lockPoll is how often a waiter looks whether the lock's holder is done.
@@ -15,14 +20,23 @@ const lockPoll = 5 * time.Millisecond
 // fileLock is one profile's lock between processes. The kernel releases it when its holder dies. A lock that cannot be
 // had for want of a folder or of space is free: minting twice is better than not at all.
 type fileLock struct {
-	flock *flock.Flock // nil: there is no folder
+	flock  *flock.Flock // nil: there is nothing to lock, or nothing to share
+	waited os.FileInfo  // the file whose holder was waited for
 }
 
 func (c *Cache) lock() *fileLock {
-	if c.Folder == "" {
+	path := filepath.Join(c.Folder, fileName(c.Key)+".lock")
+	if c.Folder == "" || c.Store.Kind() == keyring.None || !regularOrAbsent(path) {
 		return &fileLock{}
 	}
-	return &fileLock{flock: flock.New(filepath.Join(c.Folder, fileName(c.Key)+".lock"), flock.SetPermissions(0o600))}
+	return &fileLock{flock: flock.New(path, flock.SetPermissions(0o600))}
+}
+
+// regularOrAbsent passes over what somebody could have put into a folder that a kubeconfig chose: a link to another
+// file, or a pipe that opening would wait for.
+func regularOrAbsent(path string) bool {
+	info, err := os.Lstat(path)
+	return err != nil || info.Mode().IsRegular()
 }
 
 // fileName is a key without its colon, which Windows reserves.
@@ -41,11 +55,22 @@ func (l *fileLock) tryExclusive() bool {
 func (l *fileLock) awaitHolder(ctx context.Context, atMost time.Duration) bool {
 	ctx, cancel := context.WithTimeout(ctx, atMost)
 	defer cancel()
+	l.waited, _ = os.Stat(l.flock.Path())
 	locked, err := l.flock.TryRLockContext(ctx, lockPoll)
 	if locked {
 		_ = l.flock.Unlock()
 	}
 	return locked && err == nil
+}
+
+// abandonHolder takes the lock from a holder that hangs, or was stopped, by taking the file away: all who wait then
+// find a new one, so that one of them mints for the others. It reports whether there is now another file to lock.
+func (l *fileLock) abandonHolder() bool {
+	current, err := os.Stat(l.flock.Path())
+	if err != nil || l.waited == nil || !os.SameFile(l.waited, current) {
+		return errors.Is(err, fs.ErrNotExist) || err == nil && l.waited != nil // somebody else has taken it away
+	}
+	return os.Remove(l.flock.Path()) == nil
 }
 
 func (l *fileLock) release() {

@@ -1,0 +1,402 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/secret"
+)
+
+// TestBoundaries puts the clock a nanosecond to each side of every change.
+func TestBoundaries(t *testing.T) {
+	entry := keyring.Entry{Token: secret.New("kept"), IssuedAt: start, ExpiresAt: start.Add(time.Hour)}
+	refresh, end := refreshAt(entry, "machine"), hardExpiry(entry)
+	tests := []struct {
+		name    string
+		now     time.Time
+		token   string
+		expires time.Time
+	}{
+		{"a new token is fresh", start, "kept", refresh},
+		{"just before the refresh window it is fresh", refresh.Add(-1), "kept", refresh},
+		{"in the refresh window it is replaced", refresh, "minted-1", refresh.Add(time.Hour)},
+		{"just before its end it is replaced", end.Add(-1), "minted-1", time.Time{}},
+		{"at its end it is replaced", end, "minted-1", time.Time{}},
+		{"long after it is replaced", end.Add(24 * time.Hour), "minted-1", time.Time{}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t)
+			w.keep(entry.IssuedAt, entry.ExpiresAt)
+			w.set(tt.now)
+			answer := w.get(1)
+			if answer.Token.Reveal() != tt.token || answer.Minted != (tt.token != "kept") {
+				t.Errorf("got %q, minted %v", answer.Token.Reveal(), answer.Minted)
+			}
+			if tt.token == "kept" && !answer.Expires.Equal(tt.expires) {
+				t.Errorf("expires %v, want %v", answer.Expires, tt.expires)
+			}
+			if answer.Expires.Nanosecond() != 0 || !answer.Expires.After(tt.now) {
+				t.Errorf("expires %v", answer.Expires)
+			}
+		})
+	}
+}
+
+func TestStaleTokensWhenMintingFails(t *testing.T) {
+	entry := keyring.Entry{IssuedAt: start, ExpiresAt: start.Add(time.Hour)}
+	end := hardExpiry(entry)
+	tests := []struct {
+		name    string
+		now     time.Time
+		good    bool
+		expires time.Time
+	}{
+		{"in the refresh window the old token is used a little longer", refreshAt(entry, "machine"), true, refreshAt(entry, "machine").Add(staleRetry)},
+		{"just before its end it is used to its end", end.Add(-1), true, end},
+		{"at its end there is none", end, false, time.Time{}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t)
+			w.keep(entry.IssuedAt, entry.ExpiresAt)
+			w.set(tt.now)
+			w.mintErr = errMint
+			answer, err := w.cache(1).Get(t.Context())
+			if tt.good != (err == nil) || err != nil && !errors.Is(err, errMint) {
+				t.Fatalf("error %v", err)
+			}
+			if tt.good && (answer.Token.Reveal() != "kept" || !answer.Expires.Equal(tt.expires)) {
+				t.Errorf("got %q until %v, want %v", answer.Token.Reveal(), answer.Expires, tt.expires)
+			}
+		})
+	}
+}
+
+// TestAFailingRefreshIsTriedOnlyNowAndThen matters when a server hangs: a good token must not wait for it each time.
+func TestAFailingRefreshIsTriedOnlyNowAndThen(t *testing.T) {
+	w := newWorld(t)
+	w.keep(start, start.Add(time.Hour))
+	w.set(start.Add(56 * time.Minute))
+	w.mintErr = errMint
+	for caller := range 20 {
+		w.want(caller+1, "kept", 1, 0)
+		w.advance(time.Second)
+	}
+	w.advance(refreshPause)
+	w.want(99, "kept", 2, 0)
+	w.mintErr = nil
+	w.advance(refreshPause)
+	w.want(99, "minted-3", 3, 0)
+}
+
+func TestJitter(t *testing.T) {
+	entry := keyring.Entry{IssuedAt: start, ExpiresAt: start.Add(time.Hour)}
+	times := map[time.Time]bool{}
+	for i := range 100 {
+		machine := fmt.Sprint("machine-", i)
+		at := refreshAt(entry, machine)
+		if !at.Equal(refreshAt(entry, machine)) {
+			t.Error("it is not always the same for a machine")
+		}
+		if early := entry.ExpiresAt.Sub(at); early < 5*time.Minute || early > 7*time.Minute+31*time.Second {
+			t.Errorf("%v early", early)
+		}
+		times[at] = true
+	}
+	if len(times) < 50 {
+		t.Errorf("only %d times for 100 machines", len(times))
+	}
+	for _, life := range []time.Duration{time.Nanosecond, time.Second, 10 * time.Second, 10 * time.Minute, 24 * time.Hour} {
+		e := keyring.Entry{IssuedAt: start, ExpiresAt: start.Add(life)}
+		if at := refreshAt(e, "m"); at.After(hardExpiry(e)) {
+			t.Errorf("a token of %v turns stale %v after its end", life, at.Sub(hardExpiry(e)))
+		}
+	}
+}
+
+func TestClocksThatJump(t *testing.T) {
+	tests := []struct {
+		name  string
+		jump  time.Duration
+		err   error
+		token string
+	}{
+		{name: "an hour back, the times say nothing and the token is replaced", jump: -time.Hour, token: "minted-1"},
+		{name: "an hour back and the server is down, the token is used", jump: -time.Hour, err: errMint, token: "kept"},
+		{name: "a few seconds back mean nothing", jump: -clockTolerance, token: "kept"},
+		{name: "an hour ahead, the token has expired", jump: time.Hour, token: "minted-1"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t)
+			w.keep(start, start.Add(time.Hour))
+			w.mintErr = tt.err
+			w.advance(tt.jump)
+			if got := w.get(1).Token.Reveal(); got != tt.token {
+				t.Errorf("got %q, want %q", got, tt.token)
+			}
+			w.mintErr = nil
+			w.advance(refreshPause)
+			if w.get(2); w.mints > 2 {
+				t.Errorf("%d mints", w.mints)
+			}
+		})
+	}
+}
+
+func TestAHitReadsTheStoreOnceAndAsksNobody(t *testing.T) {
+	w := newWorld(t)
+	w.keep(start, start.Add(time.Hour))
+	w.want(1, "kept", 0, 0)
+	if w.store.gets != 1 {
+		t.Errorf("%d reads", w.store.gets)
+	}
+	if _, err := os.Stat(w.cache(1).lock().flock.Path()); err == nil {
+		t.Error("it made a lock")
+	}
+}
+
+func TestStoresThatFail(t *testing.T) {
+	tests := []struct {
+		name           string
+		getErr, setErr error
+		mintErr        error
+		warnings       int
+		mints          int // of two calls
+	}{
+		{name: "a store that cannot be read costs a warning", getErr: keyring.ErrLocked, warnings: 2, mints: 2},
+		{name: "a store that cannot be written costs a warning", setErr: keyring.ErrQuota, warnings: 2, mints: 2},
+		{name: "when minting fails too there is one error and no warning", getErr: keyring.ErrTimeout, mintErr: errMint, mints: 2},
+		{name: "a store that works costs nothing", mints: 1},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t)
+			w.store.getErr, w.store.setErr, w.mintErr = tt.getErr, tt.setErr, tt.mintErr
+			for caller := range 2 {
+				_, err := w.cache(caller + 1).Get(t.Context())
+				if !errors.Is(err, tt.mintErr) {
+					t.Errorf("error %v", err)
+				}
+			}
+			if len(w.warnings) != tt.warnings || w.mints != tt.mints {
+				t.Errorf("%d warnings, %d mints: %v", len(w.warnings), w.mints, w.warnings)
+			}
+		})
+	}
+}
+
+// TestCrowd is fifty processes in one; each has a cache and a lock of its own. TestProcesses has real ones.
+func TestCrowd(t *testing.T) {
+	tests := []struct {
+		name  string
+		err   error
+		mints int
+	}{
+		{"all get the one token that was minted", nil, 1},
+		{"all get the one error there was", errMint, 1},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t)
+			w.mintErr = tt.err
+			const crowd = 50
+			var arrived sync.WaitGroup
+			arrived.Add(crowd)
+			w.during = arrived.Wait // nobody comes too late
+			var done sync.WaitGroup
+			for caller := range crowd {
+				done.Go(func() {
+					c := w.cache(caller + 1)
+					read := c.Store
+					c.Store = &announcing{Store: read, once: arrived.Done}
+					answer, err := c.Get(t.Context())
+					if !errors.Is(err, tt.err) || err == nil && answer.Token.Reveal() != "minted-1" {
+						t.Errorf("%q, %v", answer.Token.Reveal(), err)
+					}
+				})
+			}
+			done.Wait()
+			if w.mints != tt.mints {
+				t.Errorf("%d mints", w.mints)
+			}
+		})
+	}
+}
+
+// announcing calls once when it is read for the first time.
+type announcing struct {
+	keyring.Store
+	once func()
+}
+
+func (a *announcing) Get(ctx context.Context, key string) (keyring.Entry, error) {
+	if a.once != nil {
+		defer a.once()
+		a.once = nil
+	}
+	return a.Store.Get(ctx, key)
+}
+
+func TestTheLockIsHeldElsewhere(t *testing.T) {
+	hold := func(t *testing.T, w *world) *fileLock {
+		lock := w.cache(1).lock()
+		if !lock.tryExclusive() {
+			t.Fatal("the lock is not free")
+		}
+		t.Cleanup(lock.release)
+		return lock
+	}
+	t.Run("a stale token is answered at once", func(t *testing.T) {
+		w := newWorld(t)
+		w.keep(start, start.Add(time.Hour))
+		w.set(start.Add(56 * time.Minute))
+		hold(t, w)
+		w.want(2, "kept", 0, 0)
+	})
+	t.Run("a holder that hangs is given up, once for all", func(t *testing.T) {
+		w := newWorld(t)
+		hold(t, w)
+		var done sync.WaitGroup
+		for caller := range 10 {
+			done.Go(func() {
+				c := w.cache(caller + 2)
+				c.Wait = 300 * time.Millisecond
+				if answer, err := c.Get(t.Context()); err != nil || answer.Token.Reveal() != "minted-1" {
+					t.Errorf("%q, %v", answer.Token.Reveal(), err)
+				}
+			})
+		}
+		done.Wait()
+		if w.mints != 1 {
+			t.Errorf("%d mints", w.mints)
+		}
+		w.advance(time.Hour)
+		w.want(99, "minted-2", 2, 0) // and nobody waits for it again
+	})
+	t.Run("a holder that has the token is waited for", func(t *testing.T) {
+		w := newWorld(t)
+		lock := hold(t, w)
+		c := w.cache(2)
+		c.Debug = func(message string, _ ...any) {
+			if message == "read the store" && w.store.gets == 1 {
+				time.AfterFunc(50*time.Millisecond, func() {
+					_ = w.store.Set(context.Background(), "token:k", keyring.Entry{Token: secret.New("theirs"), IssuedAt: start, ExpiresAt: start.Add(time.Hour)})
+					lock.release()
+				})
+			}
+		}
+		if answer, err := c.Get(t.Context()); err != nil || answer.Token.Reveal() != "theirs" || w.mints != 0 {
+			t.Errorf("%q, %v, %d mints", answer.Token.Reveal(), err, w.mints)
+		}
+	})
+	t.Run("who is told to stop stops waiting, and mints nothing", func(t *testing.T) {
+		w := newWorld(t)
+		hold(t, w)
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(50*time.Millisecond, cancel)
+		if _, err := w.cache(2).Get(ctx); !errors.Is(err, context.Canceled) || w.mints != 0 {
+			t.Errorf("error %v, %d mints", err, w.mints)
+		}
+	})
+	t.Run("without a store nobody waits", func(t *testing.T) {
+		w := newWorld(t)
+		hold(t, w)
+		w.store.kind = keyring.None
+		w.want(2, "minted-1", 1, 0)
+	})
+}
+
+func TestFoldersThatAreNoUse(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, folder := range map[string]string{"no folder": "", "a folder that does not exist": "/nonexistent/folder", "a file": file} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.folder = folder
+			w.want(1, "minted-1", 1, 0)
+			w.want(1, "minted-1", 1, 0)
+			w.want(2, "minted-1", 1, 0)
+		})
+	}
+}
+
+func TestAFailureIsRemembered(t *testing.T) {
+	w := newWorld(t)
+	w.mintErr = errMint
+	fail := func(caller, mints int) error {
+		t.Helper()
+		_, err := w.cache(caller).Get(t.Context())
+		if !errors.Is(err, errMint) || errors.Is(err, errOther) || w.mints != mints {
+			t.Errorf("caller %d: error %v, %d mints, want %d", caller, err, w.mints, mints)
+		}
+		return err
+	}
+	first := fail(1, 1)
+	for range 5 {
+		w.advance(500 * time.Millisecond)
+		if again := fail(1, 1); again.Error() != first.Error() {
+			t.Errorf("%q became %q", first, again)
+		}
+	}
+	fail(2, 2) // another process tries for itself, and its failure is now the last one
+	w.advance(1)
+	fail(1, 3)
+	w.advance(failureHolds - 1)
+	fail(1, 3)
+	w.advance(1)
+	fail(1, 4)
+	w.advance(1)
+	c := w.cache(1)
+	c.ByHand = true
+	if _, err := c.Get(t.Context()); !errors.Is(err, errMint) || w.mints != 5 {
+		t.Errorf("by hand: %v, %d mints", err, w.mints)
+	}
+	w.mintErr = nil
+	w.advance(1)
+	w.want(2, "minted-6", 6, 0)
+}
+
+func TestWhatIsNotRemembered(t *testing.T) {
+	t.Run("a mint that was cancelled", func(t *testing.T) {
+		w := newWorld(t)
+		ctx, cancel := context.WithCancel(t.Context())
+		w.during, w.mintErr = cancel, context.Canceled
+		if _, err := w.cache(1).Get(ctx); !errors.Is(err, context.Canceled) {
+			t.Errorf("error %v", err)
+		}
+		w.during, w.mintErr = nil, nil
+		w.want(1, "minted-2", 2, 0)
+	})
+	t.Run("the failure of one process, by those that waited for it", func(t *testing.T) {
+		w := newWorld(t)
+		w.mintErr = errMint
+		for _, caller := range []int{1, 2} {
+			c := w.cache(caller)
+			c.Common = func(error) bool { return false }
+			_, _ = c.Get(t.Context())
+		}
+		calls := openCalls(w.folder, "token:k", w.cache(1).Kinds)
+		defer calls.close()
+		if err, failed := calls.failure(Caller{PID: 3}, w.clock(), start); failed {
+			t.Errorf("shared: %v", err)
+		}
+	})
+	t.Run("an error too long for its place", func(t *testing.T) {
+		w := newWorld(t)
+		w.mintErr = errors.New(string(make([]byte, failureSize)))
+		_, _ = w.cache(1).Get(t.Context())
+		w.mintErr = nil
+		w.want(1, "minted-2", 2, 0)
+	})
+}

@@ -1,0 +1,218 @@
+//go:build unix
+
+package cache
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/mint"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/secret"
+)
+
+// helperVariable makes the test binary one of the processes of a test; it names the folder that they share.
+const helperVariable = "CACHE_TEST_FOLDER"
+
+func TestMain(m *testing.M) {
+	if folder := os.Getenv(helperVariable); folder != "" {
+		if err := helper(folder, os.Args[1]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+// helper gets a token, or mints without end, as one process of many.
+func helper(folder, what string) error {
+	c := &Cache{Store: inFiles(folder), Key: "token:k", Machine: "m", Folder: folder, Caller: Parent(), Wait: 30 * time.Second,
+		Now: time.Now, Accepted: func(context.Context, secret.String) (bool, error) { return true, nil },
+		Common: func(error) bool { return true }, Warn: func(error) {}, Debug: func(string, ...any) {},
+		Mint: func(context.Context) (mint.Grant, error) {
+			if what == "hang" {
+				fmt.Println("minting")
+				select {}
+			}
+			return mintInto(folder)
+		}}
+	answer, err := c.Get(context.Background())
+	if err == nil {
+		fmt.Println(answer.Token.Reveal())
+	}
+	return err
+}
+
+// mintInto leaves a file for each token that is minted.
+func mintInto(folder string) (mint.Grant, error) {
+	file, err := os.CreateTemp(folder, "minted-")
+	if err != nil {
+		return mint.Grant{}, err
+	}
+	time.Sleep(20 * time.Millisecond) // as a server would take
+	now := time.Now()
+	return mint.Grant{Token: secret.New(filepath.Base(file.Name())), IssuedAt: now, ExpiresAt: now.Add(time.Hour)}, file.Close()
+}
+
+// inFiles is a store of what the test's processes share; what it holds is no secret.
+type inFiles string
+
+func (inFiles) Kind() keyring.Kind                     { return keyring.Keyring }
+func (inFiles) Description() string                    { return "files" }
+func (inFiles) Delete(context.Context, string) error   { return nil }
+func (inFiles) Keys(context.Context) ([]string, error) { return nil, nil }
+func (f inFiles) path() string                         { return filepath.Join(string(f), "store") }
+func (f inFiles) Get(context.Context, string) (keyring.Entry, error) {
+	var e struct {
+		Token           string
+		Issued, Expires time.Time
+	}
+	data, err := os.ReadFile(f.path())
+	if err != nil || json.Unmarshal(data, &e) != nil {
+		return keyring.Entry{}, keyring.ErrNotFound
+	}
+	return keyring.Entry{Token: secret.New(e.Token), IssuedAt: e.Issued, ExpiresAt: e.Expires}, nil
+}
+
+func (f inFiles) Set(_ context.Context, _ string, entry keyring.Entry) error {
+	data, err := json.Marshal(map[string]any{"Token": entry.Token.Reveal(), "Issued": entry.IssuedAt, "Expires": entry.ExpiresAt})
+	if err != nil {
+		return err
+	}
+	temp := fmt.Sprintf("%s.%d", f.path(), os.Getpid())
+	if err := os.WriteFile(temp, data, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(temp, f.path())
+}
+
+func process(t *testing.T, folder, what string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.Command(os.Args[0], what)
+	cmd.Env = append(os.Environ(), helperVariable+"="+folder)
+	return cmd
+}
+
+func minted(t *testing.T, folder string) int {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(folder, "minted-*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(files)
+}
+
+func TestProcesses(t *testing.T) {
+	folder := t.TempDir()
+	var wait sync.WaitGroup
+	outputs := make([]string, 50)
+	for i := range outputs {
+		wait.Go(func() {
+			out, err := process(t, folder, "get").CombinedOutput()
+			if err != nil {
+				t.Errorf("%v: %s", err, out)
+			}
+			outputs[i] = string(out)
+		})
+	}
+	wait.Wait()
+	for _, out := range outputs {
+		if out != outputs[0] {
+			t.Errorf("%q and %q", out, outputs[0])
+		}
+	}
+	if n := minted(t, folder); n != 1 {
+		t.Errorf("%d mints", n)
+	}
+}
+
+// hanging starts a process that holds the lock and mints without end.
+func hanging(t *testing.T, folder string) *exec.Cmd {
+	t.Helper()
+	cmd := process(t, folder, "hang")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil || line != "minting\n" {
+		t.Fatalf("%q, %v", line, err)
+	}
+	return cmd
+}
+
+func TestAHolderThatIsKilledLeavesNothingBehind(t *testing.T) {
+	folder := t.TempDir()
+	holder := hanging(t, folder)
+	waiter := process(t, folder, "get")
+	var out strings.Builder
+	waiter.Stdout = &out
+	if err := waiter.Start(); err != nil {
+		t.Fatal(err)
+	}
+	_ = holder.Process.Kill()
+	if err := waiter.Wait(); err != nil || !strings.HasPrefix(out.String(), "minted-") || minted(t, folder) != 1 {
+		t.Errorf("%v, %q, %d mints", err, out.String(), minted(t, folder))
+	}
+}
+
+// TestAHolderThatIsStopped is what a person does with Control-Z.
+func TestAHolderThatIsStopped(t *testing.T) {
+	w := newWorld(t)
+	holder := hanging(t, w.folder)
+	if err := holder.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	c := w.cache(1)
+	c.Wait = 200 * time.Millisecond
+	if answer, err := c.Get(t.Context()); err != nil || answer.Token.Reveal() != "minted-1" {
+		t.Errorf("%q, %v", answer.Token.Reveal(), err)
+	}
+	w.advance(57 * time.Minute) // stale: whoever gets the lock mints, so it has to be free again
+	w.want(2, "minted-2", 2, 0)
+}
+
+func TestPipesAreNotWaitedFor(t *testing.T) {
+	w := newWorld(t)
+	for _, file := range Files(w.folder, "token:k") {
+		if err := syscall.Mkfifo(file, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.want(1, "minted-1", 1, 0)
+	w.want(1, "minted-1", 1, 0)
+}
+
+func TestParentIsTheProcessThatRunsThisOne(t *testing.T) {
+	if p := Parent(); p.PID != os.Getppid() || p != Parent() {
+		t.Errorf("%+v", p)
+	}
+}
+
+// TestAFolderThatCannotBeWrittenTo is made so by its mode, or for root by being none.
+func TestAFolderThatCannotBeWrittenTo(t *testing.T) {
+	w := newWorld(t)
+	if os.Geteuid() == 0 {
+		w.folder = "/proc/self"
+	} else if err := os.Chmod(w.folder, 0o500); err != nil {
+		t.Fatal(err)
+	}
+	w.want(1, "minted-1", 1, 0)
+	w.want(1, "minted-1", 1, 0)
+	w.advance(57 * time.Minute)
+	w.want(1, "minted-2", 2, 0)
+}
