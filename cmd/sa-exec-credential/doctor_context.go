@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/kubeconfig"
-	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
 )
 
 // What can be wrong with a context that names a profile.
@@ -69,15 +68,7 @@ func (c *checkup) clusterProblem(use kubeconfig.Use) (error, string) {
 	if use.ClusterError != nil {
 		return use.ClusterError, ""
 	}
-	own, err := c.profile.Identity()
-	if err != nil {
-		return err, ""
-	}
-	client, err := identityOf(use.Cluster)
-	if err != nil {
-		return err, ""
-	}
-	return own.Difference(client), c.contextMend(use)
+	return sameCluster(c.profile.Cluster, use.Cluster), c.contextMend(use)
 }
 
 func (c *checkup) commandProblem(use kubeconfig.Use) (error, string) {
@@ -152,8 +143,4 @@ func (c *checkup) allowed(use kubeconfig.Use) {
 		c.add(failure(check, fmt.Errorf("%w: %q is not in the allowlist of %q", errPluginDenied, use.Command, c.kuberc),
 			setupLine(c.profile)+" --allowlist"))
 	}
-}
-
-func identityOf(c profile.Cluster) (profile.Identity, error) {
-	return profile.IdentityOf(c.Server, c.TLSServerName, c.CertificateAuthorityData)
 }

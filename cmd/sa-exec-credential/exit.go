@@ -92,7 +92,7 @@ func problemOf(err error) problem {
 }
 
 func problemOfKind(err error) problem {
-	for _, p := range slices.Concat(problems(), setupProblems(), doctorProblems()) {
+	for _, p := range slices.Concat(problems(), setupProblems(), migrateProblems(), doctorProblems()) {
 		if errors.Is(err, p.kind) {
 			return p
 		}

@@ -138,6 +138,18 @@ func (p *preparation) runAlone(ctx context.Context) error {
 // run takes every step. Each one finds out whether it has been taken before, so that a run which was interrupted after
 // any of them can be repeated.
 func (p *preparation) run(ctx context.Context) (*proof, error) {
+	session, err := p.ready(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.mergeKubeconfig(); err != nil {
+		return nil, err
+	}
+	return p.prove(ctx, session)
+}
+
+// ready takes every step that comes before the kubeconfig.
+func (p *preparation) ready(ctx context.Context) (*session, error) {
 	if err := p.chooseStore(ctx); err != nil {
 		return nil, err
 	}
@@ -154,13 +166,7 @@ func (p *preparation) run(ctx context.Context) (*proof, error) {
 	if err := p.prepareBootstrap(ctx, session); err != nil {
 		return nil, err
 	}
-	if err := p.saveProfile(ctx); err != nil {
-		return nil, err
-	}
-	if err := p.mergeKubeconfig(); err != nil {
-		return nil, err
-	}
-	return p.prove(ctx, session)
+	return session, p.saveProfile(ctx)
 }
 
 // chooseStore turns auto into the store that works here.

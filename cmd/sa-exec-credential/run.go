@@ -29,6 +29,7 @@ type grammar struct {
 	Rotate     rotateCommand     `cmd:"" help:"Replace the device Secret and the bootstrap credential, and end the old ones."`
 	Revoke     revokeCommand     `cmd:"" help:"End this machine's tokens, or another's, in the cluster, and forget them here."`
 	Devices    devicesCommand    `cmd:"" help:"List the machines that can mint for a service account."`
+	Migrate    migrateCommand    `cmd:"" help:"Turn a context with a service account's token into one that mints its own."`
 	Doctor     doctorCommand     `cmd:"" help:"Check everything that can be wrong, and name what mends it."`
 
 	Version    versionCommand    `cmd:"" help:"Print the version."`

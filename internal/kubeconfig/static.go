@@ -116,6 +116,15 @@ func ReplaceUser(paths []string, context string, entry Entry) (Replaced, error) 
 	return done, err
 }
 
+// CanReplace is the error that ReplaceUser would give for what the files hold now, for those who have more to do before.
+func CanReplace(paths []string, context string, entry Entry) error {
+	if err := entry.validate(); err != nil {
+		return err
+	}
+	_, err := checkReplaceable(paths, context, entry)
+	return err
+}
+
 // checkReplaceable makes sure that every context of the user leads to the entry's cluster.
 func checkReplaceable(paths []string, context string, entry Entry) (Static, error) {
 	config, err := load(paths)
