@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/api"
@@ -64,6 +65,7 @@ func (s *session) cache() *cache.Cache {
 		Mint:     s.mint,
 		Accepted: s.accepted,
 		Warn:     s.env.log.warning,
+		Common:   s.failsForAll,
 		Kinds:    errorKinds(),
 		Debug:    s.env.log.debug,
 	}
@@ -82,9 +84,17 @@ func (s *session) machine() string {
 func (s *session) lockWait() time.Duration {
 	switch s.profile.Bootstrap.Source {
 	case profile.SourceCommand, profile.SourceContext:
-		return bootstrap.CommandLimit + mint.Deadline/2
+		return bootstrap.CommandLimit + mint.Deadline + time.Second
 	}
-	return mint.Deadline / 2
+	return mint.Deadline + time.Second
+}
+
+// failsForAll reports whether a mint that failed would have failed for other processes too. A variable, or the way to the
+// store, may well give another process what this one did not get.
+func (s *session) failsForAll(err error) bool {
+	own := []error{keyring.ErrLocked, keyring.ErrTimeout, keyring.ErrUnavailable, keyring.ErrQuota}
+	return s.profile.Bootstrap.Source != profile.SourceEnv &&
+		!slices.ContainsFunc(own, func(kind error) bool { return errors.Is(err, kind) })
 }
 
 func (s *session) system() bootstrap.System {
@@ -155,6 +165,8 @@ func meaning(err error) error {
 	switch {
 	case errors.Is(err, api.ErrUnauthorized):
 		return errBootstrapRefused
+	case errors.Is(err, api.ErrNotFound) && aboutDevice(err):
+		return errDeviceGone
 	case errors.Is(err, api.ErrNotFound):
 		return errAccountGone
 	case errors.Is(err, api.ErrConflict):
@@ -163,10 +175,21 @@ func meaning(err error) error {
 	return err
 }
 
+// aboutDevice reports whether the answer is about the Secret that tokens are bound to.
+func aboutDevice(err error) bool {
+	var status *api.StatusError
+	return errors.As(err, &status) && status.Resource == "secrets"
+}
+
+// renewLimit bounds the renewal of the bootstrap credential: the token is there already, and its user waits.
+const renewLimit = 3 * time.Second
+
 // renew replaces the bootstrap credential with a new one that it requests for itself. Failing costs nothing yet: the
 // old one has half its life left, and every later mint tries again.
 func (s *session) renew(ctx context.Context, minter *mint.Minter) {
-	grant, err := minter.Mint(ctx, bootstrapRequest(s.profile))
+	limited, cancel := context.WithTimeout(ctx, renewLimit)
+	defer cancel()
+	grant, err := minter.Mint(limited, bootstrapRequest(s.profile))
 	if err == nil {
 		err = s.storeBootstrap(ctx, grant)
 	}

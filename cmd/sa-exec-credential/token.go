@@ -53,7 +53,9 @@ func (t *tokenCommand) Run(ctx context.Context, env *environment) error {
 	if err != nil {
 		return err
 	}
-	answer, err := s.cache().Get(ctx)
+	tokens := s.cache()
+	tokens.ByHand = true
+	answer, err := tokens.Get(ctx)
 	if err != nil {
 		return err
 	}
