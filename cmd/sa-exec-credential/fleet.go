@@ -7,6 +7,8 @@ import (
 	"strings"
 	"sync"
 	"text/tabwriter"
+
+	"github.com/sa-exec-credential/sa-exec-credential/internal/kubeconfig"
 )
 
 // outcome is what came of one context.
@@ -23,6 +25,11 @@ func (c *setupCommand) runMany(ctx context.Context, env *environment, paths, nam
 	if c.Output == "-" {
 		return fmt.Errorf("%w: -o - prints the kubeconfig of a single context", errUsage)
 	}
+	outputs, err := c.outputPaths(env)
+	if err != nil {
+		return err
+	}
+	batch := kubeconfig.NewBatch(outputs)
 	outcomes := make([]outcome, len(names))
 	progress := newProgress(env, len(names))
 	turns := make(chan struct{}, c.Parallel)
@@ -34,7 +41,7 @@ func (c *setupCommand) runMany(ctx context.Context, env *environment, paths, nam
 			turns <- struct{}{}
 			defer func() { <-turns }()
 			progress.begin(name)
-			outcomes[i] = c.prepareOne(ctx, env, paths, name)
+			outcomes[i] = c.prepareOne(ctx, env, paths, name, batch)
 			progress.end(outcomes[i])
 		}()
 	}
@@ -46,7 +53,7 @@ func (c *setupCommand) runMany(ctx context.Context, env *environment, paths, nam
 	return worst(outcomes)
 }
 
-func (c *setupCommand) prepareOne(ctx context.Context, env *environment, paths []string, name string) outcome {
+func (c *setupCommand) prepareOne(ctx context.Context, env *environment, paths []string, name string, batch *kubeconfig.Batch) outcome {
 	if err := ctx.Err(); err != nil {
 		return outcome{context: name, err: errInterrupted}
 	}
@@ -54,6 +61,7 @@ func (c *setupCommand) prepareOne(ctx context.Context, env *environment, paths [
 	if err != nil {
 		return outcome{context: name, err: err}
 	}
+	p.batch = batch
 	result := outcome{context: name, profile: p.profile.Name, account: p.profile.Account()}
 	_, result.err = p.run(ctx)
 	if result.err != nil && ctx.Err() != nil {

@@ -57,12 +57,25 @@ func Target(paths []string) string {
 // The current context changes only with useContext, except that a kubeconfig without any context gets one: there is
 // nothing that it could be switched away from. changed is false, and nothing is written, when all is right already.
 func Merge(paths []string, entry Entry, useContext bool) (changed bool, err error) {
-	source, err := entry.fill(Keyring)
-	if err != nil {
-		return false, err
+	return mergeAll(paths, []Entry{entry}, useContext)
+}
+
+func mergeAll(paths []string, entries []Entry, useContext bool) (changed bool, err error) {
+	sources := make([]*yaml.Node, len(entries))
+	for i, entry := range entries {
+		if sources[i], err = entry.fill(Keyring); err != nil {
+			return false, err
+		}
+		stripComments(sources[i])
 	}
-	stripComments(source)
-	return edit(paths, func(c *configs) error { return c.merge(entry, source.Content[0], useContext) })
+	return edit(paths, func(c *configs) error {
+		for i, entry := range entries {
+			if err := c.merge(entry, sources[i].Content[0], useContext); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // configs is all kubeconfig files together while they are being edited.
