@@ -9,6 +9,8 @@ import (
 	"os/user"
 	"path/filepath"
 	"runtime"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/bootstrap"
@@ -39,7 +41,7 @@ func systemEnvironment() *environment {
 		stdin:     os.Stdin,
 		stdout:    os.Stdout,
 		stderr:    os.Stderr,
-		lookupEnv: os.LookupEnv,
+		lookupEnv: snapshot(os.Environ()),
 		home:      userHome,
 		now:       time.Now,
 		caller:    cache.Parent,
@@ -49,12 +51,42 @@ func systemEnvironment() *environment {
 	}
 }
 
+// snapshot keeps the variables that the program was started with: a bootstrap source may change the process's own.
+func snapshot(settings []string) func(string) (string, bool) {
+	variables := make(map[string]string, len(settings))
+	for _, setting := range settings {
+		if name, value, ok := strings.Cut(setting, "="); ok {
+			variables[variableName(name)] = value
+		}
+	}
+	return func(name string) (string, bool) {
+		value, present := variables[variableName(name)]
+		return value, present
+	}
+}
+
+// variableName folds what Windows does not tell apart.
+func variableName(name string) string {
+	if runtime.GOOS == "windows" {
+		return strings.ToUpper(name)
+	}
+	return name
+}
+
+// userHome asks the user database. user.Current would fall back to the variables of a process whose user is not in it.
 func userHome() (string, error) {
-	current, err := user.Current()
+	if runtime.GOOS == "windows" {
+		current, err := user.Current()
+		if err != nil {
+			return "", err
+		}
+		return current.HomeDir, nil
+	}
+	found, err := user.LookupId(strconv.Itoa(os.Getuid()))
 	if err != nil {
 		return "", err
 	}
-	return current.HomeDir, nil
+	return found.HomeDir, nil
 }
 
 func (e *environment) getenv(name string) string {

@@ -65,10 +65,22 @@ func New(config *rest.Config, scheme *runtime.Scheme) (*Client, error) {
 
 func notFollowed(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
+// do returns when ctx is over, whatever the call does: it may run a credential plugin, which nothing stops.
+func do(ctx context.Context, request *rest.Request) (rest.Result, error) {
+	done := make(chan rest.Result, 1)
+	go func() { done <- request.Do(ctx) }()
+	select {
+	case answer := <-done:
+		return answer, answer.Error()
+	case <-ctx.Done():
+		return rest.Result{}, ctx.Err()
+	}
+}
+
 // Post sends body to the absolute path and decodes the answer into result, which may be nil.
 func (c *Client) Post(ctx context.Context, path string, body, result runtime.Object) error {
-	answer := c.rest.Post().AbsPath(path).MaxRetries(0).Body(body).Do(ctx)
-	if err := answer.Error(); err != nil {
+	answer, err := do(ctx, c.rest.Post().AbsPath(path).MaxRetries(0).Body(body))
+	if err != nil {
 		return classify(ctx, err)
 	}
 	if result == nil {
@@ -94,8 +106,8 @@ func (c *Client) Raw(ctx context.Context, verb, path string, query map[string]st
 
 // raw asks for the error apart, because only that way does the REST client read the Status in an answer's body.
 func raw(ctx context.Context, request *rest.Request) ([]byte, error) {
-	answer := request.Do(ctx)
-	if err := answer.Error(); err != nil {
+	answer, err := do(ctx, request)
+	if err != nil {
 		return nil, classify(ctx, err)
 	}
 	return answer.Raw()

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -43,6 +44,22 @@ type System struct {
 // MountedToken is where kubelet mounts a pod's token.
 const MountedToken = "/var/run/secrets/kubernetes.io/serviceaccount/token"
 
+// WithinVariable names the profiles whose bootstrap credentials are being obtained, for programs that doing so runs. A
+// source that leads back to its own profile, also by way of others, would otherwise run this program without end.
+const WithinVariable = "SA_EXEC_CREDENTIAL_WITHIN"
+
+// separator is no part of any profile's name.
+const separator = ","
+
+func within(p profile.Profile, names string) bool {
+	return slices.Contains(strings.Split(names, separator), p.Name)
+}
+
+// nowWithin is the variable's setting for what the profile's source runs.
+func nowWithin(p profile.Profile, names string) string {
+	return WithinVariable + "=" + strings.TrimPrefix(names+separator+p.Name, separator)
+}
+
 // Credential is how to call the profile's API server.
 type Credential struct {
 	Config *rest.Config
@@ -52,9 +69,12 @@ type Credential struct {
 
 // Find returns the profile's bootstrap credential.
 func Find(ctx context.Context, p profile.Profile, system System) (Credential, error) {
+	if within(p, system.Getenv(WithinVariable)) {
+		return Credential{}, fmt.Errorf("%w: its source leads back to profile %q", ErrSource, p.Name)
+	}
 	switch p.Bootstrap.Source {
 	case profile.SourceContext:
-		config, err := fromContext(p)
+		config, err := fromContext(p, system.Getenv(WithinVariable))
 		return Credential{Config: config}, err
 	case profile.SourceKeyring:
 		return fromStore(ctx, p, system)
@@ -76,7 +96,7 @@ func token(ctx context.Context, p profile.Profile, system System) (secret.String
 	case profile.SourceEnv:
 		return fromVariable(p.Bootstrap.Variable, system.Getenv)
 	case profile.SourceCommand:
-		return fromCommand(ctx, p.Bootstrap)
+		return fromCommand(ctx, p.Bootstrap, nowWithin(p, system.Getenv(WithinVariable)))
 	}
 	return secret.String{}, fmt.Errorf("%w: unknown source %q", ErrSource, p.Bootstrap.Source)
 }

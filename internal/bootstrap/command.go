@@ -22,13 +22,13 @@ const pipeLimit = 500 * time.Millisecond
 
 // fromCommand runs the command that the user agreed to at setup, with the environment of then and no shell. What it
 // says on standard error is dropped: a full-screen client would be smeared, and it may name secrets.
-func fromCommand(ctx context.Context, b profile.Bootstrap) (secret.String, error) {
+func fromCommand(ctx context.Context, b profile.Bootstrap, within string) (secret.String, error) {
 	ctx, cancel := context.WithTimeout(ctx, CommandLimit)
 	defer cancel()
 	name := b.Command[0]
 	output := &boundedBuffer{limit: maxToken + 1}
 	command := exec.CommandContext(ctx, name, b.Command[1:]...)
-	command.Env = Environment(b)
+	command.Env = append(Environment(b), within)
 	command.Dir = "/"
 	command.Stdout = output
 	command.WaitDelay = pipeLimit

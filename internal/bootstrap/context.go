@@ -13,15 +13,11 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
 )
 
-// WithinVariable names the profile whose bootstrap credential is being obtained, for programs that doing so runs. A
-// context that leads back to its own profile would otherwise run this program without end.
-const WithinVariable = "SA_EXEC_CREDENTIAL_WITHIN"
-
 // fromContext takes the credential of another context of the kubeconfig files that were named at setup. The context
 // has to be for the profile's cluster, so that its credential goes nowhere else.
-func fromContext(p profile.Profile) (*rest.Config, error) {
+func fromContext(p profile.Profile, names string) (*rest.Config, error) {
 	b := p.Bootstrap
-	if err := isolate(b, p.Name); err != nil {
+	if err := isolate(b, nowWithin(p, names)); err != nil {
 		return nil, err
 	}
 	rules := &clientcmd.ClientConfigLoadingRules{Precedence: b.Kubeconfig, WarnIfAllMissing: false}
@@ -58,18 +54,21 @@ func fromContext(p profile.Profile) (*rest.Config, error) {
 	return config, nil
 }
 
-// isolate gives this process the environment of the profile, because client-go hands its own to exec plugins.
-func isolate(b profile.Bootstrap, name string) error {
-	if os.Getenv(WithinVariable) == name {
-		return fmt.Errorf("%w: context %q leads back to profile %q", ErrSource, b.Context, name)
-	}
+// isolate gives this process the environment of the profile, because client-go hands its own to exec plugins. It also hands
+// them its standard error, which is dropped as a command's is.
+func isolate(b profile.Bootstrap, within string) error {
 	os.Clearenv()
-	for variable, value := range b.Environment {
-		if err := os.Setenv(variable, value); err != nil {
-			return fmt.Errorf("%w: setting %q: %w", ErrSource, variable, err)
+	for _, setting := range append(Environment(b), within) {
+		name, value, _ := strings.Cut(setting, "=")
+		if err := os.Setenv(name, value); err != nil {
+			return fmt.Errorf("%w: setting %q: %w", ErrSource, name, err)
 		}
 	}
-	return os.Setenv(WithinVariable, name)
+	nothing, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+	if err == nil {
+		os.Stderr = nothing
+	}
+	return nil
 }
 
 // contextProblem keeps a parser's words about a kubeconfig to one line; it may quote the file.

@@ -12,6 +12,11 @@ import (
 
 // fromFile reads a token file. It is read anew each time, because kubelet and others replace it while it is in use.
 func fromFile(path string) (secret.String, error) {
+	// A named pipe would be waited for without end, a device read without end.
+	info, err := os.Stat(path)
+	if err == nil && !info.Mode().IsRegular() {
+		return secret.String{}, fmt.Errorf("%w: %q is not a regular file", ErrSource, path)
+	}
 	file, err := os.Open(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -20,10 +25,6 @@ func fromFile(path string) (secret.String, error) {
 		return secret.String{}, fmt.Errorf("%w: %q cannot be opened", ErrSource, path)
 	}
 	defer file.Close()
-	// A named pipe would be waited for without end, a device read without end.
-	if info, err := file.Stat(); err != nil || !info.Mode().IsRegular() {
-		return secret.String{}, fmt.Errorf("%w: %q is not a regular file", ErrSource, path)
-	}
 	data, err := io.ReadAll(io.LimitReader(file, maxToken+1))
 	if err != nil {
 		return secret.String{}, fmt.Errorf("%w: %q cannot be read", ErrSource, path)

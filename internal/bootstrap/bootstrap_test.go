@@ -1,0 +1,367 @@
+//go:build unix
+
+package bootstrap
+
+import (
+	"context"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/sa-exec-credential/sa-exec-credential/internal/api"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/secret"
+)
+
+var now = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+// one is a store with one entry, or an error.
+type one struct {
+	keyring.Store
+	key   string
+	entry keyring.Entry
+	err   error
+}
+
+func (o one) Get(_ context.Context, key string) (keyring.Entry, error) {
+	if o.err == nil && key != o.key {
+		return keyring.Entry{}, keyring.ErrNotFound
+	}
+	return o.entry, o.err
+}
+
+func profileWith(b profile.Bootstrap) profile.Profile {
+	return profile.Profile{Name: "p", Cluster: profile.Cluster{Server: "https://k8s.example"}, Namespace: "build", ServiceAccount: "ci",
+		Device: &profile.Device{Secret: "d", UID: "u"}, Bootstrap: b}
+}
+
+func systemWith(store keyring.Store, variables map[string]string) System {
+	return System{Store: store, Getenv: func(name string) string { return variables[name] }, Now: func() time.Time { return now }}
+}
+
+func TestKeyring(t *testing.T) {
+	p := profileWith(profile.Bootstrap{Source: profile.SourceKeyring})
+	entry := keyring.Entry{Token: secret.New("tok"), IssuedAt: now.Add(-time.Hour), ExpiresAt: now.Add(time.Hour)}
+	expiring := func(in time.Duration) keyring.Entry { e := entry; e.ExpiresAt = now.Add(in); return e }
+	tests := []struct {
+		name string
+		one  one
+		err  error
+		due  bool
+	}{
+		{name: "a credential in its first half is used", one: one{key: p.BootstrapKey(), entry: entry}},
+		{name: "one in its second half is due for renewal", one: one{key: p.BootstrapKey(), entry: expiring(time.Hour - 2)}, due: true},
+		{name: "one that is about to expire is used", one: one{key: p.BootstrapKey(), entry: expiring(1)}, due: true},
+		{name: "one that has expired is not", one: one{key: p.BootstrapKey(), entry: expiring(0)}, err: ErrExpired},
+		{name: "another profile's is not found", one: one{key: "bootstrap:other", entry: entry}, err: ErrMissing},
+		{name: "a store that fails says so", one: one{err: keyring.ErrLocked}, err: keyring.ErrLocked},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			got, err := Find(t.Context(), p, systemWith(tt.one, nil))
+			if !errors.Is(err, tt.err) {
+				t.Fatalf("error %v", err)
+			}
+			if err == nil && (got.Config.BearerToken != "tok" || got.RenewalDue != tt.due || got.Config.Host != p.Cluster.Server) {
+				t.Errorf("due %v, %+v", got.RenewalDue, got.Config)
+			}
+		})
+	}
+}
+
+func TestFilesAndVariables(t *testing.T) {
+	folder := t.TempDir()
+	file := func(text string) profile.Bootstrap {
+		path := filepath.Join(folder, strconv.Itoa(len(text))+".token")
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return profile.Bootstrap{Source: profile.SourceTokenFile, Path: path}
+	}
+	at := func(path string) profile.Bootstrap {
+		return profile.Bootstrap{Source: profile.SourceTokenFile, Path: path}
+	}
+	pipe, link := filepath.Join(folder, "pipe"), filepath.Join(folder, "link")
+	if err := errors.Join(syscall.Mkfifo(pipe, 0o600), os.Symlink(file("linked").Path, link)); err != nil {
+		t.Fatal(err)
+	}
+	variable := func(name string) profile.Bootstrap {
+		return profile.Bootstrap{Source: profile.SourceEnv, Variable: name}
+	}
+	variables := map[string]string{"TOKEN": " tok\n", "BLANK": " \n", "BINARY": "a\x00b"}
+	tests := []struct {
+		name      string
+		bootstrap profile.Bootstrap
+		want      string
+		err       error
+	}{
+		{name: "a file's token is read without the line's end", bootstrap: file("tok\n"), want: "tok"},
+		{name: "a link is followed, as kubelet makes them", bootstrap: at(link), want: "linked"},
+		{name: "an empty file holds none", bootstrap: file(""), err: ErrMissing},
+		{name: "a missing file holds none", bootstrap: at(filepath.Join(folder, "none")), err: ErrMissing},
+		{name: "a folder is no file", bootstrap: at(folder), err: ErrSource},
+		{name: "a pipe is not waited for", bootstrap: at(pipe), err: ErrSource},
+		{name: "a device is not read", bootstrap: at("/dev/zero"), err: ErrSource},
+		{name: "a file of several words is no token", bootstrap: file("user: password"), err: ErrSource},
+		{name: "a huge file is no token", bootstrap: file(strings.Repeat("x", maxToken+10)), err: ErrSource},
+		{name: "a variable's token is read", bootstrap: variable("TOKEN"), want: "tok"},
+		{name: "an unset variable holds none", bootstrap: variable("UNSET"), err: ErrMissing},
+		{name: "a blank variable holds none", bootstrap: variable("BLANK"), err: ErrMissing},
+		{name: "a variable of other text is no token", bootstrap: variable("BINARY"), err: ErrSource},
+		{name: "an unknown source gives none", bootstrap: profile.Bootstrap{Source: "ldap"}, err: ErrSource},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			got, err := Find(t.Context(), profileWith(tt.bootstrap), systemWith(nil, variables))
+			check(t, got, err, tt.want, tt.err)
+		})
+	}
+}
+
+func TestCommands(t *testing.T) {
+	t.Setenv("FORGED", "yes")
+	shell := func(script string) profile.Bootstrap {
+		return profile.Bootstrap{Source: profile.SourceCommand, Command: []string{"/bin/sh", "-c", script},
+			Environment: map[string]string{"AGREED": "tok"}}
+	}
+	tests := []struct {
+		name      string
+		bootstrap profile.Bootstrap
+		want      string
+		err       error
+	}{
+		{name: "its output is the token", bootstrap: shell("echo tok"), want: "tok"},
+		{name: "it sees the environment of the profile", bootstrap: shell("echo $AGREED"), want: "tok"},
+		{name: "it sees nothing of the caller's environment", bootstrap: shell("echo a$FORGED"), want: "a"},
+		{name: "it does not run in the caller's folder", bootstrap: shell("pwd"), want: "/"},
+		{name: "what it is told is not looked at by a shell", want: "$AGREED;x",
+			bootstrap: profile.Bootstrap{Source: profile.SourceCommand, Command: []string{"/bin/echo", "$AGREED;x"}}},
+		{name: "it may say what it likes on standard error", bootstrap: shell("echo noise >&2; echo tok"), want: "tok"},
+		{name: "standard input is empty", bootstrap: shell("cat; echo tok"), want: "tok"},
+		{name: "a child that keeps its output open is not waited for", bootstrap: shell("sleep 1000 & echo tok"), want: "tok"},
+		{name: "one that prints nothing has none", bootstrap: shell("true"), err: ErrMissing},
+		{name: "one that fails has none", bootstrap: shell("echo tok; exit 3"), err: ErrSource},
+		{name: "one that is killed has none", bootstrap: shell("echo tok; kill -9 $$"), err: ErrSource},
+		{name: "one that prints without end has none", bootstrap: shell("head -c 50000000 /dev/zero | tr '\\0' x"), err: ErrSource},
+		{name: "one that is not there has none", err: ErrSource,
+			bootstrap: profile.Bootstrap{Source: profile.SourceCommand, Command: []string{"/nonexistent/vault"}}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			stderr := captureStderr(t)
+			got, err := Find(t.Context(), profileWith(tt.bootstrap), systemWith(nil, nil))
+			check(t, got, err, tt.want, tt.err)
+			if err != nil && strings.Contains(err.Error(), "tok") {
+				t.Errorf("the error quotes the output: %v", err)
+			}
+			if said := stderr(); said != "" {
+				t.Errorf("on standard error: %q", said)
+			}
+		})
+	}
+}
+
+func TestACommandThatHangsIsEndedWithItsChildren(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	file := filepath.Join(t.TempDir(), "pid")
+	script := fmt.Sprintf("sleep 1000 & echo $! > %s; wait", file)
+	b := profile.Bootstrap{Source: profile.SourceCommand, Command: []string{"/bin/sh", "-c", script}}
+	if _, err := Find(ctx, profileWith(b), systemWith(nil, nil)); !errors.Is(err, ErrSource) {
+		t.Errorf("error %v", err)
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(30 * time.Second); running(pid); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the command's child still runs")
+		}
+	}
+}
+
+// running is false for a process that has ended and waits for somebody to collect it.
+func running(pid int) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return syscall.Kill(pid, 0) == nil && !os.IsNotExist(err)
+	}
+	return !strings.Contains(string(stat), ") Z ")
+}
+
+func TestSourcesThatLeadBackToTheirProfile(t *testing.T) {
+	command := profile.Bootstrap{Source: profile.SourceCommand, Command: []string{"/bin/sh", "-c", "echo $" + WithinVariable}}
+	tests := []struct {
+		name   string
+		within string
+		want   string
+		err    error
+	}{
+		{name: "the first is in none", within: "", want: "p"},
+		{name: "the second is in another", within: "q", want: "q,p"},
+		{name: "its own is refused", within: "p", err: ErrSource},
+		{name: "its own is refused by way of others", within: "p,q", err: ErrSource},
+		{name: "one whose name it ends with is another", within: "pp", want: "pp,p"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			got, err := Find(t.Context(), profileWith(command), systemWith(nil, map[string]string{WithinVariable: tt.within}))
+			check(t, got, err, tt.want, tt.err)
+		})
+	}
+}
+
+func TestContexts(t *testing.T) {
+	server := httptest.NewTLSServer(http.NotFoundHandler())
+	t.Cleanup(server.Close)
+	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+	cluster := fmt.Sprintf("server: %s, certificate-authority-data: %s", server.URL, encoded(ca))
+	tests := []struct {
+		name    string
+		cluster string
+		user    string
+		context string
+		want    string
+		err     error
+		call    error // of a call with what was found
+	}{
+		{name: "a token is found", cluster: cluster, user: "token: tok", want: "tok", call: api.ErrNotFound},
+		{name: "a plugin of its own is run when it is needed", cluster: cluster, call: api.ErrNotFound,
+			user: plugin(`echo '{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","status":{"token":"tok"}}'`)},
+		{name: "a plugin that fails gives none", cluster: cluster, user: plugin("echo noise >&2; exit 3"), call: api.ErrCredential},
+		{name: "a plugin that prints nonsense gives none", cluster: cluster, user: plugin("echo nonsense"), call: api.ErrCredential},
+		{name: "a plugin that hangs is not waited for", cluster: cluster, user: plugin("exec sleep 5"), call: api.ErrTimeout},
+		{name: "another server is refused", cluster: "server: https://other.example", user: "token: tok", err: ErrSource},
+		{name: "another authority is refused", cluster: "server: " + server.URL, user: "token: tok", err: ErrSource},
+		{name: "a cluster without TLS checks is refused", cluster: "insecure-skip-tls-verify: true, server: " + server.URL, user: "token: tok", err: ErrSource},
+		{name: "another tls-server-name is refused", cluster: cluster + ", tls-server-name: other", user: "token: tok", err: ErrSource},
+		{name: "a server without TLS is refused", cluster: "server: http://k8s.example", user: "token: tok", err: profile.ErrCluster},
+		{name: "a missing context is refused", cluster: cluster, user: "token: tok", context: "none", err: ErrMissing},
+		{name: "a missing certificate file is refused", cluster: "certificate-authority: /nonexistent, server: " + server.URL, user: "token: tok", err: ErrMissing},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			keepEnvironment(t)
+			path := filepath.Join(t.TempDir(), "config")
+			text := fmt.Sprintf("{apiVersion: v1, kind: Config, clusters: [{name: c, cluster: {%s}}], users: [{name: u, user: {%s}}],"+
+				" contexts: [{name: x, context: {cluster: c, user: u}}]}", tt.cluster, tt.user)
+			if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			name := tt.context
+			if name == "" {
+				name = "x"
+			}
+			p := profileWith(profile.Bootstrap{Source: profile.SourceContext, Context: name, Kubeconfig: []string{path},
+				Environment: map[string]string{"AGREED": "yes"}})
+			p.Cluster = profile.Cluster{Server: server.URL, CertificateAuthorityData: ca}
+			stderr := captureStderr(t)
+			found, err := Find(t.Context(), p, systemWith(nil, nil))
+			if !errors.Is(err, tt.err) {
+				t.Fatalf("error %v, want %v", err, tt.err)
+			}
+			if err != nil {
+				return
+			}
+			if found.Config.BearerToken != tt.want {
+				t.Errorf("token %q", found.Config.BearerToken)
+			}
+			if os.Getenv("AGREED") != "yes" || os.Getenv("HOME") != "" || os.Getenv(WithinVariable) != "p" {
+				t.Errorf("environment %q", os.Environ())
+			}
+			if err := call(t, found); !errors.Is(err, tt.call) {
+				t.Errorf("a call: %v, want %v", err, tt.call)
+			}
+			if said := stderr(); said != "" {
+				t.Errorf("on standard error: %q", said)
+			}
+		})
+	}
+}
+
+// call tries the credential for as long as a plugin may reasonably take to say what it knows.
+func call(t *testing.T, found Credential) error {
+	t.Helper()
+	client, err := api.New(found.Config, runtime.NewScheme())
+	if err != nil {
+		t.Fatal(err)
+	}
+	limit := 30 * time.Second
+	if found.Config.ExecProvider != nil && strings.Contains(found.Config.ExecProvider.Args[1], "sleep") {
+		limit = 300 * time.Millisecond
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	defer cancel()
+	return client.Post(ctx, "/x", &metav1.Status{}, nil)
+}
+
+func plugin(script string) string {
+	return fmt.Sprintf("exec: {apiVersion: client.authentication.k8s.io/v1, command: /bin/sh, args: [-c, %q], interactiveMode: IfAvailable}", script)
+}
+
+func encoded(b []byte) string {
+	text, err := profile.Base64(b).MarshalText()
+	if err != nil {
+		panic(err)
+	}
+	return string(text)
+}
+
+func check(t *testing.T, got Credential, err error, want string, wantErr error) {
+	t.Helper()
+	if !errors.Is(err, wantErr) {
+		t.Fatalf("error %v, want %v", err, wantErr)
+	}
+	if err == nil && got.Config.BearerToken != want {
+		t.Errorf("token %q, want %q", got.Config.BearerToken, want)
+	}
+}
+
+// keepEnvironment restores what a context takes away from the process.
+func keepEnvironment(t *testing.T) {
+	before := os.Environ()
+	t.Cleanup(func() {
+		os.Clearenv()
+		for _, setting := range before {
+			name, value, _ := strings.Cut(setting, "=")
+			_ = os.Setenv(name, value)
+		}
+	})
+}
+
+// captureStderr takes what is written to standard error until the function it returns is called.
+func captureStderr(t *testing.T) func() string {
+	t.Helper()
+	file, err := os.CreateTemp(t.TempDir(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := os.Stderr
+	os.Stderr = file
+	t.Cleanup(func() { os.Stderr = before })
+	return func() string {
+		said, err := os.ReadFile(file.Name())
+		if err != nil {
+			t.Error(err)
+		}
+		return string(said)
+	}
+}
