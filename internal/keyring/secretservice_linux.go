@@ -137,7 +137,17 @@ func (s *session) path() (dbus.ObjectPath, error) {
 	var output dbus.Variant
 	var path dbus.ObjectPath
 	err := reply(s.opened, &output, &path)
+	s.opened = nil
 	return path, err
+}
+
+// Close waits for the session to be open: gnome-keyring ends, with everybody's secrets, when a caller is gone before its
+// question comes to be looked at (https://gitlab.gnome.org/GNOME/gnome-keyring/-/issues/144).
+func (s *session) Close() error {
+	if s.opened != nil && s.flush() == nil {
+		<-s.opened.Done
+	}
+	return s.busConn.Close()
 }
 
 // lookup is what a hit costs: OpenSession and SearchItems in flight together, then GetSecret.
@@ -273,13 +283,15 @@ func (s *session) collection(ctx context.Context) (dbus.ObjectPath, error) {
 	if err := s.flush(); err != nil {
 		return "", unavailable(err)
 	}
+	locked, errs := make([]bool, len(calls)), make([]error, len(calls))
 	for i, call := range calls {
-		var locked bool
-		err := reply(call, &locked)
+		errs[i] = reply(call, &locked[i]) // all of them, see Close
+	}
+	for i, err := range errs {
 		switch {
 		case fatal(err):
 			return "", err
-		case err == nil && locked:
+		case err == nil && locked[i]:
 			return "", ErrLocked
 		case err == nil:
 			return candidates[i], nil

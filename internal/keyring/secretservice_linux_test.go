@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -763,4 +764,26 @@ func TestNoneKeepsNothing(t *testing.T) {
 	if keys, err := s.Keys(t.Context()); err != nil || len(keys) != 0 {
 		t.Errorf("the keys are %q, %v", keys, err)
 	}
+}
+
+// gnome-keyring ends with everybody's secrets when a caller is gone before its question comes to be looked at
+// (GNOME/gnome-keyring#144).
+func TestGnomeKeyringSurvivesManyShortQuestions(t *testing.T) {
+	service := secretservicetest.New(t)
+	store, err := openKeyring(System{Getenv: service.Getenv}.withDefaults())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wait sync.WaitGroup
+	for range 8 {
+		wait.Go(func() {
+			for range 150 {
+				if err := store.probe(t.Context()); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wait.Wait()
 }
