@@ -27,7 +27,8 @@ type environment struct {
 	stdout    io.Writer
 	stderr    io.Writer
 	lookupEnv func(string) (string, bool)
-	home      func() (string, error) // from the user database, for when no variable tells
+	clientEnv func() func(string) (string, bool) // that of the process that runs this one
+	home      func() (string, error)             // from the user database, for when no variable tells
 	now       func() time.Time
 	caller    func() cache.Caller
 	hostname  func() (string, error)
@@ -42,6 +43,7 @@ func systemEnvironment() *environment {
 		stdout:    os.Stdout,
 		stderr:    os.Stderr,
 		lookupEnv: snapshot(os.Environ()),
+		clientEnv: clientEnvironment,
 		home:      userHome,
 		now:       time.Now,
 		caller:    cache.Parent,

@@ -43,6 +43,7 @@ func problems() []problem {
 		{errNoClusterInfo, exitProfile, "set provideClusterInfo: true in the kubeconfig user's exec section; for a client that cannot send it, run setup with --allow-missing-cluster-info"},
 		{errNoExecInfo, exitProfile, "to get a token by hand use: sa-exec-credential token --profile NAME; for a client that sends none, run setup with --allow-missing-cluster-info"},
 		{errInsecureClient, exitProfile, "remove insecure-skip-tls-verify from the kubeconfig cluster"},
+		{errForgedFolder, exitProfile, "remove HOME and XDG_CONFIG_HOME from env in the kubeconfig user's exec section, and set them for the client itself"},
 		{profile.ErrOtherCluster, exitProfile, "if you trust this kubeconfig, run setup for its cluster; otherwise do not use it"},
 		{profile.ErrName, exitUsage, "sa-exec-credential status lists the profiles"},
 		{profile.ErrMissing, exitProfile, "sa-exec-credential status lists the profiles; setup makes one"},
@@ -92,7 +93,7 @@ func problemOf(err error) problem {
 }
 
 func problemOfKind(err error) problem {
-	for _, p := range slices.Concat(problems(), setupProblems(), migrateProblems(), doctorProblems()) {
+	for _, p := range slices.Concat(migrateProblems(), problems(), setupProblems(), doctorProblems()) {
 		if errors.Is(err, p.kind) {
 			return p
 		}

@@ -33,6 +33,14 @@ func (g *getCommand) Run(ctx context.Context, env *environment) error {
 	if err := checkClient(info, s.profile); err != nil {
 		return err
 	}
+	if err := env.checkAgreed(s.profile); err != nil {
+		return err
+	}
+	if len(s.profile.Cluster.CertificateAuthorityData) == 0 {
+		if err := env.dropForgedRoots(); err != nil {
+			return err
+		}
+	}
 	answer, err := s.cache().Get(ctx)
 	if err != nil {
 		return err
