@@ -111,14 +111,18 @@ func (s secretService) careful(ctx context.Context, call func() (string, error))
 // errUnusual means that the short exchange met something that go-keyring has to look at.
 var errUnusual = errors.New("an unusual answer of the Secret Service")
 
-// session is a connection to the bus with a session of the Secret Service that is being opened.
-type session struct {
+// caller is a connection to the Secret Service.
+//
+// gnome-keyring takes note of a caller beside its work at the caller's first message, and ends, with everybody's secrets,
+// when it comes to an OpenSession, or since GLib 2.88.2 to a property, before that, or when the caller is gone already
+// (https://gitlab.gnome.org/GNOME/gnome-keyring/-/issues/190). So the first message is one that can do no harm, nothing
+// is asked before its answer is here, and nobody leaves before all answers are.
+type caller struct {
 	*busConn
 	service dbus.BusObject
-	opened  *dbus.Call
 }
 
-func (s secretService) open(ctx context.Context) (*session, error) {
+func (s secretService) connect(ctx context.Context) (*caller, error) {
 	bus, err := findBus(s.sys.Getenv)
 	if err != nil {
 		return nil, err
@@ -127,51 +131,59 @@ func (s secretService) open(ctx context.Context) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	service := conn.Object(secretsName, secretsPath)
-	opened := service.GoWithContext(ctx, secretsService+"OpenSession", 0, nil, "plain", dbus.MakeVariant(""))
-	return &session{busConn: conn, service: service, opened: opened}, nil
+	return &caller{busConn: conn, service: conn.Object(secretsName, secretsPath)}, nil
 }
 
-// path waits for the session to be open.
-func (s *session) path() (dbus.ObjectPath, error) {
+// ask makes a call and waits for its results.
+func (c *caller) ask(ctx context.Context, object dbus.BusObject, method string, arguments []any, results ...any) error {
+	call := object.GoWithContext(ctx, method, 0, nil, arguments...)
+	if err := c.flush(); err != nil {
+		return unavailable(err)
+	}
+	return reply(call, results...)
+}
+
+// greet makes a caller known that has nothing to search for.
+func (c *caller) greet(ctx context.Context) error {
+	var ignored dbus.ObjectPath
+	err := c.ask(ctx, c.service, secretsService+"ReadAlias", []any{"default"}, &ignored)
+	if fatal(err) {
+		return err
+	}
+	return nil
+}
+
+// search is a good first message. gnome-keyring says that it knows no such method when it does not know the caller yet.
+func (c *caller) search(ctx context.Context, attributes map[string]string) (unlocked, locked []dbus.ObjectPath, err error) {
+	for range 2 {
+		err = c.ask(ctx, c.service, secretsService+"SearchItems", []any{attributes}, &unlocked, &locked)
+		if !errors.Is(err, errUnusual) {
+			break
+		}
+	}
+	return unlocked, locked, err
+}
+
+func (c *caller) openSession(ctx context.Context) (dbus.ObjectPath, error) {
 	var output dbus.Variant
 	var path dbus.ObjectPath
-	err := reply(s.opened, &output, &path)
-	s.opened = nil
+	err := c.ask(ctx, c.service, secretsService+"OpenSession", []any{"plain", dbus.MakeVariant("")}, &output, &path)
 	return path, err
 }
 
-// Close waits for the session to be open: gnome-keyring ends, with everybody's secrets, when a caller is gone before its
-// question comes to be looked at (https://gitlab.gnome.org/GNOME/gnome-keyring/-/issues/144).
-func (s *session) Close() error {
-	if s.opened != nil && s.flush() == nil {
-		<-s.opened.Done
-	}
-	return s.busConn.Close()
-}
-
-// lookup is what a hit costs: OpenSession and SearchItems in flight together, then GetSecret.
+// lookup is what a hit costs: SearchItems, OpenSession and GetSecret.
 func (s secretService) lookup(ctx context.Context, name string) ([]byte, error) {
-	conn, err := s.open(ctx)
+	conn, err := s.connect(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer conn.Close()
-	search := conn.service.GoWithContext(ctx, secretsService+"SearchItems", 0, nil, attributes(name))
-	if err := conn.flush(); err != nil {
-		return nil, unavailable(err)
-	}
-	session, err := conn.path()
-	if err != nil {
-		return nil, err
-	}
-	var unlocked, locked []dbus.ObjectPath
-	if err := reply(search, &unlocked, &locked); err != nil {
-		return nil, err
-	}
+	unlocked, locked, err := conn.search(ctx, attributes(name))
 	switch {
+	case err != nil:
+		return nil, err
 	case len(unlocked) == 1 && len(locked) == 0:
-		return conn.secret(ctx, unlocked[0], session)
+		return conn.secret(ctx, unlocked[0])
 	case len(unlocked)+len(locked) > 0:
 		return nil, errUnusual
 	}
@@ -198,10 +210,13 @@ type secretValue struct {
 	ContentType string
 }
 
-func (s *session) secret(ctx context.Context, item, session dbus.ObjectPath) ([]byte, error) {
+func (c *caller) secret(ctx context.Context, item dbus.ObjectPath) ([]byte, error) {
+	session, err := c.openSession(ctx)
+	if err != nil {
+		return nil, err
+	}
 	var secret secretValue
-	call := s.Object(secretsName, item).GoWithContext(ctx, secretsItem+".GetSecret", 0, nil, session)
-	if err := reply(call, &secret); err != nil {
+	if err := c.ask(ctx, c.Object(secretsName, item), secretsItem+".GetSecret", []any{session}, &secret); err != nil {
 		if fatal(err) {
 			return nil, err
 		}
@@ -212,17 +227,13 @@ func (s *session) secret(ctx context.Context, item, session dbus.ObjectPath) ([]
 
 // list returns the names of the items, or ErrLocked when some cannot be seen.
 func (s secretService) list(ctx context.Context) ([]string, error) {
-	conn, err := s.open(ctx)
+	conn, err := s.connect(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer conn.Close()
-	search := conn.service.GoWithContext(ctx, secretsService+"SearchItems", 0, nil, map[string]string{"service": service})
-	if err := conn.flush(); err != nil {
-		return nil, unavailable(err)
-	}
-	var unlocked, locked []dbus.ObjectPath
-	if err := reply(search, &unlocked, &locked); err != nil {
+	unlocked, locked, err := conn.search(ctx, map[string]string{"service": service})
+	if err != nil {
 		return nil, err
 	}
 	if len(locked) > 0 {
@@ -236,10 +247,10 @@ func (s secretService) list(ctx context.Context) ([]string, error) {
 	return conn.usernames(ctx, unlocked)
 }
 
-func (s *session) usernames(ctx context.Context, items []dbus.ObjectPath) ([]string, error) {
+func (c *caller) usernames(ctx context.Context, items []dbus.ObjectPath) ([]string, error) {
 	calls := make([]*dbus.Call, len(items))
 	for i, item := range items {
-		calls[i] = s.Object(secretsName, item).GoWithContext(ctx, propertiesGet, 0, nil, secretsItem, "Attributes")
+		calls[i] = c.Object(secretsName, item).GoWithContext(ctx, propertiesGet, 0, nil, secretsItem, "Attributes")
 	}
 	var names []string
 	for _, call := range calls {
@@ -260,41 +271,35 @@ var errNoCollection error = &reason{&ErrUnavailable, "the Secret Service has no 
 
 // state reports whether a secret can be kept now: nil, ErrLocked, errNoCollection or another ErrUnavailable.
 func (s secretService) state(ctx context.Context) error {
-	conn, err := s.open(ctx)
+	conn, err := s.connect(ctx)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
+	if err := conn.greet(ctx); err != nil {
+		return err
+	}
 	return conn.state(ctx)
 }
 
-func (s *session) state(ctx context.Context) error {
-	_, err := s.collection(ctx)
+func (c *caller) state(ctx context.Context) error {
+	_, err := c.collection(ctx)
 	return err
 }
 
-// collection returns the collection that go-keyring writes to, or what state reports.
-func (s *session) collection(ctx context.Context) (dbus.ObjectPath, error) {
-	candidates := []dbus.ObjectPath{loginCollection, defaultCollection}
-	calls := make([]*dbus.Call, len(candidates))
-	for i, path := range candidates {
-		calls[i] = s.Object(secretsName, path).GoWithContext(ctx, propertiesGet, 0, nil, secretsCollection, "Locked")
-	}
-	if err := s.flush(); err != nil {
-		return "", unavailable(err)
-	}
-	locked, errs := make([]bool, len(calls)), make([]error, len(calls))
-	for i, call := range calls {
-		errs[i] = reply(call, &locked[i]) // all of them, see Close
-	}
-	for i, err := range errs {
+// collection returns the collection that go-keyring writes to, or what state reports. The default one is asked for only
+// where it is needed: gnome-keyring looks its alias up while it may be changing it, and ends of that, too.
+func (c *caller) collection(ctx context.Context) (dbus.ObjectPath, error) {
+	for _, path := range []dbus.ObjectPath{loginCollection, defaultCollection} {
+		var locked bool
+		err := c.ask(ctx, c.Object(secretsName, path), propertiesGet, []any{secretsCollection, "Locked"}, &locked)
 		switch {
 		case fatal(err):
 			return "", err
-		case err == nil && locked[i]:
+		case err == nil && locked:
 			return "", ErrLocked
 		case err == nil:
-			return candidates[i], nil
+			return path, nil
 		}
 	}
 	return "", errNoCollection
@@ -313,16 +318,19 @@ func (s secretService) write(ctx context.Context, name string, value []byte, _ t
 
 // create stores the item in one exchange, or is errUnusual when that takes more.
 func (s secretService) create(ctx context.Context, name string, value []byte) error {
-	conn, err := s.open(ctx)
+	conn, err := s.connect(ctx)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
+	if err := conn.greet(ctx); err != nil {
+		return err
+	}
 	collection, err := conn.collection(ctx)
 	if err != nil {
 		return lockedIsUnusual(err, s.sys.Interactive)
 	}
-	session, err := conn.path()
+	session, err := conn.openSession(ctx)
 	if err != nil {
 		return err
 	}
@@ -331,10 +339,9 @@ func (s secretService) create(ctx context.Context, name string, value []byte) er
 		secretsItem + ".Attributes": dbus.MakeVariant(attributes(name)),
 	}
 	secret := secretValue{Session: session, Parameters: []byte{}, Value: value, ContentType: "text/plain; charset=utf8"}
-	call := conn.Object(secretsName, collection).
-		GoWithContext(ctx, secretsCollection+".CreateItem", 0, nil, properties, secret, true)
 	var item, prompt dbus.ObjectPath
-	if err := reply(call, &item, &prompt); err != nil {
+	err = conn.ask(ctx, conn.Object(secretsName, collection), secretsCollection+".CreateItem", []any{properties, secret, true}, &item, &prompt)
+	if err != nil {
 		return err
 	}
 	if prompt != noPrompt {

@@ -129,7 +129,7 @@ func TestSecretServiceIsReadWhereTheBusCountsUsersDifferently(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	s := &session{busConn: conn}
+	s := &caller{busConn: conn}
 	wantError(t, "asking after the slow authentication", s.state(t.Context()), nil)
 }
 
@@ -363,25 +363,17 @@ func TestSecretServiceKilledBetweenSearchAndRead(t *testing.T) {
 	s := openService(t, sys)
 	mustSet(t, s, testKey, "t")
 
-	conn, err := secretService{sys: sys, uid: os.Geteuid()}.open(t.Context())
+	conn, err := secretService{sys: sys, uid: os.Geteuid()}.connect(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	search := conn.service.Go(secretsService+"SearchItems", 0, nil, attributes(testKey))
-	if err := conn.flush(); err != nil {
-		t.Fatal(err)
-	}
-	path, err := conn.path()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var unlocked, locked []dbus.ObjectPath
-	if err := reply(search, &unlocked, &locked); err != nil || len(unlocked) != 1 {
+	unlocked, locked, err := conn.search(t.Context(), attributes(testKey))
+	if err != nil || len(unlocked) != 1 {
 		t.Fatal(unlocked, locked, err)
 	}
 	service.StopKeyring()
-	_, err = conn.secret(t.Context(), unlocked[0], path)
+	_, err = conn.secret(t.Context(), unlocked[0])
 	wantError(t, "reading the item found", err, ErrUnavailable)
 	wantAll(t, s, ErrUnavailable)
 
@@ -394,19 +386,15 @@ func TestSecretServiceKilledBetweenSearchAndRead(t *testing.T) {
 func TestSecretServiceThatIsDeletedFromBetweenSearchAndReadIsAMiss(t *testing.T) {
 	sys := testService(secretservicetest.New(t))
 	items := secretService{sys: sys, uid: os.Geteuid()}
-	conn, err := items.open(t.Context())
+	conn, err := items.connect(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	if err := conn.flush(); err != nil {
+	if err := conn.greet(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	path, err := conn.path()
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = conn.secret(t.Context(), loginCollection+"/4711", path)
+	_, err = conn.secret(t.Context(), loginCollection+"/4711")
 	wantError(t, "reading an item that is gone", err, errUnusual)
 }
 
