@@ -75,12 +75,13 @@ func (s *soak) get(ctx context.Context, name string, args ...string) *exec.Cmd {
 
 // counts is what has happened.
 type counts struct {
-	mutex   sync.Mutex
-	answers int
-	failed  map[int]int // by exit code
-	killed  int
-	wrong   []string
-	longest time.Duration
+	mutex    sync.Mutex
+	answers  int
+	failed   map[int]int // by exit code
+	killed   int
+	wrong    []string
+	longest  time.Duration
+	restarts int // of gnome-keyring
 }
 
 func (c *counts) add(change func(*counts)) {
@@ -96,6 +97,11 @@ func (s *soak) work(duration time.Duration) *counts {
 	ctx, cancel := context.WithTimeout(context.Background(), duration)
 	defer cancel()
 	var wait sync.WaitGroup
+	wait.Add(1)
+	go func() {
+		defer wait.Done()
+		s.guardKeyring(ctx, c)
+	}()
 	for i := range workers {
 		wait.Add(1)
 		go func() {
@@ -228,6 +234,25 @@ func (s *soak) killed(c *counts) {
 	c.add(func(c *counts) { c.killed++ })
 }
 
+// guardKeyring starts gnome-keyring again when it has ended. A client that is killed between its first message and the
+// answer can end it (https://gitlab.gnome.org/GNOME/gnome-keyring/-/issues/190), and workers here are killed all the time.
+func (s *soak) guardKeyring(ctx context.Context, c *counts) {
+	for ctx.Err() == nil {
+		if conn, err := s.service.Connect(); err == nil {
+			var owned bool
+			err := conn.BusObject().Call("org.freedesktop.DBus.NameHasOwner", 0, "org.freedesktop.secrets").Store(&owned)
+			_ = conn.Close()
+			if err == nil && !owned {
+				s.service.StopKeyring()
+				if err := s.service.StartKeyring(true); err == nil {
+					c.add(func(c *counts) { c.restarts++ })
+				}
+			}
+		}
+		time.Sleep(200 * time.Millisecond)
+	}
+}
+
 // works reports whether an answer can be had once all faults are over. What a failure has left behind holds for seconds.
 func (s *soak) works() bool {
 	for range 10 {
@@ -277,6 +302,7 @@ func (c *counts) print(s *soak) {
 		fmt.Printf("%-18s %d\n", name, c.failed[code])
 	}
 	fmt.Printf("killed             %d\n", c.killed)
+	fmt.Printf("keyring restarts   %d\n", c.restarts)
 	fmt.Printf("faults             %d\n", c.faults(s))
 	fmt.Printf("tokens minted      %d\n", s.proxy.Minted(namespace, account))
 	fmt.Printf("bootstrap renewals %d\n", s.proxy.Minted(namespace, account+"-bootstrap")-1)
