@@ -97,7 +97,7 @@ func (s secretService) names(ctx context.Context) ([]string, error) {
 
 // quick bounds an exchange that waits for no person.
 func (s secretService) quick(ctx context.Context, exchange func(context.Context) error) error {
-	return boundedErr(ctx, s.sys.Limits.Call, exchange)
+	return uninterrupted(func() error { return boundedErr(ctx, s.sys.Limits.Call, exchange) })
 }
 
 // careful makes a call of go-keyring, unless it would ask a person who must not be asked.
