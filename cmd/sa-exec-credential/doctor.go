@@ -160,7 +160,9 @@ func (d *doctor) examineProfiles(ctx context.Context, loaded []loadedProfile) []
 	wait.Wait()
 	for i := range loaded {
 		if loaded[i].takesEnvironment() {
+			restore := keepEnvironment()
 			examine(i)
+			restore()
 		}
 	}
 	progress.finish()

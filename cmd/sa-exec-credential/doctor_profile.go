@@ -56,7 +56,7 @@ func (c *checkup) file(name string, err error) bool {
 	path := filepath.Join(string(c.folder), name+".yaml")
 	switch {
 	case errors.Is(err, files.ErrUntrusted):
-		c.add(failure(check, err, commandLine("chmod", "go-w", filepath.Dir(string(c.folder)), string(c.folder), path)))
+		c.add(failure(check, err, commandLine("chmod", "go=", filepath.Dir(string(c.folder)), string(c.folder), path)))
 		return false
 	case err != nil:
 		c.add(failure(check, err, ""))
@@ -67,7 +67,7 @@ func (c *checkup) file(name string, err error) bool {
 		c.add(doubt(check, commandLine("chmod", "600", path), "others can read %s (mode %04o); there is no secret in it", path, info.Mode().Perm()))
 		return true
 	}
-	c.add(found(check, "%s as %s", path, c.profile.Account()))
+	c.add(found(check, "%s, in %s", c.profile.Account(), path))
 	return true
 }
 

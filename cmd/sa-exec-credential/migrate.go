@@ -41,6 +41,7 @@ var (
 func migrateProblems() []problem {
 	return []problem{
 		{errNotAccountToken, exitUsage, "only contexts with a ServiceAccount's token can be migrated"},
+		{kubeconfig.ErrShared, exitUsage, "give each cluster a user of its own first"}, // also wraps the difference
 		{errStillHeld, exitUsage, "migrate the contexts of these users too, then delete the Secret with kubectl"},
 	}
 }

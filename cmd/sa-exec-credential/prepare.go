@@ -317,9 +317,24 @@ func (p *preparation) prepareBootstrap(ctx context.Context, s *session) error {
 		}
 	}
 	return setup.WaitUntilAllowed(ctx, rbacLimit, func(ctx context.Context) error {
+		defer keepEnvironment()()
 		_, err := s.mint(ctx)
 		return err
 	})
+}
+
+// keepEnvironment returns what restores this process's environment, which a bootstrap context takes for its own plugin.
+// The proof that follows runs this program as a client would, with the environment that a client has.
+func keepEnvironment() (restore func()) {
+	variables := os.Environ()
+	return func() {
+		os.Clearenv()
+		for _, variable := range variables {
+			if name, value, _ := strings.Cut(variable, "="); name != "" {
+				_ = os.Setenv(name, value)
+			}
+		}
+	}
 }
 
 // bootstrapWorks reports whether the stored credential is good for long and accepted; then it stays.
