@@ -40,7 +40,7 @@ func (p page) render(items []finding, names []string) []byte {
 		case name == "":
 			p.group(&b, "This machine", group)
 		case len(names) > 1 && isWell(group):
-			fmt.Fprintf(&b, "%s %s\n", p.heading("Profile "+name+":"), p.colours.paint(green, fmt.Sprintf("ok, %d checks", len(group))))
+			fmt.Fprintf(&b, "%s %s\n", p.heading("Profile "+name+":"), p.colours.paint(green, "ok, "+plural(len(group), "check")))
 		default:
 			p.group(&b, "Profile "+name, group)
 		}

@@ -332,11 +332,14 @@ func (c *checkup) token(ctx context.Context, grant mint.Grant, stored keyring.En
 	case err != nil && len(c.profile.Audiences) > 0 && errors.Is(err, api.ErrUnauthorized):
 		c.add(found(check, "for %s, and not for the API server", strings.Join(c.profile.Audiences, ", ")))
 		return
+	case errors.Is(err, api.ErrForbidden):
+		c.add(found(check, "accepted; the account may not ask as whom"))
+		return
 	case err != nil:
 		c.add(failure(check, fmt.Errorf("a new token: %w", err), setupLine(c.profile)))
 		return
 	case user.Name != wanted:
-		c.add(failure(check, fmt.Errorf("%w: a token for %q is accepted as %q", errNotProven, wanted, user.Name), ""))
+		c.add(failure(check, fmt.Errorf("%w: a token for %q is accepted as %q", errNotProven, wanted, user.Name), setupLine(c.profile)))
 		return
 	}
 	if c.storedRefused(ctx, stored) {
