@@ -39,6 +39,7 @@ type proof struct {
 // prove asks the API server, through client-go's own exec provider and the kubeconfig just written, who the new context
 // is.
 func (p *preparation) prove(ctx context.Context, s *session) (*proof, error) {
+	showEnvironment()
 	config, err := p.provenConfig()
 	if err != nil {
 		return nil, err

@@ -5,6 +5,8 @@ import (
 	"os"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // maxEnviron bounds what is read of another process's environment, in bytes.
@@ -24,3 +26,7 @@ func clientEnvironment() func(string) (string, bool) {
 	}
 	return snapshot(strings.Split(string(data), "\x00"))
 }
+
+// showEnvironment lets the plugin that the proof runs see what this process was started with, as it sees that of kubectl:
+// from a hardened process the kernel hides it together with the memory. Core dumps stay forbidden.
+func showEnvironment() { _ = unix.Prctl(unix.PR_SET_DUMPABLE, 1, 0, 0, 0) }
