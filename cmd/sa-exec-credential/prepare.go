@@ -359,11 +359,12 @@ func (p *preparation) requestBootstrap(ctx context.Context, s *session) error {
 	if err != nil {
 		return fmt.Errorf("requesting the bootstrap credential: %w", err)
 	}
-	if err := s.storeBootstrap(ctx, grant); err != nil {
-		return fmt.Errorf("keeping the bootstrap credential: %w", err)
-	}
+	// Noted first: a setup that was interrupted in between finds no credential, and comes by here again.
 	if err := setup.NoteBootstrap(ctx, p.admin, p.profile.Namespace, *p.profile.Device, grant.IssuedAt.Add(-grant.Skew), grant.ExpiresAt.Add(-grant.Skew)); err != nil {
 		p.env.log.debug("noting the bootstrap credential at its device", "error", err)
+	}
+	if err := s.storeBootstrap(ctx, grant); err != nil {
+		return fmt.Errorf("keeping the bootstrap credential: %w", err)
 	}
 	p.say(fmt.Sprintf("bootstrap credential: requested for %v and kept in the store", p.profile.Bootstrap.Duration.Duration))
 	return nil
