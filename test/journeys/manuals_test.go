@@ -52,7 +52,9 @@ func TestAnAPIServiceAccountReadsAndWritesInAllNamespaces(t *testing.T) {
 		}
 	}
 	header := m.run("token", "--profile", "api", "--header").succeeds().stdout
-	var list struct{ Items []struct{ Metadata struct{ Name string } } }
+	var list struct {
+		Items []struct{ Metadata struct{ Name string } }
+	}
 	if err := json.Unmarshal([]byte(m.curl(header, "/api/v1/namespaces").stdout), &list); err != nil || len(list.Items) < 4 {
 		t.Errorf("curl listed %v (%v)", list, err)
 	}
