@@ -88,6 +88,7 @@ type doctor struct {
 	uses      []kubeconfig.Use
 	usesErr   error
 	stores    map[keyring.Kind]error // outcome of the round trip
+	servers   map[string]func() greeting
 }
 
 func newDoctor(env *environment, file, name string) (*doctor, error) {
@@ -125,6 +126,7 @@ func (d *doctor) examineAll(ctx context.Context) []finding {
 		loaded[i].Profile, loaded[i].err = d.folder.Load(name)
 	}
 	items := d.examineMachine(ctx, loaded)
+	d.servers = d.env.serversOf(ctx, loaded)
 	for _, list := range d.examineProfiles(ctx, loaded) {
 		items = append(items, list...)
 	}

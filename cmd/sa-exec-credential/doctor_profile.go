@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	apiruntime "k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/api"
@@ -73,7 +72,7 @@ func (c *checkup) file(name string, err error) bool {
 
 // credentials follows the chain from the bootstrap credential to a token that the API server accepts.
 func (c *checkup) credentials(ctx context.Context) {
-	reachable := c.server(ctx)
+	reachable := c.server()
 	if c.stores[c.profile.Store] != nil {
 		return // said already, for the machine
 	}
@@ -100,30 +99,16 @@ func (c *checkup) credentials(ctx context.Context) {
 	c.token(ctx, grant, stored)
 }
 
-// server asks without a credential. Any answer of an API server will do: it may keep its version from strangers.
-func (c *checkup) server(ctx context.Context) bool {
+// server is about the way to the API server, which profiles of one cluster share.
+func (c *checkup) server() bool {
 	const check = "server"
-	ctx, cancel := context.WithTimeout(ctx, mint.Deadline)
-	defer cancel()
-	config, err := bootstrap.Anonymous(c.profile.Cluster)
-	if err != nil {
-		c.add(failure(check, err, ""))
+	answer := c.servers[clusterKey(c.profile.Cluster)]()
+	if answer.err != nil {
+		c.add(failure(check, fmt.Errorf("%s: %w", c.profile.Cluster.Server, answer.err), c.serverMend(answer.err)))
 		return false
 	}
-	client, err := api.New(config, apiruntime.NewScheme())
-	if err != nil {
-		c.add(failure(check, err, ""))
-		return false
-	}
-	began := time.Now()
-	_, err = client.Get(ctx, "/version", "", nil)
-	if err != nil && !errors.Is(err, api.ErrUnauthorized) && !errors.Is(err, api.ErrForbidden) && !errors.Is(err, api.ErrNotFound) {
-		c.add(failure(check, fmt.Errorf("%s: %w", c.profile.Cluster.Server, err), c.serverMend(err)))
-		return false
-	}
-	took := time.Since(began)
-	c.add(found(check, "%s answers in %v, its certificate is trusted", c.profile.Cluster.Server, roughly(took)))
-	c.clock(client.ServerTime(), took)
+	c.add(found(check, "%s answers in %v, its certificate is trusted", c.profile.Cluster.Server, roughly(answer.took)))
+	c.clock(answer)
 	return true
 }
 
@@ -140,19 +125,17 @@ func (c *checkup) serverMend(err error) string {
 }
 
 // clock compares this machine's time with the Date of an answer that took some time.
-func (c *checkup) clock(server time.Time, took time.Duration) {
+func (c *checkup) clock(answer greeting) {
 	const check = "clock"
-	if server.IsZero() {
+	switch {
+	case answer.undated:
 		c.add(doubt(check, "check the proxy in front of the API server", "the API server's answers have no Date, so a wrong clock cannot be noticed"))
-		return
-	}
-	difference := c.env.now().Sub(server)
-	if difference.Abs() <= clockTolerance+took {
+	case answer.ahead.Abs() <= clockTolerance+answer.took:
 		c.add(found(check, "agrees with the API server's"))
-		return
+	default:
+		direction := map[bool]string{true: "ahead of", false: "behind"}[answer.ahead > 0]
+		c.add(doubt(check, clockMend(), "%v %s the API server's; expiry times are corrected by that", answer.ahead.Abs().Round(time.Second), direction))
 	}
-	direction := map[bool]string{true: "ahead of", false: "behind"}[difference > 0]
-	c.add(doubt(check, clockMend(), "%v %s the API server's; expiry times are corrected by that", difference.Abs().Round(time.Second), direction))
 }
 
 // bootstrapStored looks at the credential in the store, for profiles that have one there.

@@ -35,6 +35,7 @@ type migrateCommand struct {
 // What keeps a context from being migrated.
 var (
 	errNotAccountToken = errors.New("the token is not a ServiceAccount's")
+	errProfileTaken    = errors.New("there is a profile of that name for another account or cluster")
 	errStillHeld       = errors.New("the legacy Secret was not deleted, because other users hold its token")
 )
 
@@ -42,6 +43,7 @@ func migrateProblems() []problem {
 	return []problem{
 		{errNotAccountToken, exitUsage, "only contexts with a ServiceAccount's token can be migrated"},
 		{kubeconfig.ErrShared, exitUsage, "give each cluster a user of its own first"}, // also wraps the difference
+		{errProfileTaken, exitUsage, "choose another --profile"},
 		{errStillHeld, exitUsage, "migrate the contexts of these users too, then delete the Secret with kubectl"},
 	}
 }
@@ -153,6 +155,9 @@ func (m *migration) plan() error {
 		return fmt.Errorf("%w: context %q is for another cluster than %q", errUsage, c.AdminContext, c.Context)
 	}
 	p.profile.Cluster = m.target.Cluster
+	if err := p.checkTaken(); err != nil {
+		return err
+	}
 	p.say = func(step string) { m.env.log.line("migrate", step) }
 	m.preparation = p
 	entry, err := p.entry()
@@ -160,6 +165,25 @@ func (m *migration) plan() error {
 		return err
 	}
 	return kubeconfig.CanReplace(m.paths, c.Context, entry)
+}
+
+// checkTaken keeps a profile that other contexts name from becoming one for something else. Clusters made by the same tool
+// often have the same name in different kubeconfigs.
+func (p *preparation) checkTaken() error {
+	folder, err := p.env.profiles()
+	if err != nil {
+		return err
+	}
+	old, err := folder.Load(p.profile.Name)
+	switch {
+	case errors.Is(err, profile.ErrMissing):
+		return nil
+	case err != nil:
+		return err
+	case old.Account() != p.profile.Account() || sameCluster(old.Cluster, p.profile.Cluster) != nil:
+		return fmt.Errorf("%w: %q is for %q of %s", errProfileTaken, p.profile.Name, old.Account(), old.Cluster.Server)
+	}
+	return nil
 }
 
 func sameCluster(a, b profile.Cluster) error {

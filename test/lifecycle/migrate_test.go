@@ -26,6 +26,7 @@ func migrateTests() map[string]func(*person) {
 		"what is no service account's token":            (*person).migrateForeign,
 		"a token that is no longer accepted":            (*person).migrateRefused,
 		"an administrator that is none":                 (*person).migrateWithoutAdmin,
+		"a profile that others use":                     (*person).migrateTaken,
 		"a dry run":                                     (*person).migrateDry,
 		"killed after any of its steps it can be ended": (*person).migrateKilled,
 	}
@@ -224,6 +225,18 @@ func (p *person) migrateWithoutAdmin() {
 	p.kubectl("config", "--kubeconfig", p.admin, "set-cluster", "other", "--server", "https://example.com")
 	p.addContext("elsewhere", "other", "admin")
 	p.refused(2, "migrate", "jenkins", "--kubeconfig", p.admin, "--admin-context", "elsewhere")
+}
+
+func (p *person) migrateTaken() {
+	p.add("jenkins", "--token="+p.account())
+	path := p.setUp()
+	profile, kubeconfig := p.read(path), p.read(p.admin)
+	out := p.plugin(p.migrateArguments("jenkins", "--profile", profileName)...)
+	if out.code != 2 || out.stdout != "" || !bytes.Equal(profile, p.read(path)) || !bytes.Equal(kubeconfig, p.read(p.admin)) {
+		p.Errorf("outcome: %+v", out)
+	}
+	p.must(p.migrateArguments("jenkins")...)
+	p.healthy()
 }
 
 func (p *person) migrateDry() {
