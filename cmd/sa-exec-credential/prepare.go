@@ -182,6 +182,10 @@ func (p *preparation) chooseStore(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	// One that was asked for by its name has not been tried yet, and the cluster has not been changed yet.
+	if _, err := store.Keys(ctx); err != nil {
+		return err
+	}
 	p.profile.Store = store.Kind()
 	p.say("store: " + store.Description())
 	return nil
@@ -316,11 +320,20 @@ func (p *preparation) prepareBootstrap(ctx context.Context, s *session) error {
 			return err
 		}
 	}
-	return setup.WaitUntilAllowed(ctx, rbacLimit, func(ctx context.Context) error {
+	var grant mint.Grant
+	err := setup.WaitUntilAllowed(ctx, rbacLimit, func(ctx context.Context) (err error) {
 		defer keepEnvironment()()
-		_, err := s.mint(ctx)
+		grant, err = s.mint(ctx)
 		return err
 	})
+	if err != nil {
+		return err
+	}
+	// A token that is there from before may look good and be refused: its account, or the keys, may have been made anew.
+	if err := s.keep(ctx, s.profile.TokenKey(), grant); err != nil {
+		p.env.log.warning(fmt.Errorf("token not cached: %w", err))
+	}
+	return nil
 }
 
 // keepEnvironment returns what restores this process's environment, which a bootstrap context takes for its own plugin.
@@ -363,7 +376,7 @@ func (p *preparation) requestBootstrap(ctx context.Context, s *session) error {
 	if err := setup.NoteBootstrap(ctx, p.admin, p.profile.Namespace, *p.profile.Device, grant.IssuedAt.Add(-grant.Skew), grant.ExpiresAt.Add(-grant.Skew)); err != nil {
 		p.env.log.debug("noting the bootstrap credential at its device", "error", err)
 	}
-	if err := s.storeBootstrap(ctx, grant); err != nil {
+	if err := s.keep(ctx, s.profile.BootstrapKey(), grant); err != nil {
 		return fmt.Errorf("keeping the bootstrap credential: %w", err)
 	}
 	p.say(fmt.Sprintf("bootstrap credential: requested for %v and kept in the store", p.profile.Bootstrap.Duration.Duration))

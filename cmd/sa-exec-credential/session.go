@@ -191,14 +191,14 @@ func (s *session) renew(ctx context.Context, minter *mint.Minter) {
 	defer cancel()
 	grant, err := minter.Mint(limited, bootstrapRequest(s.profile))
 	if err == nil {
-		err = s.storeBootstrap(ctx, grant)
+		err = s.keep(ctx, s.profile.BootstrapKey(), grant)
 	}
 	s.env.log.debug("renewed the bootstrap credential", "error", err)
 }
 
-func (s *session) storeBootstrap(ctx context.Context, grant mint.Grant) error {
-	return s.store.Set(ctx, s.profile.BootstrapKey(),
-		keyring.Entry{Token: grant.Token, IssuedAt: grant.IssuedAt, ExpiresAt: grant.ExpiresAt})
+// keep stores a token.
+func (s *session) keep(ctx context.Context, key string, grant mint.Grant) error {
+	return s.store.Set(ctx, key, keyring.Entry{Token: grant.Token, IssuedAt: grant.IssuedAt, ExpiresAt: grant.ExpiresAt})
 }
 
 func tokenRequest(p profile.Profile) mint.Request {
