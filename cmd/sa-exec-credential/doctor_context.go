@@ -53,8 +53,8 @@ func (c *checkup) contexts() {
 // context lists all that is wrong with one.
 func (c *checkup) context(use kubeconfig.Use) []finding {
 	var items []finding
-	for _, check := range []func(kubeconfig.Use) (error, string){c.clusterProblem, c.commandProblem, c.sectionProblem} {
-		if err, mend := check(use); err != nil {
+	for _, check := range []func(kubeconfig.Use) (mend string, err error){c.clusterProblem, c.commandProblem, c.sectionProblem} {
+		if mend, err := check(use); err != nil {
 			items = append(items, failure("context", fmt.Errorf("%s: %w", use.Context, err), mend))
 		}
 	}
@@ -64,21 +64,21 @@ func (c *checkup) context(use kubeconfig.Use) []finding {
 	return items
 }
 
-func (c *checkup) clusterProblem(use kubeconfig.Use) (error, string) {
+func (c *checkup) clusterProblem(use kubeconfig.Use) (mend string, err error) {
 	if use.ClusterError != nil {
-		return use.ClusterError, ""
+		return "", use.ClusterError
 	}
-	return sameCluster(c.profile.Cluster, use.Cluster), c.contextMend(use)
+	return c.contextMend(use), sameCluster(c.profile.Cluster, use.Cluster)
 }
 
-func (c *checkup) commandProblem(use kubeconfig.Use) (error, string) {
+func (c *checkup) commandProblem(use kubeconfig.Use) (mend string, err error) {
 	if _, err := exec.LookPath(use.Command); err != nil && !errors.Is(err, exec.ErrDot) {
-		return fmt.Errorf("%w: %q", errCommandMissing, use.Command), c.contextMend(use)
+		return c.contextMend(use), fmt.Errorf("%w: %q", errCommandMissing, use.Command)
 	}
-	return nil, ""
+	return "", nil
 }
 
-func (c *checkup) sectionProblem(use kubeconfig.Use) (error, string) {
+func (c *checkup) sectionProblem(use kubeconfig.Use) (mend string, err error) {
 	problem := ""
 	switch {
 	case len(use.Args) == 0 || use.Args[0] != "get":
@@ -90,9 +90,9 @@ func (c *checkup) sectionProblem(use kubeconfig.Use) (error, string) {
 	case !use.ProvideClusterInfo && !c.profile.AllowMissingClusterInfo:
 		problem = "provideClusterInfo is not set, so the plugin cannot tell where the token would go"
 	default:
-		return nil, ""
+		return "", nil
 	}
-	return fmt.Errorf("%w: %s", errExecSection, problem), c.contextMend(use)
+	return c.contextMend(use), fmt.Errorf("%w: %s", errExecSection, problem)
 }
 
 // contextDoubts are what works here and now and may not elsewhere.
