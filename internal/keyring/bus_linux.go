@@ -159,7 +159,14 @@ func (b busAddress) pin(ctx context.Context, uid int) (pinned busAddress, releas
 // busConn is a connection whose greeting and first calls travel together.
 type busConn struct {
 	*dbus.Conn
-	eager *eagerSocket // nil when every call is sent at once
+	socket *net.UnixConn
+	eager  *eagerSocket // nil when every call is sent at once
+}
+
+// bound makes the connection's next exchange end with ctx.
+func (c *busConn) bound(ctx context.Context) error {
+	deadline, _ := ctx.Deadline() // zero: none
+	return c.socket.SetDeadline(deadline)
 }
 
 // connect opens a connection on which calls may be made at once; they are sent by flush.
@@ -190,7 +197,7 @@ func connectEagerly(ctx context.Context, bus busAddress, uid int) (*busConn, err
 		return nil, unavailable(err)
 	}
 	conn.BusObject().Go("org.freedesktop.DBus.Hello", 0, nil)
-	return &busConn{Conn: conn, eager: eager}, nil
+	return &busConn{Conn: conn, socket: socket, eager: eager}, nil
 }
 
 // connectPatiently leaves everything to godbus. It lets the bus find out who we are, which helps where both count users
@@ -205,7 +212,7 @@ func connectPatiently(ctx context.Context, bus busAddress, uid int) (*busConn, e
 		_ = socket.Close()
 		return nil, busError(err)
 	}
-	return &busConn{Conn: conn}, nil
+	return &busConn{Conn: conn, socket: socket}, nil
 }
 
 // flush sends the calls made so far; later ones are sent at once, and flush has nothing more to do.

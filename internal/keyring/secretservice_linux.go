@@ -31,12 +31,13 @@ const (
 // What every kubectl call does, and what every mint does, are short exchanges over a connection of its own. Whatever is
 // not plain in their answers (a locked collection, two items of one name, a prompt) is left to go-keyring.
 type secretService struct {
-	sys System
-	uid int
+	sys  System
+	uid  int
+	idle *idleCallers // nil: every exchange has a connection of its own
 }
 
 func openKeyring(sys System) (prober, error) {
-	s := secretService{sys: sys, uid: os.Geteuid()}
+	s := secretService{sys: sys, uid: os.Geteuid(), idle: &idleCallers{}}
 	return &store{
 		kind:        Keyring,
 		description: "Secret Service",
@@ -77,7 +78,11 @@ func (s secretService) read(ctx context.Context, name string) ([]byte, error) {
 func (s secretService) quickLookup(ctx context.Context, name string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.sys.Limits.Call)
 	defer cancel()
-	value, err := s.lookup(ctx, name)
+	var value []byte
+	err := uninterrupted(func() (err error) {
+		value, err = s.lookup(ctx, name)
+		return err
+	})
 	if err != nil && ctx.Err() != nil {
 		err = ended(ctx)
 	}
@@ -120,9 +125,49 @@ var errUnusual = errors.New("an unusual answer of the Secret Service")
 type caller struct {
 	*busConn
 	service dbus.BusObject
+	known   bool            // gnome-keyring has answered it
+	session dbus.ObjectPath // empty: none is open yet
+	pending bool            // an answer is, or may be, still on its way
+}
+
+// idleCallers are connections that the next exchange may use: a mint makes four.
+type idleCallers struct {
+	mutex sync.Mutex
+	list  []*caller
+}
+
+func (i *idleCallers) take() *caller {
+	if i == nil {
+		return nil
+	}
+	i.mutex.Lock()
+	defer i.mutex.Unlock()
+	for len(i.list) > 0 {
+		last := i.list[len(i.list)-1]
+		i.list = i.list[:len(i.list)-1]
+		if last.Connected() {
+			return last
+		}
+		_ = last.Close()
+	}
+	return nil
+}
+
+// leave keeps a connection for the next exchange, or closes one that is still owed an answer.
+func (s secretService) leave(c *caller) {
+	if s.idle == nil || c.pending || !c.Connected() {
+		_ = c.Close()
+		return
+	}
+	s.idle.mutex.Lock()
+	defer s.idle.mutex.Unlock()
+	s.idle.list = append(s.idle.list, c)
 }
 
 func (s secretService) connect(ctx context.Context) (*caller, error) {
+	if c := s.idle.take(); c != nil && c.bound(ctx) == nil {
+		return c, nil
+	}
 	bus, err := findBus(s.sys.Getenv)
 	if err != nil {
 		return nil, err
@@ -136,15 +181,22 @@ func (s secretService) connect(ctx context.Context) (*caller, error) {
 
 // ask makes a call and waits for its results.
 func (c *caller) ask(ctx context.Context, object dbus.BusObject, method string, arguments []any, results ...any) error {
+	c.pending = true
 	call := object.GoWithContext(ctx, method, 0, nil, arguments...)
 	if err := c.flush(); err != nil {
 		return unavailable(err)
 	}
-	return reply(call, results...)
+	err := reply(call, results...)
+	c.pending = fatal(err) || ctx.Err() != nil
+	c.known = c.known || err == nil
+	return err
 }
 
 // greet makes a caller known that has nothing to search for.
 func (c *caller) greet(ctx context.Context) error {
+	if c.known {
+		return nil
+	}
 	var ignored dbus.ObjectPath
 	err := c.ask(ctx, c.service, secretsService+"ReadAlias", []any{"default"}, &ignored)
 	if fatal(err) {
@@ -164,11 +216,15 @@ func (c *caller) search(ctx context.Context, attributes map[string]string) (unlo
 	return unlocked, locked, err
 }
 
+// openSession returns the connection's session. One that the service no longer knows, because it was started again, is
+// found out by the call that names it.
 func (c *caller) openSession(ctx context.Context) (dbus.ObjectPath, error) {
+	if c.session != "" {
+		return c.session, nil
+	}
 	var output dbus.Variant
-	var path dbus.ObjectPath
-	err := c.ask(ctx, c.service, secretsService+"OpenSession", []any{"plain", dbus.MakeVariant("")}, &output, &path)
-	return path, err
+	err := c.ask(ctx, c.service, secretsService+"OpenSession", []any{"plain", dbus.MakeVariant("")}, &output, &c.session)
+	return c.session, err
 }
 
 // lookup is what a hit costs: SearchItems, OpenSession and GetSecret.
@@ -177,7 +233,7 @@ func (s secretService) lookup(ctx context.Context, name string) ([]byte, error) 
 	if err != nil {
 		return nil, err
 	}
-	defer conn.Close()
+	defer s.leave(conn)
 	unlocked, locked, err := conn.search(ctx, attributes(name))
 	switch {
 	case err != nil:
@@ -220,6 +276,7 @@ func (c *caller) secret(ctx context.Context, item dbus.ObjectPath) ([]byte, erro
 		if fatal(err) {
 			return nil, err
 		}
+		c.session = ""         // it may be what the service does not know
 		return nil, errUnusual // locked or deleted since the search
 	}
 	return secret.Value, nil
@@ -231,7 +288,7 @@ func (s secretService) list(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer conn.Close()
+	defer s.leave(conn)
 	unlocked, locked, err := conn.search(ctx, map[string]string{"service": service})
 	if err != nil {
 		return nil, err
@@ -248,6 +305,7 @@ func (s secretService) list(ctx context.Context) ([]string, error) {
 }
 
 func (c *caller) usernames(ctx context.Context, items []dbus.ObjectPath) ([]string, error) {
+	c.pending = true
 	calls := make([]*dbus.Call, len(items))
 	for i, item := range items {
 		calls[i] = c.Object(secretsName, item).GoWithContext(ctx, propertiesGet, 0, nil, secretsItem, "Attributes")
@@ -262,6 +320,7 @@ func (c *caller) usernames(ctx context.Context, items []dbus.ObjectPath) ([]stri
 			names = append(names, name)
 		}
 	}
+	c.pending = ctx.Err() != nil
 	return names, nil
 }
 
@@ -275,7 +334,7 @@ func (s secretService) state(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
+	defer s.leave(conn)
 	if err := conn.greet(ctx); err != nil {
 		return err
 	}
@@ -322,7 +381,7 @@ func (s secretService) create(ctx context.Context, name string, value []byte) er
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
+	defer s.leave(conn)
 	if err := conn.greet(ctx); err != nil {
 		return err
 	}
@@ -342,6 +401,7 @@ func (s secretService) create(ctx context.Context, name string, value []byte) er
 	var item, prompt dbus.ObjectPath
 	err = conn.ask(ctx, conn.Object(secretsName, collection), secretsCollection+".CreateItem", []any{properties, secret, true}, &item, &prompt)
 	if err != nil {
+		conn.session = "" // it may be what the service does not know
 		return err
 	}
 	if prompt != noPrompt {

@@ -616,6 +616,8 @@ func fakeBus(t *testing.T, respond func(net.Conn)) System {
 			if err != nil {
 				return
 			}
+			// One that nothing refers to any more is closed by the garbage collector, which would be an answer.
+			t.Cleanup(func() { _ = conn.Close() })
 			go respond(conn)
 		}
 	}()
