@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -304,20 +305,25 @@ func (s secretService) list(ctx context.Context) ([]string, error) {
 	return conn.usernames(ctx, unlocked)
 }
 
+// askedAtOnce is below what a bus refuses to keep track of for one caller: dbus-daemon's own limit is 128.
+const askedAtOnce = 64
+
 func (c *caller) usernames(ctx context.Context, items []dbus.ObjectPath) ([]string, error) {
 	c.pending = true
-	calls := make([]*dbus.Call, len(items))
-	for i, item := range items {
-		calls[i] = c.Object(secretsName, item).GoWithContext(ctx, propertiesGet, 0, nil, secretsItem, "Attributes")
-	}
 	var names []string
-	for _, call := range calls {
-		var attributes map[string]string
-		if err := reply(call, &attributes); fatal(err) {
-			return nil, err
+	for some := range slices.Chunk(items, askedAtOnce) {
+		calls := make([]*dbus.Call, len(some))
+		for i, item := range some {
+			calls[i] = c.Object(secretsName, item).GoWithContext(ctx, propertiesGet, 0, nil, secretsItem, "Attributes")
 		}
-		if name, ok := attributes["username"]; ok { // an item may be deleted meanwhile
-			names = append(names, name)
+		for _, call := range calls {
+			var attributes map[string]string
+			if err := reply(call, &attributes); fatal(err) {
+				return nil, err
+			}
+			if name, ok := attributes["username"]; ok { // an item may be deleted meanwhile
+				names = append(names, name)
+			}
 		}
 	}
 	c.pending = ctx.Err() != nil

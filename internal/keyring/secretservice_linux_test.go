@@ -777,3 +777,14 @@ func TestGnomeKeyringSurvivesManyShortQuestions(t *testing.T) {
 	}
 	wait.Wait()
 }
+
+func TestSecretServiceListsMoreThanTheBusAnswersAtOnce(t *testing.T) {
+	s := openService(t, testService(secretservicetest.New(t)))
+	const many = 200
+	for i := range many {
+		mustSet(t, s, fmt.Sprintf("token:%d", i), "t")
+	}
+	if keys, err := s.Keys(t.Context()); err != nil || len(keys) != many {
+		t.Errorf("%d keys, %v, want %d", len(keys), err, many)
+	}
+}
