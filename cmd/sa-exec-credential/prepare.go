@@ -389,7 +389,7 @@ func (p *preparation) saveProfile(ctx context.Context) error {
 		return err
 	}
 	if old, err := folder.Load(p.profile.Name); err == nil {
-		p.profile.Retired = old.Retired
+		p.profile.Retired, p.profile.Next = old.Retired, old.Next
 		p.env.forgetReplaced(ctx, old, p.profile)
 	}
 	if err := folder.Save(p.profile); err != nil {

@@ -51,6 +51,9 @@ func (r *revokeCommand) Run(ctx context.Context, env *environment) error {
 	if err != nil {
 		return err
 	}
+	if err := env.endNext(ctx, admin, s.profile); err != nil {
+		return err
+	}
 	if err := env.end(ctx, admin, s.profile.Namespace, s.profile.ServiceAccount, *s.profile.Device); err != nil {
 		return err
 	}
@@ -60,6 +63,28 @@ func (r *revokeCommand) Run(ctx context.Context, env *environment) error {
 		}
 	}
 	return env.forgetDevice(ctx, s.profile)
+}
+
+// endNext ends the device that an interrupted rotate was making.
+func (e *environment) endNext(ctx context.Context, admin *admin, p profile.Profile) error {
+	if p.Next == "" {
+		return nil
+	}
+	devices, err := setup.Devices(ctx, admin.client, p.Namespace, p.ServiceAccount)
+	if err != nil {
+		return err
+	}
+	for _, device := range devices {
+		if device.Name != p.Next {
+			continue
+		}
+		p.Device = &profile.Device{Secret: device.Secret, UID: device.UID}
+		if err := e.deleteDevice(ctx, admin, p.Namespace, p.ServiceAccount, *p.Device); err != nil {
+			return err
+		}
+		return e.forgetEntries(ctx, p)
+	}
+	return nil
 }
 
 // revokeDevice ends another machine from an administrator's.

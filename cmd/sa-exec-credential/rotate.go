@@ -39,13 +39,44 @@ func (r *rotateCommand) Run(ctx context.Context, env *environment) error {
 }
 
 func (e *environment) newDevice(ctx context.Context, admin *admin, p profile.Profile) (profile.Device, error) {
-	host, _ := e.hostname()
-	name := setup.NewDeviceName(host)
+	name, err := e.nextDeviceName(p)
+	if err != nil {
+		return profile.Device{}, err
+	}
 	device, err := setup.EnsureDevice(ctx, admin.client, p.Namespace, p.ServiceAccount, name, e.owner())
 	if err == nil {
 		e.log.line("rotate", fmt.Sprintf("Secret %q: new tokens are bound to it", p.Namespace+"/"+device.Secret))
 	}
 	return device, err
+}
+
+// nextDeviceName is kept in all profiles that will move to the new device, before there is one.
+func (e *environment) nextDeviceName(p profile.Profile) (string, error) {
+	if p.Next != "" {
+		return p.Next, nil
+	}
+	host, _ := e.hostname()
+	name := setup.NewDeviceName(host)
+	return name, e.change(p, func(p *profile.Profile) { p.Next = name })
+}
+
+// change changes and saves all profiles that share a device.
+func (e *environment) change(p profile.Profile, change func(*profile.Profile)) error {
+	sharing, err := e.sharing(p)
+	if err != nil {
+		return err
+	}
+	folder, err := e.profiles()
+	if err != nil {
+		return err
+	}
+	for _, p := range sharing {
+		change(&p)
+		if err := folder.Save(p); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // moveTo makes a bootstrap credential for the new device, sees that it mints, and only then points all profiles at it
@@ -75,7 +106,7 @@ func (e *environment) moveTo(ctx context.Context, admin *admin, old profile.Prof
 			e.log.warning(err)
 		}
 		p.Retired = append(p.Retired, *p.Device)
-		p.Device = &device
+		p.Device, p.Next = &device, ""
 		if err := folder.Save(p); err != nil {
 			return err
 		}
@@ -122,17 +153,7 @@ func (e *environment) retire(ctx context.Context, admin *admin, name string) err
 		}
 		e.log.line("rotate", fmt.Sprintf("Secret %q: deleted; what was bound to it is refused in some 15 seconds", p.Namespace+"/"+device.Secret))
 	}
-	sharing, err := e.sharing(p)
-	if err != nil {
-		return err
-	}
-	for _, other := range sharing {
-		other.Retired = nil
-		if err := folder.Save(other); err != nil {
-			return err
-		}
-	}
-	return nil
+	return e.change(p, func(p *profile.Profile) { p.Retired = nil })
 }
 
 // forgetEntries removes what the store holds for a profile.

@@ -66,6 +66,9 @@ type Profile struct {
 	Origin *Origin `yaml:"origin,omitempty" json:"origin,omitempty"`
 	// Retired are device Secrets that rotate has replaced and not yet deleted.
 	Retired []Device `yaml:"retired,omitempty" json:"retired,omitempty"`
+	// Next is the name of the device that a rotate is making, kept before its Secret is made: one that was interrupted is
+	// taken up, and leaves no credential that nobody knows of.
+	Next string `yaml:"next,omitempty" json:"next,omitempty"`
 }
 
 // Origin names a context and the kubeconfig files that it was found in.
