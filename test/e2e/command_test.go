@@ -6,8 +6,10 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -101,13 +103,13 @@ func (r result) shown() string {
 	return r.stdout
 }
 
-// watcher looks at the command lines and environments of all processes, again and again.
+// watcher looks at the command lines and environments of all processes that the tests have started, again and again.
 type watcher struct {
 	ending chan struct{}
 	ended  chan struct{}
 }
 
-// watchEvery is often enough to see a part of the calls of the plugin, and every kubectl; a test of its own looks at
+// watchEvery is often enough to see every kubectl and a part of the calls of the plugin; a test of its own looks at
 // every single call.
 const watchEvery = 50 * time.Millisecond
 
@@ -136,18 +138,47 @@ func (w *watcher) stop() {
 }
 
 func (r *record) lookAtProcesses() {
-	entries, _ := os.ReadDir("/proc")
-	for _, entry := range entries {
-		if entry.Name()[0] < '0' || entry.Name()[0] > '9' {
+	parents := parents()
+	for pid := range parents {
+		if !descends(pid, parents) {
 			continue
 		}
 		for _, file := range []string{"cmdline", "environ"} {
-			// What cannot be read has ended meanwhile, or is another user's.
-			if data, err := os.ReadFile("/proc/" + entry.Name() + "/" + file); err == nil {
+			// What cannot be read has ended meanwhile, or keeps its environment to itself, as the plugin does.
+			if data, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", pid, file)); err == nil {
 				r.mu.Lock()
 				r.seen[string(data)] = true
 				r.mu.Unlock()
 			}
 		}
 	}
+}
+
+// parents are the parents of all processes.
+func parents() map[int]int {
+	parents := map[int]int{}
+	entries, _ := os.ReadDir("/proc")
+	for _, entry := range entries {
+		pid, err := strconv.Atoi(entry.Name())
+		if err != nil {
+			continue
+		}
+		// proc(5): the name, in parentheses, the state, the parent. The name may hold anything.
+		stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
+		if len(fields) > 1 {
+			parents[pid], _ = strconv.Atoi(string(fields[1]))
+		}
+	}
+	return parents
+}
+
+// descends reports whether a process has this one among its ancestors.
+func descends(pid int, parents map[int]int) bool {
+	for range len(parents) {
+		if pid = parents[pid]; pid == os.Getpid() {
+			return true
+		}
+	}
+	return false
 }

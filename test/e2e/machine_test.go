@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -30,17 +31,18 @@ type machine struct {
 	admin     string                     // the administrator's kubeconfig, which is elsewhere
 	server    string
 	namespace string
-	profile   string // name
+	profile   string   // name
+	variables []string // of the environment, which overrule all others
 }
 
-// newMachine makes one on which nothing is set up. It reaches the API server through gate, or directly when that is nil.
-func newMachine(t *testing.T, kind keyring.Kind, gate *gateway) *machine {
+// newMachine makes one on which nothing is set up. It reaches the API server through door, or directly when that is nil.
+func newMachine(t *testing.T, kind keyring.Kind, door *door) *machine {
 	t.Helper()
 	m := &machine{T: t, home: newFolder(t, "home"), admin: shared.plane.AdminKubeconfig, server: shared.plane.Server}
 	m.namespace = fmt.Sprintf("e2e-%d", shared.count.Add(1))
 	m.profile = profile.DefaultName(account, m.namespace, "test")
-	if gate != nil {
-		m.admin, m.server = gate.kubeconfig, gate.url
+	if door != nil {
+		m.admin, m.server = door.kubeconfig, door.url
 	}
 	for _, folder := range []string{"tmp", "run", ".config", ".cache"} {
 		if err := os.Mkdir(filepath.Join(m.home, folder), 0o700); err != nil {
@@ -127,9 +129,11 @@ func (m *machine) env() []string {
 	env := []string{"HOME=" + m.home, "TMPDIR=" + filepath.Join(m.home, "tmp"), "USER=jane",
 		"PATH=" + filepath.Dir(shared.plugin) + ":" + filepath.Dir(shared.plane.Kubectl) + ":/usr/bin:/bin"}
 	if m.service == nil {
-		return append(env, "XDG_RUNTIME_DIR=")
+		env = append(env, "XDG_RUNTIME_DIR=")
+	} else {
+		env = append(env, "XDG_RUNTIME_DIR="+filepath.Join(m.home, "run"), "DBUS_SESSION_BUS_ADDRESS="+m.service.Address())
 	}
-	return append(env, "XDG_RUNTIME_DIR="+filepath.Join(m.home, "run"), "DBUS_SESSION_BUS_ADDRESS="+m.service.Address())
+	return append(env, m.variables...) // of a variable given twice the last counts
 }
 
 // plugin runs the program under test.
@@ -160,8 +164,14 @@ func (m *machine) kubectl(args ...string) result {
 // asAdmin runs kubectl as the administrator.
 func (m *machine) asAdmin(args ...string) string {
 	m.Helper()
+	return m.asAdminWith("", args...)
+}
+
+func (m *machine) asAdminWith(stdin string, args ...string) string {
+	m.Helper()
 	env := []string{"KUBECONFIG=" + shared.plane.AdminKubeconfig, "HOME=" + m.home}
-	return strings.TrimSpace(command{args: append([]string{shared.plane.Kubectl}, args...), env: env}.run(m.T).succeeded(m.T).stdout)
+	kubectl := command{args: append([]string{shared.plane.Kubectl}, args...), env: env, stdin: stdin}
+	return strings.TrimSpace(kubectl.run(m.T).succeeded(m.T).stdout)
 }
 
 // get runs the plugin as a client of its own would, which has not called before.
@@ -231,6 +241,12 @@ func (m *machine) forget() {
 // what is wrong and one that says what to do.
 func (r result) failed(t *testing.T, code int) result {
 	t.Helper()
+	return r.failedAfter(t, code)
+}
+
+// failedAfter is failed for a command that first says something of other kinds.
+func (r result) failedAfter(t *testing.T, code int, before ...string) result {
+	t.Helper()
 	if r.code != code {
 		t.Errorf("%s: exit code %d, not %d\n%s", r, r.code, code, r.stderr)
 	}
@@ -243,8 +259,8 @@ func (r result) failed(t *testing.T, code int) result {
 		kind, _, _ = strings.Cut(kind, ":")
 		kinds = append(kinds, kind)
 	}
-	if strings.Join(kinds, " ") != "error hint" {
-		t.Errorf("%s: not one error and one hint:\n%s", r, r.stderr)
+	if want := append(before, "error", "hint"); !slices.Equal(kinds, want) {
+		t.Errorf("%s: the lines are not %q:\n%s", r, want, r.stderr)
 	}
 	return r
 }

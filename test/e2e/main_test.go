@@ -2,7 +2,7 @@
 
 // Package e2e_test runs the built program the way its users do: setup, then kubectl and other clients that call it. All
 // of it is real: a control plane, kubectl, gnome-keyring and the kernel's keyring. Only odd answers and short lives of
-// tokens come from a gateway in front of the API server.
+// tokens come from a proxy in front of the API server.
 //
 // Every program that a test runs goes through command.run, and everything is written below one folder, so that in the
 // end all of it can be searched for the tokens that were used.

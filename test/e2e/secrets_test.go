@@ -21,7 +21,7 @@ import (
 var tokenForm = regexp.MustCompile(`eyJ[A-Za-z0-9_-]+\.eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+`)
 
 // secrets are the tokens that the tests have seen: in the answers of the program, in its stores, on their way through a
-// gateway.
+// proxy.
 type secrets struct {
 	mu     sync.Mutex
 	tokens map[string]bool

@@ -1,0 +1,98 @@
+//go:build linux
+
+package e2e_test
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
+)
+
+// TestNothingThatIsSaidOrPassedOnHoldsAToken only runs what the other tests do not. What is looked for, and where, is
+// in world.leaks, which looks at the runs of all tests when they are over.
+func TestNothingThatIsSaidOrPassedOnHoldsAToken(t *testing.T) {
+	bothStores(t, func(t *testing.T, kind keyring.Kind) {
+		m := newMachine(t, kind, nil)
+		m.setup("-v")
+		for _, args := range [][]string{{"status", "-o", "json"}, {"status", "-o", "yaml"}, {"version"}, {"doctor"}, {"doctor", "-o", "json"},
+			{"kubeconfig", "--profile", m.profile}, {"completion", "bash"}, {"--help"}} {
+			m.plugin(append([]string{"-v"}, args...)...).succeeded(t)
+		}
+		for range 2 { // a hit, and after the logout a mint
+			m.asClient("KUBERNETES_EXEC_INFO="+m.execInfo(), "-v", "get", "--profile", m.profile).token(t)
+			m.plugin("token", "-v", "--profile", m.profile).isToken(t, "")
+			m.plugin("token", "-v", "--profile", m.profile, "--header").isToken(t, "Authorization: Bearer ")
+			m.kubectl("get", "pods", "-v=10").succeeded(t)
+			m.plugin("logout", "-v", "--profile", m.profile).succeeded(t)
+		}
+		m.plugin("logout", "-v", "--profile", m.profile, "--bootstrap").succeeded(t)
+		m.asClient("KUBERNETES_EXEC_INFO="+m.execInfo(), "-v", "get", "--profile", m.profile)
+	})
+}
+
+// isToken fails the test unless the standard output is one token after what is expected before it.
+func (r result) isToken(t *testing.T, before string) {
+	t.Helper()
+	rest, found := strings.CutPrefix(r.succeeded(t).stdout, before)
+	if token := tokenForm.FindString(rest); !found || token == "" || rest != token+"\n" {
+		t.Errorf("%s: standard output is not %q and a token", r, before)
+	}
+}
+
+// spy is put in the place of the plugin. It keeps its arguments and environment in a file, where the search in the end
+// will look, and becomes the plugin. The watcher sees only some of the calls, this sees all.
+const spy = `#!/bin/sh
+tr '\0' '\n' </proc/$$/cmdline >>%[1]q
+tr '\0' '\n' </proc/$$/environ >>%[1]q
+exec %[2]q "$@"
+`
+
+func TestWhatKubectlHandsToThePluginHoldsNoToken(t *testing.T) {
+	m := newMachine(t, keyring.Kernel, nil)
+	m.setup()
+	m.forget()
+	kubeconfig, kept := m.withSpy()
+	m.variables = []string{"KUBECONFIG=" + kubeconfig}
+	for range 3 {
+		m.kubectl("get", "pods").succeeded(t)
+	}
+	handed, err := os.ReadFile(kept)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, count := range map[string]int{"\n--profile\n": 3, "\nKUBERNETES_EXEC_INFO=": 3} {
+		if found := bytes.Count(handed, []byte(what)); found != count {
+			t.Errorf("%q is there %d times, not %d", what, found, count)
+		}
+	}
+	if found := newFinder(shared.secrets.all()).find(handed); found != "" {
+		t.Errorf("the arguments or the environment hold %s", found)
+	}
+}
+
+// withSpy copies the kubeconfig, with the spy as the plugin.
+func (m *machine) withSpy() (kubeconfig, kept string) {
+	m.Helper()
+	script := filepath.Join(m.home, "spy")
+	kubeconfig, kept = script+".kubeconfig", script+".kept"
+	content, err := os.ReadFile(filepath.Join(m.home, ".kube", "config"))
+	if err != nil {
+		m.Fatal(err)
+	}
+	changed := bytes.Replace(content, []byte(shared.plugin), []byte(script), 1)
+	if bytes.Equal(changed, content) {
+		m.Fatalf("the kubeconfig does not name the plugin:\n%s", content)
+	}
+	if err := os.WriteFile(kubeconfig, changed, 0o600); err != nil {
+		m.Fatal(err)
+	}
+	if err := os.WriteFile(script, fmt.Appendf(nil, spy, kept, shared.plugin), 0o700); err != nil {
+		m.Fatal(err)
+	}
+	return kubeconfig, kept
+}

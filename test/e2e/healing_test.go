@@ -1,0 +1,191 @@
+//go:build linux
+
+package e2e_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/mint"
+)
+
+// repeats is how often one process asks in a row.
+const repeats = 50
+
+func TestAProcessThatAsksAgainAndAgainCostsNoMint(t *testing.T) {
+	bothStores(t, func(t *testing.T, kind keyring.Kind) {
+		m := newMachine(t, kind, nil)
+		m.setup()
+		minted, reviews := m.minted(account), m.reviews()
+		r := m.loop()
+		if answers := len(tokenForm.FindAllString(r.stdout, -1)); answers != repeats {
+			t.Errorf("%d answers", answers)
+		}
+		if minted := m.minted(account) - minted; minted != 0 {
+			t.Errorf("%d TokenRequests", minted)
+		}
+		// The first repeat is checked, and further ones ever less often: 15 seconds, 30, 60 and so on after it.
+		if reviews := m.reviews() - reviews; reviews < 1 || reviews > 3 {
+			t.Errorf("%d tokens were checked", reviews)
+		}
+	})
+}
+
+// loop asks from one shell.
+func (m *machine) loop() result {
+	m.Helper()
+	script := fmt.Sprintf(`i=0; while [ $i -lt %d ]; do i=$((i+1)); "$@" || exit; done`, repeats)
+	args := []string{"/bin/sh", "-c", script, "sh", shared.plugin, "get", "--profile", m.profile}
+	c := command{args: args, env: append(m.env(), "KUBERNETES_EXEC_INFO="+m.execInfo()), printsToken: true}
+	return c.run(m.T).succeeded(m.T).silent(m.T)
+}
+
+func TestKubectlWorksAtOnceAfterTheSigningKeysWereReplaced(t *testing.T) {
+	bothStores(t, func(t *testing.T, kind keyring.Kind) {
+		byCertificate, byToken := newMachine(t, kind, nil), newMachine(t, kind, nil)
+		byCertificate.setup("--bootstrap", "context=admin@test")
+		byToken.setup()
+		minted := byCertificate.minted(account)
+		if err := shared.plane.RotateServiceAccountKeys(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		byCertificate.kubectl("get", "pods").succeeded(t)
+		if minted := byCertificate.minted(account) - minted; minted != 1 {
+			t.Errorf("%d TokenRequests", minted)
+		}
+		// A bootstrap credential that was signed with the old keys is refused, too.
+		byToken.setup()
+		byToken.kubectl("get", "pods").succeeded(t)
+	})
+}
+
+// TestARefusedTokenIsReplacedWithoutLogout makes the service account again, so that everything but the cached token is as
+// it was. client-go hands a 401 to its caller and only then runs the plugin again: a kubectl that has still to discover
+// what the server has gets over that, one whose only request is refused cannot.
+func TestARefusedTokenIsReplacedWithoutLogout(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t, keyring.Kernel, nil)
+	for _, discovers := range []bool{true, false} {
+		t.Run(fmt.Sprintf("kubectl discovers: %v", discovers), func(t *testing.T) {
+			m := m.in(t)
+			m.setup()
+			m.kubectl("get", "pods").succeeded(t)
+			m.makeAccountAgain()
+			if discovers {
+				m.forgetDiscovery()
+			}
+			minted := m.minted(account)
+			if r := m.kubectl("get", "pods"); discovers {
+				r.succeeded(t)
+			}
+			m.kubectl("get", "pods").succeeded(t)
+			if minted := m.minted(account) - minted; minted != 1 {
+				t.Errorf("%d TokenRequests", minted)
+			}
+		})
+	}
+}
+
+// makeAccountAgain deletes the service account and makes another one of its name. It returns when the API server has
+// forgotten that it knew the cached token.
+func (m *machine) makeAccountAgain() {
+	m.Helper()
+	old := m.entry(m.configuration().TokenKey())
+	m.asAdmin("delete", "serviceaccount", "-n", m.namespace, account)
+	m.asAdmin("create", "serviceaccount", "-n", m.namespace, account)
+	eventually(m.T, "the old token is refused", func() bool { return !m.accepted(old) })
+}
+
+// forgetDiscovery removes what kubectl remembers of the API server.
+func (m *machine) forgetDiscovery() {
+	m.Helper()
+	if err := os.RemoveAll(filepath.Join(m.home, ".kube", "cache")); err != nil {
+		m.Fatal(err)
+	}
+}
+
+// accepted asks the API server whether it takes a token.
+func (m *machine) accepted(entry keyring.Entry) bool {
+	m.Helper()
+	request := fmt.Sprintf(`{"apiVersion":"authentication.k8s.io/v1","kind":"TokenReview","spec":{"token":%q}}`, entry.Token.Reveal())
+	kubectl := command{args: []string{shared.plane.Kubectl, "create", "-f", "-", "-o", "jsonpath={.status.authenticated}"},
+		env: []string{"KUBECONFIG=" + shared.plane.AdminKubeconfig, "HOME=" + m.home}, stdin: request}
+	return kubectl.run(m.T).succeeded(m.T).stdout == "true"
+}
+
+func TestTheBootstrapCredentialRenewsItselfAfterHalfItsLife(t *testing.T) {
+	bothStores(t, func(t *testing.T, kind keyring.Kind) {
+		m := newMachine(t, kind, nil)
+		m.setup()
+		key, own := m.configuration().BootstrapKey(), account+"-bootstrap"
+		minted := m.minted(own)
+		m.forget()
+		m.get().silent(t).token(t)
+		if minted := m.minted(own) - minted; minted != 0 {
+			t.Fatalf("it was renewed %d times in the first half of its life", minted)
+		}
+
+		old := m.entry(key)
+		old.IssuedAt = time.Now().Add(-400 * time.Hour)
+		old.ExpiresAt = time.Now().Add(320 * time.Hour)
+		m.setEntry(key, old)
+		m.forget()
+		m.get().silent(t).token(t)
+		m.checkRenewed(old, minted)
+
+		// The new one is good, and it is not renewed again.
+		m.forget()
+		m.get().silent(t).token(t)
+		if minted := m.minted(own) - minted; minted != 1 {
+			t.Errorf("it was renewed %d times", minted)
+		}
+	})
+}
+
+// checkRenewed looks for one more TokenRequest of the bootstrap service account for itself, and for its token in the
+// store.
+func (m *machine) checkRenewed(old keyring.Entry, before int) {
+	m.Helper()
+	own := account + "-bootstrap"
+	if minted := m.minted(own) - before; minted != 1 {
+		m.Errorf("it was renewed %d times", minted)
+	}
+	for _, event := range m.events()[len(m.events())-2:] {
+		if want := m.username() + "-bootstrap"; event.User.Username != want {
+			m.Errorf("%s %s was asked by %q, not by %q", event.Verb, event.RequestURI, event.User.Username, want)
+		}
+	}
+	renewed := m.entry(m.configuration().BootstrapKey())
+	if renewed.Token == old.Token || time.Until(renewed.ExpiresAt) < 700*time.Hour {
+		m.Errorf("the store still has the old one, which expires at %v", renewed.ExpiresAt)
+	}
+	claims := mint.ParseClaims(renewed.Token.Reveal())
+	if claims.ServiceAccount != own || claims.BoundSecret.UID != m.configuration().Device.UID {
+		m.Errorf("the new one is for %q and bound to %+v", claims.ServiceAccount, claims.BoundSecret)
+	}
+}
+
+func TestARenewalThatFailsCostsNothing(t *testing.T) {
+	m := newMachine(t, keyring.Kernel, nil)
+	m.setup()
+	key := m.configuration().BootstrapKey()
+	entry := m.entry(key)
+	entry.IssuedAt = time.Now().Add(-400 * time.Hour)
+	entry.ExpiresAt = time.Now().Add(320 * time.Hour)
+	m.setEntry(key, entry)
+	m.asAdmin("patch", "role", "-n", m.namespace, account+"-bootstrap", "--type=json",
+		`-p=[{"op":"replace","path":"/rules/0/resourceNames","value":["`+account+`"]}]`)
+	before := len(m.events())
+	eventually(t, "the renewal is forbidden", func() bool {
+		m.forget()
+		m.get().silent(t).token(t)
+		events := m.events()
+		last := events[len(events)-1]
+		return len(events) > before && last.IsTokenRequest(m.namespace, account+"-bootstrap") && last.ResponseStatus.Code == 403
+	})
+}
