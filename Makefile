@@ -11,7 +11,7 @@ GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 FUZZTIME ?= 60s
 SOAKTIME ?= 5m
 
-.PHONY: help build install demo test unit race e2e cross fuzz soak bench lint vuln cluster plane deps clean
+.PHONY: help build install demo test unit race e2e cross brief-fuzz fuzz soak bench lint vuln cluster plane deps clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 12
@@ -26,7 +26,7 @@ install: build ## Install the plugin into /usr/local/bin (or PREFIX/bin)
 demo: deps plane build ## Run the main job on a control plane of its own, from setup to a kubectl call
 	@scripts/demo
 
-test: deps plane build unit race e2e cross ## Run every test
+test: deps plane build unit race brief-fuzz e2e cross ## Run every test
 
 unit: ## Test the packages and the command line
 	@echo "make: testing the packages" >&2
@@ -43,7 +43,11 @@ e2e: ## Test on the real control plane, with the real kubectl and keyrings
 cross: ## See that the program builds for the other platforms
 	@for os in darwin windows freebsd; do echo "make: checking $$os" >&2; GOOS=$$os CGO_ENABLED=0 go build -o /dev/null ./cmd/sa-exec-credential; done
 
-fuzz: ## Fuzz every parser of foreign input, FUZZTIME each
+brief-fuzz:
+	@echo "make: fuzzing every parser briefly" >&2
+	@scripts/fuzz 2000x
+
+fuzz: ## Fuzz every parser of foreign input, each for FUZZTIME
 	@scripts/fuzz $(FUZZTIME)
 
 soak: deps plane build ## Run a mix of workers and faults for SOAKTIME
