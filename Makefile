@@ -11,7 +11,7 @@ GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 FUZZTIME ?= 60s
 SOAKTIME ?= 5m
 
-.PHONY: help build install demo test unit race e2e cross brief-fuzz fuzz soak bench lint vuln cluster plane deps clean
+.PHONY: help build install demo test unit race e2e cross brief-fuzz fuzz brief-soak soak bench lint vuln cluster plane deps clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 12
@@ -26,7 +26,7 @@ install: build ## Install the plugin into /usr/local/bin (or PREFIX/bin)
 demo: deps plane build ## Run the main job on a control plane of its own, from setup to a kubectl call
 	@scripts/demo
 
-test: deps plane build unit race brief-fuzz e2e cross ## Run every test
+test: deps plane build unit race brief-fuzz e2e brief-soak cross ## Run every test
 
 unit: ## Test the packages and the command line
 	@echo "make: testing the packages" >&2
@@ -49,6 +49,10 @@ brief-fuzz:
 
 fuzz: ## Fuzz every parser of foreign input, each for FUZZTIME
 	@scripts/fuzz $(FUZZTIME)
+
+brief-soak:
+	@echo "make: a short soak" >&2
+	cd test && SA_EXEC_CREDENTIAL=$(CURDIR)/$(PROGRAM) SOAKTIME=20s go run ./cmd/soak
 
 soak: deps plane build ## Run a mix of workers and faults for SOAKTIME
 	cd test && SA_EXEC_CREDENTIAL=$(CURDIR)/$(PROGRAM) SOAKTIME=$(SOAKTIME) go run ./cmd/soak
