@@ -289,28 +289,49 @@ func (e *environment) deviceName() (string, error) {
 		return "", err
 	}
 	path := filepath.Join(filepath.Dir(string(folder)), "device")
-	data, err := files.ReadTrusted(path, 100)
-	if err == nil {
-		return strings.TrimSpace(string(data)), nil
+	name, err := readDeviceName(path)
+	if name != "" || err != nil {
+		return name, err
 	}
-	if !errors.Is(err, fs.ErrNotExist) {
-		return "", fmt.Errorf("reading this machine's name: %w", err)
-	}
-	host, _ := e.hostname()
-	name := setup.NewDeviceName(host)
 	if err := files.MakePrivateFolder(filepath.Dir(path)); err != nil {
 		return "", err
 	}
-	// Another setup may be at this point too: whoever is first decides.
-	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, files.PrivateFile)
-	if errors.Is(err, fs.ErrExist) {
-		return e.deviceName()
-	}
-	if err != nil {
+	host, _ := e.hostname()
+	if err := placeFirst(path, setup.NewDeviceName(host)+"\n"); err != nil {
 		return "", fmt.Errorf("keeping this machine's name: %w", err)
 	}
-	_, err = file.WriteString(name + "\n")
-	return name, errors.Join(err, file.Close())
+	return readDeviceName(path)
+}
+
+// readDeviceName returns an empty name when none was chosen yet.
+func readDeviceName(path string) (string, error) {
+	data, err := files.ReadTrusted(path, 100)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("reading this machine's name: %w", err)
+	}
+	return strings.TrimSpace(string(data)), nil
+}
+
+// placeFirst makes a file whole or not at all. Of several who do so at once the first one wins, and the others find its.
+func placeFirst(path, text string) error {
+	temp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*.tmp")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(temp.Name())
+	_, err = temp.WriteString(text)
+	if err := errors.Join(err, temp.Sync(), temp.Close()); err != nil {
+		return err
+	}
+	_ = os.Link(temp.Name(), path)
+	if info, err := os.Stat(path); err == nil && info.Size() > 0 {
+		return nil
+	}
+	// The file system has no links, or a power cut has left an empty file.
+	return os.Rename(temp.Name(), path)
 }
 
 // prepareBootstrap makes sure that there is a bootstrap credential which can mint.
