@@ -97,6 +97,9 @@ func EnsureDevice(ctx context.Context, client *api.Client, namespace, account, d
 	if errors.Is(err, api.ErrNotFound) || errors.Is(err, api.ErrForbidden) {
 		found, err = createDevice(ctx, client, ref, account, deviceName, owner)
 	}
+	if errors.Is(err, api.ErrConflict) { // another setup on this machine was quicker
+		found, err = readMetadata(ctx, client, ref)
+	}
 	if err == nil {
 		err = found.checkDevice(account)
 	}
