@@ -167,25 +167,6 @@ func (m *migration) plan() error {
 	return kubeconfig.CanReplace(m.paths, c.Context, entry)
 }
 
-// checkTaken keeps a profile that other contexts name from becoming one for something else. Clusters made by the same tool
-// often have the same name in different kubeconfigs.
-func (p *preparation) checkTaken() error {
-	folder, err := p.env.profiles()
-	if err != nil {
-		return err
-	}
-	old, err := folder.Load(p.profile.Name)
-	switch {
-	case errors.Is(err, profile.ErrMissing):
-		return nil
-	case err != nil:
-		return err
-	case old.Account() != p.profile.Account() || sameCluster(old.Cluster, p.profile.Cluster) != nil:
-		return fmt.Errorf("%w: %q is for %q of %s", errProfileTaken, p.profile.Name, old.Account(), old.Cluster.Server)
-	}
-	return nil
-}
-
 func sameCluster(a, b profile.Cluster) error {
 	first, err := identityOf(a)
 	if err != nil {

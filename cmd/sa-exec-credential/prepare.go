@@ -50,7 +50,7 @@ func (c *setupCommand) newPreparation(env *environment, paths []string, name str
 		return nil, fmt.Errorf("%w: name the service account to mint tokens for", errUsage)
 	}
 	p := &preparation{command: c, env: env, context: found.Name, say: func(step string) { env.log.debug(step) }}
-	if p.config, p.admin, err = env.adminOf(paths, found.Name); err != nil {
+	if p.config, p.admin, err = env.adminOf(found); err != nil {
 		return nil, err
 	}
 	source, err := c.bootstrap(env, absolute(paths))
@@ -102,8 +102,8 @@ func (e *environment) kubeconfigPaths(explicit string) ([]string, error) {
 }
 
 // adminOf returns the means to act with the credentials of a context.
-func (e *environment) adminOf(paths []string, name string) (*rest.Config, *api.Client, error) {
-	config, err := kubeconfig.ClientConfig(paths, name)
+func (e *environment) adminOf(context kubeconfig.Context) (*rest.Config, *api.Client, error) {
+	config, err := context.ClientConfig()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -150,6 +150,9 @@ func (p *preparation) run(ctx context.Context) (*proof, error) {
 
 // ready takes every step that comes before the kubeconfig.
 func (p *preparation) ready(ctx context.Context) (*session, error) {
+	if err := p.checkTaken(); err != nil {
+		return nil, err
+	}
 	if err := p.chooseStore(ctx); err != nil {
 		return nil, err
 	}
@@ -167,6 +170,32 @@ func (p *preparation) ready(ctx context.Context) (*session, error) {
 		return nil, err
 	}
 	return session, p.saveProfile(ctx)
+}
+
+// checkTaken keeps a profile that other contexts name from becoming one for something else: clusters made by the same tool
+// often have the same name in different kubeconfigs. A cluster that was rebuilt behind its address has another certificate
+// authority and is still that cluster; a profile that cannot be read is what setup mends.
+func (p *preparation) checkTaken() error {
+	folder, err := p.env.profiles()
+	if err != nil {
+		return err
+	}
+	old, err := folder.Load(p.profile.Name)
+	if err != nil {
+		return nil
+	}
+	was, err := old.Identity()
+	if err != nil {
+		return nil
+	}
+	now, err := p.profile.Identity()
+	if err != nil {
+		return err
+	}
+	if old.Account() != p.profile.Account() || was.Server != now.Server {
+		return fmt.Errorf("%w: %q is for %q of %s", errProfileTaken, p.profile.Name, old.Account(), old.Cluster.Server)
+	}
+	return nil
 }
 
 // chooseStore turns auto into the store that works here.
