@@ -53,7 +53,7 @@ func (a administrator) find(env *environment, origin *profile.Origin) (*admin, e
 			return nil, fmt.Errorf("%w: %q", errOwnContext, found.Name)
 		}
 	}
-	config, client, err := env.adminOf(paths, found.Name)
+	config, client, err := env.adminOf(found)
 	if err != nil {
 		return nil, err
 	}

@@ -53,6 +53,7 @@ func problems() []problem {
 		{errNoHome, exitProfile, "set HOME"},
 		{errOwnContext, exitUsage, "name an administrator's context with --context"},
 		{errNoDevice, exitUsage, "sa-exec-credential devices lists them"},
+		{errInterrupted, exitUnexpected, "run the same command again: it finishes the rest"},
 		{errStillAccepted, exitServer, "see whether another program makes the Secret again"},
 		{errNotInPod, exitBootstrap, "set automountServiceAccountToken: true for the pod, or use another --bootstrap"},
 

@@ -35,10 +35,10 @@ func (c *setupCommand) runMany(ctx context.Context, env *environment, paths, nam
 	turns := make(chan struct{}, c.Parallel)
 	var wait sync.WaitGroup
 	for i, name := range names {
+		turns <- struct{}{}
 		wait.Add(1)
 		go func() {
 			defer wait.Done()
-			turns <- struct{}{}
 			defer func() { <-turns }()
 			progress.begin(name)
 			outcomes[i] = c.prepareOne(ctx, env, paths, name, batch)

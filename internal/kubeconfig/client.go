@@ -18,6 +18,10 @@ func ClientConfig(paths []string, name string) (*rest.Config, error) {
 	return clientConfig(config, name)
 }
 
+// ClientConfig is the package's, for a context that has been resolved: to read a file of some hundred contexts once more
+// would take a hundredth of a second.
+func (c Context) ClientConfig() (*rest.Config, error) { return clientConfig(c.all, c.Name) }
+
 // ClientConfigOf is ClientConfig for the current context of a kubeconfig in memory.
 func ClientConfigOf(data []byte) (*rest.Config, error) {
 	config, err := clientcmd.Load(data)

@@ -23,6 +23,8 @@ type Context struct {
 	UserName    string
 	Namespace   string
 	Cluster     profile.Cluster // the CA bundle is in it, also when the kubeconfig names a file
+
+	all *clientcmdapi.Config // what it was found in
 }
 
 // Use is one context whose user runs this program.
@@ -170,7 +172,7 @@ func Resolve(paths []string, name string) (Context, error) {
 		return Context{}, err
 	}
 	return Context{Name: name, File: context.LocationOfOrigin, ClusterName: context.Cluster,
-		UserName: context.AuthInfo, Namespace: context.Namespace, Cluster: cluster}, nil
+		UserName: context.AuthInfo, Namespace: context.Namespace, Cluster: cluster, all: config}, nil
 }
 
 func clusterOf(config *clientcmdapi.Config, context string) (profile.Cluster, error) {

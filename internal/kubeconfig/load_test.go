@@ -78,6 +78,7 @@ func TestResolve(t *testing.T) {
 	writeCA(t, file)
 	for _, name := range []string{"dev", ""} {
 		got, err := Resolve([]string{file}, name)
+		got.all = nil
 		want := Context{Name: "dev", File: file, ClusterName: "plain", UserName: "ours", Namespace: "ns", Cluster: profile.Cluster{
 			Server: "https://plain.example.com", TLSServerName: "k", CertificateAuthorityData: testCA(), ProxyURL: "http://p:1"}}
 		if err != nil || !reflect.DeepEqual(got, want) {
