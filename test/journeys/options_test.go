@@ -147,23 +147,25 @@ func TestTheCurrentContextChangesOnlyOnDemand(t *testing.T) {
 func TestGuardRailsStopWhatGivesTooMuch(t *testing.T) {
 	t.Parallel()
 	m, namespace := newMachine(t), newNamespace()
-	for name, c := range map[string]struct {
+	for i, c := range []struct {
+		name string
 		args []string
 		word string
 		flag string
 	}{
-		"the account that all pods have":  {[]string{"default"}, "every pod of the namespace", "--allow-default-account"},
-		"the role that may do everything": {[]string{"ci", "--cluster-role", "cluster-admin"}, "cluster-admin", "--allow-admin"},
-		"every verb":                      {[]string{"ci", "--verb", "*", "--resource", "pods"}, `verb "*"`, "--allow-admin"},
-		"every resource":                  {[]string{"ci", "--verb", "get", "--resource", "*"}, `resource "*"`, "--allow-admin"},
-		"every resource of a group":       {[]string{"ci", "--verb", "get", "--resource", "*.apps"}, `resource "*.apps"`, "--allow-admin"},
+		{"the account that all pods have", []string{"default"}, "every pod of the namespace", "--allow-default-account"},
+		{"the role that may do everything", []string{"ci", "--cluster-role", "cluster-admin"}, "cluster-admin", "--allow-admin"},
+		{"every verb", []string{"ci", "--verb", "*", "--resource", "pods"}, `verb "*"`, "--allow-admin"},
+		{"every resource", []string{"ci", "--verb", "get", "--resource", "*"}, `resource "*"`, "--allow-admin"},
+		{"every resource of a group", []string{"ci", "--verb", "get", "--resource", "*.apps"}, `resource "*.apps"`, "--allow-admin"},
 	} {
-		r := m.setup(append(c.args, "-n", namespace, "--profile", "it")...)
-		r.fails(2, c.word, c.flag)
-		if t.Failed() {
-			t.Fatal(name)
-		}
-		m.setup(append(c.args, "-n", namespace, "--profile", "it", c.flag)...).succeeds()
+		t.Run(c.name, func(t *testing.T) {
+			m := *m
+			m.T = t
+			args := append(c.args, "-n", namespace, "--profile", fmt.Sprintf("it-%d", i))
+			m.setup(args...).fails(2, c.word, c.flag)
+			m.setup(append(args, c.flag)...).succeeds()
+		})
 	}
 }
 
