@@ -306,18 +306,14 @@ func quotedList(names []string) string {
 // dryRun prints what would be applied, and what the user would become.
 func (m *migration) dryRun(ctx context.Context) error {
 	p := m.preparation
-	objects, err := setup.Plan(ctx, p.admin, p.command.wanted(p.profile))
-	if err != nil {
-		return err
-	}
-	rendered, err := p.render()
+	manifests, rendered, err := p.plan(ctx)
 	if err != nil {
 		return err
 	}
 	var result bytes.Buffer
 	result.WriteString(printable(fmt.Sprintf("# For the cluster: context %q would make these, a device Secret and a bootstrap credential. Service account %q and "+
 		"its rights stay as they are.", m.command.AdminContext, m.account())) + "\n")
-	result.Write(setup.Manifests(objects))
+	result.Write(manifests)
 	result.WriteString("---\n" + printable(fmt.Sprintf("# For the client: the exec section would take the place of the token of user %q in %q. All names there stay.",
 		m.static.User, m.static.File)) + "\n")
 	result.Write(rendered)

@@ -97,20 +97,17 @@ func (e *environment) moveTo(ctx context.Context, admin *admin, old profile.Prof
 	if err != nil {
 		return err
 	}
-	folder, err := e.profiles()
-	if err != nil {
-		return err
-	}
-	for _, p := range sharing {
-		if err := e.forgetEntries(ctx, p); err != nil {
-			e.log.warning(err)
-		}
+	if err := e.change(old, func(p *profile.Profile) {
 		p.Retired = append(p.Retired, *p.Device)
 		p.Device, p.Next = &device, ""
-		if err := folder.Save(p); err != nil {
-			return err
+	}); err != nil {
+		return err
+	}
+	for _, was := range sharing {
+		if err := e.forgetEntries(ctx, was); err != nil {
+			e.log.warning(err)
 		}
-		e.log.line("rotate", fmt.Sprintf("profile %q: uses the new credentials", p.Name))
+		e.log.line("rotate", fmt.Sprintf("profile %q: uses the new credentials", was.Name))
 	}
 	return nil
 }

@@ -183,20 +183,26 @@ func (c *setupCommand) bootstrap(env *environment, paths []string) (profile.Boot
 	return b, nil
 }
 
-// dryRun prints what would be applied and merged.
-func (p *preparation) dryRun(ctx context.Context) error {
+// plan returns what would be applied to the cluster, and the kubeconfig that would be merged.
+func (p *preparation) plan(ctx context.Context) (manifests, rendered []byte, err error) {
 	objects, err := setup.Plan(ctx, p.admin, p.command.wanted(p.profile))
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
-	rendered, err := p.render()
+	rendered, err = p.render()
+	return setup.Manifests(objects), rendered, err
+}
+
+// dryRun prints what would be applied and merged.
+func (p *preparation) dryRun(ctx context.Context) error {
+	manifests, rendered, err := p.plan(ctx)
 	if err != nil {
 		return err
 	}
 	var result bytes.Buffer
 	result.WriteString("# For the cluster: kubectl apply -f - of this part makes what setup would. Each machine's own device\n" +
 		"# Secret and bootstrap credential are made by: sa-exec-credential setup --no-rbac\n")
-	result.Write(setup.Manifests(objects))
+	result.Write(manifests)
 	result.WriteString("---\n# For the client: this kubeconfig would be merged. It is no manifest: cut it off before kubectl apply.\n")
 	result.Write(rendered)
 	return p.env.write(result.Bytes())
