@@ -235,6 +235,7 @@ func TestADeletedServiceAccountIsOneError(t *testing.T) {
 func TestATokenLongerThanThePolicyAllowsIsOneError(t *testing.T) {
 	m := newMachine(t, keyring.Kernel, nil)
 	m.setup()
+	m.forget() // the changed profile will not lead to that token any more
 	p := m.configuration()
 	p.Duration = profile.Duration{Duration: 48 * time.Hour}
 	if err := m.profiles().Save(p); err != nil {

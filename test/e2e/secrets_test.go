@@ -120,7 +120,7 @@ func (r *record) leaks(f finder) (leaks []string) {
 		}
 		for place, text := range places {
 			if found := f.find([]byte(text)); found != "" {
-				leaks = append(leaks, fmt.Sprintf("%s of %q: %s", place, result.args[:min(2, len(result.args))], found))
+				leaks = append(leaks, fmt.Sprintf("%s of %q: %s", place, f.hide(result.args), found))
 			}
 		}
 	}
@@ -131,6 +131,17 @@ func (r *record) leaks(f finder) (leaks []string) {
 		}
 	}
 	return leaks
+}
+
+// hide takes out of a command line what it should not show.
+func (f finder) hide(args []string) []string {
+	args = slices.Clone(args)
+	for i, arg := range args {
+		if f.find([]byte(arg)) != "" {
+			args[i] = "REDACTED"
+		}
+	}
+	return args
 }
 
 // inFiles looks through every file below folder, gnome-keyring's own among them: those are encrypted.
