@@ -15,7 +15,7 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/test/faultproxy"
 )
 
-// The exit codes of docs and design.
+// The program's exit codes.
 const (
 	exitUsage     = 2
 	exitProfile   = 3
