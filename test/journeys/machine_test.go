@@ -19,7 +19,6 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring/secretservicetest"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
-	"github.com/sa-exec-credential/sa-exec-credential/test/controlplane"
 )
 
 // hangs is when a program is taken to hang.
@@ -244,14 +243,4 @@ func (m *machine) user(name string, groups ...string) string {
 		m.Fatal(err)
 	}
 	return m.write(m.path("admins", name), string(shared.plane.Kubeconfig(name, certificate)))
-}
-
-// auditSince returns what has been asked of the API server since an earlier number of events.
-func auditSince(t *testing.T, count int) []controlplane.AuditEvent {
-	t.Helper()
-	events, err := shared.plane.AuditEvents()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return events[count:]
 }
