@@ -77,16 +77,17 @@ const (
 
 // Get returns the stored token or a new one.
 func (c *Cache) Get(ctx context.Context) (Answer, error) {
-	entry, err := c.read(ctx)
 	calls := openCalls(c.Folder, c.Key, c.Kinds)
 	defer calls.close()
+	before, known := calls.stored()
+	entry, err := c.read(ctx)
 	if err != nil && !errors.Is(err, keyring.ErrNotFound) {
 		return c.withoutStore(ctx, calls, err)
 	}
 	state := c.state(entry)
 	if state != absent && c.refused(ctx, calls, entry) {
 		c.Debug("the API server refuses the stored token")
-		return c.await(ctx, calls, entry.Token)
+		return c.await(ctx, calls, entry.Token, look{}) // the question took its time: look again in any case
 	}
 	switch state {
 	case fresh:
@@ -94,7 +95,18 @@ func (c *Cache) Get(ctx context.Context) (Answer, error) {
 	case stale:
 		return c.refresh(ctx, calls, entry)
 	}
-	return c.await(ctx, calls, secret.String{})
+	return c.await(ctx, calls, secret.String{}, look{before, known})
+}
+
+// look is the count of stored tokens before the store was read. While it has not grown, reading again would find the same.
+type look struct {
+	stored uint64
+	known  bool
+}
+
+func (l look) stillTrue(calls *calls) bool {
+	now, known := calls.stored()
+	return l.known && known && now == l.stored
 }
 
 // withoutStore mints when the store fails. Nothing can be shared then, so nobody waits for anybody.
@@ -157,7 +169,7 @@ func (c *Cache) refresh(ctx context.Context, calls *calls, entry keyring.Entry) 
 
 // await answers when no stored token can be used. It waits for the lock, looks again and mints. A stored token that
 // equals refused is passed over; every other one is newer.
-func (c *Cache) await(ctx context.Context, calls *calls, refused secret.String) (Answer, error) {
+func (c *Cache) await(ctx context.Context, calls *calls, refused secret.String, seen look) (Answer, error) {
 	began := c.Now()
 	if err, failed := c.failedBefore(calls, time.Time{}); failed {
 		return Answer{}, err
@@ -178,8 +190,12 @@ func (c *Cache) await(ctx context.Context, calls *calls, refused secret.String) 
 			return answer, err
 		}
 	}
-	if answer, err, done := c.outcome(ctx, calls, refused, began); done {
-		return answer, err
+	if !seen.stillTrue(calls) {
+		if answer, err, done := c.outcome(ctx, calls, refused, began); done {
+			return answer, err
+		}
+	} else if err, failed := c.failedBefore(calls, began); failed {
+		return Answer{}, err
 	}
 	return c.mint(ctx, calls, refused)
 }
@@ -236,6 +252,7 @@ func (c *Cache) mint(ctx context.Context, calls *calls, refused secret.String) (
 	if err := c.Store.Set(ctx, c.Key, entry); err != nil {
 		c.Warn(fmt.Errorf("token not cached: %w", err))
 	}
+	calls.noteStored()
 	return c.minted(calls, entry, refused), nil
 }
 

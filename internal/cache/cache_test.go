@@ -400,3 +400,17 @@ func TestWhatIsNotRemembered(t *testing.T) {
 		w.want(1, "minted-2", 2, 0)
 	})
 }
+
+func TestAMissReadsTheStoreOnceWhenNobodyElseStores(t *testing.T) {
+	w := newWorld(t)
+	w.want(1, "minted-1", 1, 0)
+	if w.store.gets != 1 {
+		t.Errorf("the store was read %d times", w.store.gets)
+	}
+}
+
+func TestATokenStoredBetweenTheLookAndTheLockIsUsed(t *testing.T) {
+	w := newWorld(t)
+	w.store.afterGet = func() { w.get(2) }
+	w.want(1, "minted-1", 1, 0)
+}

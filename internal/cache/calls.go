@@ -26,13 +26,15 @@ const (
 	failureHolds = 5 * time.Second
 )
 
-// The file of a key's calls has room for one failure, then a table in which each caller has one slot by its hash. Its
+// The file of a key's calls has room for one failure, then a table in which each caller has one slot by its hash, then a count. Its
 // size is fixed, so it needs no cleaning up. Two callers that share a slot overwrite each other, which costs at most a
 // 401 that is noticed one call later.
 const (
 	failureSize = 1024 // bytes
 	slotSize    = 40   // bytes: four numbers of 8, one of 4, a checksum
 	slots       = 256
+
+	countOffset = failureSize + slots*slotSize // of the number of tokens stored, 8 bytes
 )
 
 // Caller identifies the process that runs the plugin. The start time tells it from another one with the same id later.
@@ -124,6 +126,26 @@ func (r record) sinceChecked(now time.Time) time.Duration {
 }
 
 func offset(caller uint64) int64 { return failureSize + int64(caller%slots)*slotSize }
+
+// stored counts how often a new token has been put into the store. It is false when that is not known.
+func (c *calls) stored() (count uint64, known bool) {
+	if c.file == nil {
+		return 0, false
+	}
+	b := make([]byte, 8)
+	n, err := c.file.ReadAt(b, countOffset)
+	if err != nil && !(errors.Is(err, io.EOF) && n == 0) {
+		return 0, false
+	}
+	return binary.LittleEndian.Uint64(b), true
+}
+
+// noteStored counts a token that has been put into the store. Its caller holds the lock.
+func (c *calls) noteStored() {
+	if count, known := c.stored(); known {
+		_, _ = c.file.WriteAt(binary.LittleEndian.AppendUint64(nil, count+1), countOffset)
+	}
+}
 
 // of returns the caller's record; one that holds nothing but the caller when there is none.
 func (c *calls) of(caller Caller) record {

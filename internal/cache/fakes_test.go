@@ -25,6 +25,7 @@ type memory struct {
 	entries        map[string]keyring.Entry
 	gets           int
 	getErr, setErr error
+	afterGet       func() // called once, after the first Get
 	kind           keyring.Kind
 }
 
@@ -36,6 +37,11 @@ func (m *memory) Delete(context.Context, string) error   { return nil }
 func (m *memory) Keys(context.Context) ([]string, error) { return nil, nil }
 func (m *memory) Get(_ context.Context, key string) (keyring.Entry, error) {
 	m.mu.Lock()
+	after := m.afterGet
+	m.afterGet = nil
+	if after != nil {
+		defer after()
+	}
 	defer m.mu.Unlock()
 	m.gets++
 	entry, found := m.entries[key]
