@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
@@ -79,4 +80,17 @@ func (a administrator) findFor(env *environment, p profile.Profile) (*admin, err
 		return nil, fmt.Errorf("context %q: %w", found.context.Name, err)
 	}
 	return found, nil
+}
+
+// ofDevice loads a profile whose tokens are bound to a device Secret, and finds who may change that Secret.
+func (a administrator) ofDevice(ctx context.Context, env *environment, name string) (*session, *admin, error) {
+	s, err := env.load(ctx, name)
+	if err != nil {
+		return nil, nil, err
+	}
+	if s.profile.Device == nil {
+		return nil, nil, fmt.Errorf("%w: profile %q has no device Secret; its tokens die when they expire, and logout forgets them here", errUsage, name)
+	}
+	admin, err := a.findFor(env, s.profile)
+	return s, admin, err
 }

@@ -40,14 +40,7 @@ func (r *revokeCommand) Run(ctx context.Context, env *environment) error {
 	if r.ServiceAccount != "" || r.Namespace != "" {
 		return fmt.Errorf("%w: --serviceaccount and --namespace go with --device", errUsage)
 	}
-	s, err := env.load(ctx, r.Profile)
-	if err != nil {
-		return err
-	}
-	if s.profile.Device == nil {
-		return fmt.Errorf("%w: profile %q has no device Secret; its tokens die when they expire, and logout forgets them here", errUsage, r.Profile)
-	}
-	admin, err := r.findFor(env, s.profile)
+	s, admin, err := r.ofDevice(ctx, env, r.Profile)
 	if err != nil {
 		return err
 	}

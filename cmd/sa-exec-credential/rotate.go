@@ -17,14 +17,7 @@ type rotateCommand struct {
 
 // Run makes a new device Secret and a new bootstrap credential, and ends the old ones once the new ones work.
 func (r *rotateCommand) Run(ctx context.Context, env *environment) error {
-	old, err := env.load(ctx, r.Profile)
-	if err != nil {
-		return err
-	}
-	if old.profile.Device == nil {
-		return fmt.Errorf("%w: profile %q has no device Secret to replace", errUsage, r.Profile)
-	}
-	admin, err := r.findFor(env, old.profile)
+	old, admin, err := r.ofDevice(ctx, env, r.Profile)
 	if err != nil {
 		return err
 	}
