@@ -23,7 +23,6 @@ import (
 
 // environment is everything that the program uses of the process it runs in. Tests pass their own.
 type environment struct {
-	stdin     *os.File
 	stdout    io.Writer
 	stderr    io.Writer
 	lookupEnv func(string) (string, bool)
@@ -39,7 +38,6 @@ type environment struct {
 
 func systemEnvironment() *environment {
 	return &environment{
-		stdin:     os.Stdin,
 		stdout:    os.Stdout,
 		stderr:    os.Stderr,
 		lookupEnv: snapshot(os.Environ()),
@@ -119,41 +117,43 @@ func (e *environment) homeFolder() (string, error) {
 	return "", errNoHome
 }
 
-// userFolder is the folder that a variable names, as os.UserConfigDir and os.UserCacheDir have it, but read through the
-// environment; a relative path is passed over, as the XDG Base Directory Specification demands.
-func (e *environment) userFolder(variable string, below map[string][]string) (string, error) {
-	if folder := e.getenv(variable); filepath.IsAbs(folder) {
+// place is where a platform keeps a kind of files: in the folder that a variable names, else below the home folder.
+type place struct {
+	variable string
+	below    []string
+}
+
+// userFolder is the folder of a place, as os.UserConfigDir and os.UserCacheDir have it, but read through the environment; a
+// relative path is passed over, as the XDG Base Directory Specification demands. places are by GOOS, "" for all others.
+func (e *environment) userFolder(places map[string]place) (string, error) {
+	p, special := places[runtime.GOOS]
+	if !special {
+		p = places[""]
+	}
+	if folder := e.getenv(p.variable); filepath.IsAbs(folder) {
 		return folder, nil
 	}
 	home, err := e.homeFolder()
 	if err != nil {
 		return "", err
 	}
-	parts := below[runtime.GOOS]
-	if parts == nil {
-		parts = below[""]
-	}
-	return filepath.Join(append([]string{home}, parts...)...), nil
+	return filepath.Join(append([]string{home}, p.below...)...), nil
 }
 
 func (e *environment) configFolder() (string, error) {
-	variable := map[string]string{"windows": "APPDATA", "darwin": ""}
-	name, special := variable[runtime.GOOS]
-	if !special {
-		name = "XDG_CONFIG_HOME"
-	}
-	return e.userFolder(name, map[string][]string{
-		"windows": {"AppData", "Roaming"}, "darwin": {"Library", "Application Support"}, "": {".config"}})
+	return e.userFolder(map[string]place{
+		"windows": {"APPDATA", []string{"AppData", "Roaming"}},
+		"darwin":  {"", []string{"Library", "Application Support"}},
+		"":        {"XDG_CONFIG_HOME", []string{".config"}},
+	})
 }
 
 func (e *environment) cacheFolder() (string, error) {
-	variable := map[string]string{"windows": "LOCALAPPDATA", "darwin": ""}
-	name, special := variable[runtime.GOOS]
-	if !special {
-		name = "XDG_CACHE_HOME"
-	}
-	return e.userFolder(name, map[string][]string{
-		"windows": {"AppData", "Local"}, "darwin": {"Library", "Caches"}, "": {".cache"}})
+	return e.userFolder(map[string]place{
+		"windows": {"LOCALAPPDATA", []string{"AppData", "Local"}},
+		"darwin":  {"", []string{"Library", "Caches"}},
+		"":        {"XDG_CACHE_HOME", []string{".cache"}},
+	})
 }
 
 func (e *environment) profiles() (profile.Folder, error) {
