@@ -51,24 +51,8 @@ func wantAll(t *testing.T, s Store, want error) {
 }
 
 func TestSecretServiceKeepsReplacesAndForgets(t *testing.T) {
-	service := secretservicetest.New(t)
-	s := openService(t, testService(service))
-	_, err := s.Get(t.Context(), testKey)
-	wantError(t, "getting an absent item", err, ErrNotFound)
-	wantError(t, "deleting an absent item", s.Delete(t.Context(), testKey), nil)
-
-	for _, token := range []string{"first", "second, longer", strings.Repeat("x", 100_000), `quotes " and čeština`} {
-		mustSet(t, s, testKey, token)
-		wantToken(t, s, testKey, token)
-	}
-	mustSet(t, s, "bootstrap:b", "credential")
-	if keys, err := s.Keys(t.Context()); err != nil || !slices.Equal(keys, []string{"bootstrap:b", testKey}) {
-		t.Errorf("the keys are %q, %v", keys, err)
-	}
-	wantError(t, "deleting", s.Delete(t.Context(), testKey), nil)
-	_, err = s.Get(t.Context(), testKey)
-	wantError(t, "getting a deleted item", err, ErrNotFound)
-	wantToken(t, s, "bootstrap:b", "credential")
+	s := openService(t, testService(secretservicetest.New(t)))
+	wantKeepsReplacesAndForgets(t, s, strings.Repeat("x", 100_000), `quotes " and čeština`)
 }
 
 func TestSecretServiceItemsAreThoseOfOtherPrograms(t *testing.T) {
