@@ -41,6 +41,7 @@ func (d *doctor) examine(ctx context.Context, name string, loaded loadedProfile)
 	c := &checkup{doctor: d, profile: loaded.Profile}
 	if c.file(name, loaded.err) {
 		c.credentials(ctx)
+		c.recovery()
 		c.contexts()
 	}
 	for i := range c.items {

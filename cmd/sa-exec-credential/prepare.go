@@ -64,6 +64,7 @@ func (c *setupCommand) newPreparation(env *environment, paths []string, name str
 		Store: keyring.Kind(c.Store), AllowMissingClusterInfo: c.AllowMissingClusterInfo,
 		Origin: &profile.Origin{Context: found.Name, Kubeconfig: absolute(paths)},
 	}
+	p.profile.Recovery = c.recovery(env, p.profile.Origin)
 	if p.profile.Name == "" {
 		p.profile.Name = profile.DefaultName(p.profile.ServiceAccount, p.profile.Namespace, found.ClusterName)
 	}
@@ -160,6 +161,9 @@ func (p *preparation) ready(ctx context.Context) (*session, error) {
 		return nil, err
 	}
 	if err := p.prepareDevice(ctx); err != nil {
+		return nil, err
+	}
+	if err := p.noteCluster(ctx); err != nil {
 		return nil, err
 	}
 	session, err := p.env.open(ctx, p.profile)
@@ -287,6 +291,15 @@ func (p *preparation) prepareDevice(ctx context.Context) error {
 	p.profile.Device = &device
 	p.say(fmt.Sprintf("Secret %q: tokens of this machine are bound to it", p.profile.Namespace+"/"+device.Secret))
 	return nil
+}
+
+// noteCluster keeps what a recovery tells a rebuilt cluster by.
+func (p *preparation) noteCluster(ctx context.Context) (err error) {
+	if p.profile.Recovery == nil {
+		return nil
+	}
+	p.profile.Recovery.ClusterUID, err = setup.ClusterUID(ctx, p.admin)
+	return err
 }
 
 // owner says whose machine this is, to those who list devices.

@@ -28,6 +28,7 @@ type proof struct {
 	expires   time.Time
 	access    setup.Access
 	bootstrap string
+	recovery  string // empty: none was asked for
 	store     string
 	profile   string
 	context   string // empty: no kubeconfig was written
@@ -80,6 +81,9 @@ func (p *preparation) describe(ctx context.Context, s *session, config *rest.Con
 		proof.expires = entry.ExpiresAt
 	}
 	proof.bootstrap = describeBootstrap(ctx, s)
+	if r := p.profile.Recovery; r != nil {
+		proof.recovery = fmt.Sprintf("with context %q, when the cluster no longer knows the bootstrap credential", r.Credential.Context)
+	}
 	client, err := api.New(config, runtime.NewScheme())
 	if err == nil {
 		proof.access, err = setup.Rules(ctx, client, p.profile.Namespace)
@@ -132,6 +136,7 @@ func (r *proof) text(c colours) []byte {
 	}
 	row("cannot", strings.Join(r.access.Cannot, ", "))
 	row("bootstrap", r.bootstrap)
+	row("recovers", r.recovery)
 	row("kept in", r.store)
 	row("profile", r.profile)
 	if r.context != "" {

@@ -190,6 +190,8 @@ func profileCommand(ts *testscript.TestScript, _ bool, args []string) {
 			p.Cluster.Server = value
 		case "allow":
 			p.AllowMissingClusterInfo = true
+		case "recover":
+			p.Recovery = &profile.Recovery{Credential: profile.Bootstrap{Source: profile.SourceContext, Context: "admin", Kubeconfig: []string{ts.MkAbs(value)}}}
 		case "roots":
 			p.Cluster.CertificateAuthorityData = nil
 		case "in":

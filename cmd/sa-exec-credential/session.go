@@ -54,7 +54,7 @@ func (e *environment) open(ctx context.Context, p profile.Profile) (*session, er
 
 // cache is the profile's token, from the store or minted.
 func (s *session) cache() *cache.Cache {
-	return &cache.Cache{
+	tokens := &cache.Cache{
 		Store:    s.store,
 		Key:      s.profile.TokenKey(),
 		Machine:  s.machine(),
@@ -62,13 +62,18 @@ func (s *session) cache() *cache.Cache {
 		Caller:   s.env.caller(),
 		Wait:     s.lockWait(),
 		Now:      s.env.now,
-		Mint:     s.mint,
 		Accepted: s.accepted,
 		Warn:     s.env.log.warning,
 		Common:   s.failsForAll,
 		Kinds:    errorKinds(),
 		Debug:    s.env.log.debug,
 	}
+	tokens.Mint = func(ctx context.Context) (mint.Grant, error) {
+		grant, err := s.mintOrRecover(ctx)
+		tokens.Key = s.profile.TokenKey() // another one in a cluster that was rebuilt
+		return grant, err
+	}
+	return tokens
 }
 
 // machine tells this machine from the others that hold tokens for the same account.
@@ -82,11 +87,15 @@ func (s *session) machine() string {
 
 // lockWait is how long the lock's holder may need at the most, and a little more; only then others mint as well.
 func (s *session) lockWait() time.Duration {
+	limit := mint.Deadline + time.Second
 	switch s.profile.Bootstrap.Source {
 	case profile.SourceCommand, profile.SourceContext:
-		return bootstrap.CommandLimit + mint.Deadline + time.Second
+		limit += bootstrap.CommandLimit
 	}
-	return mint.Deadline + time.Second
+	if s.profile.Recovery != nil {
+		limit += recoveryLimit
+	}
+	return limit
 }
 
 // failsForAll reports whether a mint that failed would have failed for other processes too. A variable, or the way to the

@@ -41,6 +41,7 @@ type setupCommand struct {
 	Bootstrap         string        `group:"Tokens:" default:"keyring" placeholder:"SOURCE" help:"keyring, context=NAME, in-cluster, token-file=PATH, env=NAME or command=COMMAND: what authenticates the request for a token."`
 	BootstrapDuration time.Duration `group:"Tokens:" default:"720h" help:"How long the bootstrap credential in the keyring lives; it renews itself."`
 	BootstrapEnv      []string      `group:"Tokens:" placeholder:"NAME" help:"A variable that a bootstrap command, or another context's plugin, gets with its value of now; repeatable."`
+	Recover           bool          `group:"Tokens:" help:"Let get use this context's credentials when the cluster no longer knows the bootstrap credential: after new signing keys, in a rebuilt cluster, or when the store was emptied; never after revoke."`
 	Minter            string        `group:"Tokens:" placeholder:"NS/NAME" help:"With --bootstrap in-cluster, on an administrator's machine: the pods' account that may mint."`
 	Store             string        `group:"Tokens:" enum:"auto,keyring,kernel,none" default:"auto" help:"Where secrets are kept: auto, keyring, kernel or none."`
 
@@ -96,6 +97,8 @@ func (c *setupCommand) check() error {
 		return fmt.Errorf("%w: --duration %v: at least %v, in whole seconds", errUsage, c.Duration, profile.MinDuration)
 	case c.BootstrapDuration < profile.MinDuration || c.BootstrapDuration > profile.MaxDuration || c.BootstrapDuration%time.Second != 0:
 		return fmt.Errorf("%w: --bootstrap-duration %v: at least %v, in whole seconds", errUsage, c.BootstrapDuration, profile.MinDuration)
+	case c.Recover && c.Bootstrap == string(profile.SourceInCluster):
+		return fmt.Errorf("%w: --recover needs a context's credentials, which pods do not have", errUsage)
 	case c.Parallel < 1:
 		return fmt.Errorf("%w: --parallel %d: at least 1", errUsage, c.Parallel)
 	}
@@ -177,10 +180,19 @@ func (c *setupCommand) bootstrap(env *environment, paths []string) (profile.Boot
 	if needsValue != (value != "") {
 		return b, fmt.Errorf("%w: --bootstrap %q: %s", errUsage, c.Bootstrap, map[bool]string{true: "a value is missing", false: "it takes no value"}[needsValue])
 	}
-	if needsEnvironment := b.Environment != nil; !needsEnvironment && len(c.BootstrapEnv) > 0 {
-		return b, fmt.Errorf("%w: --bootstrap-env goes with --bootstrap command= or context=", errUsage)
+	if runsPrograms := b.Environment != nil || c.Recover; !runsPrograms && len(c.BootstrapEnv) > 0 {
+		return b, fmt.Errorf("%w: --bootstrap-env goes with --bootstrap command= or context=, or with --recover", errUsage)
 	}
 	return b, nil
+}
+
+// recovery is nil unless --recover asks for it.
+func (c *setupCommand) recovery(env *environment, origin *profile.Origin) *profile.Recovery {
+	if !c.Recover {
+		return nil
+	}
+	return &profile.Recovery{Credential: profile.Bootstrap{Source: profile.SourceContext, Context: origin.Context,
+		Kubeconfig: origin.Kubeconfig, Environment: env.pinned(c.BootstrapEnv)}}
 }
 
 // plan returns what would be applied to the cluster, and the kubeconfig that would be merged.

@@ -46,6 +46,9 @@ func setupLine(p profile.Profile) string {
 	if p.AllowMissingClusterInfo {
 		line = append(line, "--allow-missing-cluster-info")
 	}
+	if p.Recovery != nil {
+		line = append(line, "--recover")
+	}
 	return commandLine(line...)
 }
 

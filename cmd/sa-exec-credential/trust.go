@@ -19,7 +19,7 @@ var errForgedFolder = errors.New("the profile is not in the user's own folder")
 // checkAgreed is an errForgedFolder when the kubeconfig may have chosen the folder that the profile is from, and the
 // profile could do harm. It is asked for every get: clients that set no exec info run kubeconfigs too.
 func (e *environment) checkAgreed(p profile.Profile) error {
-	if p.Bootstrap.Source == profile.SourceKeyring && !p.AllowMissingClusterInfo {
+	if p.Bootstrap.Source == profile.SourceKeyring && !p.AllowMissingClusterInfo && p.Recovery == nil {
 		return nil
 	}
 	used, err := e.profiles()

@@ -32,10 +32,10 @@ const (
 	clockTolerance = 5 * time.Second
 )
 
-// Cache is one profile's token. Its fields are set once, before the first call.
+// Cache is one profile's token. Its fields are set once, before the first call, unless it says otherwise.
 type Cache struct {
 	Store   keyring.Store
-	Key     string // of the token in the store
+	Key     string // of the token in the store; Mint may change it, and the new token is kept under the new one
 	Machine string // decides the jitter of the refresh window; differs by machine
 	Folder  string // of lock and call records; empty: neither is kept
 	Caller  Caller // the process that asked

@@ -64,6 +64,8 @@ type Profile struct {
 	AllowMissingClusterInfo bool `yaml:"allowMissingClusterInfo,omitempty" json:"allowMissingClusterInfo,omitempty"`
 	// Origin is the administrator's context that setup was run with; rotate and revoke use it again. Nil: none was.
 	Origin *Origin `yaml:"origin,omitempty" json:"origin,omitempty"`
+	// Recovery lets a get replace a bootstrap credential that the cluster no longer knows. Nil: only setup does.
+	Recovery *Recovery `yaml:"recovery,omitempty" json:"recovery,omitempty"`
 	// Retired are device Secrets that rotate has replaced and not yet deleted.
 	Retired []Device `yaml:"retired,omitempty" json:"retired,omitempty"`
 	// Next is the name of the device that a rotate is making, kept before its Secret is made: one that was interrupted is
@@ -75,6 +77,14 @@ type Profile struct {
 type Origin struct {
 	Context    string   `yaml:"context" json:"context"`
 	Kubeconfig []string `yaml:"kubeconfig" json:"kubeconfig"` // absolute paths
+}
+
+// Recovery is what makes a new bootstrap credential, or a new device Secret in a cluster that was rebuilt.
+type Recovery struct {
+	Credential Bootstrap `yaml:"credential" json:"credential"` // of the source context
+	// ClusterUID is that of the namespace kube-system. In another cluster behind the same address it is another one,
+	// which tells a rebuilt cluster, where all devices are gone, from one where this device was revoked. Empty: unknown.
+	ClusterUID string `yaml:"clusterUID,omitempty" json:"clusterUID,omitempty"`
 }
 
 // Cluster is how to reach the API server.
@@ -249,6 +259,13 @@ func (p Profile) problem() string {
 		return "device needs the name and the uid of a Secret"
 	case !slices.Contains([]keyring.Kind{keyring.Keyring, keyring.Kernel, keyring.None}, p.Store):
 		return fmt.Sprintf("store %q is none of keyring, kernel, none", p.Store)
+	case p.Recovery != nil && p.Recovery.Credential.Source != SourceContext:
+		return "recovery.credential is not of the source context"
+	}
+	if p.Recovery != nil {
+		if problem := p.Recovery.Credential.problem(p); problem != "" {
+			return "recovery: " + problem
+		}
 	}
 	return p.Bootstrap.problem(p)
 }

@@ -22,6 +22,8 @@ func example(t testing.TB) Profile {
 		Bootstrap:               Bootstrap{Source: SourceKeyring, Duration: &Duration{720 * time.Hour}},
 		Store:                   keyring.Keyring,
 		AllowMissingClusterInfo: true,
+		Recovery: &Recovery{ClusterUID: "0e5a", Credential: Bootstrap{Source: SourceContext, Context: "admin", Kubeconfig: []string{"/a"},
+			Environment: map[string]string{"PATH": "/bin"}}},
 	}
 }
 
@@ -126,6 +128,9 @@ func TestParseRefuses(t *testing.T) {
 		{"a variable with a value", source("{source: env, variable: A=b}")},
 		{"a command looked up in the path", source("{source: command, command: [vault]}")},
 		{"a command of no words", source("{source: command, command: []}")},
+		{"a recovery by a command", minimalText + "recovery: {credential: {source: command, command: [/a]}}\n"},
+		{"a recovery without a credential", minimalText + "recovery: {clusterUID: u}\n"},
+		{"a recovery from a relative file", minimalText + "recovery: {credential: {source: context, context: c, kubeconfig: [k]}}\n"},
 		{"aliases that grow without end", "a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b]\n" +
 			"d: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c]\ne: &e [*d,*d,*d,*d,*d,*d,*d,*d,*d]\naudiences: [*e]\n"},
 		{"an alias to itself", "audiences: &a [*a]\n"},
@@ -203,6 +208,7 @@ func TestKeysChangeWithAllThatDecides(t *testing.T) {
 		{"the name does not decide", func(p *Profile) { p.Name = "other" }, false, false},
 		{"the proxy does not decide", func(p *Profile) { p.Cluster.ProxyURL = "" }, false, false},
 		{"the bootstrap credential's lifetime does not decide", func(p *Profile) { p.Bootstrap.Duration = &Duration{time.Hour} }, false, false},
+		{"the way to recover does not decide", func(p *Profile) { p.Recovery = nil }, false, false},
 		{"the server decides", func(p *Profile) { p.Cluster.Server = "https://k8s.example:6444" }, true, true},
 		{"the TLS server name decides", func(p *Profile) { p.Cluster.TLSServerName = "" }, true, true},
 		{"the certificate authority decides", func(p *Profile) { p.Cluster.CertificateAuthorityData = certificate(t) }, true, true},

@@ -123,6 +123,24 @@ func (c *ControlPlane) RotateServiceAccountKeys(ctx context.Context) error {
 	return c.startControllerManager()
 }
 
+// Rebuild replaces the cluster by an empty one with the same address and
+// certificate authority. Nothing that was in it is left, and no token issued
+// before is good afterwards.
+func (c *ControlPlane) Rebuild(ctx context.Context) error {
+	c.controllerManager.kill()
+	c.StopAPIServer()
+	c.etcd.kill()
+	for _, name := range []string{"etcd", "etcd.sock"} {
+		if err := os.RemoveAll(c.path(name)); err != nil {
+			return fmt.Errorf("removing the old cluster: %w", err)
+		}
+	}
+	if err := c.startEtcd(ctx); err != nil {
+		return err
+	}
+	return c.RotateServiceAccountKeys(ctx)
+}
+
 func (c *ControlPlane) startControllerManager() (err error) {
 	c.controllerManager, err = c.start("kube-controller-manager", c.controllerManagerArgs())
 	return err

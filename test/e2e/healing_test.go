@@ -47,18 +47,24 @@ func (m *machine) loop() result {
 
 func TestKubectlWorksAtOnceAfterTheSigningKeysWereReplaced(t *testing.T) {
 	bothStores(t, func(t *testing.T, kind keyring.Kind) {
-		byCertificate, byToken := newMachine(t, kind, nil), newMachine(t, kind, nil)
+		byCertificate, recovering, byToken := newMachine(t, kind, nil), newMachine(t, kind, nil), newMachine(t, kind, nil)
 		byCertificate.setup("--bootstrap", "context=admin@test")
+		recovering.setup("--recover")
 		byToken.setup()
-		minted := byCertificate.minted(account)
+		healing := []*machine{byCertificate, recovering}
+		minted := []int{byCertificate.minted(account), recovering.minted(account)}
 		if err := shared.plane.RotateServiceAccountKeys(context.Background()); err != nil {
 			t.Fatal(err)
 		}
-		byCertificate.kubectl("get", "pods").succeeded(t)
-		if minted := byCertificate.minted(account) - minted; minted != 1 {
-			t.Errorf("%d TokenRequests", minted)
+		for i, m := range healing {
+			m.kubectl("get", "pods").succeeded(t)
+			if minted := m.minted(account) - minted[i]; minted != 1 {
+				t.Errorf("%d TokenRequests", minted)
+			}
 		}
-		// A bootstrap credential that was signed with the old keys is refused, too.
+		// A bootstrap credential in the store was signed with the old keys. Without --recover nothing can replace it but setup.
+		byToken.forget()
+		byToken.get().failed(t, exitBootstrap)
 		byToken.setup()
 		byToken.kubectl("get", "pods").succeeded(t)
 	})

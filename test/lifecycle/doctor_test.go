@@ -42,6 +42,7 @@ func doctorTests() map[string]func(*person) {
 		"a context without a profile":                  (*person).checkStray,
 		"a kubeconfig that cannot be read":             (*person).checkBadKubeconfig,
 		"a source that is another context":             (*person).checkContextSource,
+		"a context to recover with":                    (*person).checkRecovery,
 		"two hundred profiles":                         (*person).checkMany,
 	}
 }
@@ -206,7 +207,7 @@ func (p *person) checkMalformedProfile() {
 }
 
 func (p *person) checkBootstrapGone() {
-	p.setUp("--duration", "30m", "--bootstrap-duration", "48h")
+	p.setUp("--duration", "30m", "--bootstrap-duration", "48h", "--recover")
 	p.must("logout", "--profile", profileName, "--bootstrap")
 	sick := p.diagnosed("bootstrap", "failed", 4)
 	before := p.read(filepath.Join(p.home, ".config", "sa-exec-credential", "profiles", profileName+".yaml"))
@@ -390,6 +391,19 @@ func (p *person) checkContextSource() {
 	if text := of(items, "bootstrap")[0].Detail; !strings.Contains(text, "context=admin@test") {
 		p.Errorf("bootstrap: %s", text)
 	}
+}
+
+// checkRecovery takes the context away that setup was told to recover with.
+func (p *person) checkRecovery() {
+	p.setUp("--recover")
+	if text := of(p.healthy(), "recovery")[0].Detail; !strings.Contains(text, `with context "admin@test" of `+p.admin) {
+		p.Errorf("recovery: %s", text)
+	}
+	kubeconfig := p.read(p.admin)
+	p.write(p.admin, []byte("apiVersion: v1\nkind: Config\n"))
+	sick := p.diagnosed("recovery", "warning", 0)
+	p.write(p.admin, kubeconfig)
+	p.mended(sick, "recovery")
 }
 
 const many = 200
