@@ -6,15 +6,15 @@ import (
 	"errors"
 	"io"
 	"os"
-	"os/user"
 	"path/filepath"
 	"runtime"
-	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/bootstrap"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/cache"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/client"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/execcred"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/files"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
@@ -26,7 +26,7 @@ type environment struct {
 	stdout    io.Writer
 	stderr    io.Writer
 	lookupEnv func(string) (string, bool)
-	clientEnv func() func(string) (string, bool) // that of the process that runs this one
+	clientEnv func() func(string) (string, bool) // what the client was started with; empty when unknown
 	home      func() (string, error)             // from the user database, for when no variable tells
 	now       func() time.Time
 	caller    func() cache.Caller
@@ -37,14 +37,15 @@ type environment struct {
 }
 
 func systemEnvironment() *environment {
+	found := sync.OnceValue(client.Find)
 	return &environment{
 		stdout:    os.Stdout,
 		stderr:    os.Stderr,
 		lookupEnv: snapshot(os.Environ()),
-		clientEnv: clientEnvironment,
+		clientEnv: func() func(string) (string, bool) { return snapshot(found().Environment) },
 		home:      userHome,
 		now:       time.Now,
-		caller:    cache.Parent,
+		caller:    func() cache.Caller { return cache.Caller{PID: found().PID, Start: found().Start} },
 		hostname:  os.Hostname,
 		openStore: keyring.Open,
 		mounted:   filepath.Dir(bootstrap.MountedToken),
@@ -71,22 +72,6 @@ func variableName(name string) string {
 		return strings.ToUpper(name)
 	}
 	return name
-}
-
-// userHome asks the user database. user.Current would fall back to the variables of a process whose user is not in it.
-func userHome() (string, error) {
-	if runtime.GOOS == "windows" {
-		current, err := user.Current()
-		if err != nil {
-			return "", err
-		}
-		return current.HomeDir, nil
-	}
-	found, err := user.LookupId(strconv.Itoa(os.Getuid()))
-	if err != nil {
-		return "", err
-	}
-	return found.HomeDir, nil
 }
 
 func (e *environment) getenv(name string) string {
@@ -166,19 +151,22 @@ func (e *environment) profiles() (profile.Folder, error) {
 
 // runtimeFolder is where locks and call records go; empty when there is no such place, which costs only comfort.
 func (e *environment) runtimeFolder() string {
-	base := e.getenv("XDG_RUNTIME_DIR")
-	if !filepath.IsAbs(base) || files.CheckFolder(base) != nil {
-		var err error
-		if base, err = e.cacheFolder(); err != nil {
-			return ""
+	var bases []string
+	if base := e.getenv("XDG_RUNTIME_DIR"); filepath.IsAbs(base) && files.CheckFolder(base) == nil {
+		bases = append(bases, base)
+	}
+	if base, err := e.cacheFolder(); err == nil {
+		bases = append(bases, base)
+	}
+	for _, base := range bases {
+		folder := filepath.Join(base, program)
+		err := files.MakePrivateFolder(folder)
+		if err == nil {
+			return folder
 		}
-	}
-	folder := filepath.Join(base, "sa-exec-credential")
-	if err := files.MakePrivateFolder(folder); err != nil {
 		e.log.debug("no folder for locks", "error", err)
-		return ""
 	}
-	return folder
+	return ""
 }
 
 // mayPrompt reports whether a store may ask a person to unlock it: elsewhere nobody would see the question.

@@ -37,7 +37,7 @@ func TestMain(m *testing.M) {
 
 // helper gets a token, or mints without end, as one process of many.
 func helper(folder, what string) error {
-	c := &Cache{Store: inFiles(folder), Key: "token:k", Machine: "m", Folder: folder, Caller: Parent(), Wait: 30 * time.Second,
+	c := &Cache{Store: inFiles(folder), Key: "token:k", Machine: "m", Folder: folder, Caller: Caller{PID: os.Getppid()}, Wait: 30 * time.Second,
 		Now: time.Now, Accepted: func(context.Context, secret.String) (bool, error) { return true, nil },
 		Common: func(error) bool { return true }, Warn: func(error) {}, Debug: func(string, ...any) {},
 		Mint: func(context.Context) (mint.Grant, error) {
@@ -195,12 +195,6 @@ func TestPipesAreNotWaitedFor(t *testing.T) {
 	}
 	w.want(1, "minted-1", 1, 0)
 	w.want(1, "minted-1", 1, 0)
-}
-
-func TestParentIsTheProcessThatRunsThisOne(t *testing.T) {
-	if p := Parent(); p.PID != os.Getppid() || p != Parent() {
-		t.Errorf("%+v", p)
-	}
 }
 
 // TestAFolderThatCannotBeWrittenTo is made so by its mode, or for root by being none.

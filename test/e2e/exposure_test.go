@@ -79,20 +79,27 @@ func TestWhatKubectlHandsToThePluginHoldsNoToken(t *testing.T) {
 func (m *machine) withSpy() (kubeconfig, kept string) {
 	m.Helper()
 	script := filepath.Join(m.home, "spy")
-	kubeconfig, kept = script+".kubeconfig", script+".kept"
+	kept = script + ".kept"
+	if err := os.WriteFile(script, fmt.Appendf(nil, spy, kept, shared.plugin), 0o700); err != nil {
+		m.Fatal(err)
+	}
+	return m.withPlugin(script), kept
+}
+
+// withPlugin copies the kubeconfig, with another program as the plugin.
+func (m *machine) withPlugin(program string) (kubeconfig string) {
+	m.Helper()
 	content, err := os.ReadFile(filepath.Join(m.home, ".kube", "config"))
 	if err != nil {
 		m.Fatal(err)
 	}
-	changed := bytes.Replace(content, []byte(shared.plugin), []byte(script), 1)
+	changed := bytes.Replace(content, []byte(shared.plugin), []byte(program), 1)
 	if bytes.Equal(changed, content) {
 		m.Fatalf("the kubeconfig does not name the plugin:\n%s", content)
 	}
+	kubeconfig = program + ".kubeconfig"
 	if err := os.WriteFile(kubeconfig, changed, 0o600); err != nil {
 		m.Fatal(err)
 	}
-	if err := os.WriteFile(script, fmt.Appendf(nil, spy, kept, shared.plugin), 0o700); err != nil {
-		m.Fatal(err)
-	}
-	return kubeconfig, kept
+	return kubeconfig
 }

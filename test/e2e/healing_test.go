@@ -39,9 +39,9 @@ func TestAProcessThatAsksAgainAndAgainCostsNoMint(t *testing.T) {
 // loop asks from one shell.
 func (m *machine) loop() result {
 	m.Helper()
-	script := fmt.Sprintf(`i=0; while [ $i -lt %d ]; do i=$((i+1)); "$@" || exit; done`, repeats)
-	args := []string{"/bin/sh", "-c", script, "sh", shared.plugin, "get", "--profile", m.profile}
-	c := command{args: args, env: append(m.env(), "KUBERNETES_EXEC_INFO="+m.execInfo()), printsToken: true}
+	script := fmt.Sprintf(`export "$0"; i=0; while [ $i -lt %d ]; do i=$((i+1)); "$@" || exit; done`, repeats)
+	args := []string{"/bin/sh", "-c", script, "KUBERNETES_EXEC_INFO=" + m.execInfo(), shared.plugin, "get", "--profile", m.profile}
+	c := command{args: args, env: m.env(), printsToken: true}
 	return c.run(m.T).succeeded(m.T).silent(m.T)
 }
 
@@ -95,6 +95,22 @@ func TestARefusedTokenIsReplacedWithoutLogout(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestARefusedTokenIsReplacedBehindAWrapper has a script between kubectl and the plugin, which is another process each time.
+func TestARefusedTokenIsReplacedBehindAWrapper(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t, keyring.Kernel, nil)
+	m.setup()
+	wrapper := filepath.Join(m.home, "wrapper")
+	if err := os.WriteFile(wrapper, fmt.Appendf(nil, "#!/bin/sh\n%q \"$@\"\nexit $?\n", shared.plugin), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	m.variables = []string{"KUBECONFIG=" + m.withPlugin(wrapper)}
+	m.kubectl("get", "pods").succeeded(t)
+	m.makeAccountAgain()
+	m.forgetDiscovery()
+	m.kubectl("get", "pods").succeeded(t)
 }
 
 // makeAccountAgain deletes the service account and makes another one of its name. It returns when the API server has

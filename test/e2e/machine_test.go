@@ -185,15 +185,16 @@ func (m *machine) getWith(execInfo string) result {
 	return m.asClient("KUBERNETES_EXEC_INFO="+execInfo, "get", "--profile", m.profile)
 }
 
-// asClient runs the plugin below a shell, which makes the caller another process each time.
+// asClient runs the plugin below a shell, which makes the caller another process each time. The shell sets the variable as a
+// client does, for the plugin alone.
 func (m *machine) asClient(variable string, args ...string) result {
 	m.Helper()
-	env := m.env()
+	script := `"$@"; exit $?`
 	if variable != "" {
-		env = append(env, variable)
+		script = `export "$0"; ` + script
 	}
-	shell := []string{"/bin/sh", "-c", `"$@"; exit $?`, "sh", shared.plugin}
-	return command{args: append(shell, args...), env: env, printsToken: true}.run(m.T)
+	shell := []string{"/bin/sh", "-c", script, variable, shared.plugin}
+	return command{args: append(shell, args...), env: m.env(), printsToken: true}.run(m.T)
 }
 
 // execInfo is what client-go says of the cluster.

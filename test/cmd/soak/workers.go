@@ -127,7 +127,11 @@ func (s *soak) direct(c *counts) {
 func (s *soak) fromNewShell(c *counts) {
 	ctx, cancel := context.WithTimeout(context.Background(), answerLimit)
 	defer cancel()
-	s.judge(c, s.get(ctx, "sh", "-c", `"$0" "$@"; exit $?`, s.plugin, "get", "--profile", account), tokenOfCredential)
+	command := s.get(ctx, "sh", "-c", `export "$0"; "$@"; exit $?`, "", s.plugin, "get", "--profile", account)
+	// As from a client: the variable is the plugin's, not the shell's own.
+	last := len(command.Env) - 1
+	command.Args[3], command.Env = command.Env[last], command.Env[:last]
+	s.judge(c, command, tokenOfCredential)
 }
 
 func (s *soak) token(c *counts) {

@@ -1,0 +1,84 @@
+package client
+
+import (
+	"bytes"
+	"io"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/sa-exec-credential/sa-exec-credential/internal/execcred"
+)
+
+const (
+	// maxWrappers is how many scripts may stand between a client and this program.
+	maxWrappers = 16
+	// maxEnviron bounds what is read of another process's environment, in bytes.
+	maxEnviron = 4 << 20
+)
+
+// Find returns the client. A process that was started with exec info is none: the client sets that for its plugin, so it is
+// a wrapper, whose environment a kubeconfig has had its hands in, and which is another one at each call.
+func Find() Process {
+	pid := os.Getppid()
+	for range maxWrappers {
+		environment := environ(pid)
+		fields := stat(pid)
+		if !slices.ContainsFunc(environment, isExecInfo) {
+			return Process{PID: pid, Start: fields.start, Environment: environment}
+		}
+		if fields.parent < 1 {
+			break
+		}
+		pid = fields.parent
+	}
+	parent := os.Getppid()
+	return Process{PID: parent, Start: stat(parent).start}
+}
+
+func isExecInfo(setting string) bool {
+	return strings.HasPrefix(setting, execcred.EnvironmentVariable+"=")
+}
+
+// environ is nil when it cannot be read (proc(5), /proc/pid/environ).
+func environ(pid int) []string {
+	file, err := os.Open("/proc/" + strconv.Itoa(pid) + "/environ")
+	if err != nil {
+		return nil
+	}
+	defer file.Close()
+	data, err := io.ReadAll(io.LimitReader(file, maxEnviron))
+	if err != nil {
+		return nil
+	}
+	return strings.Split(string(data), "\x00")
+}
+
+// status is a part of /proc/pid/stat.
+type status struct {
+	parent int
+	start  uint64 // in clock ticks since boot
+}
+
+// The indexes of ppid and starttime among the fields after the command's name (proc(5): fields 4 and 22).
+const (
+	parentField = 1
+	startField  = 19
+)
+
+// stat is the zero value when it cannot be read.
+func stat(pid int) (s status) {
+	line, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return s
+	}
+	// The command's name may itself hold spaces and parentheses; what follows the last one is plain.
+	fields := bytes.Fields(line[bytes.LastIndexByte(line, ')')+1:])
+	if len(fields) <= startField {
+		return s
+	}
+	s.parent, _ = strconv.Atoi(string(fields[parentField]))
+	s.start, _ = strconv.ParseUint(string(fields[startField]), 10, 64)
+	return s
+}
