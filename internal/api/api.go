@@ -38,7 +38,7 @@ type Client struct {
 func New(config *rest.Config, scheme *runtime.Scheme) (*Client, error) {
 	metav1.AddToGroupVersion(scheme, schema.GroupVersion{Version: "v1"})
 	c := rest.CopyConfig(config)
-	recorder := &dateRecorder{}
+	recorder := &dateRecorder{host: config.Host}
 	c.APIPath = "/api"
 	c.GroupVersion = &schema.GroupVersion{Version: "v1"}
 	c.NegotiatedSerializer = serializer.NewCodecFactory(scheme).WithoutConversion()
@@ -66,12 +66,29 @@ func New(config *rest.Config, scheme *runtime.Scheme) (*Client, error) {
 func notFollowed(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
 // do returns when ctx is over, whatever the call does: it may run a credential plugin, which nothing stops.
+//
+// A panic in the call is ErrAnswer: nobody else could recover from one in this goroutine, so it would end the process and
+// print what it was raised with, which may hold the credential.
 func do(ctx context.Context, request *rest.Request) (rest.Result, error) {
-	done := make(chan rest.Result, 1)
-	go func() { done <- request.Do(ctx) }()
+	type outcome struct {
+		answer rest.Result
+		err    error
+	}
+	done := make(chan outcome, 1)
+	go func() {
+		var o outcome
+		defer func() {
+			if recover() != nil {
+				o.err = fmt.Errorf("%w: it could not be dealt with", ErrAnswer)
+			}
+			done <- o
+		}()
+		o.answer = request.Do(ctx)
+		o.err = o.answer.Error()
+	}()
 	select {
-	case answer := <-done:
-		return answer, answer.Error()
+	case o := <-done:
+		return o.answer, o.err
 	case <-ctx.Done():
 		return rest.Result{}, ctx.Err()
 	}
@@ -136,12 +153,13 @@ func (c *Client) ServerTime() time.Time {
 // dateRecorder keeps the Date header, which the REST client does not hand out, and reads the body for it: the REST
 // client has no limit, and complains of a connection that breaks off on standard error.
 type dateRecorder struct {
+	host string // of the API server, as a URL
 	next http.RoundTripper
 	unix atomic.Int64
 }
 
 func (d *dateRecorder) wrap(next http.RoundTripper) http.RoundTripper {
-	d.next = next
+	d.next = hearingProxies(next, d.host)
 	return d
 }
 

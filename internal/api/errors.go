@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"syscall"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -122,6 +123,8 @@ func kindOf(code int) error {
 	return ErrInvalid
 }
 
+// fromNetwork says what went wrong on the way. It passes on no text of the packages that read an answer: they quote what
+// they cannot read, and a server could have put the credential there.
 func fromNetwork(ctx context.Context, err error) error {
 	var (
 		verification *tls.CertificateVerificationError
@@ -129,9 +132,10 @@ func fromNetwork(ctx context.Context, err error) error {
 		hostname     x509.HostnameError
 		invalid      x509.CertificateInvalidError
 		timeout      net.Error
-		operation    *net.OpError
+		refused      proxyError
 		address      *net.DNSError
-		location     *url.Error
+		number       syscall.Errno
+		record       tls.RecordHeaderError
 	)
 	switch {
 	case errors.As(err, &verification), errors.As(err, &authority), errors.As(err, &hostname), errors.As(err, &invalid):
@@ -140,14 +144,47 @@ func fromNetwork(ctx context.Context, err error) error {
 		return fmt.Errorf("%w: its credential plugin or token file failed", ErrCredential)
 	case ctx.Err() != nil, errors.As(err, &timeout) && timeout.Timeout():
 		return ErrTimeout
+	case errors.As(err, &refused):
+		return fmt.Errorf("%w: %w", ErrUnreachable, refused)
 	case errors.As(err, &address):
 		return fmt.Errorf("%w: its name cannot be resolved", ErrUnreachable)
-	case errors.As(err, &operation):
-		return fmt.Errorf("%w: %s", ErrUnreachable, operation.Err)
-	case errors.As(err, &location):
-		return fmt.Errorf("%w: %s", ErrUnreachable, firstLine(location.Err.Error()))
+	case errors.As(err, &number):
+		return fmt.Errorf("%w: %w", ErrUnreachable, number)
+	case errors.Is(err, http.ErrSchemeMismatch), errors.As(err, &record):
+		return fmt.Errorf("%w: it does not speak TLS", ErrUnreachable)
 	}
-	return fmt.Errorf("%w: the connection broke", ErrUnreachable)
+	return fmt.Errorf("%w: the connection broke, or what came over it is not HTTP", ErrUnreachable)
+}
+
+// proxyError is a proxy that does not let a request through. Its own words are dropped.
+type proxyError int
+
+// Error implements error.
+func (e proxyError) Error() string {
+	return fmt.Sprintf("the proxy refused the connection (%d)", int(e))
+}
+
+// hearingProxies lets a transport tell a proxy's refusal from other troubles, where there is a proxy. client-go shares its
+// transports among clients, so it is a copy then, with connections of its own.
+func hearingProxies(next http.RoundTripper, host string) http.RoundTripper {
+	transport, ok := next.(*http.Transport)
+	location, err := url.Parse(host)
+	if !ok || err != nil || transport.Proxy == nil {
+		return next
+	}
+	if proxy, err := transport.Proxy(&http.Request{URL: location}); err != nil || proxy == nil {
+		return next
+	}
+	transport = transport.Clone()
+	transport.OnProxyConnectResponse = checkProxy
+	return transport
+}
+
+func checkProxy(_ context.Context, _ *url.URL, _ *http.Request, response *http.Response) error {
+	if response.StatusCode == http.StatusOK {
+		return nil
+	}
+	return proxyError(response.StatusCode)
 }
 
 // fromCredential reports whether client-go could not get what it was to authenticate with, for which it has no type.
@@ -167,9 +204,4 @@ func certificateProblem(err error) string {
 		return "it is for another name"
 	}
 	return "it is not signed by the profile's certificate authority"
-}
-
-func firstLine(text string) string {
-	line, _, _ := strings.Cut(text, "\n")
-	return line
 }

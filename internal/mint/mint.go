@@ -103,14 +103,10 @@ func (r Request) body() *authenticationv1.TokenRequest {
 // grant checks the answer and moves its times to this machine's clock. The expiry is the server's word
 // (status.expirationTimestamp, KEP-1205), except that a token is never taken to live longer than was asked for.
 func (m *Minter) grant(r Request, status authenticationv1.TokenRequestStatus, asked time.Time) (Grant, error) {
-	if status.Token == "" {
+	if !isToken(status.Token) {
 		return Grant{}, fmt.Errorf("%w: it holds no token", api.ErrAnswer)
 	}
-	claims := ParseClaims(status.Token)
-	serverNow := m.client.ServerTime()
-	if serverNow.IsZero() {
-		serverNow = claims.IssuedAt
-	}
+	serverNow := issuerTime(m.client.ServerTime(), ParseClaims(status.Token).IssuedAt)
 	skew := time.Duration(0)
 	if !serverNow.IsZero() {
 		if difference := asked.Sub(serverNow); difference.Abs() > tolerance+m.now().Sub(asked).Abs() {
@@ -125,6 +121,27 @@ func (m *Minter) grant(r Request, status authenticationv1.TokenRequestStatus, as
 		return Grant{}, fmt.Errorf("%w: its token has expired already", api.ErrAnswer)
 	}
 	return Grant{Token: secret.New(status.Token), IssuedAt: asked, ExpiresAt: expires, Skew: skew}, nil
+}
+
+// maxToken bounds a token in bytes; larger ones do not fit into the header that an API server reads.
+const maxToken = 64 << 10
+
+// isToken holds for what a header line can carry as a bearer token.
+func isToken(text string) bool {
+	return text != "" && len(text) <= maxToken && !strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' })
+}
+
+// proxyTolerance is how far the Date of an answer may be from the token's own iat: further, and a proxy with a clock of
+// its own has set it.
+const proxyTolerance = time.Minute
+
+// issuerTime is the clock that the expiry is by, zero when unknown: the Date of the answer, or the token's iat where there
+// is no Date or one that cannot be the issuer's.
+func issuerTime(date, issued time.Time) time.Time {
+	if date.IsZero() || !issued.IsZero() && date.Sub(issued).Abs() > proxyTolerance {
+		return issued
+	}
+	return date
 }
 
 // User is whom a credential stands for.

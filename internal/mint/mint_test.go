@@ -102,6 +102,7 @@ func TestTimes(t *testing.T) {
 		{name: "without a Date the token's iat tells", header: noDate, token: iatAt(time.Hour), granted: 90 * time.Minute, want: 30 * time.Minute, skew: -time.Hour},
 		{name: "a Date that is none is as good as absent", header: func(h http.Header) { h.Set("Date", "yesterday") },
 			token: iatAt(-time.Hour), granted: -30 * time.Minute, want: 30 * time.Minute, skew: time.Hour},
+		{name: "a Date that cannot be the issuer's is passed over", header: dateAt(70 * 365 * 24 * time.Hour), token: iatAt(0), granted: time.Hour, want: time.Hour},
 		{name: "without either the answer is believed", header: noDate, granted: 30 * time.Minute, want: 30 * time.Minute},
 		{name: "ten years are no more than was asked for", header: dateAt(0), granted: 10 * 365 * 24 * time.Hour, want: time.Hour},
 		{name: "an expiry in the past makes no sense", header: dateAt(0), granted: -time.Minute, err: api.ErrAnswer},
@@ -169,6 +170,12 @@ func TestAnswersThatAreErrors(t *testing.T) {
 			answer: respond(200, "application/json", `{"apiVersion":"v1","kind":"Status","status":"Success"}`)},
 		{name: "a failure that calls itself 200", answer: respond(200, "application/json", failure(500, credential, nil)), err: api.ErrAnswer},
 		{name: "an empty token", answer: respond(201, "application/json", answerWith("", time.Now().Add(time.Hour))), err: api.ErrAnswer},
+		{name: "a token that would be two header lines", err: api.ErrAnswer,
+			answer: respond(201, "application/json", answerWith("t\r\nX-Evil: 1", time.Now().Add(time.Hour)))},
+		{name: "a token that a terminal obeys", err: api.ErrAnswer,
+			answer: respond(201, "application/json", answerWith("t\x1b[31m", time.Now().Add(time.Hour)))},
+		{name: "a token of no size for a header", err: api.ErrAnswer,
+			answer: respond(201, "application/json", answerWith(strings.Repeat("t", 3<<20), time.Now().Add(time.Hour)))},
 		{name: "a token without an expiry", err: api.ErrAnswer,
 			answer: respond(201, "application/json", `{"apiVersion":"authentication.k8s.io/v1","kind":"TokenRequest","status":{"token":"t"}}`)},
 		{name: "a body without end", answer: endless, err: api.ErrAnswer},
@@ -295,13 +302,60 @@ func TestServersThatHang(t *testing.T) {
 	}
 }
 
+// TestAnswersThatAreNotHTTP all hold the credential where net/http would quote it.
+func TestAnswersThatAreNotHTTP(t *testing.T) {
+	const rest = "Content-Length: 0\r\n\r\n"
+	tests := map[string]string{
+		"a status line":     credential + "\r\n\r\n",
+		"a status code":     "HTTP/1.1 " + credential + "\r\n" + rest,
+		"a version":         "HTTP/" + credential + " 200 OK\r\n" + rest,
+		"a header line":     "HTTP/1.1 200 OK\r\n" + credential + "\r\n" + rest,
+		"a header's name":   "HTTP/1.1 200 OK\r\n" + credential + " : x\r\n" + rest,
+		"a length":          "HTTP/1.1 200 OK\r\nContent-Length: " + credential + "\r\n\r\n",
+		"an encoding":       "HTTP/1.1 200 OK\r\nTransfer-Encoding: " + credential + "\r\n\r\n",
+		"a location":        "HTTP/1.1 307 x\r\nLocation: http://[" + credential + "\r\n" + rest,
+		"a chunk's length":  "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + credential + "\r\n",
+		"a status text":     "HTTP/1.1 500 " + credential + "\r\n" + rest,
+		"a switch of words": "HTTP/1.1 101 " + credential + "\r\nUpgrade: " + credential + "\r\n\r\n",
+	}
+	for name, answer := range tests {
+		t.Run(name, func(t *testing.T) {
+			server, config := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+				connection, _, err := http.NewResponseController(w).Hijack()
+				if err != nil {
+					panic(err)
+				}
+				defer connection.Close()
+				_, _ = io.WriteString(connection, answer)
+			})
+			defer server.Close()
+			stderr := captureStderr(t)
+			_, err := minterFor(t, config, time.Now).Mint(t.Context(), request)
+			if err == nil || api.Kind(err) == nil {
+				t.Errorf("error %v", err)
+			}
+			noCredential(t, err)
+			if said := stderr(); said != "" {
+				t.Errorf("on standard error: %q", said)
+			}
+		})
+	}
+}
+
 func TestServersThatAreNotThere(t *testing.T) {
 	closed, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	_ = closed.Close()
-	proxy := httptest.NewServer(respond(407, "text/plain", "who are you?"))
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		connection, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			panic(err)
+		}
+		defer connection.Close()
+		_, _ = io.WriteString(connection, "HTTP/1.1 407 "+credential+"\r\n\r\n")
+	}))
 	t.Cleanup(proxy.Close)
 	proxyURL, err := url.Parse(proxy.URL)
 	if err != nil {
@@ -310,19 +364,20 @@ func TestServersThatAreNotThere(t *testing.T) {
 	plain := httptest.NewServer(respond(200, "text/plain", "no TLS here"))
 	t.Cleanup(plain.Close)
 	tests := []struct {
-		name   string
-		config *rest.Config
+		name    string
+		config  *rest.Config
+		problem string
 	}{
-		{"a port that is closed", &rest.Config{Host: "https://" + closed.Addr().String()}},
-		{"a name that does not exist", &rest.Config{Host: "https://k8s.invalid"}},
-		{"a proxy that wants a password", &rest.Config{Host: "https://k8s.invalid", Proxy: http.ProxyURL(proxyURL)}},
-		{"a server without TLS", &rest.Config{Host: strings.Replace(plain.URL, "http:", "https:", 1)}},
+		{"a port that is closed", &rest.Config{Host: "https://" + closed.Addr().String()}, "connection refused"},
+		{"a name that does not exist", &rest.Config{Host: "https://k8s.invalid"}, "its name cannot be resolved"},
+		{"a proxy that wants a password", &rest.Config{Host: "https://k8s.invalid", Proxy: http.ProxyURL(proxyURL)}, "the proxy refused the connection (407)"},
+		{"a server without TLS", &rest.Config{Host: strings.Replace(plain.URL, "http:", "https:", 1)}, "it does not speak TLS"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			tt.config.BearerToken = credential
 			_, err := minterFor(t, tt.config, time.Now).Mint(t.Context(), request)
-			if !errors.Is(err, api.ErrUnreachable) {
+			if !errors.Is(err, api.ErrUnreachable) || !strings.HasSuffix(err.Error(), ": "+tt.problem) {
 				t.Errorf("error %v", err)
 			}
 			noCredential(t, err)
