@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strings"
+	"syscall"
 	"time"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/api"
@@ -55,18 +57,19 @@ func (e *environment) open(ctx context.Context, p profile.Profile) (*session, er
 // cache is the profile's token, from the store or minted.
 func (s *session) cache() *cache.Cache {
 	tokens := &cache.Cache{
-		Store:    s.store,
-		Key:      s.profile.TokenKey(),
-		Machine:  s.machine(),
-		Folder:   s.env.runtimeFolder(),
-		Caller:   s.env.caller(),
-		Wait:     s.lockWait(),
-		Now:      s.env.now,
-		Accepted: s.accepted,
-		Warn:     s.env.log.warning,
-		Common:   s.failsForAll,
-		Kinds:    errorKinds(),
-		Debug:    s.env.log.debug,
+		Store:        s.store,
+		Key:          s.profile.TokenKey(),
+		Machine:      s.machine(),
+		Folder:       s.env.runtimeFolder(),
+		Caller:       s.env.caller(),
+		Wait:         s.lockWait(),
+		Now:          s.env.now,
+		Accepted:     s.accepted,
+		Warn:         s.env.log.warning,
+		Common:       s.failsForAll,
+		Surroundings: s.env.surroundings(),
+		Kinds:        errorKinds(),
+		Debug:        s.env.log.debug,
 	}
 	tokens.Mint = func(ctx context.Context) (mint.Grant, error) {
 		grant, err := s.mintOrRecover(ctx)
@@ -74,6 +77,19 @@ func (s *session) cache() *cache.Cache {
 		return grant, err
 	}
 	return tokens
+}
+
+// surroundings are the variables that decide over the way to the bootstrap credential and to the API server; a kubeconfig may
+// have set them.
+func (e *environment) surroundings() string {
+	var settings []string
+	for _, name := range []string{"HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy", "REQUEST_METHOD", "SSL_CERT_FILE", "SSL_CERT_DIR",
+		"GODEBUG", bootstrap.WithinVariable} {
+		if value, present := e.lookupEnv(name); present {
+			settings = append(settings, name+"="+value)
+		}
+	}
+	return strings.Join(settings, "\x00")
 }
 
 // machine tells this machine from the others that hold tokens for the same account.
@@ -101,7 +117,7 @@ func (s *session) lockWait() time.Duration {
 // failsForAll reports whether a mint that failed would have failed for other processes too. A variable, or the way to the
 // store, may well give another process what this one did not get.
 func (s *session) failsForAll(err error) bool {
-	own := []error{keyring.ErrLocked, keyring.ErrTimeout, keyring.ErrUnavailable, keyring.ErrQuota}
+	own := []error{keyring.ErrLocked, keyring.ErrTimeout, keyring.ErrUnavailable, keyring.ErrQuota, syscall.EMFILE, syscall.ENFILE}
 	return s.profile.Bootstrap.Source != profile.SourceEnv &&
 		!slices.ContainsFunc(own, func(kind error) bool { return errors.Is(err, kind) })
 }

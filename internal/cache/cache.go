@@ -52,6 +52,9 @@ type Cache struct {
 	Warn func(error)
 	// Common reports whether a failed mint would have failed for every process, and not only for the one that tried.
 	Common func(error) bool
+	// Surroundings is what of this process's environment decides whether a mint works, such as a proxy: how it went in
+	// others says nothing.
+	Surroundings string
 	// Kinds are the errors that a remembered failure still wraps when it is given to the next caller; at most 64.
 	Kinds []error
 	// Debug says what is being done.
@@ -79,6 +82,10 @@ const (
 func (c *Cache) Get(ctx context.Context) (Answer, error) {
 	calls := openCalls(c.Folder, c.Key, c.Kinds)
 	defer calls.close()
+	calls.surroundings = shortHash([]byte(c.Surroundings))
+	if err, failed := c.failedBefore(calls, time.Time{}); failed && errors.Is(err, keyring.ErrTimeout) {
+		return Answer{}, err // the store would be waited for as long again, or a person asked again
+	}
 	before, known := calls.stored()
 	entry, err := c.read(ctx)
 	if err != nil && !errors.Is(err, keyring.ErrNotFound) {

@@ -367,6 +367,27 @@ func TestAFailureIsRemembered(t *testing.T) {
 	w.want(2, "minted-6", 6, 0)
 }
 
+// TestAStoreThatHangsIsWaitedForOnceACommand: kubectl asks up to six times.
+func TestAStoreThatHangsIsWaitedForOnceACommand(t *testing.T) {
+	w := newWorld(t)
+	w.store.getErr, w.mintErr = keyring.ErrTimeout, keyring.ErrTimeout
+	for range 6 {
+		c := w.cache(1)
+		c.Kinds = []error{keyring.ErrTimeout}
+		if _, err := c.Get(t.Context()); !errors.Is(err, keyring.ErrTimeout) {
+			t.Errorf("error %v", err)
+		}
+		w.advance(100 * time.Millisecond)
+	}
+	if w.store.gets != 1 || w.mints != 1 {
+		t.Errorf("the store was read %d times, and %d mints were tried", w.store.gets, w.mints)
+	}
+	w.store.getErr, w.mintErr = nil, nil
+	w.want(2, "minted-2", 2, 0) // another process
+	w.advance(failureHolds)
+	w.want(1, "minted-2", 2, 0)
+}
+
 func TestWhatIsNotRemembered(t *testing.T) {
 	t.Run("a mint that was cancelled", func(t *testing.T) {
 		w := newWorld(t)
@@ -390,6 +411,30 @@ func TestWhatIsNotRemembered(t *testing.T) {
 		defer calls.close()
 		if err, failed := calls.failure(Caller{PID: 3}, w.clock(), start); failed {
 			t.Errorf("shared: %v", err)
+		}
+	})
+	t.Run("a failure of the future, from before the clock was set back", func(t *testing.T) {
+		w := newWorld(t)
+		w.mintErr = errMint
+		w.advance(time.Hour)
+		_, _ = w.cache(1).Get(t.Context())
+		w.mintErr = nil
+		w.set(start)
+		w.want(1, "minted-2", 2, 0)
+	})
+	t.Run("a failure in other surroundings", func(t *testing.T) {
+		w := newWorld(t)
+		w.mintErr = errMint
+		forged := w.cache(1)
+		forged.Surroundings = "a proxy that hangs"
+		_, _ = forged.Get(t.Context())
+		for surroundings, shared := range map[string]bool{"a proxy that hangs": true, "": false} {
+			calls := openCalls(w.folder, "token:k", w.cache(1).Kinds)
+			calls.surroundings = shortHash([]byte(surroundings))
+			if _, failed := calls.failure(Caller{PID: 3}, w.clock(), start); failed != shared {
+				t.Errorf("in %q: %v", surroundings, failed)
+			}
+			calls.close()
 		}
 	})
 	t.Run("an error too long for its place", func(t *testing.T) {

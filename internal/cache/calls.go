@@ -58,8 +58,9 @@ func shortHash(b []byte) uint64 {
 // calls remembers, without a secret, which process was answered with which token. Everything about it may fail: then
 // nothing is remembered.
 type calls struct {
-	file  *os.File // nil: nothing is remembered
-	kinds []error
+	file         *os.File // nil: nothing is remembered
+	kinds        []error
+	surroundings uint64 // hash of the process's
 }
 
 func openCalls(folder, key string, kinds []error) *calls {
@@ -205,7 +206,8 @@ type failure struct {
 	At     time.Time `json:"at"`
 	Text   string    `json:"text"`
 	Kinds  uint64    `json:"kinds"`  // bit i: it wraps the cache's i-th kind
-	Common bool      `json:"common"` // every process would have failed
+	Common bool      `json:"common"` // every process in the same surroundings would have failed
+	Within uint64    `json:"within"` // hash of its surroundings
 }
 
 // remembered is the error of another process.
@@ -221,7 +223,7 @@ func (c *calls) rememberFailure(caller Caller, now time.Time, err error, common 
 	if c.file == nil {
 		return
 	}
-	f := failure{Caller: caller.hash(), At: now, Text: err.Error(), Common: common}
+	f := failure{Caller: caller.hash(), At: now, Text: err.Error(), Common: common, Within: c.surroundings}
 	for i, kind := range c.kinds {
 		if errors.Is(err, kind) {
 			f.Kinds |= 1 << i
@@ -244,8 +246,8 @@ func (c *calls) failedSince(since, now time.Time) bool {
 	return found && f.At.After(since) && !f.At.After(now)
 }
 
-// failure returns the last failed mint if it was for the same caller and a moment ago, or, where it was everybody's, for
-// anybody after the time since; a zero since means the same caller only.
+// failure returns the last failed mint if it was for the same caller and a moment ago, or, where it was everybody's in these
+// surroundings, for anybody after the time since; a zero since means the same caller only.
 func (c *calls) failure(caller Caller, now, since time.Time) (error, bool) {
 	f, found := c.readFailure()
 	if !found {
@@ -253,7 +255,8 @@ func (c *calls) failure(caller Caller, now, since time.Time) (error, bool) {
 	}
 	age := now.Sub(f.At)
 	own := f.Caller == caller.hash() && age >= 0 && age < failureHolds
-	shared := f.Common && !since.IsZero() && !f.At.Before(since)
+	// One of the future is from before the clock was set back, and old.
+	shared := f.Common && f.Within == c.surroundings && !since.IsZero() && !f.At.Before(since) && age >= 0
 	if !own && !shared {
 		return nil, false
 	}

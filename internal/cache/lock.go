@@ -14,13 +14,18 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
 )
 
-// lockPoll is how often a waiter looks whether the lock's holder is done.
-const lockPoll = 5 * time.Millisecond
+const (
+	// lockPoll is how often a waiter looks whether the lock's holder is done.
+	lockPoll = 5 * time.Millisecond
+	// guardLimit is how long taking a lock away may wait for others who do the same.
+	guardLimit = time.Second
+)
 
 // fileLock is one profile's lock between processes. The kernel releases it when its holder dies. A lock that cannot be
 // had for want of a folder or of space is free: minting twice is better than not at all.
 type fileLock struct {
 	flock  *flock.Flock // nil: there is nothing to lock, or nothing to share
+	guard  string       // a file that is locked while the lock's own is taken away
 	waited os.FileInfo  // the file whose holder was waited for
 }
 
@@ -29,7 +34,8 @@ func (c *Cache) lock() *fileLock {
 	if c.Folder == "" || c.Store.Kind() == keyring.None || !regularOrAbsent(path) {
 		return &fileLock{}
 	}
-	return &fileLock{flock: flock.New(path, flock.SetPermissions(0o600))}
+	guard := filepath.Join(c.Folder, fileName(c.Key)+".calls")
+	return &fileLock{flock: flock.New(path, flock.SetPermissions(0o600)), guard: guard}
 }
 
 // regularOrAbsent passes over what somebody could have put into a folder that a kubeconfig chose: a link to another
@@ -65,7 +71,19 @@ func (l *fileLock) awaitHolder(ctx context.Context, atMost time.Duration) bool {
 
 // abandonHolder takes the lock from a holder that hangs, or was stopped, by taking the file away: all who wait then
 // find a new one, so that one of them mints for the others. It reports whether there is now another file to lock.
+//
+// One waiter at a time looks and removes: who has looked and comes late would remove the new file, which is locked again.
 func (l *fileLock) abandonHolder() bool {
+	if !regularOrAbsent(l.guard) {
+		return false
+	}
+	guard := flock.New(l.guard, flock.SetPermissions(0o600))
+	defer guard.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), guardLimit)
+	defer cancel()
+	if locked, err := guard.TryLockContext(ctx, lockPoll); !locked || err != nil {
+		return false
+	}
 	current, err := os.Stat(l.flock.Path())
 	if err != nil || l.waited == nil || !os.SameFile(l.waited, current) {
 		return errors.Is(err, fs.ErrNotExist) || err == nil && l.waited != nil // somebody else has taken it away

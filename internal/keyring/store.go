@@ -2,7 +2,9 @@ package keyring
 
 import (
 	"context"
+	"errors"
 	"slices"
+	"sync/atomic"
 )
 
 // store is a Store over a platform's items.
@@ -13,6 +15,8 @@ type store struct {
 	items       parted
 	// check asks the platform whether it can keep a secret now; nil when there is nothing to ask.
 	check func(context.Context) error
+	// gaveUp is why an earlier call was given up, nil when none was.
+	gaveUp atomic.Pointer[error]
 }
 
 func (s *store) Kind() Kind          { return s.kind }
@@ -22,7 +26,7 @@ func (s *store) Get(ctx context.Context, key string) (Entry, error) {
 	if !validKey(key) {
 		return Entry{}, notFound("it is no key of this program")
 	}
-	return bounded(ctx, s.sys.longest(), func(ctx context.Context) (Entry, error) {
+	return limited(ctx, s, func(ctx context.Context) (Entry, error) {
 		value, err := s.items.read(ctx, key)
 		if err != nil {
 			return Entry{}, err
@@ -47,7 +51,7 @@ func (s *store) Delete(ctx context.Context, key string) error {
 }
 
 func (s *store) Keys(ctx context.Context) ([]string, error) {
-	keys, err := bounded(ctx, s.sys.longest(), s.items.names)
+	keys, err := limited(ctx, s, s.items.names)
 	keys = slices.DeleteFunc(keys, func(key string) bool { return !validKey(key) })
 	slices.Sort(keys)
 	return slices.Compact(keys), err
@@ -61,7 +65,23 @@ func (s *store) probe(ctx context.Context) error {
 }
 
 func (s *store) bounded(ctx context.Context, call func(context.Context) error) error {
-	return boundedErr(ctx, s.sys.longest(), call)
+	_, err := limited(ctx, s, func(ctx context.Context) (struct{}, error) { return struct{}{}, call(ctx) })
+	return err
+}
+
+// limited is bounded by the store's own limit. A store that does not answer, or whose prompt nobody answers, is waited for
+// once: the further calls of the process, a mint makes three, would wait as long and put the same question to the person.
+func limited[T any](ctx context.Context, s *store, call func(context.Context) (T, error)) (T, error) {
+	if problem := s.gaveUp.Load(); problem != nil {
+		var none T
+		return none, *problem
+	}
+	value, err := bounded(ctx, s.sys.longest(), call)
+	refused := s.sys.Interactive && errors.Is(err, ErrLocked)
+	if ctx.Err() == nil && (refused || errors.Is(err, ErrTimeout)) {
+		s.gaveUp.Store(&err)
+	}
+	return value, err
 }
 
 // none is the store that keeps nothing.

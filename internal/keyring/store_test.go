@@ -1,0 +1,73 @@
+package keyring
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// failing are items that cannot be read, and that count how often somebody tried.
+type failing struct {
+	*memory
+	tries atomic.Int32
+	err   error // nil: it hangs
+}
+
+func (f *failing) read(ctx context.Context, _ string) ([]byte, error) {
+	f.tries.Add(1)
+	if f.err == nil {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	return nil, f.err
+}
+
+func TestAStoreIsGivenUpOnce(t *testing.T) {
+	key := "token:" + strings.Repeat("0", 64)
+	tests := []struct {
+		name        string
+		err         error
+		interactive bool
+		tries       int32 // of three calls
+	}{
+		{"one that hangs", nil, false, 1},
+		{"a prompt that nobody answers", nil, true, 1},
+		{"a prompt that is dismissed", ErrLocked, true, 1},
+		{"one that is locked, with nobody to ask", ErrLocked, false, 3},
+		{"one that is not there", ErrUnavailable, true, 3},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			items := &failing{memory: &memory{}, err: tt.err}
+			limits := Limits{Call: time.Millisecond, Prompt: time.Millisecond}
+			s := &store{items: parted{items: items}, sys: System{Interactive: tt.interactive, Limits: limits}}
+			want := tt.err
+			if want == nil {
+				want = ErrTimeout
+			}
+			for range 3 {
+				if _, err := s.Get(t.Context(), key); !errors.Is(err, want) {
+					t.Errorf("error %v, want %v", err, want)
+				}
+			}
+			if tries := items.tries.Load(); tries != tt.tries {
+				t.Errorf("%d tries, want %d", tries, tt.tries)
+			}
+		})
+	}
+	t.Run("not by a caller who had no time", func(t *testing.T) {
+		items := &failing{memory: &memory{}}
+		s := &store{items: parted{items: items}, sys: System{Limits: Limits{Call: time.Hour}}}
+		for range 2 {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+			_, _ = s.Get(ctx, key)
+			cancel()
+		}
+		if tries := items.tries.Load(); tries != 2 {
+			t.Errorf("%d tries", tries)
+		}
+	})
+}
