@@ -177,6 +177,7 @@ type proxy struct {
 	life  map[string]time.Duration
 	fault faultproxy.Fault // of TokenRequests
 	used  map[string]int   // requests by bearer token
+	count int              // of TokenRequests
 }
 
 func (p *proxy) lifetime(account string) time.Duration {
@@ -190,9 +191,17 @@ func (p *proxy) decide(r *http.Request) faultproxy.Fault {
 	defer p.mu.Unlock()
 	p.used[r.Header.Get("Authorization")]++
 	if r.Method == http.MethodPost && filepath.Base(r.URL.Path) == "token" {
+		p.count++
 		return p.fault
 	}
 	return faultproxy.None
+}
+
+// asked counts the TokenRequests so far, whatever became of them.
+func (p *proxy) asked() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.count
 }
 
 // setLives makes the tokens of accounts that are minted from now on live for that long.

@@ -4,7 +4,11 @@ package e2e_test
 
 import (
 	"context"
+	"maps"
 	"net"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -25,17 +29,20 @@ const (
 	exitForbidden = 7
 )
 
+// oddAnswers are faults of an answer to a TokenRequest, with the exit code of a get that has no token.
+var oddAnswers = map[faultproxy.Fault]int{
+	"401": exitBootstrap, "403": exitForbidden, "404": exitServer, "409": exitBootstrap, "410": exitServer,
+	"422": exitServer, "429": exitServer, "500": exitServer, "503": exitServer,
+	faultproxy.Reset: exitServer, faultproxy.Cut: exitServer, faultproxy.Endless: exitServer, faultproxy.Page: exitServer,
+	faultproxy.NoToken: exitServer, faultproxy.Past: exitServer, faultproxy.OtherJSON: exitServer,
+}
+
 func TestEachOddAnswerOfTheServerIsOneErrorAndTheNextCallWorks(t *testing.T) {
 	door := newDoor(t)
 	m := newMachine(t, keyring.Kernel, door)
 	m.setup()
 	proxy := door.leadToProxy(t)
-	for fault, code := range map[faultproxy.Fault]int{
-		"401": exitBootstrap, "403": exitForbidden, "404": exitServer, "409": exitBootstrap, "410": exitServer,
-		"422": exitServer, "429": exitServer, "500": exitServer, "503": exitServer,
-		faultproxy.Reset: exitServer, faultproxy.Cut: exitServer, faultproxy.Endless: exitServer, faultproxy.Page: exitServer,
-		faultproxy.NoToken: exitServer, faultproxy.Past: exitServer, faultproxy.OtherJSON: exitServer,
-	} {
+	for fault, code := range oddAnswers {
 		t.Run(string(fault), func(t *testing.T) {
 			m := m.in(t)
 			m.forget()
@@ -56,17 +63,81 @@ func TestATokenThatIsStillGoodOutlivesEveryFault(t *testing.T) {
 	m.makeStale()
 	old := m.entry(m.configuration().TokenKey()).Token.Reveal()
 	proxy := door.leadToProxy(t)
-	for _, fault := range []faultproxy.Fault{"401", "403", "404", "409", "429", "500", faultproxy.Reset, faultproxy.Page, faultproxy.Past} {
+	for _, fault := range append(slices.Collect(maps.Keys(oddAnswers)), faultproxy.Hang) {
 		t.Run(string(fault), func(t *testing.T) {
 			m := m.in(t)
 			proxy.setFault(fault)
+			m.forgetCalls() // else nobody would try again so soon after a failure
+			asked := proxy.asked()
 			if token := m.get().silent(t).token(t); token != old {
 				t.Error("it is another token")
+			}
+			if proxy.asked() == asked {
+				t.Error("nobody has tried to replace it")
 			}
 		})
 	}
 	proxy.setFault(faultproxy.None)
-	eventually(t, "the token is replaced", func() bool { return m.get().silent(t).token(t) != old })
+	m.forgetCalls()
+	if m.get().silent(t).token(t) == old {
+		t.Error("the token is not replaced when all faults are over")
+	}
+}
+
+// forgetCalls removes what is remembered of the calls so far.
+func (m *machine) forgetCalls() {
+	m.Helper()
+	for _, folder := range []string{"run", ".cache"} {
+		if err := os.RemoveAll(filepath.Join(m.home, folder, "sa-exec-credential")); err != nil {
+			m.Fatal(err)
+		}
+	}
+}
+
+// TestAStaleTokenIsReplacedByOneProcessWhileAllOthersGoOn has that one hang, and the others answered before it is done.
+func TestAStaleTokenIsReplacedByOneProcessWhileAllOthersGoOn(t *testing.T) {
+	t.Parallel()
+	door := newDoor(t)
+	m := newMachine(t, keyring.Kernel, door)
+	m.setup()
+	m.makeStale()
+	old := m.entry(m.configuration().TokenKey()).Token.Reveal()
+	proxy := door.leadToProxy(t)
+	proxy.setFault(faultproxy.Hang)
+	first := make(chan result, 1)
+	go func() { first <- m.get() }()
+	eventually(t, "the first one asks for a new token", func() bool { return proxy.asked() > 0 })
+	for range 10 {
+		if m.get().silent(t).token(t) != old {
+			t.Error("it is another token")
+		}
+	}
+	select {
+	case <-first:
+		t.Error("the others have waited for the first one")
+	default:
+	}
+	if (<-first).silent(t).token(t) != old {
+		t.Error("the first one has another token")
+	}
+	if asked := proxy.asked(); asked != 1 {
+		t.Errorf("%d TokenRequests", asked)
+	}
+}
+
+func TestACrowdWithAStaleTokenCostsOneTokenRequest(t *testing.T) {
+	bothStores(t, func(t *testing.T, kind keyring.Kind) {
+		m := newMachine(t, kind, nil)
+		m.setup()
+		m.makeStale()
+		before := m.minted(account)
+		for _, r := range atOnceEach(50, m.get) {
+			r.silent(t).token(t)
+		}
+		if minted := m.minted(account) - before; minted != 1 {
+			t.Errorf("%d TokenRequests", minted)
+		}
+	})
 }
 
 // makeStale moves the times of the cached token so that it has a few minutes left of its hour.

@@ -55,7 +55,11 @@ func run(runs int, bin string) error {
 	if err := b.measure(subjects); err != nil {
 		return err
 	}
-	return report(subjects)
+	hits, misses, err := b.crowds()
+	if err != nil {
+		return err
+	}
+	return report(subjects, hits, misses)
 }
 
 // bench is the real parts that are measured against.
@@ -240,10 +244,10 @@ func (s *subject) median() time.Duration {
 
 func (s *subject) percentile(p int) time.Duration { return s.took[len(s.took)*p/100] }
 
-func report(subjects []*subject) error {
+func report(subjects []*subject, hits, misses *subject) error {
 	medians := map[string]time.Duration{}
 	fmt.Printf("%-34s %10s %10s %10s\n", "whole process, ms", "median", "p10", "p90")
-	for _, s := range subjects {
+	for _, s := range append(subjects, hits, misses) {
 		medians[s.name] = s.median()
 		fmt.Printf("%-34s %10.2f %10.2f %10.2f\n", s.name, ms(s.median()), ms(s.percentile(10)), ms(s.percentile(90)))
 	}
@@ -258,6 +262,8 @@ func report(subjects []*subject) error {
 		ratio := float64(medians[c.name]) / float64(medians[c.floor])
 		fmt.Printf("%s: %.2f times %s (wanted: at most %.1f)\n", c.name, ratio, c.floor, c.target)
 	}
+	ratio := float64(misses.median()) / float64(hits.median()+medians["get, miss"])
+	fmt.Printf("%s: %.2f times as many hits and one miss (wanted: at most %.1f)\n", misses.name, ratio, crowdTarget)
 	return nil
 }
 
