@@ -152,9 +152,9 @@ func (e *environment) deleteDevice(ctx context.Context, admin *admin, namespace,
 
 func (e *environment) awaitRefusal(ctx context.Context, admin *admin, token secret.String) error {
 	e.log.line("revoke", "waiting until the API server refuses what was bound to it (some 15 seconds)")
-	ctx, cancel := context.WithTimeout(ctx, revocationLimit)
-	defer cancel()
+	limit := time.After(revocationLimit)
 	for began := e.now(); ; {
+		// Each question has a time limit of its own. The minute cuts none short, so that the last one has an answer, too.
 		_, err := e.whoIs(ctx, admin.context.Cluster, token)
 		if errors.Is(err, api.ErrUnauthorized) {
 			e.log.line("revoke", fmt.Sprintf("refused after %d seconds", int(e.now().Sub(began).Seconds())))
@@ -162,10 +162,23 @@ func (e *environment) awaitRefusal(ctx context.Context, admin *admin, token secr
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("%w, %v later", errStillAccepted, revocationLimit)
+			return notRefused(ctx, err)
+		case <-limit:
+			return notRefused(ctx, err)
 		case <-time.After(revocationPoll):
 		}
 	}
+}
+
+// notRefused is what it means that the wait for a refusal ended without one. answer is that to the last question.
+func notRefused(ctx context.Context, answer error) error {
+	switch {
+	case ctx.Err() != nil:
+		return errInterrupted // and the question with it, so its answer says nothing of the server
+	case answer == nil, errors.Is(answer, api.ErrForbidden): // who is forbidden something is known
+		return fmt.Errorf("%w, %v later", errStillAccepted, revocationLimit)
+	}
+	return fmt.Errorf("the Secret is deleted, but the API server cannot be asked whether its tokens are refused: %w", answer)
 }
 
 // forgetDevice removes all local traces of a device: entries, profiles and records. Kubeconfigs are the user's.
@@ -202,7 +215,11 @@ func (e *environment) nameContexts(name string) {
 	}
 	for _, use := range uses {
 		if use.Profile == name {
-			e.log.line("hint", fmt.Sprintf("context %q in %q still names it: kubectl config delete-context %q", use.Context, use.File, use.Context))
+			line := []string{"kubectl", "config", "delete-context", use.Context}
+			if use.File != "" {
+				line = append(line, "--kubeconfig", use.File)
+			}
+			e.log.line("hint", fmt.Sprintf("context %q in %q still names it: %s", use.Context, use.File, commandLine(line...)))
 		}
 	}
 }
