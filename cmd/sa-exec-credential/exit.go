@@ -48,6 +48,7 @@ func problems() []problem {
 		{profile.ErrName, exitUsage, "sa-exec-credential status lists the profiles"},
 		{profile.ErrMissing, exitProfile, "sa-exec-credential status lists the profiles; setup makes one"},
 		{profile.ErrMalformed, exitProfile, setupAgain + ", or mend the file"},
+		{profile.ErrUnreadable, exitProfile, "make sure that it is yours, then: chmod u+r on the file, u+rwx on its folders"},
 		{profile.ErrCluster, exitProfile, "the cluster needs an https server URL and, in PEM, nothing but certificates"},
 		{files.ErrUntrusted, exitProfile, "make sure that the file is yours, then: chmod go-w on it and its folder"},
 		{errNoHome, exitProfile, "set HOME"},

@@ -24,27 +24,40 @@ func FolderIn(configDirectory string) Folder {
 	return Folder(filepath.Join(configDirectory, "sa-exec-credential", "profiles"))
 }
 
-// Load reads the profile called name. Errors wrap ErrName, ErrMissing, ErrMalformed or files.ErrUntrusted.
+// ErrUnreadable is wrapped by errors about a profile, or a folder of profiles, that the system does not let us read.
+var ErrUnreadable = errors.New("cannot be read")
+
+// Load reads the profile called name. Errors wrap ErrName, ErrMissing, ErrMalformed, ErrUnreadable or files.ErrUntrusted.
 func (f Folder) Load(name string) (Profile, error) {
 	if err := CheckName(name); err != nil {
 		return Profile{}, err
 	}
 	if err := f.check(); err != nil {
-		return Profile{}, missing(name, err)
+		return Profile{}, notRead(name, err)
 	}
 	data, err := files.ReadTrusted(f.path(name), maxSize)
 	if err != nil {
-		return Profile{}, missing(name, err)
+		return Profile{}, notRead(name, err)
 	}
 	return Parse(name, data)
 }
 
-func missing(name string, err error) error {
-	if errors.Is(err, fs.ErrNotExist) {
+// notRead gives the reason why a profile was not read its kind.
+func notRead(name string, err error) error {
+	var refused *fs.PathError
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("%w: %q", ErrMissing, name)
+	case errors.Is(err, files.ErrUntrusted):
+		return fmt.Errorf("reading profile %q: %w", name, err)
+	case errors.As(err, &refused):
+		return fmt.Errorf("profile %q %w: %w", name, ErrUnreadable, quoted(refused))
 	}
-	return fmt.Errorf("reading profile %q: %w", name, err)
+	return fmt.Errorf("%w %q: %w", ErrMalformed, name, err) // it is too long: package files finds nothing else wrong
 }
+
+// quoted puts the path of an operating system's error in quotes: it comes from variables, and may hold anything.
+func quoted(err *fs.PathError) error { return fmt.Errorf("%s %q: %w", err.Op, err.Path, err.Err) }
 
 // check refuses a folder, or one above it that is this program's, in which others could place a profile.
 func (f Folder) check() error {
@@ -89,13 +102,17 @@ func (f Folder) Remove(name string) error {
 	return nil
 }
 
-// Names lists the profiles, sorted. A folder that does not exist holds none.
+// Names lists the profiles, sorted. A folder that does not exist holds none; one that cannot be listed is an
+// ErrUnreadable.
 func (f Folder) Names() ([]string, error) {
 	entries, err := os.ReadDir(string(f))
-	if errors.Is(err, fs.ErrNotExist) {
+	var refused *fs.PathError
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return nil, nil
-	}
-	if err != nil {
+	case errors.As(err, &refused):
+		return nil, fmt.Errorf("the folder of profiles %w: %w", ErrUnreadable, quoted(refused))
+	case err != nil:
 		return nil, fmt.Errorf("listing profiles: %w", err)
 	}
 	var names []string

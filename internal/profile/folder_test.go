@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -133,8 +135,9 @@ func TestALongProfileIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	write(t, string(folder), "p.yaml", string(make([]byte, maxSize+1)), 0o600)
-	if _, err := folder.Load("p"); err == nil {
-		t.Error("it was read")
+	_, err := folder.Load("p")
+	if !errors.Is(err, ErrMalformed) || !strings.Contains(err.Error(), strconv.Quote(folder.path("p"))) {
+		t.Errorf("got %v, want ErrMalformed with the path in quotes", err)
 	}
 }
 

@@ -1,0 +1,93 @@
+package profile
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// otherUser is nobody: modes count for it.
+const otherUser = 65534
+
+func TestWhatMayNotBeReadIsUnreadable(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		closed func(Folder) string
+		lists  bool // the names can be listed all the same
+	}{
+		{"a profile", func(f Folder) string { return f.path("p") }, true},
+		{"the folder of profiles", func(f Folder) string { return string(f) }, false},
+		{"the folder above it", func(f Folder) string { return filepath.Dir(string(f)) }, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			folder := publicProfile(t)
+			chmod(t, tt.closed(folder), 0)
+			defer chmod(t, tt.closed(folder), 0o700) // so that it can be removed
+			var loadErr, namesErr error
+			unprivileged(t, func() {
+				_, loadErr = folder.Load("p")
+				_, namesErr = folder.Names()
+			})
+			wantUnreadable(t, folder, loadErr)
+			if !tt.lists {
+				wantUnreadable(t, folder, namesErr)
+			} else if namesErr != nil {
+				t.Errorf("listing: %v", namesErr)
+			}
+		})
+	}
+}
+
+func wantUnreadable(t *testing.T, folder Folder, err error) {
+	t.Helper()
+	if !errors.Is(err, ErrUnreadable) || !strings.Contains(err.Error(), strings.TrimSuffix(strconv.Quote(string(folder)), `"`)) {
+		t.Errorf("got %v, want ErrUnreadable with the path in quotes", err)
+	}
+}
+
+// publicProfile is a profile that every user may read, in folders that every user may enter; t.TempDir's is closed.
+func publicProfile(t *testing.T) Folder {
+	t.Helper()
+	base, err := os.MkdirTemp("", "profile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(base) })
+	folder := FolderIn(base)
+	p := example(t)
+	p.Name = "p"
+	if err := folder.Save(p); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{base, filepath.Dir(string(folder)), string(folder)} {
+		chmod(t, path, 0o755)
+	}
+	chmod(t, folder.path("p"), 0o644)
+	return folder
+}
+
+// unprivileged does something for which modes count, also when the tests run as root: on a thread of its own, which opens
+// files as another user and ends afterwards, because it is never given back to the runtime.
+func unprivileged(t *testing.T, do func()) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		do()
+		return
+	}
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		err := unix.Setfsuid(otherUser)
+		do()
+		done <- err
+	}()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+}
