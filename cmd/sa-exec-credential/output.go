@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // The output policy: standard output belongs to the result, which is encoded to a buffer and written at once, or not at
@@ -46,13 +48,14 @@ func (l *logger) failure(err error, hint string) {
 	}
 }
 
-// printable keeps text to one line and takes out what a terminal would obey: parts of it may come from files and servers.
+// printable keeps text to one line and takes out what a terminal would obey, or show in another order than it is written
+// in: parts of it may come from files and servers.
 func printable(text string) string {
 	return strings.Map(func(r rune) rune {
 		switch {
 		case r == '\n' || r == '\t':
 			return ' '
-		case r < ' ' || r == 0x7f || 0x80 <= r && r < 0xa0 || r == '\u202e' || r == '\ufffd':
+		case unicode.IsControl(r), unicode.In(r, unicode.Bidi_Control, unicode.Zl, unicode.Zp), r == utf8.RuneError:
 			return '?'
 		}
 		return r

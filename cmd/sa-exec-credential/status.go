@@ -111,7 +111,7 @@ func (e *environment) statuses(ctx context.Context, folder profile.Folder, names
 func (e *environment) status(ctx context.Context, folder profile.Folder, name string) profileStatus {
 	p, err := folder.Load(name)
 	if err != nil {
-		return profileStatus{Profile: name, Error: err.Error()}
+		return profileStatus{Profile: name, Error: printable(err.Error())}
 	}
 	status := profileStatus{Profile: name, Cluster: p.Cluster.Server, Namespace: p.Namespace, ServiceAccount: p.ServiceAccount,
 		Store: string(p.Store), Source: string(p.Bootstrap.Source)}
@@ -126,12 +126,13 @@ func (e *environment) status(ctx context.Context, folder profile.Folder, name st
 		status.Bootstrap, err = s.kept(ctx, p.BootstrapKey())
 	}
 	if err != nil {
-		status.Error = err.Error()
+		status.Error = printable(err.Error())
 	}
 	return status
 }
 
-// kept describes the entry under key, nil when there is none.
+// kept describes the entry under key, nil when there is none. The id is a claim, so whoever made the token chose it, and
+// the encoders of JSON and YAML leave in what a terminal obeys.
 func (s *session) kept(ctx context.Context, key string) (*tokenStatus, error) {
 	entry, err := s.store.Get(ctx, key)
 	if errors.Is(err, keyring.ErrNotFound) {
@@ -141,7 +142,7 @@ func (s *session) kept(ctx context.Context, key string) (*tokenStatus, error) {
 		return nil, err
 	}
 	return &tokenStatus{State: s.stateOf(entry), IssuedAt: entry.IssuedAt.UTC().Truncate(time.Second),
-		Expires: entry.ExpiresAt.UTC().Truncate(time.Second), ID: mint.ParseClaims(entry.Token.Reveal()).ID}, nil
+		Expires: entry.ExpiresAt.UTC().Truncate(time.Second), ID: printable(mint.ParseClaims(entry.Token.Reveal()).ID)}, nil
 }
 
 func (s *session) stateOf(entry keyring.Entry) string {
