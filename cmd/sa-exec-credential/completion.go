@@ -14,12 +14,15 @@ type completionCommand struct {
 	Shell string `arg:"" enum:"bash,zsh,fish" help:"bash, zsh or fish."`
 }
 
-// The scripts ask the program itself for candidates, so they never grow old.
+// The scripts ask the program itself for candidates, so they never grow old. A candidate may be a name from somebody
+// else's kubeconfig: zsh and fish quote what they insert, but bash does not, and would run a $(…) in it at the next Enter.
+// The words that bash hands over are quoted as well; that comes off before they are compared.
 var completionScripts = map[string]string{
 	"bash": `# source <(sa-exec-credential completion bash)
 _sa_exec_credential() {
-    local IFS=$'\n'
-    COMPREPLY=($(sa-exec-credential complete -- "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null))
+    local i words=("${COMP_WORDS[@]:1:COMP_CWORD}")
+    mapfile -t COMPREPLY < <(sa-exec-credential complete -- "${words[@]//\\/}" 2>/dev/null)
+    for i in "${!COMPREPLY[@]}"; do printf -v "COMPREPLY[i]" %q "${COMPREPLY[i]}"; done
 }
 complete -o default -F _sa_exec_credential sa-exec-credential
 `,

@@ -3,6 +3,7 @@ package kubeconfig
 import (
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -112,10 +113,7 @@ func Contexts(paths []string, patterns ...string) ([]string, error) {
 		return nil, err
 	}
 	if len(patterns) == 0 {
-		patterns = []string{"*"}
-		if len(config.Contexts) == 0 {
-			return nil, nil
-		}
+		return slices.Sorted(maps.Keys(config.Contexts)), nil // and not those that "*" matches: it may be a name
 	}
 	var names []string
 	for _, pattern := range patterns {

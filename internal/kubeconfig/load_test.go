@@ -73,6 +73,23 @@ func TestContexts(t *testing.T) {
 	}
 }
 
+func TestContextsWithoutAPatternAreAllEvenWhenOneIsCalledLikeAGlob(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "config")
+	write(t, file, `contexts: [{name: b, context: {}}, {name: "*", context: {}}, {name: a, context: {}}]`)
+	for _, tt := range []struct {
+		patterns, want []string
+	}{
+		{nil, []string{"*", "a", "b"}},
+		{[]string{"*"}, []string{"*"}},
+		{[]string{"?"}, []string{"*", "a", "b"}},
+	} {
+		got, err := Contexts([]string{file}, tt.patterns...)
+		if err != nil || !reflect.DeepEqual(got, tt.want) {
+			t.Errorf("%q: got %q, %v", tt.patterns, got, err)
+		}
+	}
+}
+
 func TestResolve(t *testing.T) {
 	file := manyContextsFile(t)
 	writeCA(t, file)
