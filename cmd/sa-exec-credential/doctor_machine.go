@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -105,10 +106,11 @@ func (d *doctor) store(ctx context.Context, kind keyring.Kind) (finding, error) 
 // errNotKept is a store that takes an entry and does not give it back.
 var errNotKept = errors.New("it does not give back what was put in")
 
-// roundTrip uses a key that is no profile's and that two doctors do not share.
+// roundTrip uses a key that is no profile's and that two doctors do not share. Its error is the first one: a store that
+// takes nothing does not delete either, mostly for the same reason.
 func roundTrip(ctx context.Context, store keyring.Store, now time.Time) (err error) {
 	key := "token:doctor-" + rand.Text()
-	defer func() { err = errors.Join(err, store.Delete(context.WithoutCancel(ctx), key)) }()
+	defer func() { err = cmp.Or(err, store.Delete(context.WithoutCancel(ctx), key)) }()
 	probe := keyring.Entry{Token: secret.New(rand.Text()), IssuedAt: now, ExpiresAt: now.Add(time.Minute)}
 	if err := store.Set(ctx, key, probe); err != nil {
 		return err

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,7 +16,7 @@ import (
 
 type logoutCommand struct {
 	Profile   string `placeholder:"NAME" xor:"which" required:"" help:"The profile to forget the token of."`
-	All       bool   `xor:"which" required:"" help:"All profiles, and whatever else this program keeps in the store."`
+	All       bool   `xor:"which" required:"" help:"All profiles, and what is kept of profiles that are gone."`
 	Bootstrap bool   `help:"Forget the bootstrap credential too; setup makes a new one."`
 }
 
@@ -74,8 +75,7 @@ func (s *session) forget(ctx context.Context, bootstrap bool) error {
 	return nil
 }
 
-// forgetStrays removes entries that no profile leads to any more, for example of one whose duration was changed. A store
-// that is not there holds none.
+// forgetStrays removes entries that no profile leads to any more, for example of one whose duration was changed.
 func (e *environment) forgetStrays(ctx context.Context, folder profile.Folder, names []string, bootstrap bool) {
 	known := map[string]bool{}
 	for _, name := range names {
@@ -84,22 +84,36 @@ func (e *environment) forgetStrays(ctx context.Context, folder profile.Folder, n
 		}
 	}
 	for _, kind := range []keyring.Kind{keyring.Keyring, keyring.Kernel} {
-		store, err := e.store(ctx, kind)
+		err := e.forgetStraysIn(ctx, kind, func(key string) bool {
+			return !known[key] && (bootstrap || strings.HasPrefix(key, "token:"))
+		})
 		if err != nil {
-			continue
-		}
-		keys, err := store.Keys(ctx)
-		if err != nil {
-			e.log.debug("listing the store", "store", kind, "error", err)
-			continue
-		}
-		for _, key := range keys {
-			if !known[key] && (bootstrap || strings.HasPrefix(key, "token:")) {
-				e.log.debug("forgetting a stray entry", "key", key, "error", store.Delete(ctx, key))
-			}
+			e.log.warning(fmt.Errorf("store %q may still hold entries of profiles that are gone: %w", kind, err))
 		}
 	}
 	e.forgetFiles()
+}
+
+// forgetStraysIn looks through one store. One that is not there holds nothing, and is not worth a word.
+func (e *environment) forgetStraysIn(ctx context.Context, kind keyring.Kind, isStray func(key string) bool) error {
+	store, err := e.store(ctx, kind)
+	var keys []string
+	if err == nil {
+		keys, err = store.Keys(ctx)
+	}
+	if errors.Is(err, keyring.ErrUnavailable) {
+		e.log.debug("listing the store", "store", kind, "error", err)
+		return nil
+	}
+	failed := err
+	for _, key := range keys {
+		if isStray(key) {
+			err := store.Delete(ctx, key)
+			e.log.debug("forgetting a stray entry", "key", key, "error", err)
+			failed = cmp.Or(failed, err) // one is enough to say: the others fail alike
+		}
+	}
+	return failed
 }
 
 func (e *environment) forgetFiles() {
