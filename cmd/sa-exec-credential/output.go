@@ -3,7 +3,10 @@ package main
 import (
 	"fmt"
 	"io"
+	"os"
+	"os/signal"
 	"strings"
+	"syscall"
 	"unicode"
 	"unicode/utf8"
 )
@@ -62,8 +65,12 @@ func printable(text string) string {
 	}, text)
 }
 
-// write gives the result to standard output in one piece.
+// write gives the result to standard output in one piece. A reader who has gone is an error like any other, and not the end
+// by a signal that Go makes of it; to be notified of the signal, unlike to ignore it, is nothing that a child inherits.
 func (e *environment) write(result []byte) error {
+	broken := make(chan os.Signal, 1)
+	signal.Notify(broken, syscall.SIGPIPE)
+	defer signal.Stop(broken)
 	if _, err := e.stdout.Write(result); err != nil {
 		return fmt.Errorf("writing the result: %w", err)
 	}
