@@ -127,11 +127,15 @@ func (s *soak) direct(c *counts) {
 func (s *soak) fromNewShell(c *counts) {
 	ctx, cancel := context.WithTimeout(context.Background(), answerLimit)
 	defer cancel()
+	s.judge(c, s.getFromShell(ctx), tokenOfCredential)
+}
+
+// getFromShell has a shell for a client: exec info is the plugin's, and not the shell's own.
+func (s *soak) getFromShell(ctx context.Context) *exec.Cmd {
 	command := s.get(ctx, "sh", "-c", `export "$0"; "$@"; exit $?`, "", s.plugin, "get", "--profile", account)
-	// As from a client: the variable is the plugin's, not the shell's own.
 	last := len(command.Env) - 1
 	command.Args[3], command.Env = command.Env[last], command.Env[:last]
-	s.judge(c, command, tokenOfCredential)
+	return command
 }
 
 func (s *soak) token(c *counts) {
@@ -260,7 +264,7 @@ func (s *soak) guardKeyring(ctx context.Context, c *counts) {
 // works reports whether an answer can be had once all faults are over. What a failure has left behind holds for seconds.
 func (s *soak) works() bool {
 	for range 10 {
-		output, err := s.get(context.Background(), "sh", "-c", `"$0" "$@"; exit $?`, s.plugin, "get", "--profile", account).Output()
+		output, err := s.getFromShell(context.Background()).Output()
 		if token, bad := tokenOfCredential(output); err == nil && bad == nil && s.proxy.Good(token) {
 			return true
 		}
