@@ -102,15 +102,21 @@ func TestARefusedTokenIsReplacedBehindAWrapper(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t, keyring.Kernel, nil)
 	m.setup()
-	wrapper := filepath.Join(m.home, "wrapper")
-	if err := os.WriteFile(wrapper, fmt.Appendf(nil, "#!/bin/sh\n%q \"$@\"\nexit $?\n", shared.plugin), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	m.variables = []string{"KUBECONFIG=" + m.withPlugin(wrapper)}
+	m.variables = []string{"KUBECONFIG=" + m.withPlugin(m.wrapper())}
 	m.kubectl("get", "pods").succeeded(t)
 	m.makeAccountAgain()
 	m.forgetDiscovery()
 	m.kubectl("get", "pods").succeeded(t)
+}
+
+// wrapper is a script that runs the plugin, and stays.
+func (m *machine) wrapper() (path string) {
+	m.Helper()
+	path = filepath.Join(m.home, "wrapper")
+	if err := os.WriteFile(path, fmt.Appendf(nil, "#!/bin/sh\n%q \"$@\"\nexit $?\n", shared.plugin), 0o700); err != nil {
+		m.Fatal(err)
+	}
+	return path
 }
 
 // makeAccountAgain deletes the service account and makes another one of its name. It returns when the API server has
