@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"runtime"
-	"sync"
 	"time"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/bootstrap"
@@ -144,22 +143,14 @@ type loadedProfile struct {
 func (d *doctor) examineProfiles(ctx context.Context, loaded []loadedProfile) [][]finding {
 	results := make([][]finding, len(loaded))
 	progress := newProgress(d.env, max(len(loaded), 1))
-	turns := make(chan struct{}, doctorWorkers)
-	var wait sync.WaitGroup
 	examine := func(i int) {
 		progress.advance(d.names[i], func() { results[i] = d.examine(ctx, d.names[i], loaded[i]) })
 	}
-	for i := range loaded {
-		if loaded[i].takesEnvironment() {
-			continue
-		}
-		wait.Go(func() {
-			turns <- struct{}{}
-			defer func() { <-turns }()
+	sideBySide(len(loaded), doctorWorkers, func(i int) {
+		if !loaded[i].takesEnvironment() {
 			examine(i)
-		})
-	}
-	wait.Wait()
+		}
+	})
 	for i := range loaded {
 		if loaded[i].takesEnvironment() {
 			restore := keepEnvironment()

@@ -32,20 +32,11 @@ func (c *setupCommand) runMany(ctx context.Context, env *environment, paths, nam
 	batch := kubeconfig.NewBatch(outputs)
 	outcomes := make([]outcome, len(names))
 	progress := newProgress(env, len(names))
-	turns := make(chan struct{}, c.Parallel)
-	var wait sync.WaitGroup
-	for i, name := range names {
-		turns <- struct{}{}
-		wait.Add(1)
-		go func() {
-			defer wait.Done()
-			defer func() { <-turns }()
-			progress.begin(name)
-			outcomes[i] = c.prepareOne(ctx, env, paths, name, batch)
-			progress.end(outcomes[i])
-		}()
-	}
-	wait.Wait()
+	sideBySide(len(names), c.Parallel, func(i int) {
+		progress.begin(names[i])
+		outcomes[i] = c.prepareOne(ctx, env, paths, names[i], batch)
+		progress.end(outcomes[i])
+	})
 	progress.finish()
 	if err := env.write(outcomeTable(outcomes, env.colours())); err != nil {
 		return err

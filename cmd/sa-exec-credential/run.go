@@ -42,7 +42,11 @@ func run(args []string, env *environment) (code int) {
 	env.log = &logger{out: env.stderr}
 	defer func() {
 		if r := recover(); r != nil {
-			env.log.failure(fmt.Errorf("internal error: panic in %s", panicOrigin()), "please report it as a bug")
+			origin := panicOrigin()
+			if elsewhere, ok := r.(panicked); ok {
+				origin = string(elsewhere)
+			}
+			env.log.failure(fmt.Errorf("internal error: panic in %s", origin), "please report it as a bug")
 			code = exitUnexpected
 		}
 	}()
@@ -79,6 +83,9 @@ type silentExit int
 func (s silentExit) Error() string { return fmt.Sprintf("exit code %d", int(s)) }
 
 func execute(args []string, env *environment) error {
+	if err := checkDescriptors(); err != nil {
+		return err
+	}
 	if get, ok := plainGet(args); ok {
 		// Nothing has to be cleaned up when this one is ended, so signals keep their default effect.
 		return get.Run(context.Background(), env)

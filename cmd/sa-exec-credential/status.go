@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"text/tabwriter"
 	"time"
 
@@ -93,18 +92,7 @@ func (c *statusCommand) render(list statusList, env *environment) ([]byte, error
 
 func (e *environment) statuses(ctx context.Context, folder profile.Folder, names []string) []profileStatus {
 	items := make([]profileStatus, len(names))
-	var wait sync.WaitGroup
-	turns := make(chan struct{}, statusWorkers)
-	for i, name := range names {
-		wait.Add(1)
-		go func() {
-			defer wait.Done()
-			turns <- struct{}{}
-			defer func() { <-turns }()
-			items[i] = e.status(ctx, folder, name)
-		}()
-	}
-	wait.Wait()
+	sideBySide(len(names), statusWorkers, func(i int) { items[i] = e.status(ctx, folder, names[i]) })
 	return items
 }
 

@@ -293,13 +293,19 @@ func readKey(id int) ([]byte, error) {
 }
 
 // possessing runs call on a thread that possesses the keys of the user keyring, which their permissions may ask for. The
-// thread's own keyring links it; both end with the thread, because it is never given back to the runtime.
+// thread's own keyring links it; both end with the thread, because it is never given back to the runtime. A panic in call
+// is ErrUnavailable, as in bounded, which cannot see it.
 func possessing(call func() error) error {
 	done := make(chan error, 1)
 	go func() {
+		err := ErrUnavailable
+		defer func() {
+			_ = recover()
+			done <- err
+		}()
 		runtime.LockOSThread()
 		_ = linkUserKeyring() // a full quota may refuse it; call is then refused only where it needs the link
-		done <- call()
+		err = call()
 	}()
 	return <-done
 }

@@ -392,3 +392,9 @@ func TestKernelServesManyAtOnce(t *testing.T) {
 		}
 	}
 }
+
+func TestAPanicOnTheThreadOfTheUserKeyringMakesTheStoreUnavailable(t *testing.T) {
+	if err := possessing(func() error { panic("hunter2") }); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("got %v, want ErrUnavailable", err)
+	}
+}
