@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"slices"
+	"syscall"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/api"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/bootstrap"
@@ -52,6 +53,7 @@ func problems() []problem {
 		{profile.ErrCluster, exitProfile, "the cluster needs an https server URL and, in PEM, nothing but certificates"},
 		{files.ErrUntrusted, exitProfile, "make sure that the file is yours, then: chmod go-w on it and its folder"},
 		{errNoHome, exitProfile, "set HOME"},
+		{syscall.EMFILE, exitUnexpected, "let the process open more files: ulimit -n"},
 		{errOwnContext, exitUsage, "name an administrator's context with --context"},
 		{errNoDevice, exitUsage, "sa-exec-credential devices lists them"},
 		{errInterrupted, exitUnexpected, "run the same command again: it finishes the rest"},

@@ -189,12 +189,23 @@ func (m *machine) getWith(execInfo string) result {
 // client does, for the plugin alone.
 func (m *machine) asClient(variable string, args ...string) result {
 	m.Helper()
-	script := `"$@"; exit $?`
+	script := ""
 	if variable != "" {
-		script = `export "$0"; ` + script
+		script = `export "$0"`
 	}
-	shell := []string{"/bin/sh", "-c", script, variable, shared.plugin}
-	return command{args: append(shell, args...), env: m.env(), printsToken: true}.run(m.T)
+	return m.clientCommand(script, variable, args...).run(m.T)
+}
+
+// clientCommand is a shell that runs the plugin after a script of its own, in which "$0" is name.
+func (m *machine) clientCommand(script, name string, args ...string) command {
+	shell := []string{"/bin/sh", "-c", script + "\n" + `"$@"; exit $?`, name, shared.plugin}
+	return command{args: append(shell, args...), env: m.env(), printsToken: true}
+}
+
+// getFromClient is a get of a client that does something else first.
+func (m *machine) getFromClient(before string, flags ...string) command {
+	args := append([]string{"get", "--profile", m.profile}, flags...)
+	return m.clientCommand(before+"\n"+`export "$0"`, "KUBERNETES_EXEC_INFO="+m.execInfo(), args...)
 }
 
 // execInfo is what client-go says of the cluster.

@@ -1,0 +1,65 @@
+//go:build linux
+
+package e2e_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
+)
+
+// Limits of open files. Between the first and the last, the program and what it is built with lack a file for each of
+// their purposes.
+const (
+	fewest = 3  // the standard streams
+	most   = 16 // enough to mint
+)
+
+func TestWithoutFileDescriptorsThereIsTheAnswerOrOneError(t *testing.T) {
+	t.Parallel()
+	bothStores(t, func(t *testing.T, kind keyring.Kind) {
+		m := newMachine(t, kind, nil)
+		m.setup()
+		for limit := fewest; limit <= most; limit++ {
+			for name, prepare := range map[string]func(*machine){"a hit": (*machine).remember, "a miss": (*machine).forget} {
+				t.Run(fmt.Sprintf("%s with %d", name, limit), func(t *testing.T) {
+					m := m.in(t)
+					prepare(m)
+					m.checkWithin(limit)
+					m.get().silent(t).token(t)
+				})
+			}
+		}
+	})
+}
+
+// remember makes sure that there is a token to find.
+func (m *machine) remember() { m.get().silent(m.T).token(m.T) }
+
+// getWithin runs a get that cannot have more files open than limit, its standard streams among them.
+func (m *machine) getWithin(limit int) result {
+	m.Helper()
+	return m.getFromClient(fmt.Sprintf("ulimit -n %d || exit 99", limit)).run(m.T)
+}
+
+// checkWithin wants a token, before which a store that cannot keep it may have been worth a warning, or a failure as all
+// others are. It is no usage error: that is the exit code of a crash of Go's, too.
+func (m *machine) checkWithin(limit int) {
+	m.Helper()
+	r := m.getWithin(limit)
+	switch {
+	case r.code == 0:
+		for line := range strings.Lines(r.stderr) {
+			if !strings.HasPrefix(line, "sa-exec-credential: warning: ") {
+				m.Errorf("%s: standard error has %q", r, line)
+			}
+		}
+		r.token(m.T)
+	case limit == most, r.code < 0, r.code == exitUsage, r.code > exitForbidden:
+		m.Errorf("%s: exit code %d\n%s", r, r.code, r.stderr)
+	default:
+		r.failed(m.T, r.code)
+	}
+}
