@@ -15,10 +15,10 @@ import (
 )
 
 const (
-	// lockPoll is how often a waiter looks whether the lock's holder is done.
-	lockPoll = 5 * time.Millisecond
-	// guardLimit is how long taking a lock away may wait for others who do the same.
+	// guardLimit is how long taking a lock away may wait for others who do the same, and guardPoll how often that looks
+	// whether they are done.
 	guardLimit = time.Second
+	guardPoll  = 5 * time.Millisecond
 )
 
 // fileLock is one profile's lock between processes. The kernel releases it when its holder dies. A lock that cannot be
@@ -57,16 +57,25 @@ func (l *fileLock) tryExclusive() bool {
 }
 
 // awaitHolder waits until nobody holds the lock, at most for the time given, and reports whether that came to pass.
-// Waiters share the lock to find out, so one release lets all of them go on at once.
+// Waiters share the lock to find out, so one release lets all of them go on at once. The kernel wakes them: hundreds that
+// look again and again would take the processor from the one that mints.
 func (l *fileLock) awaitHolder(ctx context.Context, atMost time.Duration) bool {
 	ctx, cancel := context.WithTimeout(ctx, atMost)
 	defer cancel()
 	l.waited, _ = os.Stat(l.flock.Path())
-	locked, err := l.flock.TryRLockContext(ctx, lockPoll)
-	if locked {
-		_ = l.flock.Unlock()
+	freed := make(chan bool, 1)
+	go func() { // left behind when the holder hangs
+		shared := flock.New(l.flock.Path(), flock.SetPermissions(0o600))
+		err := shared.RLock()
+		_ = shared.Close()
+		freed <- err == nil
+	}()
+	select {
+	case ok := <-freed:
+		return ok
+	case <-ctx.Done():
+		return false
 	}
-	return locked && err == nil
 }
 
 // abandonHolder takes the lock from a holder that hangs, or was stopped, by taking the file away: all who wait then
@@ -81,7 +90,7 @@ func (l *fileLock) abandonHolder() bool {
 	defer guard.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), guardLimit)
 	defer cancel()
-	if locked, err := guard.TryLockContext(ctx, lockPoll); !locked || err != nil {
+	if locked, err := guard.TryLockContext(ctx, guardPoll); !locked || err != nil {
 		return false
 	}
 	current, err := os.Stat(l.flock.Path())
