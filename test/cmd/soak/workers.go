@@ -79,6 +79,7 @@ type counts struct {
 	answers  int
 	failed   map[int]int // by exit code
 	killed   int
+	logouts  int
 	wrong    []string
 	longest  time.Duration
 	restarts int // of gnome-keyring
@@ -236,10 +237,11 @@ func (s *soak) killed(c *counts) {
 	signal := []os.Signal{syscall.SIGKILL, syscall.SIGTERM}[rand.IntN(2)]
 	_ = command.Process.Signal(signal)
 	_ = command.Wait()
+	c.add(func(c *counts) { c.killed++ })
 	if rand.IntN(10) == 0 {
 		_ = s.run("logout", "--profile", account).Run() // so that more has to be minted than by expiry alone
+		c.add(func(c *counts) { c.logouts++ })
 	}
-	c.add(func(c *counts) { c.killed++ })
 }
 
 // guardKeyring starts gnome-keyring again when it has ended. A client that is killed between its first message and the
@@ -310,6 +312,7 @@ func (c *counts) print(s *soak) {
 		fmt.Printf("%-18s %d\n", name, c.failed[code])
 	}
 	fmt.Printf("killed             %d\n", c.killed)
+	fmt.Printf("logouts            %d\n", c.logouts)
 	fmt.Printf("keyring restarts   %d\n", c.restarts)
 	fmt.Printf("faults             %d\n", c.faults(s))
 	fmt.Printf("tokens minted      %d\n", s.proxy.Minted(namespace, account))
