@@ -29,9 +29,6 @@ var (
 	ErrSource  = errors.New("the bootstrap credential cannot be obtained")
 )
 
-// maxToken bounds a token in bytes; larger ones do not fit into the header that an API server reads.
-const maxToken = 64 << 10
-
 // System is what the sources need of the process they run in.
 type System struct {
 	Store  keyring.Store
@@ -133,9 +130,9 @@ func clean(text, where string) (secret.String, error) {
 	switch {
 	case text == "":
 		return secret.String{}, fmt.Errorf("%w: %s is empty", ErrMissing, where)
-	case len(text) > maxToken:
-		return secret.String{}, fmt.Errorf("%w: %s holds more than %d bytes", ErrSource, where, maxToken)
-	case strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' }):
+	case len(text) > secret.MaxToken:
+		return secret.String{}, fmt.Errorf("%w: %s holds more than %d bytes", ErrSource, where, secret.MaxToken)
+	case !secret.IsToken(text):
 		return secret.String{}, fmt.Errorf("%w: %s holds no token", ErrSource, where)
 	}
 	return secret.New(text), nil

@@ -116,7 +116,7 @@ func TestFilesAndVariables(t *testing.T) {
 		{name: "a pipe is not waited for", bootstrap: at(pipe), err: ErrSource},
 		{name: "a device is not read", bootstrap: at("/dev/zero"), err: ErrSource},
 		{name: "a file of several words is no token", bootstrap: file("user: password"), err: ErrSource},
-		{name: "a huge file is no token", bootstrap: file(strings.Repeat("x", maxToken+10)), err: ErrSource},
+		{name: "a huge file is no token", bootstrap: file(strings.Repeat("x", secret.MaxToken+10)), err: ErrSource},
 		{name: "a variable's token is read", bootstrap: variable("TOKEN"), want: "tok"},
 		{name: "an unset variable holds none", bootstrap: variable("UNSET"), err: ErrMissing},
 		{name: "a blank variable holds none", bootstrap: variable("BLANK"), err: ErrMissing},

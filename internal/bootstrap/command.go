@@ -26,7 +26,7 @@ func fromCommand(ctx context.Context, b profile.Bootstrap, within string) (secre
 	ctx, cancel := context.WithTimeout(ctx, CommandLimit)
 	defer cancel()
 	name := b.Command[0]
-	output := &boundedBuffer{limit: maxToken + 1}
+	output := &boundedBuffer{limit: secret.MaxToken + 1}
 	command := exec.CommandContext(ctx, name, b.Command[1:]...)
 	command.Env = append(Environment(b), within)
 	command.Dir = "/"

@@ -25,7 +25,7 @@ func fromFile(path string) (secret.String, error) {
 		return secret.String{}, fmt.Errorf("%w: %q cannot be opened", ErrSource, path)
 	}
 	defer file.Close()
-	data, err := io.ReadAll(io.LimitReader(file, maxToken+1))
+	data, err := io.ReadAll(io.LimitReader(file, secret.MaxToken+1))
 	if err != nil {
 		return secret.String{}, fmt.Errorf("%w: %q cannot be read", ErrSource, path)
 	}

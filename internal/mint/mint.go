@@ -103,7 +103,7 @@ func (r Request) body() *authenticationv1.TokenRequest {
 // grant checks the answer and moves its times to this machine's clock. The expiry is the server's word
 // (status.expirationTimestamp, KEP-1205), except that a token is never taken to live longer than was asked for.
 func (m *Minter) grant(r Request, status authenticationv1.TokenRequestStatus, asked time.Time) (Grant, error) {
-	if !isToken(status.Token) {
+	if !secret.IsToken(status.Token) {
 		return Grant{}, fmt.Errorf("%w: it holds no token", api.ErrAnswer)
 	}
 	serverNow := issuerTime(m.client.ServerTime(), ParseClaims(status.Token).IssuedAt)
@@ -121,14 +121,6 @@ func (m *Minter) grant(r Request, status authenticationv1.TokenRequestStatus, as
 		return Grant{}, fmt.Errorf("%w: its token has expired already", api.ErrAnswer)
 	}
 	return Grant{Token: secret.New(status.Token), IssuedAt: asked, ExpiresAt: expires, Skew: skew}, nil
-}
-
-// maxToken bounds a token in bytes; larger ones do not fit into the header that an API server reads.
-const maxToken = 64 << 10
-
-// isToken holds for what a header line can carry as a bearer token.
-func isToken(text string) bool {
-	return text != "" && len(text) <= maxToken && !strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' })
 }
 
 // proxyTolerance is how far the Date of an answer may be from the token's own iat: further, and a proxy with a clock of

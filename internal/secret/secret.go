@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 )
 
 const redacted = "REDACTED"
@@ -17,6 +18,14 @@ type String struct{ text string }
 
 // New wraps text.
 func New(text string) String { return String{text} }
+
+// MaxToken bounds a token in bytes; larger ones do not fit into the header that an API server reads.
+const MaxToken = 64 << 10
+
+// IsToken holds for what a header line can carry as a bearer token (RFC 6750, and no stricter than it has to be).
+func IsToken(text string) bool {
+	return text != "" && len(text) <= MaxToken && !strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' })
+}
 
 // Reveal returns the text. Call it only where the secret leaves for its one rightful destination: an Authorization
 // header, the store, or the result on standard output.
