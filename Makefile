@@ -15,7 +15,7 @@ SOAKTIME ?= 5m
 BUILD_FLAGS := -trimpath
 PLANE_FLAGS := -trimpath -gcflags=all=-dwarf=false
 
-.PHONY: help build install demo test unit race e2e cross brief-fuzz fuzz brief-soak soak bench lint vuln cluster plane deps clean
+.PHONY: help build install demo test unit race e2e cross windows brief-fuzz fuzz brief-soak soak bench lint vuln cluster plane deps clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 12
@@ -47,6 +47,9 @@ e2e: ## Test on the real control plane, with the real kubectl and keyrings
 
 cross: ## See that the program builds for the other platforms
 	@for os in darwin windows; do echo "make: checking $$os" >&2; GOOS=$$os CGO_ENABLED=0 go build -o /dev/null ./cmd/sa-exec-credential; done
+
+windows: plane ## Run the main job with Windows builds under wine
+	@scripts/windows
 
 brief-fuzz:
 	@echo "make: fuzzing every parser briefly" >&2
