@@ -43,6 +43,9 @@ func IdentityOf(server, tlsServerName string, ca []byte) (Identity, error) {
 		return Identity{}, err
 	}
 	name := normaliseHost(tlsServerName)
+	if tlsServerName != "" && (name == "" || strings.HasSuffix(name, ".")) {
+		return Identity{}, fmt.Errorf("%w: tls-server-name %q names no host", ErrCluster, tlsServerName)
+	}
 	if name == host {
 		name = ""
 	}
@@ -88,7 +91,11 @@ func normaliseServer(server string) (normalised, host string, err error) {
 		return "", "", fmt.Errorf("%w: server %q has a path that clients may understand differently", ErrCluster, server)
 	}
 	// RFC 6874: the "%" before an IPv6 zone is escaped in a URL.
-	return "https://" + net.JoinHostPort(strings.ReplaceAll(host, "%", "%25"), port) + below, host, nil
+	normalised = "https://" + net.JoinHostPort(strings.ReplaceAll(host, "%", "%25"), port) + below
+	if again, err := url.Parse(normalised); err != nil || again.Hostname() != host {
+		return "", "", fmt.Errorf("%w: server %q has a host that clients may understand differently", ErrCluster, server)
+	}
+	return normalised, host, nil
 }
 
 func normalisePort(port string) (string, error) {

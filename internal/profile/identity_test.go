@@ -10,6 +10,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"math/big"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -71,6 +72,7 @@ func TestServersThatAreRefused(t *testing.T) {
 		{"an escaped letter in the host", "https://k8s.%65xample"},
 		{"two final dots", "https://k8s.example..:6443"},
 		{"a port out of range", "https://k8s.example:65536"},
+		{"a zone that is no name", "https://[fe80::1%25%20]"},
 		{"user information", "https://k8s.example@evil.example"},
 		{"a user and a password", "https://u:p@k8s.example"},
 		{"empty user information", "https://@k8s.example"},
@@ -105,6 +107,11 @@ func TestTLSServerName(t *testing.T) {
 	own, other := identity(t, server, "", nil), identity(t, server, "other.example", nil)
 	if err := own.Difference(other); !errors.Is(err, ErrOtherCluster) {
 		t.Errorf("another name: %v", err)
+	}
+	for _, name := range []string{".", "..", "k8s.example.."} {
+		if _, err := IdentityOf(server, name, nil); !errors.Is(err, ErrCluster) {
+			t.Errorf("%q: %v", name, err)
+		}
 	}
 }
 
@@ -150,6 +157,9 @@ func FuzzIdentityOf(f *testing.F) {
 	f.Add("https://k8s.example:6443/a/", "name", []byte("-----BEGIN CERTIFICATE-----\nQUJD\n-----END CERTIFICATE-----\n"))
 	f.Add("https://[2001:DB8::1%25eth0]:443", "10.0.0.1", []byte(nil))
 	f.Add("https://u:p@h/%2e%2e/?q#f", "", []byte("x"))
+	f.Add("https://h", "..", []byte(nil))
+	f.Add("https://[0::%25%20]", "0", []byte(nil))
+	f.Add("https://h/u:p@other:443/%3F%23", "", []byte(nil)) // an "@" behind the first slash is a part of the path
 	f.Fuzz(func(t *testing.T, server, name string, ca []byte) {
 		got, err := IdentityOf(server, name, ca)
 		if err != nil {
@@ -162,8 +172,16 @@ func FuzzIdentityOf(f *testing.F) {
 		if err != nil || again != got {
 			t.Errorf("%+v becomes %+v, %v", got, again, err)
 		}
-		if !strings.HasPrefix(got.Server, "https://") || strings.ContainsAny(got.Server, "@?#") {
+		if !strings.HasPrefix(got.Server, "https://") || strings.ContainsAny(got.Server, "?#") {
 			t.Errorf("server %q", got.Server)
+		}
+		before, err := url.Parse(server)
+		if err != nil {
+			t.Fatal(err)
+		}
+		after, err := url.Parse(got.Server)
+		if err != nil || before.User != nil || after.User != nil || after.Hostname() != normaliseHost(before.Hostname()) {
+			t.Errorf("server %q leads to %v, %q to %v, %v", server, before, got.Server, after, err)
 		}
 	})
 }
