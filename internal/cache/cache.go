@@ -26,6 +26,8 @@ const (
 	// refreshPause is how long nobody tries to replace a stale token after that has failed: it may take as long as a
 	// server that hangs, and the token is still good.
 	refreshPause = 30 * time.Second
+	// patience is how long a store may take to fail without being one that hangs, or that waits for a person.
+	patience = time.Second
 	// margin is kept before the true expiry, so that a token does not die on its way to the server.
 	margin = 5 * time.Second
 	// clockTolerance is how far a token may have been issued in the future before the clock must have jumped.
@@ -45,7 +47,9 @@ type Cache struct {
 	Wait time.Duration
 	Now  func() time.Time
 	// Mint requests a new token. It is called at most once a Get, and only it loads the bootstrap credential.
-	Mint func(context.Context) (mint.Grant, error)
+	Mint minting
+	// Refresh is Mint while the stored token is still good, and may do less to get another. Nil: Mint.
+	Refresh minting
 	// Accepted asks the API server whether a token is good. An error means that it could not be asked.
 	Accepted func(context.Context, secret.String) (bool, error)
 	// Warn says what went wrong without keeping the answer from the client.
@@ -60,6 +64,8 @@ type Cache struct {
 	// Debug says what is being done.
 	Debug func(message string, details ...any)
 }
+
+type minting = func(context.Context) (mint.Grant, error)
 
 // Answer is a token and until when the client may use it without asking again. Expires is earlier than the token's
 // true expiry, because clients compare without leeway.
@@ -83,12 +89,14 @@ func (c *Cache) Get(ctx context.Context) (Answer, error) {
 	calls := openCalls(c.Folder, c.Key, c.Kinds)
 	defer calls.close()
 	calls.surroundings = shortHash([]byte(c.Surroundings))
-	if err, failed := c.failedBefore(calls, time.Time{}); failed && errors.Is(err, keyring.ErrTimeout) {
+	if err, failed := c.failedBefore(calls, time.Time{}); failed && calls.storeHung() {
 		return Answer{}, err // the store would be waited for as long again, or a person asked again
 	}
 	before, known := calls.stored()
+	began := c.Now()
 	entry, err := c.read(ctx)
 	if err != nil && !errors.Is(err, keyring.ErrNotFound) {
+		calls.hung = c.Now().Sub(began) >= patience
 		return c.withoutStore(ctx, calls, err)
 	}
 	state := c.state(entry)
@@ -121,7 +129,7 @@ func (c *Cache) withoutStore(ctx context.Context, calls *calls, problem error) (
 	if err, failed := c.failedBefore(calls, time.Time{}); failed {
 		return Answer{}, err
 	}
-	grant, err := c.request(ctx, calls)
+	grant, err := c.request(ctx, calls, c.Mint)
 	if err != nil {
 		return Answer{}, err
 	}
@@ -166,7 +174,11 @@ func (c *Cache) refresh(ctx context.Context, calls *calls, entry keyring.Entry) 
 	if newer, err := c.read(ctx); err == nil && c.state(newer) == fresh {
 		return c.answer(calls, newer), nil
 	}
-	minted, err := c.mint(ctx, calls, secret.String{})
+	again := c.Mint
+	if c.Refresh != nil {
+		again = c.Refresh
+	}
+	minted, err := c.mint(ctx, calls, again, secret.String{})
 	if err != nil {
 		c.Debug("minting failed, the stored token is still good", "error", err)
 		return c.answer(calls, entry), nil
@@ -184,12 +196,12 @@ func (c *Cache) await(ctx context.Context, calls *calls, refused secret.String, 
 	lock := c.lock()
 	defer lock.release()
 	for deadline := time.Now().Add(2 * c.Wait); !lock.tryExclusive(); {
-		freed := lock.awaitHolder(ctx, min(c.Wait, time.Until(deadline)))
+		freed, err := lock.awaitHolder(ctx, min(c.Wait, time.Until(deadline)))
 		if ctx.Err() != nil {
 			return Answer{}, fmt.Errorf("waiting for another process's token: %w", ctx.Err())
 		}
-		if !freed && (!time.Now().Before(deadline) || !lock.abandonHolder()) {
-			c.Debug("the lock's holder takes too long; going on without it")
+		if err != nil || !freed && (!time.Now().Before(deadline) || !lock.abandonHolder()) {
+			c.Debug("the lock's holder takes too long, or cannot be waited for; going on without it", "error", err)
 			break
 		}
 		// The holder is done: its outcome serves everyone who waited, without another turn for each at the lock.
@@ -204,7 +216,7 @@ func (c *Cache) await(ctx context.Context, calls *calls, refused secret.String, 
 	} else if err, failed := c.failedBefore(calls, began); failed {
 		return Answer{}, err
 	}
-	return c.mint(ctx, calls, refused)
+	return c.mint(ctx, calls, c.Mint, refused)
 }
 
 // outcome is what came of another process's mint since began, when it is done.
@@ -250,8 +262,8 @@ func (c *Cache) refused(ctx context.Context, calls *calls, entry keyring.Entry) 
 }
 
 // mint requests a token, stores it and answers with it. A store that fails costs a warning, never the answer.
-func (c *Cache) mint(ctx context.Context, calls *calls, refused secret.String) (Answer, error) {
-	grant, err := c.request(ctx, calls)
+func (c *Cache) mint(ctx context.Context, calls *calls, try minting, refused secret.String) (Answer, error) {
+	grant, err := c.request(ctx, calls, try)
 	if err != nil {
 		return Answer{}, err
 	}
@@ -264,8 +276,8 @@ func (c *Cache) mint(ctx context.Context, calls *calls, refused secret.String) (
 }
 
 // request mints, and remembers when that fails. A mint that was cancelled says nothing about the next one.
-func (c *Cache) request(ctx context.Context, calls *calls) (mint.Grant, error) {
-	grant, err := c.Mint(ctx)
+func (c *Cache) request(ctx context.Context, calls *calls, try minting) (mint.Grant, error) {
+	grant, err := try(ctx)
 	switch {
 	case err == nil:
 		c.Debug("minted a token", "expires", grant.ExpiresAt, "skew", grant.Skew)

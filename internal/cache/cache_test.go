@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/mint"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/secret"
 )
 
@@ -367,25 +369,79 @@ func TestAFailureIsRemembered(t *testing.T) {
 	w.want(2, "minted-6", 6, 0)
 }
 
+// slowStore lets its callers wait.
+type slowStore struct {
+	keyring.Store
+	wait func()
+}
+
+func (s slowStore) Get(ctx context.Context, key string) (keyring.Entry, error) {
+	s.wait()
+	return s.Store.Get(ctx, key)
+}
+
 // TestAStoreThatHangsIsWaitedForOnceACommand: kubectl asks up to six times.
 func TestAStoreThatHangsIsWaitedForOnceACommand(t *testing.T) {
+	tests := []struct {
+		name string
+		err  error
+		took time.Duration
+		gets int // of six calls
+	}{
+		{"it does not answer", keyring.ErrTimeout, 3 * time.Second, 1},
+		{"a person has dismissed its prompt", keyring.ErrLocked, 4 * time.Second, 1},
+		{"it is locked, and says so at once", keyring.ErrLocked, 0, 6},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t)
+			w.store.getErr, w.mintErr = tt.err, tt.err
+			for range 6 {
+				c := w.cache(1)
+				c.Kinds, c.Store = []error{tt.err}, slowStore{w.store, func() { w.advance(tt.took) }}
+				if _, err := c.Get(t.Context()); !errors.Is(err, tt.err) {
+					t.Errorf("error %v", err)
+				}
+				w.advance(100 * time.Millisecond)
+			}
+			if w.store.gets != tt.gets {
+				t.Errorf("the store was read %d times", w.store.gets)
+			}
+			w.store.getErr, w.mintErr = nil, nil
+			w.get(2) // another process
+			w.advance(failureHolds)
+			w.get(1)
+		})
+	}
+}
+
+// TestAGoodTokenIsAnsweredThoughTheBootstrapCredentialCannotBeRead, also when its client asks again.
+func TestAGoodTokenIsAnsweredThoughTheBootstrapCredentialCannotBeRead(t *testing.T) {
 	w := newWorld(t)
-	w.store.getErr, w.mintErr = keyring.ErrTimeout, keyring.ErrTimeout
-	for range 6 {
-		c := w.cache(1)
-		c.Kinds = []error{keyring.ErrTimeout}
-		if _, err := c.Get(t.Context()); !errors.Is(err, keyring.ErrTimeout) {
-			t.Errorf("error %v", err)
+	w.keep(start, start.Add(time.Hour))
+	w.set(start.Add(56 * time.Minute))
+	w.mintErr, w.during = keyring.ErrTimeout, func() { w.advance(3 * time.Second) }
+	for range 3 {
+		if token := w.get(1).Token.Reveal(); token != "kept" {
+			t.Errorf("got %q", token)
 		}
-		w.advance(100 * time.Millisecond)
 	}
-	if w.store.gets != 1 || w.mints != 1 {
-		t.Errorf("the store was read %d times, and %d mints were tried", w.store.gets, w.mints)
+}
+
+func TestAStaleTokenIsReplacedByRefresh(t *testing.T) {
+	w := newWorld(t)
+	w.keep(start, start.Add(time.Hour))
+	for _, tt := range []struct {
+		at    time.Duration
+		token string
+	}{{56 * time.Minute, "kept"}, {61 * time.Minute, "minted-1"}} {
+		w.set(start.Add(tt.at))
+		c := w.cache(1)
+		c.Refresh = func(context.Context) (mint.Grant, error) { return mint.Grant{}, errMint }
+		if answer, err := c.Get(t.Context()); err != nil || answer.Token.Reveal() != tt.token {
+			t.Errorf("after %v: %q, %v", tt.at, answer.Token.Reveal(), err)
+		}
 	}
-	w.store.getErr, w.mintErr = nil, nil
-	w.want(2, "minted-2", 2, 0) // another process
-	w.advance(failureHolds)
-	w.want(1, "minted-2", 2, 0)
 }
 
 func TestWhatIsNotRemembered(t *testing.T) {
@@ -435,6 +491,16 @@ func TestWhatIsNotRemembered(t *testing.T) {
 				t.Errorf("in %q: %v", surroundings, failed)
 			}
 			calls.close()
+		}
+	})
+	t.Run("the end of a long error", func(t *testing.T) {
+		w := newWorld(t)
+		w.mintErr = errors.New(strings.Repeat("ä", failureSize))
+		for range 2 {
+			_, _ = w.cache(1).Get(t.Context())
+		}
+		if _, err := w.cache(1).Get(t.Context()); err == nil || w.mints != 1 || len(err.Error()) > maxText+len("…") || !strings.HasSuffix(err.Error(), "ä…") {
+			t.Errorf("%d mints, %v", w.mints, err)
 		}
 	})
 	t.Run("an error too long for its place", func(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/secret"
@@ -61,6 +62,7 @@ type calls struct {
 	file         *os.File // nil: nothing is remembered
 	kinds        []error
 	surroundings uint64 // hash of the process's
+	hung         bool   // in this call the store has let us wait, for nothing
 }
 
 func openCalls(folder, key string, kinds []error) *calls {
@@ -208,6 +210,7 @@ type failure struct {
 	Kinds  uint64    `json:"kinds"`  // bit i: it wraps the cache's i-th kind
 	Common bool      `json:"common"` // every process in the same surroundings would have failed
 	Within uint64    `json:"within"` // hash of its surroundings
+	Hung   bool      `json:"hung"`   // the store was waited for, for nothing
 }
 
 // remembered is the error of another process.
@@ -223,7 +226,7 @@ func (c *calls) rememberFailure(caller Caller, now time.Time, err error, common 
 	if c.file == nil {
 		return
 	}
-	f := failure{Caller: caller.hash(), At: now, Text: err.Error(), Common: common, Within: c.surroundings}
+	f := failure{Caller: caller.hash(), At: now, Text: shortened(err.Error()), Common: common, Within: c.surroundings, Hung: c.hung}
 	for i, kind := range c.kinds {
 		if errors.Is(err, kind) {
 			f.Kinds |= 1 << i
@@ -238,6 +241,22 @@ func (c *calls) rememberFailure(caller Caller, now time.Time, err error, common 
 	binary.LittleEndian.PutUint32(b[4:], crc32.ChecksumIEEE(encoded))
 	copy(b[8:], encoded)
 	_, _ = c.file.WriteAt(b, 0)
+}
+
+// maxText is how much of an error is remembered, in bytes. There is room for it also where JSON escapes some of it.
+const maxText = 500
+
+func shortened(text string) string {
+	if len(text) <= maxText {
+		return text
+	}
+	return strings.ToValidUTF8(text[:maxText], "") + "…"
+}
+
+// storeHung reports whether the store was waited for in vain before the last mint failed.
+func (c *calls) storeHung() bool {
+	f, found := c.readFailure()
+	return found && f.Hung
 }
 
 // failedSince reports whether the last mint failed, for whomever, between since and now.

@@ -56,25 +56,26 @@ func (l *fileLock) tryExclusive() bool {
 	return locked || err != nil
 }
 
-// awaitHolder waits until nobody holds the lock, at most for the time given, and reports whether that came to pass.
+// awaitHolder waits until nobody holds the lock, at most for the time given, and reports whether that came to pass. An error
+// says nothing of the holder.
 // Waiters share the lock to find out, so one release lets all of them go on at once. The kernel wakes them: hundreds that
 // look again and again would take the processor from the one that mints.
-func (l *fileLock) awaitHolder(ctx context.Context, atMost time.Duration) bool {
+func (l *fileLock) awaitHolder(ctx context.Context, atMost time.Duration) (freed bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, atMost)
 	defer cancel()
 	l.waited, _ = os.Stat(l.flock.Path())
-	freed := make(chan bool, 1)
+	done := make(chan error, 1)
 	go func() { // left behind when the holder hangs
 		shared := flock.New(l.flock.Path(), flock.SetPermissions(0o600))
 		err := shared.RLock()
 		_ = shared.Close()
-		freed <- err == nil
+		done <- err
 	}()
 	select {
-	case ok := <-freed:
-		return ok
+	case err := <-done:
+		return err == nil, err
 	case <-ctx.Done():
-		return false
+		return false, nil
 	}
 }
 
@@ -98,6 +99,18 @@ func (l *fileLock) abandonHolder() bool {
 		return errors.Is(err, fs.ErrNotExist) || err == nil && l.waited != nil // somebody else has taken it away
 	}
 	return os.Remove(l.flock.Path()) == nil
+}
+
+// Hold takes the lock of a key, for one whose token the caller is about to keep, if nobody has it. It cannot fail: a lock
+// that cannot be had is free.
+func Hold(folder, key string) (release func()) {
+	path := filepath.Join(folder, fileName(key)+".lock")
+	if folder == "" || !regularOrAbsent(path) {
+		return func() {}
+	}
+	lock := &fileLock{flock: flock.New(path, flock.SetPermissions(0o600))}
+	_ = lock.tryExclusive()
+	return lock.release
 }
 
 func (l *fileLock) release() {
