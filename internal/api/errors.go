@@ -134,6 +134,7 @@ func fromNetwork(ctx context.Context, err error) error {
 		timeout      net.Error
 		refused      proxyError
 		address      *net.DNSError
+		alert        *net.OpError
 		number       syscall.Errno
 		record       tls.RecordHeaderError
 	)
@@ -148,6 +149,8 @@ func fromNetwork(ctx context.Context, err error) error {
 		return fmt.Errorf("%w: %w", ErrUnreachable, refused)
 	case errors.As(err, &address):
 		return fmt.Errorf("%w: its name cannot be resolved", ErrUnreachable)
+	case errors.As(err, &alert) && strings.HasSuffix(alert.Op, " error"):
+		return fmt.Errorf("%w: %s", ErrUnreachable, alert.Err) // a TLS alert: Go's own words for its number
 	case errors.As(err, &number):
 		return fmt.Errorf("%w: %w", ErrUnreachable, number)
 	case errors.Is(err, http.ErrSchemeMismatch), errors.As(err, &record):

@@ -14,17 +14,19 @@ import (
 const (
 	// maxWrappers is how many scripts may stand between a client and this program.
 	maxWrappers = 16
-	// maxEnviron bounds what is read of another process's environment, in bytes.
-	maxEnviron = 4 << 20
+	// maxEnviron bounds what is read of another process's environment, in bytes. Linux lets no process be started with more
+	// than 6 MiB of arguments and environment (execve(2)).
+	maxEnviron = 8 << 20
 )
 
 // Find returns the client. A process that was started with exec info is none: the client sets that for its plugin, so it is
 // a wrapper, whose environment a kubeconfig has had its hands in, and which is another one at each call.
 func Find() Process {
-	pid := os.Getppid()
+	parent := stat("self").parent // of the namespace that /proc shows, which need not be getppid's
+	pid := parent
 	for range maxWrappers {
 		environment := environ(pid)
-		fields := stat(pid)
+		fields := stat(strconv.Itoa(pid))
 		if !slices.ContainsFunc(environment, isExecInfo) {
 			return Process{PID: pid, Start: fields.start, Environment: environment}
 		}
@@ -33,15 +35,14 @@ func Find() Process {
 		}
 		pid = fields.parent
 	}
-	parent := os.Getppid()
-	return Process{PID: parent, Start: stat(parent).start}
+	return Process{PID: parent, Start: stat(strconv.Itoa(parent)).start}
 }
 
 func isExecInfo(setting string) bool {
 	return strings.HasPrefix(setting, execcred.EnvironmentVariable+"=")
 }
 
-// environ is nil when it cannot be read (proc(5), /proc/pid/environ).
+// environ is nil when it cannot be read, or not as a whole: exec info may be at its end (proc(5), /proc/pid/environ).
 func environ(pid int) []string {
 	file, err := os.Open("/proc/" + strconv.Itoa(pid) + "/environ")
 	if err != nil {
@@ -49,7 +50,7 @@ func environ(pid int) []string {
 	}
 	defer file.Close()
 	data, err := io.ReadAll(io.LimitReader(file, maxEnviron))
-	if err != nil {
+	if err != nil || len(data) == maxEnviron {
 		return nil
 	}
 	return strings.Split(string(data), "\x00")
@@ -68,8 +69,8 @@ const (
 )
 
 // stat is the zero value when it cannot be read.
-func stat(pid int) (s status) {
-	line, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+func stat(pid string) (s status) {
+	line, err := os.ReadFile("/proc/" + pid + "/stat")
 	if err != nil {
 		return s
 	}

@@ -5,6 +5,9 @@ import (
 	"os"
 	"os/exec"
 	"slices"
+	"strconv"
+	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -60,7 +63,7 @@ func TestWrappersAreNoClients(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			p, _ := found(t, tt.script, execInfo, forged)
-			if p.PID != os.Getpid() || p.Start != stat(os.Getpid()).start || p.Start == 0 {
+			if p.PID != os.Getpid() || p.Start != stat("self").start || p.Start == 0 {
 				t.Errorf("found %d, started at %d; the client is %d", p.PID, p.Start, os.Getpid())
 			}
 			if len(p.Environment) == 0 || slices.Contains(p.Environment, forged) || slices.Contains(p.Environment, execInfo) {
@@ -72,7 +75,30 @@ func TestWrappersAreNoClients(t *testing.T) {
 
 func TestAProcessThatIsGoneHasNothing(t *testing.T) {
 	const none = 1 << 30 // beyond the kernel's largest
-	if environ(none) != nil || stat(none) != (status{}) {
-		t.Errorf("%v, %+v", environ(none), stat(none))
+	if environ(none) != nil || stat(strconv.Itoa(none)) != (status{}) {
+		t.Errorf("%v, %+v", environ(none), stat(strconv.Itoa(none)))
+	}
+}
+
+// TestAWrapperWithAVeryLargeEnvironmentIsNoClient: exec info comes last in what client-go sets, behind all that a kubeconfig
+// has in exec.env.
+func TestAWrapperWithAVeryLargeEnvironmentIsNoClient(t *testing.T) {
+	var before syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_STACK, &before); err != nil {
+		t.Fatal(err)
+	}
+	stack := min(64<<20, before.Max) // a quarter of it is for arguments and environment, but 6 MiB at most
+	if err := syscall.Setrlimit(syscall.RLIMIT_STACK, &syscall.Rlimit{Cur: stack, Max: before.Max}); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = syscall.Setrlimit(syscall.RLIMIT_STACK, &before) }()
+	const filler = 120 << 10 // of the 128 KiB that one variable may have
+	environment := []string{forged}
+	for i := range min(5<<20, stack/5) / filler {
+		environment = append(environment, "FILLER_"+strconv.FormatUint(i, 10)+"="+strings.Repeat("x", filler))
+	}
+	p, shell := found(t, `"$@"; exit $?`, append(environment, execInfo)...)
+	if p.PID == shell || slices.Contains(p.Environment, forged) {
+		t.Errorf("the wrapper %d is taken for the client", shell)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -363,11 +364,17 @@ func TestServersThatAreNotThere(t *testing.T) {
 	}
 	plain := httptest.NewServer(respond(200, "text/plain", "no TLS here"))
 	t.Cleanup(plain.Close)
+	mutual := httptest.NewUnstartedServer(respond(200, "text/plain", "who are you?"))
+	mutual.TLS = &tls.Config{ClientAuth: tls.RequireAnyClientCert}
+	mutual.Config.ErrorLog = log.New(io.Discard, "", 0)
+	mutual.StartTLS()
+	t.Cleanup(mutual.Close)
 	tests := []struct {
 		name    string
 		config  *rest.Config
 		problem string
 	}{
+		{"a server that wants a client certificate", configFor(mutual), "tls: certificate required"},
 		{"a port that is closed", &rest.Config{Host: "https://" + closed.Addr().String()}, "connection refused"},
 		{"a name that does not exist", &rest.Config{Host: "https://k8s.invalid"}, "its name cannot be resolved"},
 		{"a proxy that wants a password", &rest.Config{Host: "https://k8s.invalid", Proxy: http.ProxyURL(proxyURL)}, "the proxy refused the connection (407)"},
