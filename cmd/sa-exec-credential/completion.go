@@ -20,9 +20,11 @@ type completionCommand struct {
 var completionScripts = map[string]string{
 	"bash": `# source <(sa-exec-credential completion bash)
 _sa_exec_credential() {
-    local i words=("${COMP_WORDS[@]:1:COMP_CWORD}")
-    mapfile -t COMPREPLY < <(sa-exec-credential complete -- "${words[@]//\\/}" 2>/dev/null)
-    for i in "${!COMPREPLY[@]}"; do printf -v "COMPREPLY[i]" %q "${COMPREPLY[i]}"; done
+    local word words=("${COMP_WORDS[@]:1:COMP_CWORD}")
+    COMPREPLY=()
+    while IFS= read -r word; do
+        COMPREPLY+=("$(printf %q "$word")")
+    done < <(sa-exec-credential complete -- "${words[@]//\\/}" 2>/dev/null)
 }
 complete -o default -F _sa_exec_credential sa-exec-credential
 `,

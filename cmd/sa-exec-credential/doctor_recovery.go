@@ -21,7 +21,7 @@ func (c *checkup) recovery() {
 		err = sameCluster(c.profile.Cluster, context.Cluster)
 	}
 	if err != nil {
-		c.add(doubt(check, setupLine(c.profile), "impossible with %s: %v", where, err))
+		c.add(doubt(check, "make the context again, or name another one to: "+setupLine(c.profile), "impossible with %s: %v", where, err))
 		return
 	}
 	c.add(found(check, "with %s, when the cluster no longer knows the bootstrap credential", where))

@@ -140,8 +140,11 @@ func (e *environment) canary(ctx context.Context, admin *admin, namespace, accou
 func (e *environment) deleteDevice(ctx context.Context, admin *admin, namespace, account string, device profile.Device) error {
 	err := setup.DeleteDevice(ctx, admin.client, namespace, account, device)
 	switch {
-	case errors.Is(err, api.ErrNotFound), errors.Is(err, api.ErrConflict):
+	case errors.Is(err, api.ErrNotFound):
 		e.log.line("revoke", fmt.Sprintf("Secret %q: gone already", namespace+"/"+device.Secret))
+	case errors.Is(err, api.ErrConflict):
+		e.log.line("warning", fmt.Sprintf("Secret %q: gone already; the one of that name is another one and stays, to end it: %s",
+			namespace+"/"+device.Secret, commandLine(program, "revoke", "--device", device.Secret, "--serviceaccount", account, "-n", namespace)))
 	case err != nil:
 		return err
 	default:

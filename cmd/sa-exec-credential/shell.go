@@ -2,6 +2,8 @@ package main
 
 import (
 	"cmp"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -49,7 +51,22 @@ func setupLine(p profile.Profile) string {
 	if p.Recovery != nil {
 		line = append(line, "--recover")
 	}
+	for _, name := range furtherVariables(p) {
+		line = append(line, "--bootstrap-env", name)
+	}
 	return commandLine(line...)
+}
+
+// furtherVariables are those that setup was told to keep for programs that the profile runs, sorted.
+func furtherVariables(p profile.Profile) []string {
+	kept := maps.Clone(p.Bootstrap.Environment)
+	if p.Recovery != nil {
+		kept = maps.Clone(p.Recovery.Credential.Environment)
+	}
+	for _, name := range pinnedVariables() {
+		delete(kept, name)
+	}
+	return slices.Sorted(maps.Keys(kept))
 }
 
 // tokenFlags are those of setup's flags whose values are not the defaults.
