@@ -69,10 +69,15 @@ func (s *session) forget(ctx context.Context, bootstrap bool) error {
 			return fmt.Errorf("forgetting the bootstrap credential: %w", err)
 		}
 	}
-	for _, file := range cache.Files(s.env.runtimeFolder(), s.profile.TokenKey()) {
+	s.env.forgetFilesOf(s.profile)
+	return nil
+}
+
+// forgetFilesOf removes the lock and the records of calls of a profile's token.
+func (e *environment) forgetFilesOf(p profile.Profile) {
+	for _, file := range cache.Files(e.runtimeFolder(), p.TokenKey()) {
 		_ = os.Remove(file)
 	}
-	return nil
 }
 
 // forgetStrays removes entries that no profile leads to any more, for example of one whose duration was changed.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/api"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/bootstrap"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/cache"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/mint"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/setup"
@@ -29,20 +30,25 @@ func (s *session) mintOrRecover(ctx context.Context) (mint.Grant, error) {
 	if err == nil || !s.recoverable(err) {
 		return grant, err
 	}
-	if s.adopt() {
+	if old := s.profile; s.adopt() {
+		s.env.forgetFilesOf(old) // the lock that brought this process here, for a token that is no more
 		return s.keptOrMinted(ctx)
 	}
 	s.env.log.debug("the cluster no longer knows the credentials of this machine", "error", err)
-	old := s.profile
-	cluster, problem := s.recover(ctx)
+	release, problem := s.recover(ctx)
+	defer release()
 	if problem != nil {
 		return mint.Grant{}, s.notRecovered(err, problem)
 	}
 	grant, err = s.mint(ctx)
-	if err == nil && *s.profile.Device != *old.Device {
-		s.moveToRebuilt(ctx, old, cluster, grant)
+	if err != nil {
+		return grant, err
 	}
-	return grant, err
+	// Kept before the lock is released: whoever waits for the token of the new device finds it.
+	if err := s.keep(ctx, s.profile.TokenKey(), grant); err != nil {
+		s.env.log.debug("keeping the token", "error", err)
+	}
+	return grant, nil
 }
 
 // recoverable reports whether a mint failed for want of something that a recovery makes.
@@ -80,86 +86,104 @@ func (s *session) keptOrMinted(ctx context.Context) (mint.Grant, error) {
 }
 
 // recover makes the bootstrap credential anew with the context that was agreed to at setup, and before it the device
-// Secret where the cluster is another one, whose uid it returns then.
-func (s *session) recover(ctx context.Context) (cluster string, err error) {
+// Secret where the cluster is another one; then the token of the new device is locked until release.
+func (s *session) recover(ctx context.Context) (release func(), err error) {
+	release = func() {}
 	ctx, cancel := context.WithTimeout(ctx, recoveryLimit)
 	defer cancel()
 	asAdministrator := s.profile
 	asAdministrator.Bootstrap = s.profile.Recovery.Credential
 	credential, err := bootstrap.Find(ctx, asAdministrator, s.system())
 	if err != nil {
-		return "", err
+		return release, err
 	}
 	client, err := api.New(credential.Config, runtime.NewScheme())
 	if err != nil {
-		return "", err
+		return release, err
 	}
-	cluster, err = s.recoverDevice(ctx, client)
-	if err != nil || s.profile.Bootstrap.Source != profile.SourceKeyring {
-		return cluster, err
+	exists, err := s.deviceExists(ctx, client)
+	if err != nil {
+		return release, err
+	}
+	if !exists {
+		if release, err = s.replaceDevice(ctx, client); err != nil {
+			return release, err
+		}
+	}
+	if s.profile.Bootstrap.Source != profile.SourceKeyring {
+		return release, nil
 	}
 	p := &preparation{env: s.env, config: credential.Config, admin: client, profile: s.profile,
 		say: func(step string) { s.env.log.debug(step) }}
-	return cluster, p.requestBootstrap(ctx, s)
+	return release, p.requestBootstrap(ctx, s)
 }
 
-// recoverDevice sees that there is a device Secret for this machine, and returns the cluster's uid. One that is missing in
-// the cluster that it was made in was deleted to end this machine, so it is not made again.
-func (s *session) recoverDevice(ctx context.Context, client *api.Client) (cluster string, err error) {
-	exists, err := setup.DeviceExists(ctx, client, s.profile.Namespace, *s.profile.Device)
-	if err != nil || exists {
-		return "", err
+// deviceExists asks twice when the first time takes too long: the context's own plugin may need more than one call's time,
+// and goes on meanwhile. Who may not look at Secrets is told by the request for a token whether it is there.
+func (s *session) deviceExists(ctx context.Context, client *api.Client) (exists bool, err error) {
+	for range 2 {
+		exists, err = setup.DeviceExists(ctx, client, s.profile.Namespace, *s.profile.Device)
+		if !errors.Is(err, api.ErrTimeout) {
+			break
+		}
 	}
-	cluster, err = setup.ClusterUID(ctx, client)
+	if errors.Is(err, api.ErrForbidden) {
+		return true, nil
+	}
+	return exists, err
+}
+
+// replaceDevice makes a device Secret in a cluster that was rebuilt. One that is missing in the cluster that it was made
+// in was deleted to end this machine: then it is not made again, and the profile no longer recovers.
+//
+// What the profile says is always ahead of what is made: a recovery that is interrupted anywhere leaves no Secret and no
+// credential that revoke would not find.
+func (s *session) replaceDevice(ctx context.Context, client *api.Client) (release func(), err error) {
+	release = func() {}
+	cluster, err := setup.ClusterUID(ctx, client)
 	if err != nil {
-		return "", err
+		return release, err
 	}
-	if known := s.profile.Recovery.ClusterUID; cluster == "" || known == "" || cluster == known {
-		return "", errDeviceGone
+	old := s.profile
+	if known := old.Recovery.ClusterUID; cluster == "" || known == "" || cluster == known {
+		err := s.env.change(old, func(p *profile.Profile) { p.Recovery = nil })
+		s.env.log.debug("this machine was revoked, and recovers no more", "error", err)
+		return release, errDeviceGone
 	}
-	name := setup.DeviceName(s.profile.ServiceAccount, s.profile.Device.Secret)
-	device, err := setup.EnsureDevice(ctx, client, s.profile.Namespace, s.profile.ServiceAccount, name, s.env.owner())
-	if err != nil {
-		return "", err
+	if err := s.env.change(old, func(p *profile.Profile) { p.Recovery.InCluster(cluster) }); err != nil {
+		return release, err
+	}
+	name := setup.DeviceName(old.ServiceAccount, old.Device.Secret)
+	device, err := setup.EnsureDevice(ctx, client, old.Namespace, old.ServiceAccount, name, s.env.owner())
+	if err != nil { // such as a namespace that is not there yet: the next call tries again
+		return release, errors.Join(err, s.env.change(old, func(p *profile.Profile) { p.Recovery.InCluster(old.Recovery.ClusterUID) }))
 	}
 	s.env.log.debug("the cluster was rebuilt, and has a device Secret again", "secret", device.Secret)
 	s.profile.Device = &device
-	return cluster, nil
+	release = cache.Hold(s.env.runtimeFolder(), s.profile.TokenKey())
+	return release, s.env.moveDevice(ctx, old, device)
 }
 
-// moveToRebuilt points the profiles of a device at the one that takes its place in a rebuilt cluster, and forgets what was
-// kept for the old one. The token is kept first: who reads the new profile finds it. Failing costs the next call a
-// recovery, not this one its answer.
-func (s *session) moveToRebuilt(ctx context.Context, old profile.Profile, cluster string, grant mint.Grant) {
-	if err := s.keep(ctx, s.profile.TokenKey(), grant); err != nil {
-		s.env.log.debug("keeping the token for the rebuilt cluster", "error", err)
-	}
-	sharing, err := s.env.sharing(old)
-	if err == nil {
-		err = s.env.change(old, func(p *profile.Profile) {
-			p.Device = s.profile.Device
-			if p.Recovery != nil {
-				p.Recovery.ClusterUID = cluster
-			}
-		})
-	}
+// moveDevice points the profiles of a device at the one that takes its place, and forgets what was kept for the old one.
+func (e *environment) moveDevice(ctx context.Context, old profile.Profile, device profile.Device) error {
+	sharing, err := e.sharing(old)
 	if err != nil {
-		s.env.log.warning(fmt.Errorf("taking over the rebuilt cluster: %w", err))
-		return
+		return err
+	}
+	if err := e.change(old, func(p *profile.Profile) { p.Device = &device }); err != nil {
+		return err
 	}
 	for _, was := range sharing {
-		s.env.log.debug("forgot what was kept for the old cluster", "profile", was.Name, "error", s.env.forgetEntries(ctx, was))
+		e.log.debug("forgot what was kept for the old device", "profile", was.Name, "error", e.forgetEntries(ctx, was))
 	}
+	return nil
 }
 
 // notRecovered says why a recovery failed. A device that was revoked is all there is to say; anything else comes after
-// what the recovery was for, without a server's own words.
+// what the recovery was for.
 func (s *session) notRecovered(cause, problem error) error {
 	if errors.Is(problem, errDeviceGone) {
 		return fmt.Errorf("minting token for %q: %w", s.profile.Account(), errDeviceGone)
-	}
-	if kind := api.Kind(problem); kind != nil {
-		problem = kind
 	}
 	return fmt.Errorf("%w; making a new one with context %q: %v", cause, s.profile.Recovery.Credential.Context, problem)
 }

@@ -86,6 +86,10 @@ func (e *environment) moveTo(ctx context.Context, admin *admin, old profile.Prof
 	if err := p.prepareBootstrap(ctx, s); err != nil {
 		return err
 	}
+	cluster, err := setup.ClusterUID(ctx, admin.client)
+	if err != nil {
+		return err
+	}
 	sharing, err := e.sharing(old)
 	if err != nil {
 		return err
@@ -93,6 +97,7 @@ func (e *environment) moveTo(ctx context.Context, admin *admin, old profile.Prof
 	if err := e.change(old, func(p *profile.Profile) {
 		p.Retired = append(p.Retired, *p.Device)
 		p.Device, p.Next = &device, ""
+		p.Recovery.InCluster(cluster)
 	}); err != nil {
 		return err
 	}

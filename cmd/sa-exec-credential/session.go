@@ -71,6 +71,7 @@ func (s *session) cache() *cache.Cache {
 		Kinds:        errorKinds(),
 		Debug:        s.env.log.debug,
 	}
+	tokens.Refresh = s.mint
 	tokens.Mint = func(ctx context.Context) (mint.Grant, error) {
 		grant, err := s.mintOrRecover(ctx)
 		tokens.Key = s.profile.TokenKey() // another one in a cluster that was rebuilt
@@ -109,7 +110,7 @@ func (s *session) lockWait() time.Duration {
 		limit += bootstrap.CommandLimit
 	}
 	if s.profile.Recovery != nil {
-		limit += recoveryLimit
+		limit += recoveryLimit + mint.Deadline
 	}
 	return limit
 }

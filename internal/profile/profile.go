@@ -87,6 +87,13 @@ type Recovery struct {
 	ClusterUID string `yaml:"clusterUID,omitempty" json:"clusterUID,omitempty"`
 }
 
+// InCluster notes which cluster it is. Nothing is noted where there is no recovery.
+func (r *Recovery) InCluster(uid string) {
+	if r != nil {
+		r.ClusterUID = uid
+	}
+}
+
 // Cluster is how to reach the API server.
 type Cluster struct {
 	Server                   string `yaml:"server" json:"server"`

@@ -4,6 +4,7 @@ package e2e_test
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -23,12 +24,7 @@ func TestKubectlWorksAtOnceAfterTheClusterWasRebuilt(t *testing.T) {
 	recovering.setup("--recover")
 	plain.setup()
 	before := recovering.configuration()
-	if err := shared.plane.Rebuild(context.Background()); err != nil {
-		t.Fatal(err)
-	}
-	if err := shared.plane.WaitForRoles(context.Background()); err != nil {
-		t.Fatal(err)
-	}
+	rebuild(t)
 	elsewhere.setup()
 	minted := recovering.minted(account)
 
@@ -46,6 +42,14 @@ func TestKubectlWorksAtOnceAfterTheClusterWasRebuilt(t *testing.T) {
 	plain.get().failed(t, exitBootstrap)
 	plain.setup()
 	plain.kubectl("get", "pods").succeeded(t)
+}
+
+// rebuild makes another cluster behind the address of the shared one.
+func rebuild(t *testing.T) {
+	t.Helper()
+	if err := errors.Join(shared.plane.Rebuild(context.Background()), shared.plane.WaitForRoles(context.Background())); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // checkLeftovers makes sure that the machine keeps what one profile needs, and nothing of the profile's past.
@@ -71,12 +75,7 @@ func TestACrowdInARebuiltClusterIsServedByOneRecovery(t *testing.T) {
 	elsewhere.namespace, elsewhere.profile = m.namespace, m.profile
 	m.setup("--recover")
 	m.forget()
-	if err := shared.plane.Rebuild(context.Background()); err != nil {
-		t.Fatal(err)
-	}
-	if err := shared.plane.WaitForRoles(context.Background()); err != nil {
-		t.Fatal(err)
-	}
+	rebuild(t)
 	elsewhere.setup()
 	minted, own := m.minted(account), m.minted(account+"-bootstrap")
 	for _, r := range atOnceEach(30, m.get) {
@@ -86,6 +85,67 @@ func TestACrowdInARebuiltClusterIsServedByOneRecovery(t *testing.T) {
 		t.Errorf("%d tokens and %d bootstrap tokens were minted", minted, own)
 	}
 	m.checkLeftovers()
+}
+
+// TestWhoRevokesAMachineInARebuiltClusterHasTheLastWord, whatever has brought the machine into that cluster.
+func TestWhoRevokesAMachineInARebuiltClusterHasTheLastWord(t *testing.T) {
+	const other = "other"
+	recovered, rotated, sibling, elsewhere := newMachine(t, keyring.Kernel, nil), newMachine(t, keyring.Kernel, nil), newMachine(t, keyring.Kernel, nil),
+		newMachine(t, keyring.Kernel, nil)
+	machines := []*machine{recovered, rotated, sibling}
+	for _, m := range append(machines, elsewhere) {
+		m.namespace, m.profile = recovered.namespace, recovered.profile
+	}
+	for _, m := range machines {
+		m.setup("--recover")
+	}
+	sibling.setup("--recover", "--profile", other, "--duration", "30m")
+	rebuild(t)
+	elsewhere.setup("--duration", "1h")
+	recovered.forget()
+	recovered.get().silent(t).token(t)
+	rotated.plugin("rotate", "--profile", rotated.profile).succeeded(t)
+	sibling.setup("--recover", "--profile", other, "--duration", "30m") // and not the profile that is tried below
+	for _, m := range machines {
+		m.noteEntries()
+		device := *m.configuration().Device
+		m.asAdmin("delete", "secret", "-n", m.namespace, device.Secret)
+		m.forget()
+		m.get().failed(t, exitBootstrap)
+		m.get().failed(t, exitBootstrap)
+		if left := m.asAdmin("get", "secrets", "-n", m.namespace, "-o", "name"); strings.Contains(left, device.Secret) {
+			t.Errorf("there is a Secret %s again", device.Secret)
+		}
+		if m.configuration().Recovery != nil {
+			t.Error("a revoked machine may still recover, also in the next cluster")
+		}
+	}
+}
+
+// TestARecoveryThatCannotMintLeavesNothingThatRevokeDoesNotFind: the role of the bootstrap account is missing.
+func TestARecoveryThatCannotMintLeavesNothingThatRevokeDoesNotFind(t *testing.T) {
+	m, elsewhere := newMachine(t, keyring.Keyring, nil), newMachine(t, keyring.Kernel, nil)
+	elsewhere.namespace, elsewhere.profile = m.namespace, m.profile
+	m.setup("--recover")
+	rebuild(t)
+	m.forget()
+	m.get().failed(t, exitBootstrap) // there is no namespace yet
+	elsewhere.setup()
+	m.asAdmin("delete", "rolebinding", "-n", m.namespace, account+"-bootstrap")
+	eventually(t, "minting is forbidden", func() bool {
+		elsewhere.forget()
+		return elsewhere.get().code == exitForbidden
+	})
+	m.get().failed(t, exitForbidden)
+	device := m.configuration().Device.Secret
+	m.asAdmin("get", "secret", "-n", m.namespace, device)
+	m.plugin("revoke", "--profile", m.profile, "--kubeconfig", m.admin, "--context", "admin@test").succeeded(t)
+	if left := m.asAdmin("get", "secrets", "-n", m.namespace, "-o", "name"); strings.Contains(left, device) {
+		t.Errorf("revoke has left the Secret %s", device)
+	}
+	if keys, err := m.store().Keys(context.Background()); err != nil || len(keys) > 0 {
+		t.Errorf("revoke has left %q in the store, %v", keys, err)
+	}
 }
 
 // TestARevokedMachineDoesNotRecover: an administrator who deletes a device Secret has the last word.
