@@ -37,6 +37,9 @@ func TestMain(m *testing.M) {
 
 // helper gets a token, or mints without end, as one process of many.
 func helper(folder, what string) error {
+	if what == "full" {
+		return onFullDisk(folder)
+	}
 	c := &Cache{Store: inFiles(folder), Key: "token:k", Machine: "m", Folder: folder, Caller: Caller{PID: os.Getppid()}, Wait: 30 * time.Second,
 		Now: time.Now, Accepted: func(context.Context, secret.String) (bool, error) { return true, nil },
 		Common: func(error) bool { return true }, Warn: func(error) {}, Debug: func(string, ...any) {},
