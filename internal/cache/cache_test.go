@@ -271,7 +271,7 @@ func TestTheLockIsHeldElsewhere(t *testing.T) {
 		for caller := range 10 {
 			done.Go(func() {
 				c := w.cache(caller + 2)
-				c.Wait = 300 * time.Millisecond
+				c.Wait = time.Second
 				if answer, err := c.Get(t.Context()); err != nil || answer.Token.Reveal() != "minted-1" {
 					t.Errorf("%q, %v", answer.Token.Reveal(), err)
 				}
