@@ -57,12 +57,7 @@ func TestEachOddAnswerOfTheServerIsOneErrorAndTheNextCallWorks(t *testing.T) {
 // TestATokenThatIsStillGoodOutlivesEveryFault goes through the same faults with a token in the store that is to be replaced.
 func TestATokenThatIsStillGoodOutlivesEveryFault(t *testing.T) {
 	t.Parallel()
-	door := newDoor(t)
-	m := newMachine(t, keyring.Kernel, door)
-	m.setup()
-	m.makeStale()
-	old := m.entry(m.configuration().TokenKey()).Token.Reveal()
-	proxy := door.leadToProxy(t)
+	m, proxy, old := newStaleMachine(t)
 	for _, fault := range append(slices.Collect(maps.Keys(oddAnswers)), faultproxy.Hang) {
 		t.Run(string(fault), func(t *testing.T) {
 			m := m.in(t)
@@ -84,6 +79,16 @@ func TestATokenThatIsStillGoodOutlivesEveryFault(t *testing.T) {
 	}
 }
 
+// newStaleMachine has a token that is to be replaced, and a proxy before the API server.
+func newStaleMachine(t *testing.T) (m *machine, proxy *proxy, old string) {
+	t.Helper()
+	door := newDoor(t)
+	m = newMachine(t, keyring.Kernel, door)
+	m.setup()
+	m.makeStale()
+	return m, door.leadToProxy(t), m.entry(m.configuration().TokenKey()).Token.Reveal()
+}
+
 // forgetCalls removes what is remembered of the calls so far.
 func (m *machine) forgetCalls() {
 	m.Helper()
@@ -97,12 +102,7 @@ func (m *machine) forgetCalls() {
 // TestAStaleTokenIsReplacedByOneProcessWhileAllOthersGoOn has that one hang, and the others answered before it is done.
 func TestAStaleTokenIsReplacedByOneProcessWhileAllOthersGoOn(t *testing.T) {
 	t.Parallel()
-	door := newDoor(t)
-	m := newMachine(t, keyring.Kernel, door)
-	m.setup()
-	m.makeStale()
-	old := m.entry(m.configuration().TokenKey()).Token.Reveal()
-	proxy := door.leadToProxy(t)
+	m, proxy, old := newStaleMachine(t)
 	proxy.setFault(faultproxy.Hang)
 	first := make(chan result, 1)
 	go func() { first <- m.get() }()
