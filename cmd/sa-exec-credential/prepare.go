@@ -453,7 +453,7 @@ func (p *preparation) saveProfile(ctx context.Context) error {
 	}
 	if old, err := folder.Load(p.profile.Name); err == nil {
 		p.profile.Retired, p.profile.Next = old.Retired, old.Next
-		if err := p.moveSiblings(old); err != nil {
+		if err := p.moveSiblings(ctx, old); err != nil {
 			return err
 		}
 		p.env.forgetReplaced(ctx, old, p.profile)
@@ -467,7 +467,7 @@ func (p *preparation) saveProfile(ctx context.Context) error {
 
 // moveSiblings takes the other profiles of a device along to the one that was made in its place: its bootstrap credential is
 // theirs, too, and what they know of the cluster has to be true of the device that they have.
-func (p *preparation) moveSiblings(old profile.Profile) error {
+func (p *preparation) moveSiblings(ctx context.Context, old profile.Profile) error {
 	device := p.profile.Device
 	if old.Device == nil || device == nil || old.Device.Secret != device.Secret || old.Device.UID == device.UID {
 		return nil
@@ -476,10 +476,10 @@ func (p *preparation) moveSiblings(old profile.Profile) error {
 	if p.profile.Recovery != nil {
 		cluster = p.profile.Recovery.ClusterUID
 	}
-	return p.env.change(old, func(sibling *profile.Profile) {
-		sibling.Device = device
-		sibling.Recovery.InCluster(cluster)
-	})
+	if err := p.env.change(old, func(sibling *profile.Profile) { sibling.Recovery.InCluster(cluster) }); err != nil {
+		return err
+	}
+	return p.env.moveDevice(ctx, old, *device)
 }
 
 // forgetReplaced removes the entries that a profile leads to no longer once it has been changed.

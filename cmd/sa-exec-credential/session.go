@@ -64,6 +64,7 @@ func (s *session) cache() *cache.Cache {
 		Caller:       s.env.caller(),
 		Wait:         s.lockWait(),
 		Now:          s.env.now,
+		Refresh:      s.mint,
 		Accepted:     s.accepted,
 		Warn:         s.env.log.warning,
 		Common:       s.failsForAll,
@@ -71,7 +72,6 @@ func (s *session) cache() *cache.Cache {
 		Kinds:        errorKinds(),
 		Debug:        s.env.log.debug,
 	}
-	tokens.Refresh = s.mint
 	tokens.Mint = func(ctx context.Context) (mint.Grant, error) {
 		grant, err := s.mintOrRecover(ctx)
 		tokens.Key = s.profile.TokenKey() // another one in a cluster that was rebuilt

@@ -89,7 +89,7 @@ func (c *Cache) Get(ctx context.Context) (Answer, error) {
 	calls := openCalls(c.Folder, c.Key, c.Kinds)
 	defer calls.close()
 	calls.surroundings = shortHash([]byte(c.Surroundings))
-	if err, failed := c.failedBefore(calls, time.Time{}); failed && calls.storeHung() {
+	if err, failed := c.failedBefore(calls, time.Time{}); failed && storeHung(err) {
 		return Answer{}, err // the store would be waited for as long again, or a person asked again
 	}
 	before, known := calls.stored()

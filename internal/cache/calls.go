@@ -217,10 +217,17 @@ type failure struct {
 type remembered struct {
 	text  string
 	kinds []error
+	hung  bool // the store was waited for, for nothing, before the mint failed
 }
 
 func (r *remembered) Error() string   { return r.text }
 func (r *remembered) Unwrap() []error { return r.kinds }
+
+// storeHung reports whether a remembered failure came after the store was waited for in vain.
+func storeHung(err error) bool {
+	var r *remembered
+	return errors.As(err, &r) && r.hung
+}
 
 func (c *calls) rememberFailure(caller Caller, now time.Time, err error, common bool) {
 	if c.file == nil {
@@ -253,12 +260,6 @@ func shortened(text string) string {
 	return strings.ToValidUTF8(text[:maxText], "") + "…"
 }
 
-// storeHung reports whether the store was waited for in vain before the last mint failed.
-func (c *calls) storeHung() bool {
-	f, found := c.readFailure()
-	return found && f.Hung
-}
-
 // failedSince reports whether the last mint failed, for whomever, between since and now.
 func (c *calls) failedSince(since, now time.Time) bool {
 	f, found := c.readFailure()
@@ -279,7 +280,7 @@ func (c *calls) failure(caller Caller, now, since time.Time) (error, bool) {
 	if !own && !shared {
 		return nil, false
 	}
-	r := &remembered{text: f.Text}
+	r := &remembered{text: f.Text, hung: f.Hung}
 	for i, kind := range c.kinds {
 		if f.Kinds&(1<<i) != 0 {
 			r.kinds = append(r.kinds, kind)

@@ -30,11 +30,18 @@ type fileLock struct {
 }
 
 func (c *Cache) lock() *fileLock {
-	path := filepath.Join(c.Folder, fileName(c.Key)+".lock")
-	if c.Folder == "" || c.Store.Kind() == keyring.None || !regularOrAbsent(path) {
+	if c.Store.Kind() == keyring.None {
 		return &fileLock{}
 	}
-	guard := filepath.Join(c.Folder, fileName(c.Key)+".calls")
+	return lockOf(c.Folder, c.Key)
+}
+
+func lockOf(folder, key string) *fileLock {
+	path := filepath.Join(folder, fileName(key)+".lock")
+	if folder == "" || !regularOrAbsent(path) {
+		return &fileLock{}
+	}
+	guard := filepath.Join(folder, fileName(key)+".calls")
 	return &fileLock{flock: flock.New(path, flock.SetPermissions(0o600)), guard: guard}
 }
 
@@ -58,6 +65,7 @@ func (l *fileLock) tryExclusive() bool {
 
 // awaitHolder waits until nobody holds the lock, at most for the time given, and reports whether that came to pass. An error
 // says nothing of the holder.
+//
 // Waiters share the lock to find out, so one release lets all of them go on at once. The kernel wakes them: hundreds that
 // look again and again would take the processor from the one that mints.
 func (l *fileLock) awaitHolder(ctx context.Context, atMost time.Duration) (freed bool, err error) {
@@ -104,11 +112,7 @@ func (l *fileLock) abandonHolder() bool {
 // Hold takes the lock of a key, for one whose token the caller is about to keep, if nobody has it. It cannot fail: a lock
 // that cannot be had is free.
 func Hold(folder, key string) (release func()) {
-	path := filepath.Join(folder, fileName(key)+".lock")
-	if folder == "" || !regularOrAbsent(path) {
-		return func() {}
-	}
-	lock := &fileLock{flock: flock.New(path, flock.SetPermissions(0o600))}
+	lock := lockOf(folder, key)
 	_ = lock.tryExclusive()
 	return lock.release
 }
