@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/execcred"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
 )
 
 // resultSuffix ends the names of the files into which the client puts standard output, the one place for tokens.
@@ -96,7 +97,7 @@ func (f clientFlags) execInfo() (string, error) {
 
 func runOnce(f clientFlags, environ, arguments []string) error {
 	var stdout, stderr bytes.Buffer
-	command := exec.Command(program, arguments...)
+	command := exec.Command(ui.Program, arguments...)
 	command.Env, command.Stdout, command.Stderr = environ, &stdout, &stderr
 	err := command.Run()
 	var exit *exec.ExitError
@@ -118,7 +119,7 @@ func runOnce(f clientFlags, environ, arguments []string) error {
 
 // keep writes what was printed to files, for the scan.
 func keep(stdout, stderr []byte) error {
-	for suffix, text := range map[string][]byte{resultSuffix: stdout, ".stderr": stderr} {
+	for suffix, text := range map[string][]byte{resultSuffix: stdout, ".Stderr": stderr} {
 		file, err := os.CreateTemp(os.Getenv("WORK"), "output-*"+suffix)
 		if err != nil {
 			return err
@@ -136,7 +137,7 @@ func keep(stdout, stderr []byte) error {
 // checkFailure holds for every failure: nothing on standard output, one error, one hint.
 func checkFailure(stdout, stderr string) error {
 	lines := strings.Split(strings.TrimSuffix(stderr, "\n"), "\n")
-	errorLine, hintLine := program+": error: ", program+": hint: "
+	errorLine, hintLine := ui.Program+": error: ", ui.Program+": hint: "
 	switch {
 	case stdout != "":
 		return errors.New("it failed and printed a result")

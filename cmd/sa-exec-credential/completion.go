@@ -1,13 +1,14 @@
 package main
 
 import (
-	"context"
 	"slices"
 	"strings"
 
 	"github.com/alecthomas/kong"
 
+	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/kubeconfig"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
 )
 
 type completionCommand struct {
@@ -43,8 +44,8 @@ complete -c sa-exec-credential -a '(sa-exec-credential complete -- (commandline 
 }
 
 // Run prints a script for the shell.
-func (c *completionCommand) Run(env *environment) error {
-	return env.write([]byte(completionScripts[c.Shell]))
+func (c *completionCommand) Run(h *host.Host) error {
+	return h.Write([]byte(completionScripts[c.Shell]))
 }
 
 type completeCommand struct {
@@ -52,23 +53,23 @@ type completeCommand struct {
 }
 
 // Run prints the candidates for the last word, one a line.
-func (c *completeCommand) Run(ctx context.Context, env *environment, parser *kong.Kong) error {
+func (c *completeCommand) Run(h *host.Host, parser *kong.Kong) error {
 	words := c.Words
 	if len(words) == 0 {
 		words = []string{""}
 	}
-	candidates := env.candidates(parser.Model, words[:len(words)-1])
+	list := candidates(h, parser.Model, words[:len(words)-1])
 	var b strings.Builder
-	for _, candidate := range candidates {
-		if strings.HasPrefix(candidate, words[len(words)-1]) && printable(candidate) == candidate {
+	for _, candidate := range list {
+		if strings.HasPrefix(candidate, words[len(words)-1]) && ui.Printable(candidate) == candidate {
 			b.WriteString(candidate + "\n")
 		}
 	}
-	return env.write([]byte(b.String()))
+	return h.Write([]byte(b.String()))
 }
 
 // candidates are what may follow the words: commands, the values of a flag, or flags.
-func (e *environment) candidates(model *kong.Application, before []string) []string {
+func candidates(h *host.Host, model *kong.Application, before []string) []string {
 	node := model.Node
 	for _, word := range before {
 		for _, child := range node.Children {
@@ -79,27 +80,27 @@ func (e *environment) candidates(model *kong.Application, before []string) []str
 	}
 	if len(before) > 0 {
 		if flag := findFlag(node, before[len(before)-1]); flag != nil && !flag.IsBool() {
-			return e.values(flag)
+			return values(h, flag)
 		}
 	}
-	var candidates []string
+	var list []string
 	for _, child := range node.Children {
 		if !child.Hidden {
-			candidates = append(candidates, child.Name)
+			list = append(list, child.Name)
 		}
 	}
 	for _, argument := range node.Positional {
-		candidates = append(candidates, enum(argument)...)
+		list = append(list, enum(argument)...)
 		if argument.Name == "context" {
-			candidates = append(candidates, e.contextNames()...)
+			list = append(list, contextNames(h)...)
 		}
 	}
 	for _, group := range node.AllFlags(true) {
 		for _, flag := range group {
-			candidates = append(candidates, "--"+flag.Name)
+			list = append(list, "--"+flag.Name)
 		}
 	}
-	return candidates
+	return list
 }
 
 func findFlag(node *kong.Node, word string) *kong.Flag {
@@ -114,17 +115,17 @@ func findFlag(node *kong.Node, word string) *kong.Flag {
 }
 
 // values are what a flag may be set to, as far as that is known here; for the others the shell offers files.
-func (e *environment) values(flag *kong.Flag) []string {
+func values(h *host.Host, flag *kong.Flag) []string {
 	switch flag.Name {
 	case "profile":
-		folder, err := e.profiles()
+		folder, err := h.Profiles()
 		if err != nil {
 			return nil
 		}
 		names, _ := folder.Names()
 		return names
 	case "context", "admin-context":
-		return e.contextNames()
+		return contextNames(h)
 	case "bootstrap":
 		return []string{"keyring", "context=", "in-cluster", "token-file=", "env=", "command="}
 	}
@@ -140,8 +141,8 @@ func enum(value *kong.Value) []string {
 	return values
 }
 
-func (e *environment) contextNames() []string {
-	paths, err := e.kubeconfigPaths("")
+func contextNames(h *host.Host) []string {
+	paths, err := h.KubeconfigPaths("")
 	if err != nil {
 		return nil
 	}

@@ -1,17 +1,13 @@
 package main
 
 import (
-	"cmp"
 	"context"
-	"encoding/json"
-	"fmt"
-	"strings"
-	"text/tabwriter"
 	"time"
 
-	"sigs.k8s.io/yaml"
-
-	"github.com/sa-exec-credential/sa-exec-credential/internal/setup"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/cluster"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/lifecycle"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
 )
 
 type devicesCommand struct {
@@ -28,8 +24,8 @@ type deviceList struct {
 	Items      []deviceStatus `json:"items"`
 }
 
-// deviceStatus is one machine that holds a bootstrap credential. Issued and Expires are what setup or rotate last noted:
-// what a credential renews by itself, only the audit log has.
+// deviceStatus is one machine that holds a bootstrap credential. Issued and Expires are what setup or
+// rotate last noted: what a credential renews by itself, only the audit log has.
 type deviceStatus struct {
 	Name    string     `json:"name"`
 	Secret  string     `json:"secret"`
@@ -42,30 +38,37 @@ type deviceStatus struct {
 }
 
 // Run lists the machines that can mint for a service account.
-func (d *devicesCommand) Run(ctx context.Context, env *environment) error {
-	admin, err := d.find(env, nil)
+func (d *devicesCommand) Run(ctx context.Context, h *host.Host) error {
+	devices, err := lifecycle.List(ctx, h, d.choice(), d.Namespace, d.ServiceAccount)
 	if err != nil {
 		return err
 	}
-	devices, err := setup.Devices(ctx, admin.client, admin.namespace(d.Namespace), d.ServiceAccount)
-	if err != nil {
-		return err
+	if d.Output == "table" {
+		return h.Write(deviceTable(devices).Text(h.Colours()))
 	}
-	list := deviceList{APIVersion: statusVersion, Kind: "DeviceList", Items: []deviceStatus{}}
+	list := deviceList{APIVersion: ui.Version, Kind: "DeviceList", Items: []deviceStatus{}}
 	for _, device := range devices {
-		list.Items = append(list.Items, deviceStatus{Name: device.Name, Secret: device.Secret, UID: device.UID, Host: device.Owner.Host,
-			User: device.Owner.User, Created: device.Created, Issued: known(device.Issued), Expires: known(device.Expires)})
+		list.Items = append(list.Items, deviceStatus{Name: device.Name, Secret: device.Secret, UID: device.UID,
+			Host: device.Owner.Host, User: device.Owner.User, Created: device.Created,
+			Issued: known(device.Issued), Expires: known(device.Expires)})
 	}
-	result, err := d.render(list, env)
+	result, err := ui.Encode(d.Output, list)
 	if err != nil {
 		return err
 	}
-	return env.write(result)
+	return h.Write(result)
 }
 
-// namespace is the one asked for, else the context's.
-func (a *admin) namespace(asked string) string {
-	return cmp.Or(asked, a.context.Namespace, "default")
+func deviceTable(devices []cluster.DeviceInfo) *ui.Table {
+	table := &ui.Table{Header: []string{"DEVICE", "HOST", "USER", "SINCE", "LAST SETUP OR ROTATE", "SECRET"}}
+	for _, d := range devices {
+		issued := "-"
+		if !d.Issued.IsZero() {
+			issued = ui.Date(d.Issued)
+		}
+		table.Row("", d.Name, d.Owner.Host, d.Owner.User, ui.Date(d.Created), issued, d.Secret)
+	}
+	return table
 }
 
 func known(t time.Time) *time.Time {
@@ -73,30 +76,4 @@ func known(t time.Time) *time.Time {
 		return nil
 	}
 	return &t
-}
-
-func (d *devicesCommand) render(list deviceList, env *environment) ([]byte, error) {
-	switch d.Output {
-	case "json":
-		encoded, err := json.MarshalIndent(list, "", "  ")
-		return append(encoded, '\n'), err
-	case "yaml":
-		return yaml.Marshal(list)
-	}
-	var b strings.Builder
-	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(w, "DEVICE\tHOST\tUSER\tSINCE\tLAST SETUP OR ROTATE\tSECRET")
-	for _, item := range list.Items {
-		cells := []string{item.Name, item.Host, item.User, date(item.Created), optionalDate(item.Issued), item.Secret}
-		_, _ = fmt.Fprintln(w, strings.Join(mapped(cells, printable), "\t"))
-	}
-	_ = w.Flush()
-	return []byte(b.String()), nil
-}
-
-func optionalDate(t *time.Time) string {
-	if t == nil {
-		return "-"
-	}
-	return date(*t)
 }

@@ -3,14 +3,25 @@ package main
 import (
 	"errors"
 	"slices"
+	"strings"
 	"syscall"
 
+	"github.com/sa-exec-credential/sa-exec-credential/internal/admin"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/api"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/bootstrap"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/cluster"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/device"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/doctor"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/execcred"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/files"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/kubeconfig"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/lifecycle"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/prepare"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/session"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
 )
 
 // The exit codes. Only they, and not the text on standard error, reach a client.
@@ -32,88 +43,173 @@ type problem struct {
 	hint string
 }
 
-// problems is in the order in which errors are looked up: an error may wrap several of these.
-func problems() []problem {
-	const setupAgain = "run setup again for this service account"
-	return []problem{
-		{errUsage, exitUsage, "see sa-exec-credential --help"},
-		{errNotForClients, exitUsage, "set the args of the kubeconfig user's exec section to: get --profile NAME"},
-		{execcred.ErrMalformed, exitUsage, "KUBERNETES_EXEC_INFO is set by the client; to get a token by hand use: sa-exec-credential token"},
-		{execcred.ErrAPIVersion, exitUsage, "set apiVersion: client.authentication.k8s.io/v1 in the kubeconfig user's exec section"},
-
-		{errNoClusterInfo, exitProfile, "set provideClusterInfo: true in the kubeconfig user's exec section; for a client that cannot send it, run setup with --allow-missing-cluster-info"},
-		{errNoExecInfo, exitProfile, "to get a token by hand use: sa-exec-credential token --profile NAME; for a client that sends none, run setup with --allow-missing-cluster-info"},
-		{errInsecureClient, exitProfile, "remove insecure-skip-tls-verify from the kubeconfig cluster"},
-		{errForgedFolder, exitProfile, "remove HOME and XDG_CONFIG_HOME from env in the kubeconfig user's exec section, and set them for the client itself"},
-		{profile.ErrOtherCluster, exitProfile, "if you trust this kubeconfig, run setup for its cluster; otherwise do not use it"},
-		{profile.ErrName, exitUsage, "sa-exec-credential status lists the profiles"},
-		{profile.ErrMissing, exitProfile, "sa-exec-credential status lists the profiles; setup makes one"},
-		{profile.ErrMalformed, exitProfile, setupAgain + ", or mend the file"},
-		{profile.ErrUnreadable, exitProfile, "make sure that it is yours, then: chmod u+r on the file, u+rwx on its folders"},
-		{profile.ErrCluster, exitProfile, "the cluster needs an https server URL and, in PEM, nothing but certificates"},
-		{files.ErrUntrusted, exitProfile, "make sure that the file is yours, then: chmod go-w on it and its folder"},
-		{errNoHome, exitProfile, "set HOME"},
-		{syscall.EMFILE, exitUnexpected, "let the process open more files: ulimit -n"},
-		{errOwnContext, exitUsage, "name an administrator's context with --context"},
-		{errNoDevice, exitUsage, "sa-exec-credential devices lists them"},
-		{errInterrupted, exitUnexpected, "run the same command again: it finishes the rest"},
-		{errStillAccepted, exitServer, "see whether another program makes the Secret again"},
-		{errNotInPod, exitBootstrap, "set automountServiceAccountToken: true for the pod, or use another --bootstrap"},
-
-		{errBootstrapRefused, exitBootstrap, setupAgain + "; its device may have been revoked"},
-		{bootstrap.ErrMissing, exitBootstrap, setupAgain},
-		{bootstrap.ErrExpired, exitBootstrap, setupAgain},
-		{bootstrap.ErrSource, exitBootstrap, "try the bootstrap source by hand, then run setup again"},
-		{api.ErrCredential, exitBootstrap, "try the bootstrap source by hand, then run setup again"},
-		{errDeviceGone, exitBootstrap, setupAgain + "; its device Secret has been deleted or replaced"},
-
-		{keyring.ErrLocked, exitStore, "unlock the keyring, or run setup with --store kernel"},
-		{keyring.ErrTimeout, exitStore, "see whether the keyring waits for a password; --store kernel at setup does without it"},
-		{keyring.ErrUnavailable, exitStore, "start the keyring service, or run setup with --store kernel"},
-		{keyring.ErrTooBig, exitStore, "run setup with another --store"},
-		{keyring.ErrQuota, exitStore, "sa-exec-credential logout --all frees room; keyctl show @u lists what else is there"},
-
-		{api.ErrAdmission, exitForbidden, "a policy of the cluster denies this token request: --duration may be longer than it allows"},
-		{api.ErrForbidden, exitForbidden, "grant create on serviceaccounts/token for this service account; setup does"},
-		{errAccountGone, exitServer, setupAgain + "; the service account or its namespace is gone"},
-		{api.ErrUnauthorized, exitBootstrap, setupAgain},
-		{api.ErrThrottled, exitServer, "try again in a few seconds"},
-		{api.ErrTLS, exitServer, "check this machine's clock; if the cluster's certificate authority has changed, run setup again"},
-		{api.ErrTimeout, exitServer, "check the network, VPN and proxy on the way to the cluster"},
-		{api.ErrUnreachable, exitServer, "check the network, VPN and proxy on the way to the cluster"},
-		{api.ErrServer, exitServer, "try again later; the API server's own log says what failed"},
-		{api.ErrAnswer, exitServer, "check that the profile's server is a Kubernetes API server and not a proxy's page"},
-		{api.ErrNotFound, exitServer, setupAgain},
-		{api.ErrConflict, exitServer, setupAgain},
-		{api.ErrInvalid, exitServer, setupAgain},
+// explain is the exit code of an error, and its hint. The same answer of an API server has another cure
+// in each operation, so the operation's own list comes first.
+func explain(operation string, err error) (code int, hint string) {
+	var usage usageError
+	if errors.As(err, &usage) {
+		return exitUsage, "run: " + strings.Join(strings.Fields(ui.Program+" "+usage.command+" --help"), " ")
 	}
-}
-
-func problemOf(err error) problem {
-	if p, found := setupHint(err); found {
-		return p
+	if p, found := ofType(operation, err); found {
+		return p.code, p.hint
 	}
-	return problemOfKind(err)
-}
-
-func problemOfKind(err error) problem {
-	for _, p := range slices.Concat(migrateProblems(), problems(), setupProblems(), doctorProblems()) {
+	for _, p := range slices.Concat(ofOperation[operation], general) {
 		if errors.Is(err, p.kind) {
-			return p
+			return p.code, p.hint
 		}
 	}
-	return problem{code: exitUnexpected, hint: "run the command with -v to see more"}
+	if errors.Is(err, ui.ErrUsage) {
+		return exitUsage, "run: " + strings.Join(strings.Fields(ui.Program+" "+operation+" --help"), " ")
+	}
+	return exitUnexpected, "run the command with -v to see more"
 }
 
-func exitCode(err error) int { return problemOf(err).code }
+// What several errors are answered with.
+const (
+	setupAgain  = "run setup again for this service account"
+	network     = "check the network, VPN and proxy on the way to the cluster"
+	otherLogin  = "log in again with the context's own tool, or name another one with --context"
+	allowedOnly = "use a --context that is allowed to"
+	toPrepare   = "use a --context that is allowed to, or have an administrator apply the output of --dry-run and use --no-rbac"
+	adminServer = "check the network, VPN and proxy on the way to the context's server: kubectl get --raw /version tries it, too"
+	sourceTried = "try the bootstrap source by hand, then run setup again"
+)
 
-func hintFor(err error) string { return problemOf(err).hint }
+// ofOperation is what is answered otherwise in one operation, where an administrator's context acts.
+var ofOperation = map[string][]problem{
+	"setup":   administrators(toPrepare, "create what is missing, or leave out the flag that names it"),
+	"migrate": administrators(strings.ReplaceAll(toPrepare, "--context", "--admin-context"), "create what is missing, then run migrate again"),
+	"devices": administrators(allowedOnly+" list Secrets in the namespace", "check the names: kubectl get serviceaccounts -A"),
+	"revoke":  administrators(allowedOnly+" list and delete Secrets in the namespace", "sa-exec-credential devices lists what is there"),
+	"rotate":  administrators(allowedOnly+" create and delete Secrets and to create tokens", setupAgain),
+	"doctor": {
+		{api.ErrUnauthorized, exitBootstrap, setupAgain},
+		{api.ErrForbidden, exitForbidden, "grant create on serviceaccounts/token for this service account; setup does"},
+	},
+}
 
-// errorKinds are the errors that are still told apart after one process has left them to another.
-func errorKinds() []error {
-	kinds := make([]error, 0, 64)
-	for _, p := range problems() {
-		kinds = append(kinds, p.kind)
+// administrators are the answers that mean something about an administrator's context.
+func administrators(forbidden, missing string) []problem {
+	return []problem{
+		{session.ErrBootstrapRefused, exitBootstrap, "wait a few seconds and run the same command again"},
+		{session.ErrDeviceGone, exitServer, "run the same command again"},
+		{session.ErrAccountGone, exitServer, "create the service account first, or run setup without --no-rbac"},
+		{api.ErrAdmission, exitForbidden, "a policy of the cluster denies this: ask its administrator, or choose shorter lifetimes"},
+		{api.ErrUnauthorized, exitBootstrap, otherLogin},
+		{api.ErrForbidden, exitForbidden, forbidden},
+		{api.ErrNotFound, exitServer, missing},
+		{api.ErrTimeout, exitServer, adminServer},
+		{api.ErrUnreachable, exitServer, adminServer},
+		{api.ErrTLS, exitServer, "check this machine's clock, and the certificate-authority of the context's cluster"},
 	}
-	return kinds
+}
+
+// general is in the order in which errors are looked up: an error may wrap several of these.
+var general = []problem{
+	{errNotForClients, exitUsage, "set the args of the kubeconfig user's exec section to: get --profile NAME"},
+	{execcred.ErrMalformed, exitUsage, "KUBERNETES_EXEC_INFO is set by the client; to get a token by hand use: sa-exec-credential token"},
+	{execcred.ErrAPIVersion, exitUsage, "set apiVersion: client.authentication.k8s.io/v1 in the kubeconfig user's exec section"},
+
+	{session.ErrNoClusterInfo, exitProfile, "set provideClusterInfo: true in the kubeconfig user's exec section; for a client that cannot send it, run setup with --allow-missing-cluster-info"},
+	{session.ErrNoExecInfo, exitProfile, "to get a token by hand use: sa-exec-credential token --profile NAME; for a client that sends none, run setup with --allow-missing-cluster-info"},
+	{session.ErrInsecureClient, exitProfile, "remove insecure-skip-tls-verify from the kubeconfig cluster"},
+	{session.ErrForgedDir, exitProfile, "remove HOME and XDG_CONFIG_HOME from env in the kubeconfig user's exec section, and set them for the client itself"},
+	{profile.ErrOtherCluster, exitProfile, "if you trust this kubeconfig, run setup for its cluster; otherwise do not use it"},
+	{profile.ErrName, exitUsage, "sa-exec-credential status lists the profiles"},
+	{profile.ErrMissing, exitProfile, "sa-exec-credential status lists the profiles; setup creates one"},
+	{profile.ErrMalformed, exitProfile, setupAgain + ", or fix the file"},
+	{profile.ErrUnreadable, exitProfile, "make sure that it is yours, then: chmod u+r on the file, u+rwx on its directories"},
+	{profile.ErrCluster, exitProfile, "the cluster needs an https server URL and, in PEM, nothing but certificates"},
+	{device.ErrMissing, exitProfile, setupAgain},
+	{device.ErrMalformed, exitProfile, setupAgain + "; if that does not help, remove the file first"},
+	{files.ErrUntrusted, exitProfile, "make sure that the file is yours, then: chmod go-w on it and its directory"},
+	{files.ErrBusy, exitUnexpected, "wait until the other command is done, then run the same command again"},
+	{host.ErrNoHome, exitProfile, "set HOME"},
+	{syscall.EMFILE, exitUnexpected, "let the process open more files: ulimit -n"},
+	{admin.ErrOwnContext, exitUsage, "name an administrator's context with --context"},
+	{lifecycle.ErrNoDevice, exitUsage, "sa-exec-credential devices lists them"},
+	{prepare.ErrInterrupted, exitUnexpected, "run the same command again: it finishes the rest"},
+	{lifecycle.ErrStillAccepted, exitServer, "see whether another program creates the Secret again"},
+	{prepare.ErrNotInPod, exitBootstrap, "set automountServiceAccountToken: true for the pod, or use another --bootstrap"},
+	{prepare.ErrNotAccountToken, exitUsage, "only contexts with a ServiceAccount's token can be migrated"},
+	{prepare.ErrProfileTaken, exitUsage, "choose another --profile"},
+	{prepare.ErrStillHeld, exitUsage, "migrate the contexts of these users too, then delete the Secret with kubectl"},
+
+	{kubeconfig.ErrShared, exitUsage, "give each cluster a user of its own first"}, // also wraps the difference
+	{kubeconfig.ErrNoContext, exitUsage, "kubectl config get-contexts lists them; --kubeconfig names another file"},
+	{kubeconfig.ErrReference, exitUsage, "fix the kubeconfig: kubectl config view shows it"},
+	{kubeconfig.ErrInsecure, exitProfile, "put the cluster's certificate authority into the kubeconfig and remove insecure-skip-tls-verify"},
+	{kubeconfig.ErrMalformed, exitUsage, "fix the file; it was left as it is"},
+	{kubeconfig.ErrForeign, exitUsage, "choose another --profile, or remove the entry from the kubeconfig"},
+	{kubeconfig.ErrLocked, exitUnexpected, "if no other program is at work, remove the .lock file"},
+	{kubeconfig.ErrUnsupported, exitUsage, "write to another file with -o, and add it to KUBECONFIG"},
+	{kubeconfig.ErrNotStatic, exitUsage, "only contexts with a ServiceAccount's token can be migrated"},
+	{kubeconfig.ErrOurs, exitUsage, "nothing needs to be done"},
+	{kubeconfig.ErrDenyAll, exitUsage, "change credentialPluginPolicy in kuberc first"},
+	{kubeconfig.ErrNoAllowlist, exitUsage, "kubectl allows every plugin already; to change that set credentialPluginPolicy: Allowlist"},
+	{kubeconfig.ErrPolicy, exitUsage, "fix kuberc: kubectl itself would refuse it"},
+	{kubeconfig.ErrEntry, exitUsage, "run: sa-exec-credential setup --help"},
+
+	{cluster.ErrUsage, exitUsage, "run: sa-exec-credential setup --help"},
+	{cluster.ErrDefaultAccount, exitUsage, "use an account of its own; to go on nevertheless: --allow-default-account"},
+	{cluster.ErrAdmin, exitUsage, "grant what the work needs and no more; to go on nevertheless: --allow-admin"},
+	{cluster.ErrForeign, exitForbidden, "choose another name, or have its owner remove it"},
+	{cluster.ErrTerminating, exitServer, "try again when it is gone"},
+
+	{doctor.ErrCommandMissing, exitProfile, "install sa-exec-credential there"},
+	{doctor.ErrExecSection, exitProfile, "sa-exec-credential kubeconfig prints one that works"},
+	{doctor.ErrPluginDenied, exitProfile, "kubectl kuberc view shows the policy"},
+	{doctor.ErrNotKept, exitStore, "run setup with another --store"},
+
+	{session.ErrBootstrapRefused, exitBootstrap, setupAgain + "; its device may have been revoked"},
+	{bootstrap.ErrMissing, exitBootstrap, setupAgain},
+	{bootstrap.ErrExpired, exitBootstrap, setupAgain},
+	{bootstrap.ErrSource, exitBootstrap, sourceTried},
+	{api.ErrCredential, exitBootstrap, sourceTried},
+	{session.ErrDeviceGone, exitBootstrap, setupAgain + "; its device Secret has been deleted or replaced"},
+
+	{keyring.ErrLocked, exitStore, "unlock the keyring, or run setup with --store kernel"},
+	{keyring.ErrTimeout, exitStore, "see whether the keyring waits for a password; --store kernel at setup does without it"},
+	{keyring.ErrUnavailable, exitStore, "start the keyring service, or run setup with --store kernel"},
+	{keyring.ErrTooBig, exitStore, "run setup with another --store"},
+	{keyring.ErrQuota, exitStore, "sa-exec-credential logout --all frees room; keyctl show @u lists what else is there"},
+
+	{api.ErrAdmission, exitForbidden, "a policy of the cluster denies this token request: --duration may be longer than it allows"},
+	{api.ErrForbidden, exitForbidden, "grant create on serviceaccounts/token for this service account; setup does"},
+	{session.ErrAccountGone, exitServer, setupAgain + "; the service account or its namespace is gone"},
+	{api.ErrUnauthorized, exitBootstrap, setupAgain},
+	{api.ErrThrottled, exitServer, "try again in a few seconds"},
+	{api.ErrTLS, exitServer, "check this machine's clock; if the cluster's certificate authority has changed, run setup again"},
+	{api.ErrTimeout, exitServer, network},
+	{api.ErrUnreachable, exitServer, network},
+	{api.ErrServer, exitServer, "try again later; the API server's own log says what failed"},
+	{api.ErrAnswer, exitServer, "check that the profile's server is a Kubernetes API server and not a proxy's page"},
+	{api.ErrNotFound, exitServer, setupAgain},
+	{api.ErrConflict, exitServer, setupAgain},
+	{api.ErrInvalid, exitServer, setupAgain},
+}
+
+// ofType is for errors that say more than their kind.
+func ofType(operation string, err error) (problem, bool) {
+	var (
+		escalation *cluster.EscalationError
+		conflict   *cluster.ConflictError
+		roleRef    *cluster.RoleRefError
+		unknown    *cluster.UnknownError
+	)
+	switch {
+	case errors.As(err, &escalation):
+		return problem{code: exitForbidden, hint: "nobody can grant more than they hold: have a cluster administrator run " + operation +
+			"; on GKE first run: kubectl create clusterrolebinding cluster-admin-me --clusterrole=cluster-admin " +
+			"--user=\"$(gcloud config get-value account)\""}, true
+	case errors.As(err, &conflict):
+		return problem{code: exitForbidden, hint: "change it where it is managed, or use --no-rbac"}, true
+	case errors.As(err, &roleRef):
+		return problem{code: exitForbidden, hint: "delete that binding first: what it binds cannot be changed"}, true
+	case errors.As(err, &unknown) && len(unknown.Nearest) > 0:
+		return problem{code: exitUsage, hint: "did you mean " + strings.Join(unknown.Nearest, ", ") + "?"}, true
+	case errors.As(err, &unknown):
+		return problem{code: exitUsage, hint: "kubectl api-resources and kubectl get clusterroles list what there is"}, true
+	}
+	return problem{}, false
 }

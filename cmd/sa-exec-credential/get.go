@@ -2,18 +2,10 @@ package main
 
 import (
 	"context"
-	"errors"
-	"fmt"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/execcred"
-	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
-)
-
-// What can be wrong with the client that calls.
-var (
-	errNoExecInfo     = errors.New("no client has called: KUBERNETES_EXEC_INFO is not set")
-	errNoClusterInfo  = errors.New("the client sent no cluster information")
-	errInsecureClient = errors.New("the client does not verify the server's certificate")
+	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/session"
 )
 
 type getCommand struct {
@@ -21,27 +13,19 @@ type getCommand struct {
 }
 
 // Run prints an ExecCredential for the client whose exec info is in the environment.
-func (g *getCommand) Run(ctx context.Context, env *environment) error {
-	info, err := env.execInfo()
+func (g *getCommand) Run(ctx context.Context, h *host.Host) error {
+	info, err := execInfo(h)
 	if err != nil {
 		return err
 	}
-	s, err := env.load(ctx, g.Profile)
+	s, err := session.Load(ctx, h, g.Profile)
 	if err != nil {
 		return err
 	}
-	if err := checkClient(info, s.profile); err != nil {
+	if err := s.CheckClient(info); err != nil {
 		return err
 	}
-	if err := env.checkAgreed(s.profile); err != nil {
-		return err
-	}
-	if len(s.profile.Cluster.CertificateAuthorityData) == 0 {
-		if err := env.dropForgedRoots(); err != nil {
-			return err
-		}
-	}
-	answer, err := s.cache().Get(ctx)
+	answer, err := s.Token(ctx, false)
 	if err != nil {
 		return err
 	}
@@ -49,38 +33,13 @@ func (g *getCommand) Run(ctx context.Context, env *environment) error {
 	if err != nil {
 		return err
 	}
-	return env.write(result)
+	return h.Write(result)
 }
 
-func (e *environment) execInfo() (execcred.Info, error) {
-	text, present := e.lookupEnv(execcred.EnvironmentVariable)
+func execInfo(h *host.Host) (execcred.Info, error) {
+	text, present := h.Variables(execcred.EnvironmentVariable)
 	if !present {
 		return execcred.Absent(), nil
 	}
 	return execcred.Parse(text)
-}
-
-// checkClient makes sure that the client will send the token to the profile's cluster and to nobody else.
-func checkClient(info execcred.Info, p profile.Profile) error {
-	if info.Cluster == nil {
-		switch {
-		case p.AllowMissingClusterInfo:
-			return nil
-		case info.Absent:
-			return errNoExecInfo
-		}
-		return errNoClusterInfo
-	}
-	if info.Cluster.InsecureSkipTLSVerify {
-		return errInsecureClient
-	}
-	client, err := profile.IdentityOf(info.Cluster.Server, info.Cluster.TLSServerName, info.Cluster.CertificateAuthorityData)
-	if err != nil {
-		return fmt.Errorf("%w: %w", profile.ErrOtherCluster, err)
-	}
-	own, err := p.Identity()
-	if err != nil {
-		return err
-	}
-	return own.Difference(client)
 }

@@ -13,12 +13,13 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
 )
 
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
-		program:  main,
-		"client": clientMain,
+		ui.Program: main,
+		"client":   clientMain,
 	})
 }
 

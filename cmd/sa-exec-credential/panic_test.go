@@ -17,27 +17,29 @@ import (
 	"time"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/execcred"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
 )
 
 // panicToken is what the pod of the test has mounted, and what every panic is raised with: good until the year 2100.
 const panicToken = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJzeXN0ZW06c2VydmljZWFjY291bnQ6YnVpbGQ6Y2kiLCJleHAiOjQxMDI0NDQ4MDB9.c2lnbmF0dXJlLXNpZ25hdHVyZQ"
 
 // calledInPod is the environment of a get in a pod, which has its token from a file and asks no server.
-func calledInPod(t *testing.T) *environment {
+func calledInPod(t *testing.T) *host.Host {
 	t.Helper()
 	home := t.TempDir()
 	if err := os.WriteFile(filepath.Join(home, "token"), []byte(panicToken), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	variables := snapshot([]string{"HOME=" + home, execcred.EnvironmentVariable + `={"apiVersion":"client.authentication.k8s.io/v1",` +
+	variables := host.Snapshot([]string{"HOME=" + home, execcred.EnvironmentVariable + `={"apiVersion":"client.authentication.k8s.io/v1",` +
 		`"kind":"ExecCredential","spec":{"cluster":{"server":"https://127.0.0.1:1"}}}`})
-	env := systemEnvironment()
-	env.lookupEnv, env.mounted = variables, home
-	env.clientEnv = func() func(string) (string, bool) { return variables }
-	env.home = func() (string, error) { return "", errNoHome }
-	folder, err := env.profiles()
+	env := host.System()
+	env.Variables, env.MountedDir = variables, home
+	env.ClientVariables = func() host.Variables { return variables }
+	env.UserHome = func() (string, error) { return "", host.ErrNoHome }
+	folder, err := env.Profiles()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,20 +72,20 @@ func raisesToo[T, U any]() (T, U) { panic(panicToken) }
 func raisesError[T any]() T       { panic(fmt.Errorf("minting: %w", errors.New(panicToken))) }
 
 // breakages are the ways in which what the program uses of its process can go wrong, by their names in the environment.
-var breakages = map[string]func(*environment){
-	"lookupEnv": func(e *environment) { e.lookupEnv = func(string) (string, bool) { panic(panicToken) } },
-	"clientEnv": func(e *environment) { e.clientEnv = raises },
-	"home":      func(e *environment) { e.home = raisesToo },
-	"now":       func(e *environment) { e.now = raises },
-	"caller":    func(e *environment) { e.caller = raises },
-	"openStore": func(e *environment) {
-		e.openStore = func(context.Context, keyring.Kind, keyring.System) (keyring.Store, error) { panic(panicToken) }
+var breakages = map[string]func(*host.Host){
+	"lookupEnv": func(e *host.Host) { e.Variables = func(string) (string, bool) { panic(panicToken) } },
+	"clientEnv": func(e *host.Host) { e.ClientVariables = raises },
+	"home":      func(e *host.Host) { e.UserHome = raisesToo },
+	"now":       func(e *host.Host) { e.Now = raises },
+	"caller":    func(e *host.Host) { e.Caller = raises },
+	"openStore": func(e *host.Host) {
+		e.OpenStore = func(context.Context, keyring.Kind, keyring.System) (keyring.Store, error) { panic(panicToken) }
 	},
-	"hostname":       func(e *environment) { e.hostname = raisesToo },
-	"stdout":         func(e *environment) { e.stdout = panickingWriter{} },
-	"a store":        func(e *environment) { e.openStore = openPanicking },
-	"with an error":  func(e *environment) { e.now = raisesError },
-	"of the runtime": func(e *environment) { e.caller = nil },
+	"hostname":       func(e *host.Host) { e.Hostname = raisesToo },
+	"stdout":         func(e *host.Host) { e.Stdout = panickingWriter{} },
+	"a store":        func(e *host.Host) { e.OpenStore = openPanicking },
+	"with an error":  func(e *host.Host) { e.Now = raisesError },
+	"of the runtime": func(e *host.Host) { e.Caller = nil },
 }
 
 // waysToGet are the command lines of a get: that of a kubeconfig, which is recognised, and one that is parsed.
@@ -95,7 +97,7 @@ func TestAPanicIsOneErrorWithoutWhatItWasRaisedWith(t *testing.T) {
 			t.Run(name+", "+strings.Join(args, " "), func(t *testing.T) {
 				env := calledInPod(t)
 				var stdout, stderr bytes.Buffer
-				env.stdout, env.stderr = &stdout, &stderr
+				env.Stdout, env.Stderr, env.Log = &stdout, &stderr, &ui.Log{Out: &stderr}
 				breaks(env)
 				if code := run(args, env); code != exitUnexpected {
 					t.Errorf("exit code %d", code)
@@ -115,7 +117,7 @@ func checkPanic(t *testing.T, stdout, stderr string) {
 		t.Errorf("standard output is not empty: %d bytes", len(stdout))
 	}
 	lines := slices.DeleteFunc(strings.SplitAfter(stderr, "\n"), func(line string) bool {
-		return strings.HasPrefix(line, program+": debug: ")
+		return strings.HasPrefix(line, ui.Program+": debug: ")
 	})
 	if said := strings.Join(lines, ""); !panicForm.MatchString(said) {
 		t.Errorf("not one error and one hint: %q", said)
@@ -132,7 +134,7 @@ func TestWithoutAPanicTheSameGetWorks(t *testing.T) {
 	for _, args := range waysToGet {
 		env := calledInPod(t)
 		var stdout bytes.Buffer
-		env.stdout, env.stderr = &stdout, io.Discard
+		env.Stdout, env.Stderr, env.Log = &stdout, io.Discard, &ui.Log{Out: io.Discard}
 		if code := run(args, env); code != exitDone || !strings.Contains(stdout.String(), panicToken) {
 			t.Errorf("%q: exit code %d, %d bytes", args, code, stdout.Len())
 		}

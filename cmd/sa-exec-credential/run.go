@@ -6,19 +6,23 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"runtime"
 	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/parallel"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
 )
 
-const description = "A credential plugin for kubectl and every other client-go program: mints short-lived ServiceAccount " +
-	"tokens on demand and keeps them in the operating system's keyring."
+const description = "A credential plugin for kubectl and every other client-go program: mints short-lived " +
+	"ServiceAccount tokens on demand and keeps them in the operating system's keyring."
 
 // grammar is the command line. One file a command holds its flags and its Run.
 type grammar struct {
-	Verbose bool `short:"v" help:"Say on standard error what is being done."`
+	Verbose bool             `short:"v" help:"Say on standard error what is being done."`
+	Version kong.VersionFlag `help:"Print the version."`
 
 	Setup      setupCommand      `cmd:"" help:"Prepare a service account, a profile and a kubeconfig context, and prove that it works."`
 	Token      tokenCommand      `cmd:"" help:"Print the bare token, for curl or a script."`
@@ -26,55 +30,40 @@ type grammar struct {
 	Logout     logoutCommand     `cmd:"" help:"Forget cached tokens."`
 	Get        getCommand        `cmd:"" help:"Print an ExecCredential; called by kubectl and other clients."`
 	Kubeconfig kubeconfigCommand `cmd:"" help:"Print a kubeconfig for a profile, or merge its context into one."`
-	Rotate     rotateCommand     `cmd:"" help:"Replace the device Secret and the bootstrap credential, and end the old ones."`
+	Rotate     rotateCommand     `cmd:"" help:"Replace this machine's device and bootstrap credential, and end the old ones."`
 	Revoke     revokeCommand     `cmd:"" help:"End this machine's tokens, or another's, in the cluster, and forget them here."`
 	Devices    devicesCommand    `cmd:"" help:"List the machines that can mint for a service account."`
 	Migrate    migrateCommand    `cmd:"" help:"Turn a context with a service account's token into one that mints its own."`
-	Doctor     doctorCommand     `cmd:"" help:"Check everything that can be wrong, and name what mends it."`
+	Doctor     doctorCommand     `cmd:"" help:"Check everything that can be wrong, and name what fixes it."`
 
-	Version    versionCommand    `cmd:"" help:"Print the version."`
-	Completion completionCommand `cmd:"" help:"Print a script that completes commands in a shell."`
-	Complete   completeCommand   `cmd:"" hidden:"" passthrough:""`
+	ShowVersion versionCommand    `cmd:"" name:"version" help:"Print the version."`
+	Completion  completionCommand `cmd:"" help:"Print a script that completes commands in a shell."`
+	Complete    completeCommand   `cmd:"" hidden:"" passthrough:""`
 }
 
 // run executes one command and returns the exit code.
-func run(args []string, env *environment) (code int) {
-	env.log = &logger{out: env.stderr}
+func run(args []string, h *host.Host) (code int) {
 	defer func() {
 		if r := recover(); r != nil {
-			origin := panicOrigin()
-			if elsewhere, ok := r.(panicked); ok {
+			origin := parallel.PanicOrigin()
+			if elsewhere, ok := r.(parallel.Panic); ok {
 				origin = string(elsewhere)
 			}
-			env.log.failure(fmt.Errorf("internal error: panic in %s", origin), "please report it as a bug")
+			h.Log.Failure(fmt.Errorf("internal error: panic in %s", origin), "please report it as a bug")
 			code = exitUnexpected
 		}
 	}()
-	err := execute(args, env)
+	operation, err := execute(args, h)
 	if err == nil {
 		return exitDone
 	}
 	if code := silentExit(0); errors.As(err, &code) {
 		return int(code)
 	}
-	env.log.failure(err, hintFor(err))
-	return exitCode(err)
+	code, hint := explain(operation, err)
+	h.Log.Failure(err, hint)
+	return code
 }
-
-// panicOrigin names the function that panicked and not the value, which could be anything.
-func panicOrigin() string {
-	pcs := make([]uintptr, 32)
-	frames := runtime.CallersFrames(pcs[:runtime.Callers(3, pcs)])
-	for {
-		frame, more := frames.Next()
-		if !strings.HasPrefix(frame.Function, "runtime.") || !more {
-			return fmt.Sprintf("%s:%d", frame.Function, frame.Line)
-		}
-	}
-}
-
-// errUsage is a command line that cannot be understood.
-var errUsage = errors.New("usage")
 
 // silentExit ends the program with a code after everything has been said.
 type silentExit int
@@ -82,24 +71,25 @@ type silentExit int
 // Error implements error.
 func (s silentExit) Error() string { return fmt.Sprintf("exit code %d", int(s)) }
 
-func execute(args []string, env *environment) error {
-	if err := checkDescriptors(); err != nil {
-		return err
+// execute runs the command line. operation is the command's name, for the hint that an error gets.
+func execute(args []string, h *host.Host) (operation string, err error) {
+	if err := host.CheckDescriptors(); err != nil {
+		return "", err
 	}
 	if get, ok := plainGet(args); ok {
 		// Nothing has to be cleaned up when this one is ended, so signals keep their default effect.
-		return get.Run(context.Background(), env)
+		return "get", get.Run(context.Background(), h)
 	}
 	if len(args) == 0 {
 		args = []string{"--help"}
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	return parseAndRun(ctx, args, env)
+	return parseAndRun(ctx, args, h)
 }
 
-// plainGet recognises the arguments that setup writes into kubeconfigs. Building the grammar for them would take a good
-// part of the time of a hit, on every call of every client.
+// plainGet recognises the arguments that setup writes into kubeconfigs. Building the grammar for them
+// would take a good part of the time of a hit, on every call of every client.
 func plainGet(args []string) (*getCommand, bool) {
 	if len(args) != 3 || args[0] != "get" || args[1] != "--profile" || strings.HasPrefix(args[2], "-") {
 		return nil, false
@@ -107,52 +97,92 @@ func plainGet(args []string) (*getCommand, bool) {
 	return &getCommand{Profile: args[2]}, true
 }
 
-func parseAndRun(ctx context.Context, args []string, env *environment) error {
+func parseAndRun(ctx context.Context, args []string, h *host.Host) (operation string, err error) {
 	cli := grammar{}
-	parser, err := kong.New(&cli, kong.Name(program), kong.Description(description), kong.UsageOnError(),
-		kong.Writers(env.stdout, env.stderr), kong.Exit(func(code int) { panic(helpShown(code)) }),
+	parser, err := kong.New(&cli, kong.Name(ui.Program), kong.Description(description),
+		kong.Vars{"version": versionLine()}, kong.Help(helpWithExamples),
+		kong.Writers(h.Stdout, h.Stderr), kong.Exit(func(code int) { panic(shown(code)) }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}))
 	if err != nil {
-		return fmt.Errorf("building the command line: %w", err)
+		return "", fmt.Errorf("building the command line: %w", err)
 	}
-	parsed, shown, err := parse(parser, args)
-	if shown {
-		return nil
+	parsed, done, err := parse(parser, args)
+	if done {
+		return "", nil
 	}
 	if err != nil {
-		return fmt.Errorf("%w: %s", errUsage, err)
+		return "", usageOf(parser, args, err)
 	}
-	env.log.verbose = cli.Verbose
-	if err := env.permit(parsed.Command()); err != nil {
-		return err
+	h.Log.Verbose = cli.Verbose
+	operation, _, _ = strings.Cut(parsed.Command(), " ")
+	if h.CalledByClient() && operation != "get" && operation != "version" {
+		return operation, fmt.Errorf("%w, not %q", errNotForClients, operation)
 	}
 	parsed.BindTo(ctx, (*context.Context)(nil))
-	return parsed.Run(env)
+	return operation, parsed.Run(h)
 }
 
-// helpShown is how kong's help, which wants to end the process, gets back here.
-type helpShown int
+// errNotForClients keeps a kubeconfig from running more than it is for: setup, for example, would do
+// what nobody has agreed to.
+var errNotForClients = errors.New("a kubeconfig can only run get")
 
-func parse(parser *kong.Kong, args []string) (parsed *kong.Context, shown bool, err error) {
+// shown is how kong's help and version, which want to end the process, get back here.
+type shown int
+
+func parse(parser *kong.Kong, args []string) (parsed *kong.Context, done bool, err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			if _, ok := r.(helpShown); !ok {
+			if _, ok := r.(shown); !ok {
 				panic(r)
 			}
-			shown = true
+			done = true
 		}
 	}()
 	parsed, err = parser.Parse(args)
 	return parsed, false, err
 }
 
-// errNotForClients is a kubeconfig that runs another command than get.
-var errNotForClients = errors.New("a kubeconfig may only run get")
+// usageError names the command whose --help says more.
+type usageError struct {
+	error
+	command string
+}
 
-// permit keeps a kubeconfig from running more than it is for: setup, for example, would do what nobody has agreed to.
-func (e *environment) permit(command string) error {
-	if e.calledByClient() && command != "get" && command != "version" {
-		return fmt.Errorf("%w, not %q", errNotForClients, command)
+// Unwrap makes it a ui.ErrUsage.
+func (usageError) Unwrap() error { return ui.ErrUsage }
+
+// usageOf says what is wrong with a command line as kubectl does: an unknown command is called one.
+func usageOf(parser *kong.Kong, args []string, err error) error {
+	command := ""
+	for _, arg := range args {
+		if strings.HasPrefix(arg, "-") {
+			continue
+		}
+		for _, child := range parser.Model.Children {
+			if child.Name == arg && !child.Hidden {
+				command = arg
+			}
+		}
+		if command == "" && strings.Contains(err.Error(), "unexpected argument "+arg) {
+			err = fmt.Errorf("unknown command %q", arg)
+		}
+		break
+	}
+	return usageError{err, command}
+}
+
+// helpWithExamples is kong's help, with examples at its end.
+func helpWithExamples(options kong.HelpOptions, ctx *kong.Context) error {
+	if err := kong.DefaultHelpPrinter(options, ctx); err != nil {
+		return err
+	}
+	name := ""
+	if selected := ctx.Selected(); selected != nil {
+		name = selected.Name
+	}
+	if list := examples[name]; len(list) > 0 {
+		_, err := fmt.Fprintf(ctx.Stdout, "\nExamples:\n  %s\n", strings.Join(list, "\n  "))
+		return err
 	}
 	return nil
 }

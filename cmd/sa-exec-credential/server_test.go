@@ -22,6 +22,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/sa-exec-credential/sa-exec-credential/internal/device"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/mint"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
@@ -170,7 +171,7 @@ func requestsCommand(ts *testscript.TestScript, _ bool, args []string) {
 func profileCommand(ts *testscript.TestScript, _ bool, args []string) {
 	p := profile.Profile{Name: args[0], Cluster: profile.Cluster{Server: serverOf(ts).URL, CertificateAuthorityData: serverOf(ts).ca()},
 		Namespace: "build", ServiceAccount: "ci", Duration: profile.Duration{Duration: time.Hour},
-		Device: &profile.Device{Secret: "device", UID: "uid-" + args[0]}, Store: keyring.Kind(ts.Getenv("STORE")),
+		Store:     keyring.Kind(ts.Getenv("STORE")),
 		Bootstrap: profile.Bootstrap{Source: profile.SourceKeyring}}
 	folder := profile.FolderIn(ts.Getenv("XDG_CONFIG_HOME"))
 	for _, arg := range args[1:] {
@@ -204,13 +205,25 @@ func profileCommand(ts *testscript.TestScript, _ bool, args []string) {
 		p.Bootstrap.Duration = &profile.Duration{Duration: 720 * time.Hour}
 	}
 	ts.Check(os.MkdirAll(filepath.Dir(filepath.Dir(string(folder))), 0o700))
+	current := writeRecord(ts, filepath.Dir(filepath.Dir(string(folder))), &p)
 	ts.Check(folder.Save(p))
 	if store := storeOf(ts, p); store != nil {
 		ts.Defer(func() {
-			_ = store.Delete(context.Background(), p.TokenKey())
-			_ = store.Delete(context.Background(), p.BootstrapKey())
+			_ = store.Delete(context.Background(), p.TokenKey(current))
+			_ = store.Delete(context.Background(), p.BootstrapKey(current))
 		})
 	}
+}
+
+// writeRecord makes the machine a device of the profile's account, below a user configuration directory.
+func writeRecord(ts *testscript.TestScript, configDir string, p *profile.Profile) *profile.Device {
+	record, err := device.DirIn(configDir).Lock(context.Background(), *p)
+	ts.Check(err)
+	defer record.Release()
+	record.Current = &profile.Device{Secret: "device", UID: "uid"}
+	ts.Check(record.Save())
+	p.Device = record.Name
+	return record.Current
 }
 
 func storeOf(ts *testscript.TestScript, p profile.Profile) keyring.Store {
@@ -223,9 +236,11 @@ func storeOf(ts *testscript.TestScript, p profile.Profile) keyring.Store {
 func bootstrapCommand(ts *testscript.TestScript, _ bool, args []string) {
 	p, err := profile.FolderIn(ts.Getenv("XDG_CONFIG_HOME")).Load(args[0])
 	ts.Check(err)
+	record, err := device.DirIn(ts.Getenv("XDG_CONFIG_HOME")).Load(p.Device)
+	ts.Check(err)
 	entry := keyring.Entry{Token: secret.New(namedToken("bootstrap")), IssuedAt: time.Now().Add(-time.Hour), ExpiresAt: time.Now().Add(24 * time.Hour)}
 	serverOf(ts).issued.add(entry.Token.Reveal())
-	ts.Check(storeOf(ts, p).Set(context.Background(), p.BootstrapKey(), entry))
+	ts.Check(storeOf(ts, p).Set(context.Background(), p.BootstrapKey(record.Current), entry))
 }
 
 // modeCommand is "mode FILE OCTAL": it makes sure that a file has this mode.

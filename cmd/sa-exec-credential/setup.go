@@ -3,38 +3,40 @@ package main
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
+	"github.com/sa-exec-credential/sa-exec-credential/internal/cluster"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/kubeconfig"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/prepare"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
-	"github.com/sa-exec-credential/sa-exec-credential/internal/setup"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
 )
 
 type setupCommand struct {
 	ServiceAccount string `arg:"" optional:"" name:"serviceaccount" help:"The service account to mint tokens for. In a pod, with --bootstrap in-cluster: by default the pod's own."`
 	Namespace      string `short:"n" placeholder:"NS" help:"Its namespace (default: the context's)."`
 
-	Context     []string `placeholder:"CONTEXT" sep:"none" help:"The context whose credentials prepare the cluster; repeatable, and may be a glob (default: the current one)."`
+	Context     []string `placeholder:"CONTEXT" sep:"none" help:"The context whose credentials prepare the cluster; repeatable, and can be a glob (default: the current one)."`
 	AllContexts bool     `help:"Prepare the clusters of all contexts."`
 	Kubeconfig  string   `placeholder:"FILE" help:"The kubeconfig that holds the contexts (default: as kubectl)."`
-	Parallel    int      `default:"8" placeholder:"N" help:"How many clusters are prepared side by side."`
+	Parallel    int      `default:"8" placeholder:"N" help:"How many clusters are prepared at once."`
 
 	Role         []string `group:"Rights:" placeholder:"ROLE" help:"An existing Role to bind; repeatable."`
 	ClusterRole  []string `group:"Rights:" placeholder:"ROLE" help:"An existing ClusterRole to bind; repeatable."`
-	Verb         []string `group:"Rights:" help:"Verbs of a role to make, as kubectl create role spells them."`
-	Resource     []string `group:"Rights:" help:"Resources of the role to make, such as pods,deployments.apps,pods/log."`
+	Verb         []string `group:"Rights:" help:"Verbs of a role to create, as kubectl create role spells them."`
+	Resource     []string `group:"Rights:" help:"Resources of the role to create, such as pods,deployments.apps,pods/log."`
 	ResourceName []string `group:"Rights:" placeholder:"NAME" help:"Only objects of this name; repeatable."`
-	ClusterWide  bool     `group:"Rights:" help:"Grant the ClusterRoles, or the role to make, in all namespaces."`
+	ClusterWide  bool     `group:"Rights:" help:"Grant the ClusterRoles, or the role to create, in all namespaces."`
 	NoRBAC       bool     `group:"Rights:" name:"no-rbac" help:"The service account and its rights exist already; leave them alone."`
 	NoCap        bool     `group:"Rights:" help:"Do not limit by an admission policy what the bootstrap credential can ask for."`
 
-	AllowDefaultAccount bool `group:"Rights:" help:"Go on although every pod of the namespace has the account \"default\"."`
-	AllowAdmin          bool `group:"Rights:" help:"Go on although the account gets to do everything."`
+	AllowDefaultAccount bool `group:"Rights:" help:"Allow the account \"default\", which every pod of the namespace has."`
+	AllowAdmin          bool `group:"Rights:" help:"Allow cluster-admin and wildcard permissions."`
 
 	Duration          time.Duration `group:"Tokens:" default:"1h" help:"How long a token lives, at least 10m."`
 	Audience          []string      `group:"Tokens:" help:"For whom tokens are (default: the API server); repeatable."`
@@ -42,7 +44,7 @@ type setupCommand struct {
 	BootstrapDuration time.Duration `group:"Tokens:" default:"720h" help:"How long the bootstrap credential in the keyring lives; it renews itself."`
 	BootstrapEnv      []string      `group:"Tokens:" placeholder:"NAME" help:"A variable that a bootstrap command, or another context's plugin, gets with its value of now; repeatable."`
 	Recover           bool          `group:"Tokens:" help:"Let get use this context's credentials when the cluster no longer knows the bootstrap credential: after new signing keys, in a rebuilt cluster, or when the store was emptied; never after revoke."`
-	Minter            string        `group:"Tokens:" placeholder:"NS/NAME" help:"With --bootstrap in-cluster, on an administrator's machine: the pods' account that may mint."`
+	Minter            string        `group:"Tokens:" placeholder:"NS/NAME" help:"With --bootstrap in-cluster, on an administrator's machine: the pods' account that is allowed to mint."`
 	Store             string        `group:"Tokens:" enum:"auto,keyring,kernel,none" default:"auto" help:"Where secrets are kept: auto, keyring, kernel or none."`
 
 	Profile                 string `group:"Results:" placeholder:"NAME" help:"Name of the profile and of its context (default: SERVICEACCOUNT.NAMESPACE@CLUSTER)."`
@@ -53,31 +55,35 @@ type setupCommand struct {
 	DryRun                  bool   `group:"Results:" help:"Print the manifests and the kubeconfig, and touch nothing."`
 }
 
-// Run prepares one cluster, or many side by side.
-func (c *setupCommand) Run(ctx context.Context, env *environment) error {
+// Run prepares one cluster, or many at once.
+func (c *setupCommand) Run(ctx context.Context, h *host.Host) error {
 	if err := c.check(); err != nil {
 		return err
 	}
-	if c.inPod(env) {
-		return c.runInPod(ctx, env)
-	}
-	paths, err := env.kubeconfigPaths(c.Kubeconfig)
+	paths, err := h.KubeconfigPaths(c.Kubeconfig)
 	if err != nil {
 		return err
+	}
+	o, err := c.options(h, paths)
+	if err != nil {
+		return err
+	}
+	if c.inPod(h) {
+		return c.runInPod(ctx, h, o)
 	}
 	names, err := c.contexts(paths)
 	if err != nil {
 		return err
 	}
 	if len(names) != 1 && !c.DryRun {
-		return c.runMany(ctx, env, paths, names)
+		return c.runMany(ctx, h, o, paths, names)
 	}
 	for _, name := range names {
-		p, err := c.newPreparation(env, paths, name)
+		p, err := prepare.New(h, o, paths, name, h.Log.Reporter("setup"))
 		if err != nil {
 			return err
 		}
-		if err := p.runAlone(ctx); err != nil {
+		if err := c.runOne(ctx, h, p); err != nil {
 			return err
 		}
 	}
@@ -86,188 +92,230 @@ func (c *setupCommand) Run(ctx context.Context, env *environment) error {
 
 func (c *setupCommand) check() error {
 	several := c.AllContexts || len(c.Context) > 1
+	makesRole := len(c.Verb)+len(c.Resource)+len(c.ResourceName) > 0
 	switch {
 	case c.AllContexts && len(c.Context) > 0:
-		return fmt.Errorf("%w: --context and --all-contexts exclude each other", errUsage)
+		return ui.Usagef("--context and --all-contexts cannot be combined")
 	case several && c.Profile != "":
-		return fmt.Errorf("%w: --profile names one profile, and several contexts need several", errUsage)
+		return ui.Usagef("--profile names one profile, and several contexts need several")
 	case several && c.UseContext:
-		return fmt.Errorf("%w: --use-context needs a single --context", errUsage)
-	case c.Duration < profile.MinDuration || c.Duration > profile.MaxDuration || c.Duration%time.Second != 0:
-		return fmt.Errorf("%w: --duration %v: at least %v, in whole seconds", errUsage, c.Duration, profile.MinDuration)
-	case c.BootstrapDuration < profile.MinDuration || c.BootstrapDuration > profile.MaxDuration || c.BootstrapDuration%time.Second != 0:
-		return fmt.Errorf("%w: --bootstrap-duration %v: at least %v, in whole seconds", errUsage, c.BootstrapDuration, profile.MinDuration)
+		return ui.Usagef("--use-context needs a single --context")
+	case c.NoRBAC && (makesRole || len(c.Role)+len(c.ClusterRole) > 0):
+		return ui.Usagef("--no-rbac cannot be combined with --role, --cluster-role or --verb")
 	case c.Recover && c.Bootstrap == string(profile.SourceInCluster):
-		return fmt.Errorf("%w: --recover needs a context's credentials, which pods do not have", errUsage)
+		return ui.Usagef("--recover needs a context's credentials, which pods do not have")
 	case c.Parallel < 1:
-		return fmt.Errorf("%w: --parallel %d: at least 1", errUsage, c.Parallel)
+		return ui.Usagef("invalid --parallel %d: must be at least 1", c.Parallel)
 	}
-	if _, err := c.minter(); err != nil || c.Profile == "" {
+	if err := checkLifetimes(c.Duration, c.BootstrapDuration); err != nil || c.Profile == "" {
 		return err
 	}
 	return profile.CheckName(c.Profile)
 }
 
-// contexts resolves names and globs. Contexts that setup itself has made cannot prepare anything.
+// checkLifetimes is about --duration and --bootstrap-duration.
+func checkLifetimes(token, bootstrap time.Duration) error {
+	for flag, d := range map[string]time.Duration{"--duration": token, "--bootstrap-duration": bootstrap} {
+		if d < profile.MinDuration || d > profile.MaxDuration || d%time.Second != 0 {
+			return ui.Usagef("invalid %s %q: must be between 10m and %dh, in whole seconds", flag, d,
+				int(profile.MaxDuration.Hours()))
+		}
+	}
+	return nil
+}
+
+// options are what setup shall come to, as the flags say.
+func (c *setupCommand) options(h *host.Host, paths []string) (prepare.Options, error) {
+	source, err := c.bootstrap(h, paths)
+	if err != nil {
+		return prepare.Options{}, err
+	}
+	minter, err := c.minter()
+	if err != nil {
+		return prepare.Options{}, err
+	}
+	output, err := c.output(h)
+	if err != nil {
+		return prepare.Options{}, err
+	}
+	return prepare.Options{
+		ServiceAccount: c.ServiceAccount, Namespace: c.Namespace,
+		Roles: c.Role, ClusterRoles: c.ClusterRole,
+		Verbs: c.Verb, Resources: c.Resource, ResourceNames: c.ResourceName,
+		ClusterWide: c.ClusterWide, NoRBAC: c.NoRBAC, NoCap: c.NoCap,
+		AllowDefaultAccount: c.AllowDefaultAccount, AllowAdmin: c.AllowAdmin,
+		Duration: c.Duration, Audiences: c.Audience, Bootstrap: source, BootstrapDuration: c.BootstrapDuration,
+		BootstrapEnv: c.BootstrapEnv, Recover: c.Recover, Minter: minter, Store: keyring.Kind(c.Store),
+		Profile: c.Profile, Output: output, UseContext: c.UseContext,
+		AllowMissingClusterInfo: c.AllowMissingClusterInfo, Allowlist: c.Allowlist,
+	}, nil
+}
+
+// output are the kubeconfig files that get the new context: the one of -o, else the user's own.
+func (c *setupCommand) output(h *host.Host) ([]string, error) {
+	switch c.Output {
+	case "-":
+		return nil, nil
+	case "":
+		return h.KubeconfigPaths("")
+	}
+	return []string{c.Output}, nil
+}
+
+// contexts resolves names and globs.
 func (c *setupCommand) contexts(paths []string) ([]string, error) {
 	if !c.AllContexts && len(c.Context) == 0 {
 		return []string{""}, nil
 	}
-	names, err := kubeconfig.Contexts(paths, c.Context...)
-	if err != nil {
-		return nil, err
+	names, err := prepare.Candidates(paths, c.Context)
+	if err == nil && len(names) == 0 {
+		err = fmt.Errorf("%w: no context is left that could prepare a cluster", kubeconfig.ErrNoContext)
 	}
-	ours, err := kubeconfig.FindOurs(paths)
-	if err != nil {
-		return nil, err
-	}
-	names = slices.DeleteFunc(names, func(name string) bool {
-		return slices.ContainsFunc(ours, func(use kubeconfig.Use) bool { return use.Context == name })
-	})
-	if len(names) == 0 {
-		return nil, fmt.Errorf("%w: no context is left that could prepare a cluster", kubeconfig.ErrNoContext)
-	}
-	return names, nil
+	return names, err
 }
 
-// wanted is what the cluster shall hold.
-func (c *setupCommand) wanted(p profile.Profile) setup.Wanted {
-	w := setup.Wanted{
-		Namespace: p.Namespace, ServiceAccount: p.ServiceAccount,
-		Roles: c.Role, ClusterRoles: c.ClusterRole, Verbs: c.Verb, Resources: c.Resource, ResourceNames: c.ResourceName,
-		ClusterWide: c.ClusterWide, NoRBAC: c.NoRBAC, Bootstrap: p.Bootstrap.Source == profile.SourceKeyring,
-		Cap: !c.NoCap, Duration: c.Duration, BootstrapDuration: c.BootstrapDuration,
-		AllowDefaultAccount: c.AllowDefaultAccount, AllowAdmin: c.AllowAdmin,
-	}
-	w.Minter, _ = c.minter() // check has seen that it can be read
-	// The cap also demands a device Secret, which belongs to a machine; pods come and go.
-	w.Cap = w.Cap && w.Bootstrap
-	return w
-}
+// sources names what --bootstrap takes.
+const sources = "keyring, context=NAME, in-cluster, token-file=PATH, env=NAME, command=COMMAND"
 
 // bootstrap reads --bootstrap.
-func (c *setupCommand) bootstrap(env *environment, paths []string) (profile.Bootstrap, error) {
+func (c *setupCommand) bootstrap(h *host.Host, paths []string) (profile.Bootstrap, error) {
 	source, value, _ := strings.Cut(c.Bootstrap, "=")
 	b := profile.Bootstrap{Source: profile.Source(source)}
-	needsValue := true
 	switch b.Source {
 	case profile.SourceKeyring, profile.SourceInCluster:
-		needsValue = false
-		if b.Source == profile.SourceKeyring {
-			b.Duration = &profile.Duration{Duration: c.BootstrapDuration}
+		if value != "" {
+			return b, ui.Usagef("--bootstrap %s takes no value", source)
 		}
-	case profile.SourceContext:
-		b.Context, b.Kubeconfig = value, paths
-		b.Environment = env.pinned(c.BootstrapEnv)
-	case profile.SourceTokenFile:
-		path, err := filepath.Abs(value)
-		if err != nil {
-			return b, err
+	case profile.SourceContext, profile.SourceTokenFile, profile.SourceEnv:
+		if value == "" {
+			return b, ui.Usagef("--bootstrap %s= needs a value, for example %s=%s", source, source,
+				map[profile.Source]string{profile.SourceContext: "admin@prod", profile.SourceTokenFile: "/run/secrets/token",
+					profile.SourceEnv: "CI_TOKEN"}[b.Source])
 		}
-		b.Path = path
-	case profile.SourceEnv:
-		b.Variable = value
 	case profile.SourceCommand:
-		command, err := findCommand(value)
-		if err != nil {
-			return b, err
+		if value == "" {
+			return b, ui.Usagef(`--bootstrap command= needs a command, for example command="vault kv get -field=token secret/ci"`)
 		}
-		b.Command = command
-		b.Environment = env.pinned(c.BootstrapEnv)
 	default:
-		return b, fmt.Errorf("%w: --bootstrap %q is none of keyring, context=NAME, in-cluster, token-file=PATH, env=NAME, command=COMMAND", errUsage, c.Bootstrap)
+		return b, ui.Usagef("--bootstrap %q is none of %s", c.Bootstrap, sources)
 	}
-	if needsValue != (value != "") {
-		return b, fmt.Errorf("%w: --bootstrap %q: %s", errUsage, c.Bootstrap, map[bool]string{true: "a value is missing", false: "it takes no value"}[needsValue])
+	if err := c.fill(h, &b, value, paths); err != nil {
+		return b, err
 	}
 	if runsPrograms := b.Environment != nil || c.Recover; !runsPrograms && len(c.BootstrapEnv) > 0 {
-		return b, fmt.Errorf("%w: --bootstrap-env goes with --bootstrap command= or context=, or with --recover", errUsage)
+		return b, ui.Usagef("--bootstrap-env goes with --bootstrap command= or context=, or with --recover")
 	}
 	return b, nil
 }
 
-// recovery is nil unless --recover asks for it.
-func (c *setupCommand) recovery(env *environment, origin *profile.Origin) *profile.Recovery {
-	if !c.Recover {
-		return nil
+// fill takes what the source needs of the process of now.
+func (c *setupCommand) fill(h *host.Host, b *profile.Bootstrap, value string, paths []string) (err error) {
+	switch b.Source {
+	case profile.SourceKeyring:
+		b.Duration = &profile.Duration{Duration: c.BootstrapDuration}
+	case profile.SourceContext:
+		b.Context, b.Kubeconfig = value, prepare.Absolute(paths)
+		b.Environment = h.Pinned(c.BootstrapEnv)
+	case profile.SourceTokenFile:
+		b.Path, err = filepath.Abs(value)
+	case profile.SourceEnv:
+		b.Variable = value
+	case profile.SourceCommand:
+		b.Environment = h.Pinned(c.BootstrapEnv)
+		if b.Command, err = host.FindCommand(value); err != nil {
+			return ui.Usagef("--bootstrap command: %w", err)
+		}
 	}
-	return &profile.Recovery{Credential: profile.Bootstrap{Source: profile.SourceContext, Context: origin.Context,
-		Kubeconfig: origin.Kubeconfig, Environment: env.pinned(c.BootstrapEnv)}}
+	return err
 }
 
-// plan returns what would be applied to the cluster, and the kubeconfig that would be merged.
-func (p *preparation) plan(ctx context.Context) (manifests, rendered []byte, err error) {
-	objects, err := setup.Plan(ctx, p.admin, p.command.wanted(p.profile))
-	if err != nil {
-		return nil, nil, err
+// minter reads --minter, NAMESPACE/NAME.
+func (c *setupCommand) minter() (*cluster.Subject, error) {
+	if c.Minter == "" {
+		return nil, nil
 	}
-	rendered, err = p.render()
-	return setup.Manifests(objects), rendered, err
+	namespace, name, found := strings.Cut(c.Minter, "/")
+	if !found || namespace == "" || name == "" {
+		return nil, ui.Usagef("invalid --minter %q: must be NAMESPACE/NAME of a pod's account", c.Minter)
+	}
+	if c.Bootstrap != string(profile.SourceInCluster) {
+		return nil, ui.Usagef("--minter goes with --bootstrap in-cluster")
+	}
+	return &cluster.Subject{Namespace: namespace, Name: name}, nil
+}
+
+// runOne prepares one cluster, prints the proof, and the kubeconfig where that was asked for.
+func (c *setupCommand) runOne(ctx context.Context, h *host.Host, p *prepare.Preparation) error {
+	if c.DryRun {
+		return dryRun(ctx, h, p)
+	}
+	if p.IsForPods() {
+		return c.runForPods(ctx, h, p)
+	}
+	proof, err := p.Run(ctx)
+	if err != nil {
+		return err
+	}
+	if c.Output != "-" {
+		return h.Write(proofText(proof, h.Now(), h.Colours()))
+	}
+	rendered, err := p.Render()
+	if err != nil {
+		return err
+	}
+	_, _ = h.Stderr.Write(proofText(proof, h.Now(), false))
+	return h.Write(rendered)
 }
 
 // dryRun prints what would be applied and merged.
-func (p *preparation) dryRun(ctx context.Context) error {
-	manifests, rendered, err := p.plan(ctx)
+func dryRun(ctx context.Context, h *host.Host, p *prepare.Preparation) error {
+	manifests, rendered, err := p.Plan(ctx)
 	if err != nil {
 		return err
 	}
 	var result bytes.Buffer
-	result.WriteString("# For the cluster: kubectl apply -f - of this part makes what setup would. Each machine's own device\n" +
-		"# Secret and bootstrap credential are made by: sa-exec-credential setup --no-rbac\n")
+	result.WriteString("# For the cluster: kubectl apply -f - of this part creates what setup would. Each machine's own device\n" +
+		"# Secret and bootstrap credential are created by: sa-exec-credential setup --no-rbac\n")
 	result.Write(manifests)
 	result.WriteString("---\n# For the client: this kubeconfig would be merged. It is no manifest: cut it off before kubectl apply.\n")
 	result.Write(rendered)
-	return p.env.write(result.Bytes())
+	return h.Write(result.Bytes())
 }
 
-// problemWords are what setup's own errors are answered with.
-func setupProblems() []problem {
-	return []problem{
-		{setup.ErrUsage, exitUsage, "see sa-exec-credential setup --help"},
-		{setup.ErrDefaultAccount, exitUsage, "use an account of its own; to go on nevertheless: --allow-default-account"},
-		{setup.ErrAdmin, exitUsage, "grant what the work needs and no more; to go on nevertheless: --allow-admin"},
-		{setup.ErrForeign, exitForbidden, "choose another name, or have its owner remove it"},
-		{setup.ErrTerminating, exitServer, "try again when it is gone"},
-		{kubeconfig.ErrNoContext, exitUsage, "kubectl config get-contexts lists them; --kubeconfig names another file"},
-		{kubeconfig.ErrReference, exitUsage, "mend the kubeconfig: kubectl config view shows it"},
-		{kubeconfig.ErrInsecure, exitProfile, "put the cluster's certificate authority into the kubeconfig and remove insecure-skip-tls-verify"},
-		{kubeconfig.ErrMalformed, exitUsage, "mend the file; it was left as it is"},
-		{kubeconfig.ErrForeign, exitUsage, "choose another --profile, or remove the entry from the kubeconfig"},
-		{kubeconfig.ErrLocked, exitUnexpected, "if no other program is at work, remove the .lock file"},
-		{kubeconfig.ErrUnsupported, exitUsage, "write to another file with -o, and add it to KUBECONFIG"},
-		{kubeconfig.ErrNotStatic, exitUsage, "only contexts with a ServiceAccount's token can be migrated"},
-		{kubeconfig.ErrOurs, exitUsage, "nothing needs to be done"},
-		{kubeconfig.ErrShared, exitUsage, "give each cluster a user of its own first"},
-		{kubeconfig.ErrDenyAll, exitUsage, "change credentialPluginPolicy in kuberc first"},
-		{kubeconfig.ErrNoAllowlist, exitUsage, "kubectl allows every plugin already; to change that set credentialPluginPolicy: Allowlist"},
-		{kubeconfig.ErrPolicy, exitUsage, "mend kuberc: kubectl itself would refuse it"},
-		{kubeconfig.ErrEntry, exitUsage, "see sa-exec-credential setup --help"},
-	}
+// inPod reports whether setup shall use what kubelet has mounted, and nobody's kubeconfig.
+func (c *setupCommand) inPod(h *host.Host) bool {
+	return c.Bootstrap == string(profile.SourceInCluster) && c.Kubeconfig == "" && len(c.Context) == 0 &&
+		!c.AllContexts && h.Getenv("KUBERNETES_SERVICE_HOST") != ""
 }
 
-// setupHint is for errors that say more than their kind.
-func setupHint(err error) (problem, bool) {
-	var (
-		escalation *setup.EscalationError
-		conflict   *setup.ConflictError
-		roleRef    *setup.RoleRefError
-		unknown    *setup.UnknownError
-		object     *setup.ObjectError
-	)
-	switch {
-	case errors.As(err, &escalation):
-		return problem{code: exitForbidden, hint: "nobody may grant more than they hold: have a cluster administrator run setup; on GKE first run: " +
-			"kubectl create clusterrolebinding cluster-admin-me --clusterrole=cluster-admin --user=\"$(gcloud config get-value account)\""}, true
-	case errors.As(err, &conflict):
-		return problem{code: exitForbidden, hint: "change it where it is managed, or use --no-rbac"}, true
-	case errors.As(err, &roleRef):
-		return problem{code: exitForbidden, hint: "delete that binding first: what it binds cannot be changed"}, true
-	case errors.As(err, &unknown) && len(unknown.Nearest) > 0:
-		return problem{code: exitUsage, hint: "did you mean " + strings.Join(unknown.Nearest, ", ") + "?"}, true
-	case errors.As(err, &unknown):
-		return problem{code: exitUsage, hint: "kubectl api-resources and kubectl get clusterroles list what there is"}, true
-	case errors.As(err, &object) && problemOfKind(err).code == exitForbidden:
-		return problem{code: exitForbidden, hint: "use a context that may do this (--context), or have an administrator apply the output of --dry-run and use --no-rbac"}, true
+func (c *setupCommand) runInPod(ctx context.Context, h *host.Host, o prepare.Options) error {
+	if len(c.Role)+len(c.ClusterRole)+len(c.Verb)+len(c.Resource) > 0 {
+		return ui.Usagef("in a pod setup changes nothing in the cluster; grant rights with an administrator's --context")
 	}
-	return problem{}, false
+	p, err := prepare.InPod(h, o, h.Log.Reporter("setup"))
+	if err != nil {
+		return err
+	}
+	if !c.DryRun {
+		return c.runOne(ctx, h, p)
+	}
+	rendered, err := p.Render()
+	if err != nil {
+		return err
+	}
+	return h.Write(rendered)
+}
+
+// runForPods is what an administrator does for pods that shall mint.
+func (c *setupCommand) runForPods(ctx context.Context, h *host.Host, p *prepare.Preparation) error {
+	if err := p.PrepareForPods(ctx); err != nil {
+		return err
+	}
+	account := p.Profile()
+	if c.Minter == "" {
+		h.Log.Line(ui.Hint, fmt.Sprintf("pods of %q itself use their mounted token; for pods of another account name that one with --minter",
+			account.Account()))
+	}
+	return h.Write(fmt.Appendf(nil, "The cluster is ready. Next, in the pod: %s\n", ui.CommandLine(ui.Program, "setup",
+		account.ServiceAccount, "-n", account.Namespace, "--bootstrap", "in-cluster", "-o", "FILE")))
 }

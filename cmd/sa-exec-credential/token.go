@@ -3,29 +3,56 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 
+	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/kubeconfig"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/session"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
 )
 
-// selection names the profile that a command is about. With neither flag it is the only profile there is.
-type selection struct {
+type tokenCommand struct {
 	Profile    string `placeholder:"NAME" xor:"which" help:"The profile (default: the only one there is)."`
 	Context    string `placeholder:"CONTEXT" xor:"which" help:"The profile that this kubeconfig context names."`
 	Kubeconfig string `placeholder:"FILE" help:"The kubeconfig in which --context is looked up."`
+	Header     bool   `help:"Print an Authorization header line, as curl -H takes it."`
 }
 
-func (s selection) resolve(env *environment) (string, error) {
-	if s.Profile != "" {
-		return s.Profile, nil
+// Run prints the token, minted or from the store.
+func (t *tokenCommand) Run(ctx context.Context, h *host.Host) error {
+	name, err := t.profile(h)
+	if err != nil {
+		return err
 	}
-	if s.Context != "" {
-		return env.profileOfContext(s.Kubeconfig, s.Context)
+	s, err := session.Load(ctx, h, name)
+	if err != nil {
+		return err
 	}
-	folder, err := env.profiles()
+	answer, err := s.Token(ctx, true)
+	if err != nil {
+		return err
+	}
+	format := "%s\n"
+	if t.Header {
+		format = "Authorization: Bearer %s\n"
+	}
+	return h.Write(fmt.Appendf(nil, format, answer.Token.Reveal()))
+}
+
+// profile is the one that was named, by itself or by its context, else the only one there is.
+func (t *tokenCommand) profile(h *host.Host) (string, error) {
+	switch {
+	case t.Profile != "":
+		return t.Profile, nil
+	case t.Context != "":
+		return profileOfContext(h, t.Kubeconfig, t.Context)
+	}
+	profiles, err := h.Profiles()
 	if err != nil {
 		return "", err
 	}
-	names, err := folder.Names()
+	names, err := profiles.Names()
 	if err != nil {
 		return "", err
 	}
@@ -35,33 +62,23 @@ func (s selection) resolve(env *environment) (string, error) {
 	case 1:
 		return names[0], nil
 	}
-	return "", fmt.Errorf("%w: there are %d profiles; name one with --profile", errUsage, len(names))
+	return "", ui.Usagef("there are %d profiles; name one with --profile: %s", len(names), strings.Join(names, ", "))
 }
 
-type tokenCommand struct {
-	selection `embed:""`
-	Header    bool `help:"Print an Authorization header line, as curl -H takes it."`
-}
-
-// Run prints the token, minted or from the store.
-func (t *tokenCommand) Run(ctx context.Context, env *environment) error {
-	name, err := t.resolve(env)
+// profileOfContext returns the profile that a context of the user's kubeconfig names.
+func profileOfContext(h *host.Host, file, name string) (string, error) {
+	paths, err := h.KubeconfigPaths(file)
 	if err != nil {
-		return err
+		return "", err
 	}
-	s, err := env.load(ctx, name)
+	uses, err := kubeconfig.FindOurs(paths)
 	if err != nil {
-		return err
+		return "", err
 	}
-	tokens := s.cache()
-	tokens.ByHand = true
-	answer, err := tokens.Get(ctx)
-	if err != nil {
-		return err
+	for _, use := range uses {
+		if use.Context == name {
+			return use.Profile, nil
+		}
 	}
-	format := "%s\n"
-	if t.Header {
-		format = "Authorization: Bearer %s\n"
-	}
-	return env.write(fmt.Appendf(nil, format, answer.Token.Reveal()))
+	return "", fmt.Errorf("%w with sa-exec-credential as its user: %q", kubeconfig.ErrNoContext, name)
 }

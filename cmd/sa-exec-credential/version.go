@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/debug"
+
+	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
 )
 
 // version is set by the linker for releases; other builds tell the module's version.
@@ -12,8 +15,10 @@ var version string
 type versionCommand struct{}
 
 // Run prints the version of the program and what it was built for.
-func (versionCommand) Run(env *environment) error {
-	return env.write(fmt.Appendf(nil, "%s %s %s/%s %s\n", program, programVersion(), runtime.GOOS, runtime.GOARCH, runtime.Version()))
+func (versionCommand) Run(h *host.Host) error { return h.Write([]byte(versionLine() + "\n")) }
+
+func versionLine() string {
+	return fmt.Sprintf("%s %s %s/%s %s", ui.Program, programVersion(), runtime.GOOS, runtime.GOARCH, runtime.Version())
 }
 
 func programVersion() string {

@@ -32,6 +32,7 @@ var (
 // System is what the sources need of the process they run in.
 type System struct {
 	Store  keyring.Store
+	Key    string // of the bootstrap credential in the store, for source keyring
 	Getenv func(string) string
 	Now    func() time.Time
 	// MountedToken is the file of the token that a pod gets.

@@ -45,11 +45,11 @@ func (o one) Get(_ context.Context, key string) (keyring.Entry, error) {
 
 func profileWith(b profile.Bootstrap) profile.Profile {
 	return profile.Profile{Name: "p", Cluster: profile.Cluster{Server: "https://k8s.example"}, Namespace: "build", ServiceAccount: "ci",
-		Device: &profile.Device{Secret: "d", UID: "u"}, Bootstrap: b}
+		Device: "d", Bootstrap: b}
 }
 
 func systemWith(store keyring.Store, variables map[string]string) System {
-	return System{Store: store, Getenv: func(name string) string { return variables[name] }, Now: func() time.Time { return now }}
+	return System{Store: store, Key: "bootstrap:mine", Getenv: func(name string) string { return variables[name] }, Now: func() time.Time { return now }}
 }
 
 func TestKeyring(t *testing.T) {
@@ -62,10 +62,10 @@ func TestKeyring(t *testing.T) {
 		err  error
 		due  bool
 	}{
-		{name: "a credential in its first half is used", one: one{key: p.BootstrapKey(), entry: entry}},
-		{name: "one in its second half is due for renewal", one: one{key: p.BootstrapKey(), entry: expiring(time.Hour - 2)}, due: true},
-		{name: "one that is about to expire is used", one: one{key: p.BootstrapKey(), entry: expiring(1)}, due: true},
-		{name: "one that has expired is not", one: one{key: p.BootstrapKey(), entry: expiring(0)}, err: ErrExpired},
+		{name: "a credential in its first half is used", one: one{key: "bootstrap:mine", entry: entry}},
+		{name: "one in its second half is due for renewal", one: one{key: "bootstrap:mine", entry: expiring(time.Hour - 2)}, due: true},
+		{name: "one that is about to expire is used", one: one{key: "bootstrap:mine", entry: expiring(1)}, due: true},
+		{name: "one that has expired is not", one: one{key: "bootstrap:mine", entry: expiring(0)}, err: ErrExpired},
 		{name: "another profile's is not found", one: one{key: "bootstrap:other", entry: entry}, err: ErrMissing},
 		{name: "a store that fails says so", one: one{err: keyring.ErrLocked}, err: keyring.ErrLocked},
 	}

@@ -12,7 +12,7 @@ import (
 
 // fromStore reads the bootstrap service account's own token.
 func fromStore(ctx context.Context, p profile.Profile, system System) (Credential, error) {
-	entry, err := system.Store.Get(ctx, p.BootstrapKey())
+	entry, err := system.Store.Get(ctx, system.Key)
 	switch {
 	case errors.Is(err, keyring.ErrNotFound):
 		return Credential{}, fmt.Errorf("%w for profile %q", ErrMissing, p.Name)

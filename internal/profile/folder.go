@@ -1,6 +1,7 @@
 package profile
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -80,13 +81,37 @@ func (f Folder) Save(p Profile) error {
 	if err != nil {
 		return err
 	}
-	for _, folder := range []string{filepath.Dir(string(f)), string(f)} {
-		if err := files.MakePrivateFolder(folder); err != nil {
-			return fmt.Errorf("saving profile %q: %w", p.Name, err)
-		}
+	if err := f.create(); err != nil {
+		return fmt.Errorf("saving profile %q: %w", p.Name, err)
 	}
 	if err := files.Replace(f.path(p.Name), data, files.PrivateFile); err != nil {
 		return fmt.Errorf("saving profile %q: %w", p.Name, err)
+	}
+	return nil
+}
+
+// Lock keeps other commands from changing the profile called name until release, waiting for them
+// until ctx ends.
+func (f Folder) Lock(ctx context.Context, name string) (release func(), err error) {
+	if err := CheckName(name); err != nil {
+		return nil, err
+	}
+	if err := f.create(); err != nil {
+		return nil, fmt.Errorf("changing profile %q: %w", name, err)
+	}
+	release, err = files.Lock(ctx, filepath.Join(string(f), "."+name+".lock"))
+	if err != nil {
+		return nil, fmt.Errorf("changing profile %q: %w", name, err)
+	}
+	return release, nil
+}
+
+// create makes sure of the directory, and of the one above it that is this program's.
+func (f Folder) create() error {
+	for _, folder := range []string{filepath.Dir(string(f)), string(f)} {
+		if err := files.MakePrivateFolder(folder); err != nil {
+			return err
+		}
 	}
 	return nil
 }

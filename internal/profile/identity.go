@@ -174,3 +174,22 @@ func checkCertificates(bundle []byte) error {
 	}
 	return nil
 }
+
+// Identity is which cluster it is.
+func (c Cluster) Identity() (Identity, error) {
+	return IdentityOf(c.Server, c.TLSServerName, c.CertificateAuthorityData)
+}
+
+// Difference is nil when both descriptions are of the same cluster. It is the one place where that is
+// decided; the error is an ErrOtherCluster, or an ErrCluster for a description that is none.
+func (c Cluster) Difference(other Cluster) error {
+	first, err := c.Identity()
+	if err != nil {
+		return err
+	}
+	second, err := other.Identity()
+	if err != nil {
+		return err
+	}
+	return first.Difference(second)
+}

@@ -56,7 +56,7 @@ type Profile struct {
 	ServiceAccount string       `yaml:"serviceAccount" json:"serviceAccount"`
 	Audiences      []string     `yaml:"audiences,omitempty" json:"audiences,omitempty"` // none: the API server's own
 	Duration       Duration     `yaml:"duration" json:"duration"`                       // asked for; the server may grant less
-	Device         *Device      `yaml:"device,omitempty" json:"device,omitempty"`       // nil: tokens are not bound
+	Device         string       `yaml:"device,omitempty" json:"device,omitempty"`       // name of the record; empty: tokens are not bound
 	Bootstrap      Bootstrap    `yaml:"bootstrap" json:"bootstrap"`
 	Store          keyring.Kind `yaml:"store" json:"store"`
 	// AllowMissingClusterInfo answers clients that do not say which cluster they will send the token to. With it, a
@@ -66,11 +66,6 @@ type Profile struct {
 	Origin *Origin `yaml:"origin,omitempty" json:"origin,omitempty"`
 	// Recovery lets a get replace a bootstrap credential that the cluster no longer knows. Nil: only setup does.
 	Recovery *Recovery `yaml:"recovery,omitempty" json:"recovery,omitempty"`
-	// Retired are device Secrets that rotate has replaced and not yet deleted.
-	Retired []Device `yaml:"retired,omitempty" json:"retired,omitempty"`
-	// Next is the name of the device that a rotate is making, kept before its Secret is made: one that was interrupted is
-	// taken up, and leaves no credential that nobody knows of.
-	Next string `yaml:"next,omitempty" json:"next,omitempty"`
 }
 
 // Origin names a context and the kubeconfig files that it was found in.
@@ -79,19 +74,10 @@ type Origin struct {
 	Kubeconfig []string `yaml:"kubeconfig" json:"kubeconfig"` // absolute paths
 }
 
-// Recovery is what makes a new bootstrap credential, or a new device Secret in a cluster that was rebuilt.
+// Recovery is what creates a new bootstrap credential, or a new device Secret in a cluster that was
+// rebuilt.
 type Recovery struct {
 	Credential Bootstrap `yaml:"credential" json:"credential"` // of the source context
-	// ClusterUID is that of the namespace kube-system. In another cluster behind the same address it is another one,
-	// which tells a rebuilt cluster, where all devices are gone, from one where this device was revoked. Empty: unknown.
-	ClusterUID string `yaml:"clusterUID,omitempty" json:"clusterUID,omitempty"`
-}
-
-// InCluster notes which cluster it is. Nothing is noted where there is no recovery.
-func (r *Recovery) InCluster(uid string) {
-	if r != nil {
-		r.ClusterUID = uid
-	}
 }
 
 // Cluster is how to reach the API server.
@@ -126,7 +112,8 @@ func (b *Base64) UnmarshalText(text []byte) (err error) {
 	return err
 }
 
-// Device is the Secret that all tokens of this machine are bound to.
+// Device is the Secret that all tokens of this machine are bound to. It is kept in a record of its
+// own, which all profiles of the account name.
 type Device struct {
 	Secret string `yaml:"secret" json:"secret"`
 	UID    string `yaml:"uid" json:"uid"`
@@ -262,8 +249,8 @@ func (p Profile) problem() string {
 		return "audiences holds an empty one"
 	case !isLifetime(p.Duration.Duration):
 		return fmt.Sprintf("duration %v is not between %v and 2^32 seconds", p.Duration.Duration, MinDuration)
-	case p.Device != nil && (!isObjectName(p.Device.Secret) || p.Device.UID == ""):
-		return "device needs the name and the uid of a Secret"
+	case p.Device != "" && CheckName(p.Device) != nil:
+		return "device is not the name of a device record"
 	case !slices.Contains([]keyring.Kind{keyring.Keyring, keyring.Kernel, keyring.None}, p.Store):
 		return fmt.Sprintf("store %q is none of keyring, kernel, none", p.Store)
 	case p.Recovery != nil && p.Recovery.Credential.Source != SourceContext:
@@ -283,7 +270,7 @@ func (b Bootstrap) problem(p Profile) string {
 		switch {
 		case p.Store == keyring.None:
 			return "a bootstrap credential in the keyring needs a store"
-		case p.Device == nil:
+		case p.Device == "":
 			return "a bootstrap credential in the keyring needs a device"
 		case b.Duration == nil || !isLifetime(b.Duration.Duration):
 			return "bootstrap.duration is missing or out of range"
@@ -347,18 +334,20 @@ func (p Profile) Account() string { return p.Namespace + "/" + p.ServiceAccount 
 // BootstrapServiceAccount is the minter's name.
 func (p Profile) BootstrapServiceAccount() string { return p.ServiceAccount + "-bootstrap" }
 
-// TokenKey is the store's key of the profile's token. It is a hash over all that decides what a token is good for, so
-// an entry for anything else is never found.
-func (p Profile) TokenKey() string {
-	return "token:" + p.digest("token", p.ServiceAccount, int64(p.Duration.Seconds()), p.Audiences, p.Bootstrap)
+// TokenKey is the store's key of the profile's token for a device, nil where tokens are not bound. It
+// is a hash over all that decides what a token is good for, so an entry for anything else is never
+// found.
+func (p Profile) TokenKey(device *Device) string {
+	return "token:" + p.digest("token", p.ServiceAccount, int64(p.Duration.Seconds()), p.Audiences, device, p.Bootstrap)
 }
 
-// BootstrapKey is the store's key of the bootstrap credential. Profiles of one machine for one service account share it.
-func (p Profile) BootstrapKey() string {
-	return "bootstrap:" + p.digest("bootstrap", p.BootstrapServiceAccount(), 0, nil, Bootstrap{Source: SourceKeyring})
+// BootstrapKey is the store's key of the bootstrap credential of a device. Profiles of one machine
+// for one service account share it.
+func (p Profile) BootstrapKey(device *Device) string {
+	return "bootstrap:" + p.digest("bootstrap", p.BootstrapServiceAccount(), 0, nil, device, Bootstrap{Source: SourceKeyring})
 }
 
-func (p Profile) digest(use, account string, seconds int64, audiences []string, bootstrap Bootstrap) string {
+func (p Profile) digest(use, account string, seconds int64, audiences []string, device *Device, bootstrap Bootstrap) string {
 	identity, err := p.Identity()
 	if err != nil {
 		panic("digest of a profile that is not valid: " + err.Error())
@@ -375,7 +364,7 @@ func (p Profile) digest(use, account string, seconds int64, audiences []string, 
 		Seconds   int64
 		Device    *Device
 		Bootstrap Bootstrap
-	}{use, identity, p.Namespace, account, audiences, seconds, p.Device, bootstrap})
+	}{use, identity, p.Namespace, account, audiences, seconds, device, bootstrap})
 	if err != nil {
 		panic(err) // strings, numbers and maps of them always encode
 	}

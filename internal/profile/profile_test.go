@@ -11,6 +11,9 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
 )
 
+// thisDevice is what tokens are bound to.
+var thisDevice = &Device{Secret: "ci-device-x", UID: "0d9b"}
+
 // example is a profile in which everything that may be set is set.
 func example(t testing.TB) Profile {
 	return Profile{
@@ -18,11 +21,11 @@ func example(t testing.TB) Profile {
 		Cluster: Cluster{Server: "https://k8s.example:6443", TLSServerName: "kubernetes",
 			CertificateAuthorityData: certificate(t), ProxyURL: "http://proxy.example:3128"},
 		Namespace: "build", ServiceAccount: "ci", Audiences: []string{"a", "b"}, Duration: Duration{time.Hour},
-		Device:                  &Device{Secret: "ci-bootstrap-x", UID: "0d9b"},
+		Device:                  "ci.build@0d9b",
 		Bootstrap:               Bootstrap{Source: SourceKeyring, Duration: &Duration{720 * time.Hour}},
 		Store:                   keyring.Keyring,
 		AllowMissingClusterInfo: true,
-		Recovery: &Recovery{ClusterUID: "0e5a", Credential: Bootstrap{Source: SourceContext, Context: "admin", Kubeconfig: []string{"/a"},
+		Recovery: &Recovery{Credential: Bootstrap{Source: SourceContext, Context: "admin", Kubeconfig: []string{"/a"},
 			Environment: map[string]string{"PATH": "/bin"}}},
 	}
 }
@@ -111,15 +114,15 @@ func TestParseRefuses(t *testing.T) {
 		{"a duration with a fraction of a second", edit("1h", "1h0.5s")},
 		{"a duration beyond 2^32 seconds", edit("1h", "1193047h")},
 		{"a negative duration", edit("1h", "-1h")},
-		{"a device without a uid", minimalText + "device: {secret: s}\n"},
-		{"a device that is a path", minimalText + "device: {secret: a/b, uid: u}\n"},
+		{"a device that is no name", minimalText + "device: {secret: s}\n"},
+		{"a device that is a path", minimalText + "device: a/b\n"},
 		{"no store", edit("store: none", "")},
 		{"a store to be chosen", edit("store: none", "store: auto")},
 		{"an unknown source", source("{source: ldap}")},
 		{"no source", source("{}")},
-		{"a keyring source without a store", source("{source: keyring, duration: 720h}") + "device: {secret: s, uid: u}\n"},
+		{"a keyring source without a store", source("{source: keyring, duration: 720h}") + "device: d\n"},
 		{"a keyring source without a device", strings.Replace(source("{source: keyring, duration: 720h}"), "store: none", "store: keyring", 1)},
-		{"a keyring source without a duration", strings.Replace(source("{source: keyring}"), "store: none", "store: keyring", 1) + "device: {secret: s, uid: u}\n"},
+		{"a keyring source without a duration", strings.Replace(source("{source: keyring}"), "store: none", "store: keyring", 1) + "device: d\n"},
 		{"a context without a name", source("{source: context, kubeconfig: [/k]}")},
 		{"a context in a relative file", source("{source: context, context: c, kubeconfig: [k]}")},
 		{"a context in no file", source("{source: context, context: c}")},
@@ -129,7 +132,7 @@ func TestParseRefuses(t *testing.T) {
 		{"a command looked up in the path", source("{source: command, command: [vault]}")},
 		{"a command of no words", source("{source: command, command: []}")},
 		{"a recovery by a command", minimalText + "recovery: {credential: {source: command, command: [/a]}}\n"},
-		{"a recovery without a credential", minimalText + "recovery: {clusterUID: u}\n"},
+		{"a recovery without a credential", minimalText + "recovery: {}\n"},
 		{"a recovery from a relative file", minimalText + "recovery: {credential: {source: context, context: c, kubeconfig: [k]}}\n"},
 		{"aliases that grow without end", "a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b]\n" +
 			"d: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c]\ne: &e [*d,*d,*d,*d,*d,*d,*d,*d,*d]\naudiences: [*e]\n"},
@@ -214,7 +217,7 @@ func TestKeysChangeWithAllThatDecides(t *testing.T) {
 		{"the certificate authority decides", func(p *Profile) { p.Cluster.CertificateAuthorityData = certificate(t) }, true, true},
 		{"the namespace decides", func(p *Profile) { p.Namespace = "other" }, true, true},
 		{"the service account decides", func(p *Profile) { p.ServiceAccount = "other" }, true, true},
-		{"the device's uid decides", func(p *Profile) { p.Device = &Device{Secret: p.Device.Secret, UID: "other"} }, true, true},
+		{"the name of the device's record does not decide", func(p *Profile) { p.Device = "other" }, false, false},
 		{"the audiences decide over the token", func(p *Profile) { p.Audiences = []string{"a"} }, true, false},
 		{"audiences are not joined", func(p *Profile) { p.Audiences = []string{"a,b"} }, true, false},
 		{"the duration decides over the token", func(p *Profile) { p.Duration = Duration{2 * time.Hour} }, true, false},
@@ -225,13 +228,25 @@ func TestKeysChangeWithAllThatDecides(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			after := before
 			tt.edit(&after)
-			if (after.TokenKey() != before.TokenKey()) != tt.token {
+			if (after.TokenKey(thisDevice) != before.TokenKey(thisDevice)) != tt.token {
 				t.Error("token key")
 			}
-			if (after.BootstrapKey() != before.BootstrapKey()) != tt.bootstrap {
+			if (after.BootstrapKey(thisDevice) != before.BootstrapKey(thisDevice)) != tt.bootstrap {
 				t.Error("bootstrap key")
 			}
 		})
+	}
+}
+
+func TestKeysChangeWithTheDevice(t *testing.T) {
+	p := example(t)
+	devices := []*Device{nil, thisDevice, {Secret: thisDevice.Secret, UID: "other"}, {Secret: "other", UID: thisDevice.UID}}
+	tokens, bootstraps := map[string]bool{}, map[string]bool{}
+	for _, device := range devices {
+		tokens[p.TokenKey(device)], bootstraps[p.BootstrapKey(device)] = true, true
+	}
+	if len(tokens) != len(devices) || len(bootstraps) != len(devices) {
+		t.Errorf("%d and %d keys for %d devices", len(tokens), len(bootstraps), len(devices))
 	}
 }
 
@@ -250,7 +265,7 @@ func TestKeysChangeWithTheBootstrapSource(t *testing.T) {
 	var keys []string
 	for _, source := range sources {
 		p.Bootstrap = source
-		keys = append(keys, p.TokenKey())
+		keys = append(keys, p.TokenKey(thisDevice))
 	}
 	slices.Sort(keys)
 	if len(slices.Compact(keys)) != len(sources) {
@@ -280,7 +295,7 @@ func FuzzParse(f *testing.F) {
 			}
 			return
 		}
-		_, _ = p.TokenKey(), p.BootstrapKey()
+		_, _ = p.TokenKey(thisDevice), p.BootstrapKey(thisDevice)
 		encoded, err := p.Encode()
 		if errors.Is(err, ErrCluster) {
 			return // a certificate that only Encode looks into
@@ -292,7 +307,7 @@ func FuzzParse(f *testing.F) {
 		if err != nil {
 			t.Fatalf("%v\n%s", err, encoded)
 		}
-		if again.TokenKey() != p.TokenKey() || again.BootstrapKey() != p.BootstrapKey() {
+		if again.TokenKey(thisDevice) != p.TokenKey(thisDevice) || again.BootstrapKey(thisDevice) != p.BootstrapKey(thisDevice) {
 			t.Errorf("the keys changed:\n%s", encoded)
 		}
 	})

@@ -18,7 +18,7 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/api"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/mint"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
-	"github.com/sa-exec-credential/sa-exec-credential/internal/setup"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/cluster"
 )
 
 // apiResource is one that client-go's discovery lists: the judge of ours.

@@ -13,7 +13,7 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/api"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/mint"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
-	"github.com/sa-exec-credential/sa-exec-credential/internal/setup"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/cluster"
 )
 
 func bound(device profile.Device) *mint.Secret {

@@ -1,0 +1,63 @@
+package main
+
+// examples end the help of each command; "" is the program's own.
+var examples = map[string][]string{
+	"": {
+		"sa-exec-credential setup ci -n build --cluster-role view --use-context",
+		"sa-exec-credential status",
+		"sa-exec-credential revoke --profile ci.build@prod",
+	},
+	"setup": {
+		"sa-exec-credential setup ci -n build --cluster-role view --use-context",
+		"sa-exec-credential setup ci -n build --verb get,list --resource pods,deployments.apps -o ci.kubeconfig",
+		"sa-exec-credential setup ci -n build --cluster-role view --all-contexts",
+	},
+	"token": {
+		"curl -H @<(sa-exec-credential token --header --profile ci.build@prod) https://prod.example.com:6443/api/v1/pods",
+		"sa-exec-credential token --context ci.build@prod",
+	},
+	"status": {
+		"sa-exec-credential status",
+		"sa-exec-credential status -o json",
+	},
+	"logout": {
+		"sa-exec-credential logout --profile ci.build@prod",
+		"sa-exec-credential logout --all --bootstrap",
+	},
+	"get": {
+		"KUBERNETES_EXEC_INFO='…' sa-exec-credential get --profile ci.build@prod",
+		"sa-exec-credential token --profile ci.build@prod   # by hand",
+	},
+	"kubeconfig": {
+		"sa-exec-credential kubeconfig --profile ci.build@prod",
+		"sa-exec-credential kubeconfig --profile ci.build@prod -o ~/.kube/config --use-context",
+	},
+	"rotate": {
+		"sa-exec-credential rotate --profile ci.build@prod",
+		"sa-exec-credential rotate --profile ci.build@prod --context admin@prod",
+	},
+	"revoke": {
+		"sa-exec-credential revoke --profile ci.build@prod",
+		"sa-exec-credential revoke --device laptop-3f9a1c --serviceaccount ci -n build",
+	},
+	"devices": {
+		"sa-exec-credential devices ci -n build",
+		"sa-exec-credential devices ci -n build -o json",
+	},
+	"migrate": {
+		"sa-exec-credential migrate ci@prod --admin-context admin@prod --dry-run",
+		"sa-exec-credential migrate ci@prod --admin-context admin@prod --delete-legacy-secret",
+	},
+	"doctor": {
+		"sa-exec-credential doctor",
+		"sa-exec-credential doctor --profile ci.build@prod -o json",
+	},
+	"version": {
+		"sa-exec-credential version",
+		"sa-exec-credential --version",
+	},
+	"completion": {
+		"source <(sa-exec-credential completion bash)",
+		"sa-exec-credential completion fish | source",
+	},
+}

@@ -1,4 +1,0 @@
-package main
-
-// harden does nothing: Windows writes no core dumps unless an administrator asks for them.
-func harden() {}

@@ -1,0 +1,64 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+
+	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/prepare"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
+)
+
+// runMany prepares the clusters of several contexts at once. One that fails does not stop the others;
+// the table at the end says which failed and why.
+func (c *setupCommand) runMany(ctx context.Context, h *host.Host, o prepare.Options, paths, names []string) error {
+	if o.Output == nil {
+		return ui.Usagef("-o - prints the kubeconfig of a single context")
+	}
+	var done atomic.Int32
+	// Warnings come in between, so every line has its context's name.
+	report := func(context string) ui.Report {
+		return func(kind ui.Kind, text string) { h.Log.Quiet(kind, context+": "+text) }
+	}
+	outcomes := prepare.Many(ctx, h, o, paths, names, c.Parallel, report, func(o prepare.Outcome) {
+		h.Log.Line("setup", fmt.Sprintf("%d/%d %s: %s", done.Add(1), len(names), o.Context, resultOf(o)))
+	})
+	table := &ui.Table{Header: []string{"CONTEXT", "PROFILE", "ACCOUNT", "RESULT"}}
+	for _, o := range outcomes {
+		colour := ""
+		if o.Err != nil {
+			colour = ui.Red
+		}
+		table.Row(colour, o.Context, o.Profile, o.Account, resultOf(o))
+	}
+	if err := h.Write(table.Text(h.Colours())); err != nil {
+		return err
+	}
+	return worst(outcomes)
+}
+
+func resultOf(o prepare.Outcome) string {
+	if o.Err != nil {
+		return "error: " + o.Err.Error()
+	}
+	return "ready"
+}
+
+// worst says how many failed, with the exit code and hint of the first.
+func worst(outcomes []prepare.Outcome) error {
+	failed := 0
+	var first error
+	for _, o := range outcomes {
+		if o.Err != nil {
+			failed++
+			if first == nil {
+				first = fmt.Errorf("context %q: %w", o.Context, o.Err)
+			}
+		}
+	}
+	if failed == 0 {
+		return nil
+	}
+	return fmt.Errorf("%d of %d contexts were not prepared; the first: %w", failed, len(outcomes), first)
+}

@@ -1,0 +1,56 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/sa-exec-credential/sa-exec-credential/internal/prepare"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
+)
+
+// proofText is the proof in a few lines.
+func proofText(p *prepare.Proof, now time.Time, c ui.Colours) []byte {
+	rows := [][2]string{{"who", p.User}}
+	if !p.Expires.IsZero() {
+		rows = append(rows, [2]string{"token", fmt.Sprintf("until %s (%s), then a new one by itself",
+			ui.Date(p.Expires), ui.Age(p.Expires.Sub(now)))})
+	}
+	for i, permission := range p.Access.Can {
+		rows = append(rows, [2]string{map[bool]string{true: "can"}[i == 0], permission.String()})
+	}
+	if len(p.Access.Can) == 0 {
+		rows = append(rows, [2]string{"can",
+			"nothing beyond what every account can; grant it something with --role or --cluster-role"})
+	}
+	rows = append(rows, [2]string{"cannot", strings.Join(p.Access.Cannot, ", ")},
+		[2]string{"bootstrap", p.Bootstrap}, [2]string{"recovers", p.Recovery}, [2]string{"kept in", p.Store},
+		[2]string{"profile", p.Profile})
+	if p.Context != "" {
+		rows = append(rows, [2]string{"context", fmt.Sprintf("%s, in %s", p.Context, p.File)})
+	}
+	return []byte(c.Paint(ui.Green, "It works.") + "\n" + strings.Join(ui.Pairs(rows), "\n") +
+		"\nNext: " + c.Paint(ui.Bold, nextCommand(p)) + "\n")
+}
+
+// nextCommand is what to type now.
+func nextCommand(p *prepare.Proof) string {
+	line := []string{"kubectl", "--context", p.Context}
+	if p.Context == "" {
+		line = []string{"kubectl", "--kubeconfig", "FILE"}
+	}
+	if len(p.Access.Can) > 0 && len(p.Access.Can[0].Resources) > 0 && !canListPods(p) {
+		return ui.CommandLine(append(line, "auth", "can-i", "--list")...)
+	}
+	return ui.CommandLine(append(line, "get", "pods")...)
+}
+
+func canListPods(p *prepare.Proof) bool {
+	for _, permission := range p.Access.Can {
+		text := permission.String()
+		if strings.Contains(text, "list") && strings.Contains(text, "pods") || strings.Contains(text, "*") {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,214 @@
+package cluster
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/sa-exec-credential/sa-exec-credential/internal/api"
+)
+
+// callDeadline bounds each single call of this package.
+const callDeadline = 10 * time.Second
+
+// applyPatch is the content type of server-side apply. JSON is YAML.
+const applyPatch = "application/apply-patch+yaml"
+
+// WarningKind says what setup went on without.
+type WarningKind string
+
+// The kinds of warnings.
+const (
+	CapForbidden   WarningKind = "cap-forbidden"   // the caller may not make admission policies: lifetimes are not limited
+	CapUnsupported WarningKind = "cap-unsupported" // the server has no admission policies (before Kubernetes 1.30)
+	CapKept        WarningKind = "cap-kept"        // an earlier setup allowed more, and that stays
+	MinterUnknown  WarningKind = "minter-unknown"  // NoRBAC, and the caller may not look at the minter's role or cap
+	MinterDiffers  WarningKind = "minter-differs"  // NoRBAC, and what others made for the minter is not what setup would make
+)
+
+// Warning is something that a person should know, though nothing failed.
+type Warning struct {
+	Kind   WarningKind
+	Object Ref
+	// CapKept: what the cap allows. Bootstrap is 0 where the cap is not for a bootstrap service account.
+	Token, Bootstrap time.Duration
+}
+
+// What Apply did with an object, the last word of a progress line.
+const (
+	created   = "created"
+	changed   = "changed"
+	applied   = "applied" // what was there before could not be seen
+	unchanged = "unchanged"
+	leftAlone = "left as it is"
+	skipped   = "skipped"
+)
+
+// Apply brings the cluster to hold objects, in their order, and calls progress after each. What is right already is
+// not written to, so that a second run changes no resourceVersion, and namespaces and accounts that exist are left
+// alone. Errors are *ObjectError; what was applied before one stays.
+func Apply(ctx context.Context, client *api.Client, objects []Object, progress func(step string)) ([]Warning, error) {
+	var warnings []Warning
+	for _, object := range objects {
+		result, warning, err := applyOne(ctx, client, object)
+		if err != nil {
+			return warnings, &ObjectError{Doing: "applying", Object: object.Ref(), Err: err}
+		}
+		warnings = addWarning(warnings, warning, object.Ref())
+		progress(fmt.Sprintf("%v: %s", object.Ref(), result))
+	}
+	return warnings, nil
+}
+
+// addWarning says once that something cannot be had, however many objects it would have been made of.
+func addWarning(warnings []Warning, warning *Warning, object Ref) []Warning {
+	if warning == nil {
+		return warnings
+	}
+	said := slices.ContainsFunc(warnings, func(w Warning) bool { return w.Kind == warning.Kind })
+	if said && warning.Kind != CapKept {
+		return warnings
+	}
+	warning.Object = object
+	return append(warnings, *warning)
+}
+
+// applyOne turns a refusal of an object that can be done without into a warning.
+func applyOne(ctx context.Context, client *api.Client, object Object) (string, *Warning, error) {
+	result, warning, err := reconcile(ctx, client, object.normalised())
+	if err == nil || object.lenient == "" {
+		return result, warning, err
+	}
+	var otherRole *RoleRefError
+	switch isCap := text(object.content, "metadata", "labels", componentLabel) == componentCap; {
+	case isCap && errors.Is(err, api.ErrNotFound):
+		return skipped, &Warning{Kind: CapUnsupported}, nil
+	case errors.Is(err, api.ErrForbidden):
+		return skipped, &Warning{Kind: object.lenient}, nil
+	case object.lenient != MinterUnknown:
+		return result, warning, err
+	case errors.Is(err, api.ErrConflict), errors.Is(err, ErrForeign), errors.As(err, &otherRole):
+		return leftAlone, &Warning{Kind: MinterDiffers}, nil
+	}
+	return result, warning, err
+}
+
+func reconcile(ctx context.Context, client *api.Client, object Object) (string, *Warning, error) {
+	live, err := read(ctx, client, object.Ref())
+	switch {
+	case errors.Is(err, api.ErrNotFound):
+		return created, nil, write(ctx, client, object)
+	case errors.Is(err, api.ErrForbidden) && object.isPlace():
+		// Whoever may not look at a namespace can still be its administrator. If it does not exist, the next object
+		// says so.
+		return leftAlone, nil, nil
+	case errors.Is(err, api.ErrForbidden) && object.lenient == "":
+		return applied, nil, write(ctx, client, object)
+	case err != nil:
+		return "", nil, err
+	}
+	return reconcileWith(ctx, client, object, live)
+}
+
+func reconcileWith(ctx context.Context, client *api.Client, object Object, live map[string]any) (string, *Warning, error) {
+	if text(live, "metadata", "deletionTimestamp") != "" {
+		return "", nil, ErrTerminating
+	}
+	if object.isPlace() {
+		return leftAlone, nil, nil
+	}
+	if object.Ref().Kind == "ServiceAccount" && !isOurs(live) {
+		return "", nil, ErrForeign // or its pods would become minters
+	}
+	if err := checkRoleRef(object, live); err != nil {
+		return "", nil, err
+	}
+	var warning *Warning
+	if object.Ref().Kind == "ValidatingAdmissionPolicy" && keepLarger(object, live) {
+		warning = &Warning{Kind: CapKept,
+			Token: limitOf(object.content, tokenSeconds), Bootstrap: limitOf(object.content, bootstrapSeconds)}
+	}
+	if object.isIn(live) {
+		return unchanged, warning, nil
+	}
+	return changed, warning, write(ctx, client, object)
+}
+
+// isPlace holds for what setup needs to exist and has no wish about.
+func (o Object) isPlace() bool {
+	component := text(o.content, "metadata", "labels", componentLabel)
+	return component == componentNamespace || component == componentAccount
+}
+
+func isOurs(live map[string]any) bool {
+	return text(live, "metadata", "labels", accountLabel) != ""
+}
+
+// isIn reports whether live is as wanted. Labels count only for what is ours: others need not wear them.
+func (o Object) isIn(live map[string]any) bool {
+	for field, wanted := range o.content {
+		if field == "metadata" {
+			wanted = map[string]any{}
+			if isOurs(live) {
+				wanted = map[string]any{"labels": value(o.content, "metadata", "labels")}
+			}
+		}
+		if !holds(live[field], wanted) {
+			return false
+		}
+	}
+	return true
+}
+
+func checkRoleRef(object Object, live map[string]any) error {
+	wanted := value(object.content, "roleRef")
+	if wanted == nil || holds(live["roleRef"], wanted) {
+		return nil
+	}
+	return &RoleRefError{Has: roleRefName(live), Wanted: roleRefName(object.content)}
+}
+
+func roleRefName(content map[string]any) string {
+	return fmt.Sprintf("%s %q", text(content, "roleRef", "kind"), text(content, "roleRef", "name"))
+}
+
+// normalised is a copy with the types that decoding JSON gives, so that it compares with what the server answers.
+func (o Object) normalised() Object {
+	var content map[string]any
+	if err := json.Unmarshal(o.encode(), &content); err != nil {
+		panic(err) // it was encoded a moment ago
+	}
+	return Object{content: content, lenient: o.lenient}
+}
+
+func read(ctx context.Context, client *api.Client, ref Ref) (map[string]any, error) {
+	answer, err := get(ctx, client, ref.path(), "", nil)
+	if err != nil {
+		return nil, err
+	}
+	var live map[string]any
+	return live, decode(answer, &live)
+}
+
+// write applies without force: what another manager owns and has otherwise is a ConflictError.
+func write(ctx context.Context, client *api.Client, object Object) error {
+	query := map[string]string{"fieldManager": fieldManager, "fieldValidation": "Strict"}
+	_, err := send(ctx, client, http.MethodPatch, object.Ref().path(), query, applyPatch, object.encode())
+	return explain(err)
+}
+
+func get(ctx context.Context, client *api.Client, path, accept string, query map[string]string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, callDeadline)
+	defer cancel()
+	return client.Get(ctx, path, accept, query)
+}
+
+func send(ctx context.Context, client *api.Client, verb, path string, query map[string]string, contentType string, body []byte) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, callDeadline)
+	defer cancel()
+	return client.Raw(ctx, verb, path, query, contentType, body)
+}

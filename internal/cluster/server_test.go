@@ -1,0 +1,209 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/rest"
+
+	"github.com/sa-exec-credential/sa-exec-credential/internal/api"
+)
+
+// answer is what a server says to a request, by "METHOD path".
+type answer struct {
+	code int
+	body string
+}
+
+// serve returns a client of a server with these answers, and the requests that it got; others get a 404.
+func serve(t *testing.T, answers map[string]answer) (*api.Client, *[]string) {
+	t.Helper()
+	var requests []string
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		request := r.Method + " " + r.URL.Path
+		requests = append(requests, request)
+		a, found := answers[request]
+		if !found {
+			a = answer{404, status(404, "not found")}
+		}
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(a.code)
+		_, _ = w.Write([]byte(a.body))
+	}))
+	t.Cleanup(server.Close)
+	client, err := api.New(&rest.Config{Host: server.URL}, runtime.NewScheme())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return client, &requests
+}
+
+func status(code int, message string) string {
+	return fmt.Sprintf(`{"kind":"Status","apiVersion":"v1","status":"Failure","code":%d,"message":%q}`, code, message)
+}
+
+const policies = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies"
+
+func TestCapThatCannotBe(t *testing.T) {
+	policy := policies + "/sa-exec-credential.build.ci"
+	for _, c := range []struct {
+		name    string
+		answers map[string]answer
+		want    WarningKind
+	}{
+		{"a server without such policies", nil, CapUnsupported},
+		{"a caller who may not look", map[string]answer{"GET " + policy: {403, status(403, "cannot get")}}, CapForbidden},
+		{"a caller who may not write", map[string]answer{"PATCH " + policy: {403, status(403, "cannot patch")}}, CapForbidden},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			client, _ := serve(t, c.answers)
+			w := wish(func(w *Wanted) {})
+			warnings, err := Apply(t.Context(), client, w.caps()[:1], func(string) {})
+			if err != nil || len(warnings) != 1 || warnings[0].Kind != c.want {
+				t.Errorf("got %v, %v, want %q", warnings, err, c.want)
+			}
+		})
+	}
+}
+
+func TestOneWarningForPolicyAndBinding(t *testing.T) {
+	client, _ := serve(t, nil)
+	warnings, err := Apply(t.Context(), client, wish(func(w *Wanted) {}).caps(), func(string) {})
+	if err != nil || len(warnings) != 1 {
+		t.Errorf("got %v, %v, want one warning", warnings, err)
+	}
+}
+
+func TestCapThatCannotBeReadIsNotLowered(t *testing.T) {
+	client, requests := serve(t, map[string]answer{
+		"GET " + policies + "/sa-exec-credential.build.ci": {403, status(403, "cannot get")}})
+	if _, err := Apply(t.Context(), client, wish(func(w *Wanted) {}).caps()[:1], func(string) {}); err != nil {
+		t.Error(err)
+	}
+	if slices.ContainsFunc(*requests, func(r string) bool { return strings.HasPrefix(r, "PATCH") }) {
+		t.Errorf("requests %q: it was written to", *requests)
+	}
+}
+
+func TestOtherObjectsAreNotDoneWithout(t *testing.T) {
+	client, _ := serve(t, map[string]answer{
+		"PATCH /api/v1/namespaces/build/serviceaccounts/ci-bootstrap": {403, status(403, "cannot patch")}})
+	objects := wish(func(w *Wanted) {}).bootstrap()
+	_, err := Apply(t.Context(), client, objects, func(string) {})
+	var object *ObjectError
+	if !errors.Is(err, api.ErrForbidden) || !errors.As(err, &object) || object.Object != objects[0].Ref() {
+		t.Errorf("got %v, want that the first is forbidden", err)
+	}
+	if text := err.Error(); strings.Contains(text, "cannot patch") {
+		t.Errorf("%q repeats the server's words", text)
+	}
+}
+
+func TestNamespaceThatMayNotBeSeenIsTakenToExist(t *testing.T) {
+	client, requests := serve(t, map[string]answer{"GET /api/v1/namespaces/build": {403, status(403, "cannot get")}})
+	objects, err := Objects(wish(func(w *Wanted) {}), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Apply(t.Context(), client, objects[:1], func(string) {}); err != nil {
+		t.Error(err)
+	}
+	if !slices.Equal(*requests, []string{"GET /api/v1/namespaces/build"}) {
+		t.Errorf("requests %q", *requests)
+	}
+}
+
+func TestDiscoveryGoesOnWithoutAGroupThatIsDown(t *testing.T) {
+	client, _ := serve(t, map[string]answer{
+		"GET /api":    {200, `{"kind":"APIVersions","versions":["v1"]}`},
+		"GET /api/v1": {200, `{"kind":"APIResourceList","groupVersion":"v1","resources":[{"name":"pods","namespaced":true}]}`},
+		"GET /apis": {200, `{"kind":"APIGroupList","groups":[{"name":"metrics.k8s.io",
+			"versions":[{"groupVersion":"metrics.k8s.io/v1"}],"preferredVersion":{"groupVersion":"metrics.k8s.io/v1"}}]}`},
+		"GET /apis/metrics.k8s.io/v1": {503, status(503, "down")},
+	})
+	resources, err := Discover(t.Context(), client)
+	if err != nil || len(resources) != 1 || resources[0].Name != "pods" {
+		t.Errorf("got %v, %v, want the pods", resources, err)
+	}
+}
+
+func TestDiscoveryOfNonsenseIsAnError(t *testing.T) {
+	client, _ := serve(t, map[string]answer{"GET /api": {200, "<html>"}})
+	if _, err := Discover(t.Context(), client); !errors.Is(err, api.ErrAnswer) {
+		t.Errorf("got %v, want %v", err, api.ErrAnswer)
+	}
+}
+
+func TestWaitUntilAllowed(t *testing.T) {
+	forbidden := &api.StatusError{Kind: api.ErrForbidden, Code: 403}
+	denied := &api.StatusError{Kind: api.ErrForbidden, Code: 403, Admission: true}
+	for _, c := range []struct {
+		name  string
+		tries []error
+		want  error
+	}{
+		{"at once", []error{nil}, nil},
+		{"as soon as it is allowed", []error{forbidden, forbidden, nil}, nil},
+		{"not after a denial by admission", []error{forbidden, denied, nil}, denied},
+		{"not after another error", []error{api.ErrUnauthorized, nil}, api.ErrUnauthorized},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			tries := c.tries
+			err := WaitUntilAllowed(t.Context(), time.Minute, func(context.Context) error {
+				first := tries[0]
+				tries = tries[1:]
+				return first
+			})
+			if !errors.Is(err, c.want) {
+				t.Errorf("got %v, want %v", err, c.want)
+			}
+		})
+	}
+	t.Run("with its limit", func(t *testing.T) {
+		err := WaitUntilAllowed(t.Context(), time.Nanosecond, func(context.Context) error { return forbidden })
+		if !errors.Is(err, api.ErrForbidden) {
+			t.Errorf("got %v, want %v", err, api.ErrForbidden)
+		}
+	})
+}
+
+func TestRefusalsOfAWriteAreExplained(t *testing.T) {
+	const role = "/apis/rbac.authorization.k8s.io/v1/namespaces/build/roles/ci-bootstrap"
+	object := wish(func(w *Wanted) {}).bootstrap()[1:2]
+	t.Run("a conflict has its owner", func(t *testing.T) {
+		client, _ := serve(t, map[string]answer{"PATCH " + role: {409, `{"kind":"Status","apiVersion":"v1","status":"Failure",
+			"reason":"Conflict","code":409,"message":"Apply failed with 1 conflict","details":{"causes":[{"reason":"FieldManagerConflict",
+			"message":"conflict with \"argocd-controller\" using rbac.authorization.k8s.io/v1","field":".rules"}]}}`}})
+		_, err := Apply(t.Context(), client, object, func(string) {})
+		var conflict *ConflictError
+		if !errors.As(err, &conflict) || !slices.Equal(conflict.Fields, []OwnedField{{".rules", "argocd-controller"}}) {
+			t.Errorf("got %v, want a conflict with argocd-controller", err)
+		}
+	})
+	t.Run("an escalation has what is missing", func(t *testing.T) {
+		message := `roles "x" is forbidden: user "jane" (groups=["dev"]) is ` + escalation + ":\n" +
+			`{APIGroups:[""], Resources:["secrets"], Verbs:["get"]}` + "\n" + `{APIGroups:[""], Resources:["pods"], Verbs:["get"]}`
+		client, _ := serve(t, map[string]answer{"PATCH " + role: {403, status(403, message)}})
+		_, err := Apply(t.Context(), client, object, func(string) {})
+		var refused *EscalationError
+		if !errors.As(err, &refused) || len(refused.Missing) != 2 || strings.Contains(err.Error(), "jane") {
+			t.Errorf("got %v, want an escalation with two rules missing", err)
+		}
+	})
+	t.Run("another conflict stays one", func(t *testing.T) {
+		client, _ := serve(t, map[string]answer{"PATCH " + role: {409, status(409, "the object has been modified")}})
+		_, err := Apply(t.Context(), client, object, func(string) {})
+		var conflict *ConflictError
+		if !errors.Is(err, api.ErrConflict) || errors.As(err, &conflict) {
+			t.Errorf("got %v, want a plain conflict", err)
+		}
+	})
+}

@@ -1,0 +1,182 @@
+// Package setup prepares a cluster for one service account: what setup, rotate, revoke and devices do there. It says
+// which objects are wanted, sends them by server-side apply, keeps the device Secrets, and asks what the account may do.
+//
+// Objects are JSON built here: it may import neither a generated clientset nor client-go's discovery and dynamic
+// clients, which every get would pay for in start-up time. It knows nothing of kubeconfig files, stores or terminals:
+// of this module it imports internal/api and internal/profile.
+package cluster
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
+)
+
+// fieldManager owns what is applied (KEP-555), and is the value of the managed-by label.
+const fieldManager = "sa-exec-credential"
+
+const bootstrapSuffix = "-bootstrap"
+
+// Limits of the API server on names, in bytes.
+const (
+	maxNamespace = 63
+	maxName      = 253
+	maxLabel     = 63
+)
+
+// Wanted is what the cluster shall hold for one service account.
+type Wanted struct {
+	Namespace      string
+	ServiceAccount string
+
+	Roles        []string // existing Roles of the namespace to bind
+	ClusterRoles []string // existing ClusterRoles to bind
+	// Verbs, Resources and ResourceNames make a role, spelled as kubectl create role spells them.
+	Verbs, Resources, ResourceNames []string
+	ClusterWide                     bool // ClusterRoles and the made role count in all namespaces
+	// NoRBAC leaves the account and its rights as they are. What makes its bootstrap service account able to mint is
+	// still looked at, but where the caller may not touch that, it is taken to be there.
+	NoRBAC bool
+
+	Bootstrap bool     // make the bootstrap service account and the role that lets it mint
+	Minter    *Subject // let this one mint, as a pod does with bootstrap source in-cluster
+
+	Cap               bool          // limit what the bootstrap service account and Minter may ask for
+	Duration          time.Duration // most that a token may live
+	BootstrapDuration time.Duration // most that a bootstrap token may live
+
+	AllowDefaultAccount bool // go on although every pod of the namespace has the account
+	AllowAdmin          bool // go on although the account gets to do everything
+}
+
+// Subject is a service account that others made, or a user when Namespace is empty.
+type Subject struct{ Namespace, Name string }
+
+// Username is the name that RBAC and admission know the subject by.
+func (s Subject) Username() string {
+	if s.Namespace == "" {
+		return s.Name
+	}
+	return "system:serviceaccount:" + s.Namespace + ":" + s.Name
+}
+
+func (w Wanted) bootstrapAccount() string { return w.ServiceAccount + bootstrapSuffix }
+
+func (w Wanted) makesRole() bool { return len(w.Verbs)+len(w.Resources)+len(w.ResourceNames) > 0 }
+
+// Check is an ErrUsage, ErrDefaultAccount or ErrAdmin when the wish cannot or should not be granted. It asks no server.
+func (w Wanted) Check() error {
+	if problem := w.problem(); problem != "" {
+		return fmt.Errorf("%w: %s", ErrUsage, problem)
+	}
+	if w.ServiceAccount == "default" && !w.AllowDefaultAccount {
+		return fmt.Errorf("%w: %q", ErrDefaultAccount, w.Namespace+"/default")
+	}
+	if w.AllowAdmin {
+		return nil
+	}
+	if slices.Contains(split(w.ClusterRoles), "cluster-admin") {
+		return fmt.Errorf("%w: cluster role %q", ErrAdmin, "cluster-admin")
+	}
+	if slices.Contains(split(w.Verbs), "*") {
+		return fmt.Errorf("%w: verb %q", ErrAdmin, "*")
+	}
+	for _, resource := range split(w.Resources) {
+		if resource == "*" || strings.HasPrefix(resource, "*.") || strings.HasPrefix(resource, "*/") {
+			return fmt.Errorf("%w: resource %q", ErrAdmin, resource)
+		}
+	}
+	return nil
+}
+
+func (w Wanted) problem() string {
+	switch {
+	case !isLabel(w.Namespace):
+		return fmt.Sprintf("namespace %q is no Kubernetes name", w.Namespace)
+	case !isSubdomain(w.bootstrapAccount()):
+		return fmt.Sprintf("service account %q is no Kubernetes name, or too long", w.ServiceAccount)
+	case w.NoRBAC && (w.makesRole() || len(w.Roles)+len(w.ClusterRoles) > 0):
+		return "no RBAC and a role contradict each other"
+	case w.makesRole() && (len(split(w.Verbs)) == 0 || len(split(w.Resources)) == 0):
+		return "a role needs at least one verb and one resource"
+	case w.Cap && !isLifetime(w.Duration):
+		return fmt.Sprintf("duration %v is not between %v and 2^32 seconds", w.Duration, profile.MinDuration)
+	case w.Cap && w.Bootstrap && !isLifetime(w.BootstrapDuration):
+		return fmt.Sprintf("bootstrap duration %v is not between %v and 2^32 seconds", w.BootstrapDuration, profile.MinDuration)
+	case w.Minter != nil && w.Minter.Name == "":
+		return "the minter has no name"
+	}
+	for _, role := range split(slices.Concat(w.Roles, w.ClusterRoles)) {
+		if !isPathSegment(role) {
+			return fmt.Sprintf("role %q is no Kubernetes name", role)
+		}
+	}
+	return ""
+}
+
+func isLifetime(d time.Duration) bool {
+	return d >= profile.MinDuration && d <= profile.MaxDuration && d%time.Second == 0
+}
+
+// isLabel holds for a DNS label (RFC 1123), which a namespace's name is.
+func isLabel(name string) bool { return len(name) <= maxNamespace && hasLabelCharacters(name) }
+
+// isSubdomain holds for DNS labels with dots between them, which the other names are. Of these the API server bounds
+// the whole, not each label.
+func isSubdomain(name string) bool {
+	if len(name) > maxName {
+		return false
+	}
+	for label := range strings.SplitSeq(name, ".") {
+		if !hasLabelCharacters(label) {
+			return false
+		}
+	}
+	return true
+}
+
+func hasLabelCharacters(label string) bool {
+	if label == "" || label[0] == '-' || label[len(label)-1] == '-' {
+		return false
+	}
+	return !strings.ContainsFunc(label, func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '-'
+	})
+}
+
+// isPathSegment holds for what RBAC admits as a name: all that is one part of a path.
+func isPathSegment(name string) bool {
+	return name != "" && name != "." && name != ".." && len(name) <= maxName && !strings.ContainsAny(name, "/%")
+}
+
+// split takes lists written with commas apart, as kubectl does, and drops what is empty or there twice.
+func split(values []string) []string {
+	var parts []string
+	for _, value := range values {
+		for part := range strings.SplitSeq(value, ",") {
+			if part = strings.TrimSpace(part); part != "" && !slices.Contains(parts, part) {
+				parts = append(parts, part)
+			}
+		}
+	}
+	return parts
+}
+
+// shorten keeps a name within limit bytes. A hash of the whole takes the place of what does not fit, so that two long
+// names stay two.
+func shorten(name string, limit int) string {
+	if len(name) <= limit {
+		return name
+	}
+	sum := sha256.Sum256([]byte(name))
+	tail := "-" + hex.EncodeToString(sum[:5])
+	return strings.TrimRight(name[:limit-len(tail)], "-.:") + tail
+}
+
+func seconds(d time.Duration) string { return strconv.FormatInt(int64(d/time.Second), 10) }

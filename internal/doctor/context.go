@@ -1,0 +1,139 @@
+package doctor
+
+import (
+	"errors"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/kubeconfig"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
+)
+
+// What can be wrong with a context that names a profile.
+var (
+	ErrCommandMissing = errors.New("the plugin that the context runs cannot be run")
+	ErrExecSection    = errors.New("the exec section is not one that works")
+	ErrPluginDenied   = errors.New("kubectl's plugin policy does not allow the plugin")
+)
+
+// checkContexts is about every context that names the profile.
+func (c *profileChecks) checkContexts() {
+	if c.contErr != nil {
+		return
+	}
+	seen := 0
+	for _, use := range c.contexts {
+		if use.Profile != c.profile.Name {
+			continue
+		}
+		seen++
+		problems := c.context(use)
+		if len(problems) == 0 {
+			problems = []Finding{ok("context", "%s runs %s", use.Context, use.Command)}
+		}
+		c.add(problems...)
+		c.allowed(use)
+	}
+	if seen == 0 {
+		c.add(warn("context", ui.CommandLine(ui.Program, "kubeconfig", "--profile", c.profile.Name, "-o", kubeconfig.Target(c.paths)),
+			"none of %s names this profile", strings.Join(c.paths, ", ")))
+	}
+}
+
+// context lists all that is wrong with one.
+func (c *profileChecks) context(use kubeconfig.Use) []Finding {
+	var items []Finding
+	for _, check := range []func(kubeconfig.Use) (fix string, err error){c.clusterProblem, c.commandProblem, c.sectionProblem} {
+		if fix, err := check(use); err != nil {
+			items = append(items, c.fail("context", fmt.Errorf("%s: %w", use.Context, err), fix))
+		}
+	}
+	for _, text := range c.contextWarnings(use) {
+		items = append(items, warn("context", c.contextFix(use), "%s: %s", use.Context, text))
+	}
+	return items
+}
+
+func (c *profileChecks) clusterProblem(use kubeconfig.Use) (fix string, err error) {
+	if use.ClusterError != nil {
+		return "", use.ClusterError
+	}
+	return c.contextFix(use), c.profile.Cluster.Difference(use.Cluster)
+}
+
+func (c *profileChecks) commandProblem(use kubeconfig.Use) (fix string, err error) {
+	if _, err := exec.LookPath(use.Command); err != nil && !errors.Is(err, exec.ErrDot) {
+		return c.contextFix(use), fmt.Errorf("%w: %q", ErrCommandMissing, use.Command)
+	}
+	return "", nil
+}
+
+func (c *profileChecks) sectionProblem(use kubeconfig.Use) (fix string, err error) {
+	problem := ""
+	switch {
+	case len(use.Args) == 0 || use.Args[0] != "get":
+		problem = fmt.Sprintf("its args are %q and do not begin with get", use.Args)
+	case use.APIVersion != "client.authentication.k8s.io/v1" && use.APIVersion != "client.authentication.k8s.io/v1beta1":
+		problem = fmt.Sprintf("apiVersion %q is none that clients know", use.APIVersion)
+	case use.InteractiveMode == "":
+		problem = "interactiveMode is missing, which apiVersion v1 demands"
+	case !use.ProvideClusterInfo && !c.profile.AllowMissingClusterInfo:
+		problem = "provideClusterInfo is not set, so the plugin cannot tell where the token would go"
+	default:
+		return "", nil
+	}
+	return c.contextFix(use), fmt.Errorf("%w: %s", ErrExecSection, problem)
+}
+
+// contextWarnings are what works here and now and may not elsewhere.
+func (c *profileChecks) contextWarnings(use kubeconfig.Use) []string {
+	var warnings []string
+	found, err := exec.LookPath(use.Command)
+	switch {
+	case err != nil:
+	case !filepath.IsAbs(use.Command):
+		warnings = append(warnings, fmt.Sprintf("%q is looked up in PATH, which desktop programs do not share with the shell", use.Command))
+	case c.self != "" && !host.SameFile(found, c.self):
+		warnings = append(warnings, fmt.Sprintf("it runs %q, another program or version than this one, %q", use.Command, c.self))
+	}
+	if use.InteractiveMode == "Always" {
+		warnings = append(warnings, "interactiveMode Always keeps programs without a terminal from running the plugin")
+	}
+	if len(use.Environment) > 0 {
+		warnings = append(warnings, fmt.Sprintf("it sets variables for the plugin: %s", strings.Join(use.Environment, ", ")))
+	}
+	return warnings
+}
+
+// contextFix brings a context of setup's up to date; one of another name keeps that.
+func (c *profileChecks) contextFix(use kubeconfig.Use) string {
+	if use.Context == c.profile.Name && len(use.Environment) == 0 {
+		return ui.CommandLine(ui.Program, "kubeconfig", "--profile", c.profile.Name, "-o", use.File)
+	}
+	line := []string{"kubectl", "config", "--kubeconfig", use.File, "set-credentials", use.User, "--exec-command=" + c.self,
+		"--exec-api-version=client.authentication.k8s.io/v1", "--exec-interactive-mode=Never", "--exec-provide-cluster-info",
+		"--exec-arg=get", "--exec-arg=--profile", "--exec-arg=" + c.profile.Name}
+	for _, name := range use.Environment {
+		line = append(line, "--exec-env="+name+"-")
+	}
+	return ui.CommandLine(line...)
+}
+
+// allowed is about kubectl's plugin policy, where it has one.
+func (c *profileChecks) allowed(use kubeconfig.Use) {
+	const check = "policy"
+	switch {
+	case c.policyErr != nil || c.policy.Type == kubeconfig.PolicyAllowAll:
+	case c.policy.Allows(use.Command):
+		c.add(ok(check, "%s is in the allowlist of %s", use.Command, c.kuberc))
+	case c.policy.Type == kubeconfig.PolicyDenyAll:
+		c.add(c.fail(check, fmt.Errorf("%w: %q has %s", ErrPluginDenied, c.kuberc, c.policy.Type),
+			ui.CommandLine("kubectl", "kuberc", "set", "--section", "credentialplugin", "--policy", kubeconfig.PolicyAllowlist, "--allowlist-entry", "command="+use.Command)))
+	default:
+		c.add(c.fail(check, fmt.Errorf("%w: %q is not in the allowlist of %q", ErrPluginDenied, use.Command, c.kuberc),
+			setupLine(c.profile)+" --allowlist"))
+	}
+}

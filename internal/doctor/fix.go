@@ -1,0 +1,95 @@
+package doctor
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
+)
+
+// setupLine is the command that creates a profile's credentials anew and leaves the profile as it is.
+// The account keeps its rights: setup takes none away.
+func setupLine(p profile.Profile) string {
+	line := []string{ui.Program, "setup", p.ServiceAccount, "-n", p.Namespace, "--profile", p.Name}
+	if p.Origin != nil {
+		line = append(line, "--context", p.Origin.Context)
+		if len(p.Origin.Kubeconfig) == 1 {
+			line = append(line, "--kubeconfig", p.Origin.Kubeconfig[0])
+		}
+	}
+	line = append(line, tokenFlags(p)...)
+	if p.ServiceAccount == "default" {
+		line = append(line, "--allow-default-account")
+	}
+	if p.AllowMissingClusterInfo {
+		line = append(line, "--allow-missing-cluster-info")
+	}
+	if p.Recovery != nil {
+		line = append(line, "--recover")
+	}
+	for _, name := range furtherVariables(p) {
+		line = append(line, "--bootstrap-env", name)
+	}
+	return ui.CommandLine(line...)
+}
+
+// furtherVariables are those that setup was told to keep for programs that the profile runs, sorted.
+func furtherVariables(p profile.Profile) []string {
+	kept := maps.Clone(p.Bootstrap.Environment)
+	if p.Recovery != nil {
+		kept = maps.Clone(p.Recovery.Credential.Environment)
+	}
+	for _, name := range host.PinnedVariables() {
+		delete(kept, name)
+	}
+	return slices.Sorted(maps.Keys(kept))
+}
+
+// tokenFlags are those of setup's flags whose values are not the defaults.
+func tokenFlags(p profile.Profile) []string {
+	var flags []string
+	if p.Duration.Duration != time.Hour {
+		flags = append(flags, "--duration", brief(p.Duration.Duration))
+	}
+	for _, audience := range p.Audiences {
+		flags = append(flags, "--audience", audience)
+	}
+	if p.Bootstrap.Source != profile.SourceKeyring {
+		flags = append(flags, "--bootstrap", sourceFlag(p.Bootstrap))
+	} else if d := p.Bootstrap.Duration; d != nil && d.Duration != 720*time.Hour {
+		flags = append(flags, "--bootstrap-duration", brief(d.Duration))
+	}
+	if p.Store != keyring.Keyring {
+		flags = append(flags, "--store", string(p.Store))
+	}
+	return flags
+}
+
+// sourceFlag is a bootstrap source as setup's flag spells it.
+func sourceFlag(b profile.Bootstrap) string {
+	value := cmp.Or(b.Context, b.Path, b.Variable)
+	if b.Source == profile.SourceCommand {
+		value = ui.CommandLine(b.Command...)
+	}
+	if value == "" {
+		return string(b.Source)
+	}
+	return string(b.Source) + "=" + value
+}
+
+// brief is a duration without zeros at its end, such as 720h for 720h0m0s.
+func brief(d time.Duration) string {
+	text := d.String()
+	for _, zero := range []string{"m0s", "h0m"} {
+		if strings.HasSuffix(text, zero) {
+			text = text[:len(text)-2]
+		}
+	}
+	return text
+}

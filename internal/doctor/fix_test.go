@@ -1,0 +1,46 @@
+package doctor
+
+import (
+	"testing"
+	"time"
+
+	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
+)
+
+func TestSetupLine(t *testing.T) {
+	p := profile.Profile{Name: "p", Namespace: "build", ServiceAccount: "ci", Store: keyring.Keyring,
+		Duration: profile.Duration{Duration: time.Hour}, Bootstrap: profile.Bootstrap{Source: profile.SourceKeyring}}
+	special := p
+	special.ServiceAccount, special.Store, special.Audiences = "default", keyring.Kernel, []string{"vault"}
+	special.Duration.Duration = 90 * time.Minute
+	special.Bootstrap = profile.Bootstrap{Source: profile.SourceCommand, Command: []string{"/usr/bin/pass", "my token"}}
+	special.Origin = &profile.Origin{Context: "admin@test", Kubeconfig: []string{"/home/jane/admin"}}
+	special.AllowMissingClusterInfo = true
+	for _, test := range []struct {
+		name    string
+		profile profile.Profile
+		want    string
+	}{
+		{"defaults are left out", p, "sa-exec-credential setup ci -n build --profile p"},
+		{"all else is said", special, "sa-exec-credential setup default -n build --profile p --context admin@test --kubeconfig /home/jane/admin " +
+			`--duration 1h30m --audience vault --bootstrap 'command=/usr/bin/pass '\''my token'\' --store kernel ` +
+			"--allow-default-account --allow-missing-cluster-info"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			if got := setupLine(test.profile); got != test.want {
+				t.Errorf("got  %s\nwant %s", got, test.want)
+			}
+		})
+	}
+}
+
+func TestBrief(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		time.Hour: "1h", 90 * time.Minute: "1h30m", 10 * time.Minute: "10m", time.Hour + time.Second: "1h0m1s", 720 * time.Hour: "720h", 30 * time.Second: "30s",
+	} {
+		if got := brief(d); got != want {
+			t.Errorf("brief(%v) is %s, want %s", d, got, want)
+		}
+	}
+}

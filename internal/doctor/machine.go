@@ -1,0 +1,163 @@
+package doctor
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/kubeconfig"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/secret"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
+)
+
+// slowStore is when a store is worth a warning: every client waits for it.
+const slowStore = time.Second
+
+// examineMachine is what does not depend on a profile.
+func (d *doctor) examineMachine(ctx context.Context, loaded []loadedProfile) []Finding {
+	kinds := kindsOf(loaded)
+	items := []Finding{d.locks()}
+	if item, applies := d.bus(kinds); applies {
+		items = append(items, item)
+	}
+	d.stores = map[keyring.Kind]error{}
+	for _, kind := range kinds {
+		item, err := d.store(ctx, kind)
+		d.stores[kind] = err
+		items = append(items, item)
+	}
+	return append(items, d.preferences()...)
+}
+
+// kindsOf lists the stores in use; without a profile, the one that setup would choose.
+func kindsOf(loaded []loadedProfile) []keyring.Kind {
+	var kinds []keyring.Kind
+	for _, p := range loaded {
+		if p.err == nil && !slices.Contains(kinds, p.Store) {
+			kinds = append(kinds, p.Store)
+		}
+	}
+	if len(loaded) == 0 {
+		kinds = []keyring.Kind{keyring.Auto}
+	}
+	slices.Sort(kinds)
+	return kinds
+}
+
+// locks is about the directory that keeps two processes from minting at once. Without it everything works, only twice.
+func (d *doctor) locks() Finding {
+	const check = "locks"
+	dir := d.host.RuntimeDir()
+	if dir == "" {
+		return warn(check, "set XDG_RUNTIME_DIR to a directory of your own with mode 0700",
+			"no directory for locks: processes that need a token at the same time each request one")
+	}
+	file, err := os.CreateTemp(dir, "doctor-*.lock")
+	if err != nil {
+		return warn(check, "chmod 700 "+ui.CommandLine(dir), "no file can be made in %q, so nothing is locked", dir)
+	}
+	_ = file.Close()
+	_ = os.Remove(file.Name())
+	return ok(check, "in %s", dir)
+}
+
+// bus tells which session bus the environment leads to; only those who use it need one.
+func (d *doctor) bus(kinds []keyring.Kind) (item Finding, applies bool) {
+	const check = "bus"
+	address, err := keyring.BusAddress(d.host.Getenv)
+	switch needed := slices.Contains(kinds, keyring.Keyring); {
+	case err == nil:
+		return ok(check, "%s", address), address != ""
+	case needed:
+		return d.fail(check, err, "export DBUS_SESSION_BUS_ADDRESS=unix:path=/run/user/$(id -u)/bus"), true
+	}
+	return ok(check, "none, and no profile needs one"), true
+}
+
+// store writes, reads and deletes an entry of its own.
+func (d *doctor) store(ctx context.Context, kind keyring.Kind) (Finding, error) {
+	const check = "store"
+	store, err := d.host.Store(ctx, kind)
+	if err != nil {
+		return d.fail(check, fmt.Errorf("store %q: %w", kind, err), ""), err
+	}
+	if store.Kind() == keyring.None {
+		return ok(check, "none: nothing is kept, every call of a client requests a token"), nil
+	}
+	began := time.Now()
+	if err := roundTrip(ctx, store, d.host.Now()); err != nil {
+		return d.fail(check, fmt.Errorf("%s: %w", store.Description(), err), ""), err
+	}
+	took := time.Since(began)
+	if took > slowStore {
+		return warn(check, "sa-exec-credential setup with --store kernel keeps credentials where nothing has to be asked",
+			"%s: an entry took %v to write, read and delete, and every call of a client waits for it", store.Description(), roughly(took)), nil
+	}
+	return ok(check, "%s: an entry written, read and deleted in %v", store.Description(), roughly(took)), nil
+}
+
+// ErrNotKept is a store that takes an entry and does not give it back.
+var ErrNotKept = errors.New("it does not give back what was put in")
+
+// roundTrip uses a key that is no profile's and that two doctors do not share. Its error is the first one: a store that
+// takes nothing does not delete either, mostly for the same reason.
+func roundTrip(ctx context.Context, store keyring.Store, now time.Time) (err error) {
+	key := "token:doctor-" + rand.Text()
+	defer func() { err = cmp.Or(err, store.Delete(context.WithoutCancel(ctx), key)) }()
+	probe := keyring.Entry{Token: secret.New(rand.Text()), IssuedAt: now, ExpiresAt: now.Add(time.Minute)}
+	if err := store.Set(ctx, key, probe); err != nil {
+		return err
+	}
+	kept, err := store.Get(ctx, key)
+	if err != nil {
+		return err
+	}
+	if kept.Token != probe.Token {
+		return fmt.Errorf("%w: %w", keyring.ErrUnavailable, ErrNotKept)
+	}
+	return nil
+}
+
+// preferences is about the files of kubectl that could not be read at all.
+func (d *doctor) preferences() []Finding {
+	var items []Finding
+	if d.contErr != nil {
+		items = append(items, d.fail("kubeconfig", d.contErr, "kubectl config view"))
+	} else {
+		items = append(items, ok("kubeconfig", "%s", strings.Join(d.paths, ", ")))
+	}
+	if d.policyErr != nil {
+		items = append(items, d.fail("policy", d.policyErr, "kubectl kuberc view"))
+	}
+	return items
+}
+
+// examineStrayContexts finds contexts that lead to no profile.
+func (d *doctor) examineStrayContexts() []Finding {
+	if d.options.Profile != "" {
+		return nil
+	}
+	var items []Finding
+	for _, use := range d.contexts {
+		if slices.Contains(d.names, use.Profile) {
+			continue
+		}
+		err := fmt.Errorf("context %q of %q: %w: %q", use.Context, use.File, profile.ErrMissing, use.Profile)
+		item := d.fail("context", err, strayFix(use))
+		item.Profile = ui.Printable(use.Profile)
+		items = append(items, item)
+	}
+	return items
+}
+
+func strayFix(use kubeconfig.Use) string {
+	return ui.CommandLine("kubectl", "config", "--kubeconfig", use.File, "delete-context", use.Context) + ", or setup again"
+}

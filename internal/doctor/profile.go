@@ -1,0 +1,345 @@
+package doctor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+
+	"k8s.io/client-go/rest"
+
+	"github.com/sa-exec-credential/sa-exec-credential/internal/api"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/bootstrap"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/cluster"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/files"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/mint"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/prepare"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/session"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
+)
+
+// clockTolerance is how far the clocks may be apart before it is worth a warning. The server's Date has whole seconds.
+const clockTolerance = 5 * time.Second
+
+// profileChecks is the examination of one profile.
+type profileChecks struct {
+	*doctor
+	profile profile.Profile
+	session *session.Session
+	items   []Finding
+}
+
+func (c *profileChecks) add(items ...Finding) { c.items = append(c.items, items...) }
+
+// examine goes the way that a get goes, and stops where that would stop.
+func (d *doctor) examine(ctx context.Context, name string, loaded loadedProfile) []Finding {
+	ctx, cancel := context.WithTimeout(ctx, profileLimit)
+	defer cancel()
+	c := &profileChecks{doctor: d, profile: loaded.Profile}
+	if c.file(name, loaded.err) {
+		c.credentials(ctx)
+		c.recovery()
+		c.checkContexts()
+	}
+	for i := range c.items {
+		c.items[i].Profile = name
+	}
+	return c.items
+}
+
+// file is about the profile itself.
+func (c *profileChecks) file(name string, err error) bool {
+	const check = "profile"
+	path := filepath.Join(string(c.profiles), name+".yaml")
+	switch {
+	case errors.Is(err, files.ErrUntrusted):
+		c.add(c.fail(check, err, ui.CommandLine("chmod", "go=", filepath.Dir(string(c.profiles)), string(c.profiles), path)))
+		return false
+	case err != nil:
+		c.add(c.fail(check, err, ""))
+		return false
+	}
+	info, err := os.Stat(path)
+	if err == nil && info.Mode().Perm()&0o077 != 0 && runtime.GOOS != "windows" {
+		c.add(warn(check, ui.CommandLine("chmod", "600", path), "others can read %s (mode %04o); there is no secret in it", path, info.Mode().Perm()))
+		return true
+	}
+	c.add(ok(check, "%s, in %s", c.profile.Account(), path))
+	return true
+}
+
+// credentials follows the chain from the bootstrap credential to a token that the API server accepts.
+func (c *profileChecks) credentials(ctx context.Context) {
+	reachable := c.server()
+	if c.stores[c.profile.Store] != nil {
+		return // said already, for the machine
+	}
+	var err error
+	if c.session, err = session.Open(ctx, c.host, c.profile); err != nil {
+		c.add(c.fail("store", err, ""))
+		return
+	}
+	stored, _ := c.session.Store.Get(ctx, c.session.TokenKey())
+	if !c.bootstrapStored(ctx) || !reachable {
+		return
+	}
+	minter := c.bootstrapAccepted(ctx)
+	if minter == nil {
+		return
+	}
+	grant, ok := c.mint(ctx, minter)
+	if !ok {
+		return
+	}
+	if c.profile.Bootstrap.Source == profile.SourceKeyring {
+		c.add(c.limited(ctx, minter))
+	}
+	c.token(ctx, grant, stored)
+}
+
+// server is about the way to the API server, which profiles of one cluster share.
+func (c *profileChecks) server() bool {
+	const check = "server"
+	answer := c.servers[clusterKey(c.profile.Cluster)]()
+	if answer.err != nil {
+		c.add(c.fail(check, fmt.Errorf("%s: %w", c.profile.Cluster.Server, answer.err), c.serverFix(answer.err)))
+		return false
+	}
+	c.add(ok(check, "%s answers in %v, its certificate is trusted", c.profile.Cluster.Server, roughly(answer.took)))
+	c.clock(answer)
+	return true
+}
+
+// serverFix is the command that shows what is in the way, or that takes over a new certificate authority.
+func (c *profileChecks) serverFix(err error) string {
+	if errors.Is(err, api.ErrTLS) {
+		return setupLine(c.profile)
+	}
+	line := []string{"curl", "-kv"}
+	if c.profile.Cluster.ProxyURL != "" {
+		line = append(line, "--proxy", c.profile.Cluster.ProxyURL)
+	}
+	return ui.CommandLine(append(line, strings.TrimRight(c.profile.Cluster.Server, "/")+"/version")...) + " shows what is in the way: network, VPN or proxy"
+}
+
+// clock compares this machine's time with the Date of an answer that took some time.
+func (c *profileChecks) clock(answer serverStatus) {
+	const check = "clock"
+	switch {
+	case answer.undated:
+		c.add(warn(check, "check the proxy in front of the API server", "the API server's answers have no Date, so a wrong clock cannot be noticed"))
+	case answer.ahead.Abs() <= clockTolerance+answer.took:
+		c.add(ok(check, "agrees with the API server's"))
+	default:
+		direction := map[bool]string{true: "ahead of", false: "behind"}[answer.ahead > 0]
+		c.add(warn(check, clockFix(), "%v %s the API server's; expiry times are corrected by that", answer.ahead.Abs().Round(time.Second), direction))
+	}
+}
+
+// bootstrapStored looks at the credential in the store, for profiles that have one there.
+func (c *profileChecks) bootstrapStored(ctx context.Context) bool {
+	const check = "bootstrap"
+	if c.profile.Bootstrap.Source != profile.SourceKeyring {
+		return true
+	}
+	entry, err := c.session.Store.Get(ctx, c.session.BootstrapKey())
+	switch {
+	case errors.Is(err, keyring.ErrNotFound):
+		err = bootstrap.ErrMissing
+	case err == nil && !c.host.Now().Before(entry.ExpiresAt):
+		err = fmt.Errorf("%w: on %s", bootstrap.ErrExpired, ui.Date(entry.ExpiresAt))
+	}
+	if err != nil {
+		c.add(c.fail(check, err, setupLine(c.profile)))
+	}
+	return err == nil
+}
+
+// bootstrapAccepted asks the API server whom the bootstrap credential stands for.
+func (c *profileChecks) bootstrapAccepted(ctx context.Context) *mint.Minter {
+	const check = "bootstrap"
+	credential, err := bootstrap.Find(ctx, c.profile, c.session.System())
+	if err != nil {
+		c.add(c.fail(check, err, c.sourceFix()))
+		return nil
+	}
+	minter, err := mint.New(credential.Config, c.host.Now)
+	if err != nil {
+		c.add(c.fail(check, err, c.sourceFix()))
+		return nil
+	}
+	user, err := minter.WhoAmI(ctx)
+	if errors.Is(err, api.ErrUnauthorized) {
+		err = session.ErrBootstrapRefused
+	}
+	if err != nil && !errors.Is(err, api.ErrForbidden) {
+		c.add(c.fail(check, err, c.sourceFix()))
+		return nil
+	}
+	c.add(ok(check, "%s", c.describe(ctx, user, credential.Config)))
+	return minter
+}
+
+// sourceFix is setup where that makes the credential; elsewhere only the person knows where it comes from.
+func (c *profileChecks) sourceFix() string {
+	if c.profile.Bootstrap.Source == profile.SourceKeyring {
+		return setupLine(c.profile)
+	}
+	return "get a new one for " + sourceFlag(c.profile.Bootstrap) + ", or: " + setupLine(c.profile)
+}
+
+// describe says whom the bootstrap credential stands for, until when, and when it is replaced.
+func (c *profileChecks) describe(ctx context.Context, user mint.User, config *rest.Config) string {
+	text := "accepted"
+	if user.Name != "" {
+		text += " as " + user.Name
+	}
+	if entry, err := c.session.Store.Get(ctx, c.session.BootstrapKey()); err == nil && c.profile.Bootstrap.Source == profile.SourceKeyring {
+		half := entry.IssuedAt.Add(entry.ExpiresAt.Sub(entry.IssuedAt) / 2)
+		return text + fmt.Sprintf(", until %s, renews itself from %s", ui.Date(entry.ExpiresAt), ui.Date(half))
+	}
+	text += ", from " + sourceFlag(c.profile.Bootstrap)
+	if expires := mint.ParseClaims(config.BearerToken).ExpiresAt; !expires.IsZero() {
+		text += ", until " + ui.Date(expires)
+	}
+	return text
+}
+
+// mint requests a token for good, and keeps it nowhere.
+func (c *profileChecks) mint(ctx context.Context, minter *mint.Minter) (mint.Grant, bool) {
+	const check = "mint"
+	if grant, mounted, err := c.session.MountedGrant(); err != nil {
+		c.add(c.fail(check, err, ""))
+		return grant, false
+	} else if mounted {
+		c.add(ok(check, "not needed: the pod's own token is for this account"))
+		return grant, true
+	}
+	grant, err := minter.Mint(ctx, c.session.TokenRequest())
+	if err != nil {
+		err = fmt.Errorf("minting token for %q: %w", c.profile.Account(), session.ClassifyMintError(err))
+		c.add(c.fail(check, err, setupLine(c.profile)))
+		return grant, false
+	}
+	asked, granted := c.profile.Duration.Duration, grant.ExpiresAt.Sub(grant.IssuedAt).Round(time.Second)
+	if asked-granted > clockTolerance {
+		shorter := c.profile
+		shorter.Duration.Duration = max(granted.Truncate(time.Minute), profile.MinDuration)
+		c.add(warn(check, setupLine(shorter), "a token of %s was asked for, and one of %s granted: the API server allows no more", brief(asked), brief(granted)))
+		return grant, true
+	}
+	c.add(ok(check, "a token of %s, as asked for", brief(asked)))
+	return grant, true
+}
+
+// noSuchUID is the uid of no object.
+const noSuchUID = "00000000-0000-0000-0000-000000000000"
+
+// limited finds out whether admission holds the bootstrap credential back, which it may not look up, and without ever
+// getting a token that lives long: the request names a Secret that cannot be, and the API server looks for that after
+// it has asked admission (k8s.io/kubernetes, pkg/registry/core/serviceaccount/storage/token.go). With dryRun it would
+// issue the token all the same (measured on 1.36).
+func (c *profileChecks) limited(ctx context.Context, minter *mint.Minter) Finding {
+	const check = "cap"
+	for deadline := c.host.Now().Add(c.capPatience(ctx)); ; {
+		limit, err := c.limit(ctx, minter)
+		switch {
+		case err != nil:
+			return warn(check, setupLine(c.profile), "cannot be told: %v", err)
+		case limit == c.profile.Duration.Duration:
+			return ok(check, "limited: whoever has the bootstrap credential gets no token of more than %s", brief(limit))
+		case limit != 0:
+			return ok(check, "limited, though to more than the %s of this profile", brief(c.profile.Duration.Duration))
+		case ctx.Err() != nil, !c.host.Now().Before(deadline):
+			return warn(check, setupLine(c.profile),
+				"not limited: who has the bootstrap credential can ask for tokens of any lifetime; needs a context that may make admission policies")
+		}
+		time.Sleep(capPoll)
+	}
+}
+
+// An admission policy counts some seconds after it was made, so a bootstrap credential that is younger gets another try.
+const (
+	capYoung = 30 * time.Second
+	capWait  = 5 * time.Second
+	capPoll  = 250 * time.Millisecond
+)
+
+func (c *profileChecks) capPatience(ctx context.Context) time.Duration {
+	entry, err := c.session.Store.Get(ctx, c.session.BootstrapKey())
+	if err == nil && c.host.Now().Sub(entry.IssuedAt) < capYoung {
+		return capWait
+	}
+	return 0
+}
+
+// limit is the profile's duration when nothing longer is granted, zero when everything is, else something between.
+func (c *profileChecks) limit(ctx context.Context, minter *mint.Minter) (time.Duration, error) {
+	asked := c.profile.Duration.Duration
+	for _, lifetime := range []time.Duration{asked + time.Second, profile.MaxDuration} {
+		denied, err := c.denied(ctx, minter, min(lifetime, profile.MaxDuration))
+		if err != nil {
+			return 0, err
+		}
+		if denied {
+			return lifetime - time.Second, nil
+		}
+	}
+	return 0, nil
+}
+
+func (c *profileChecks) denied(ctx context.Context, minter *mint.Minter, lifetime time.Duration) (bool, error) {
+	request := c.session.TokenRequest()
+	request.Duration = lifetime
+	request.Bound = &mint.Secret{Name: cluster.DeviceSecret(c.profile.ServiceAccount, "probe"), UID: noSuchUID}
+	_, err := minter.Mint(ctx, request)
+	switch {
+	case errors.Is(err, api.ErrAdmission):
+		return true, nil
+	case errors.Is(err, api.ErrNotFound), errors.Is(err, api.ErrConflict):
+		return false, nil
+	case err == nil:
+		return false, fmt.Errorf("%w: it binds tokens to a Secret that does not exist", api.ErrAnswer)
+	}
+	return false, err
+}
+
+// token asks the API server whom the new token stands for, and whether it still takes the stored one.
+func (c *profileChecks) token(ctx context.Context, grant mint.Grant, stored keyring.Entry) {
+	const check = "token"
+	user, err := session.WhoIs(ctx, c.host, c.profile.Cluster, grant.Token)
+	wanted := mint.Username(c.profile.Namespace, c.profile.ServiceAccount)
+	switch {
+	case err != nil && len(c.profile.Audiences) > 0 && errors.Is(err, api.ErrUnauthorized):
+		c.add(ok(check, "for %s, and not for the API server", strings.Join(c.profile.Audiences, ", ")))
+		return
+	case errors.Is(err, api.ErrForbidden):
+		c.add(ok(check, "accepted (name not checked: the account cannot ask who it is)"))
+		return
+	case err != nil:
+		c.add(c.fail(check, fmt.Errorf("a new token: %w", err), setupLine(c.profile)))
+		return
+	case user.Name != wanted:
+		c.add(c.fail(check, fmt.Errorf("%w: a token for %q is accepted as %q", prepare.ErrNotProven, wanted, user.Name), setupLine(c.profile)))
+		return
+	}
+	if c.storedRefused(ctx, stored) {
+		c.add(warn(check, ui.CommandLine(ui.Program, "logout", "--profile", c.profile.Name), "a new token is accepted as %s, but the stored one is refused", user.Name))
+		return
+	}
+	c.add(ok(check, "accepted as %s", user.Name))
+}
+
+func (c *profileChecks) storedRefused(ctx context.Context, stored keyring.Entry) bool {
+	if stored.Token.Empty() || !c.host.Now().Before(stored.ExpiresAt) {
+		return false
+	}
+	accepted, err := c.session.Accepts(ctx, stored.Token)
+	return err == nil && !accepted
+}

@@ -1,0 +1,57 @@
+package files
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"time"
+
+	"github.com/gofrs/flock"
+)
+
+// ErrBusy says that another process held a lock for as long as it was waited for.
+var ErrBusy = errors.New("another command holds the lock")
+
+const lockPoll = 20 * time.Millisecond
+
+// Lock waits for a lock between processes until ctx ends, which is an ErrBusy. The kernel releases it
+// when its holder dies. Its file goes away with the lock, so that none are left in a directory that
+// people look into.
+func Lock(ctx context.Context, path string) (release func(), err error) {
+	for {
+		lock := flock.New(path, flock.SetPermissions(PrivateFile))
+		locked, err := lock.TryLockContext(ctx, lockPoll)
+		if !locked {
+			_ = lock.Close()
+			if ctx.Err() != nil {
+				return nil, fmt.Errorf("%w: %q", ErrBusy, path)
+			}
+			return nil, fmt.Errorf("locking %q: %w", path, err)
+		}
+		if isAt(lock, path) {
+			return func() { unlock(lock, path) }, nil
+		}
+		_ = lock.Close() // its former holder has removed the file: whoever comes now locks another
+	}
+}
+
+func isAt(lock *flock.Flock, path string) bool {
+	held, err := lock.Stat()
+	if err != nil {
+		return false
+	}
+	there, err := os.Lstat(path)
+	return err == nil && os.SameFile(held, there)
+}
+
+// unlock removes the file first, so that nobody can lock it in between. Windows removes no open file:
+// there it is closed before, and a process that opens it in between keeps it.
+func unlock(lock *flock.Flock, path string) {
+	err := os.Remove(path)
+	_ = lock.Close()
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		_ = os.Remove(path)
+	}
+}

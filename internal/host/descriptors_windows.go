@@ -1,0 +1,4 @@
+package host
+
+// CheckDescriptors is for systems that limit open files.
+func CheckDescriptors() error { return nil }

@@ -1,0 +1,148 @@
+// Package host is the process that this program runs in: its streams, variables, directories,
+// clock, caller and own path. Everything above it gets these from here, so tests pass their own.
+//
+// It decides nothing about profiles or clusters; of this module it imports what finds a client, a
+// store and kubeconfig files.
+package host
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/sa-exec-credential/sa-exec-credential/internal/bootstrap"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/cache"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/client"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/execcred"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
+)
+
+// Host is what the program uses of its process. Every field is set.
+type Host struct {
+	Stdin     io.Reader
+	Stdout    io.Writer
+	Stderr    io.Writer
+	Log       *ui.Log // writes to Stderr
+	Variables Variables
+	// ClientVariables are what the client was started with; empty when unknown.
+	ClientVariables func() Variables
+	UserHome        func() (string, error) // from the user database, for when no variable tells
+	Now             func() time.Time
+	Caller          func() cache.Caller
+	Hostname        func() (string, error)
+	OpenStore       func(context.Context, keyring.Kind, keyring.System) (keyring.Store, error)
+	MountedDir      string // of what a pod gets mounted
+}
+
+// System is the host that the operating system describes.
+func System() *Host {
+	found := sync.OnceValue(client.Find)
+	return &Host{
+		Stdin:           os.Stdin,
+		Stdout:          os.Stdout,
+		Stderr:          os.Stderr,
+		Log:             &ui.Log{Out: os.Stderr},
+		Variables:       Snapshot(os.Environ()),
+		ClientVariables: func() Variables { return Snapshot(found().Environment) },
+		UserHome:        userHome,
+		Now:             time.Now,
+		Caller:          func() cache.Caller { return cache.Caller{PID: found().PID, Start: found().Start} },
+		Hostname:        os.Hostname,
+		OpenStore:       keyring.Open,
+		MountedDir:      filepath.Dir(bootstrap.MountedToken),
+	}
+}
+
+// Variables looks up an environment variable.
+type Variables func(name string) (value string, present bool)
+
+// Snapshot is a lookup in settings of the form NAME=VALUE.
+func Snapshot(settings []string) Variables {
+	variables := make(map[string]string, len(settings))
+	for _, setting := range settings {
+		if name, value, ok := strings.Cut(setting, "="); ok {
+			variables[foldName(name)] = value
+		}
+	}
+	return func(name string) (string, bool) {
+		value, present := variables[foldName(name)]
+		return value, present
+	}
+}
+
+// foldName folds what Windows does not tell apart.
+func foldName(name string) string {
+	if runtime.GOOS == "windows" {
+		return strings.ToUpper(name)
+	}
+	return name
+}
+
+// Getenv is the value of a variable, empty when it is not set.
+func (h *Host) Getenv(name string) string {
+	value, _ := h.Variables(name)
+	return value
+}
+
+// With is the host with other variables.
+func (h *Host) With(variables Variables) *Host {
+	other := *h
+	other.Variables = variables
+	return &other
+}
+
+// CalledByClient reports whether a kubeconfig runs this program. Then its arguments, and any
+// variable that is not also in the client's own environment, may be the work of whoever wrote the
+// kubeconfig.
+func (h *Host) CalledByClient() bool {
+	_, present := h.Variables(execcred.EnvironmentVariable)
+	return present
+}
+
+// Store opens a store, which does no I/O yet.
+func (h *Host) Store(ctx context.Context, kind keyring.Kind) (keyring.Store, error) {
+	return h.OpenStore(ctx, kind, keyring.System{Getenv: h.Getenv, Now: h.Now, Interactive: h.hasDesktop()})
+}
+
+// hasDesktop reports whether a store may ask a person to unlock it: elsewhere nobody would see the
+// question.
+func (h *Host) hasDesktop() bool {
+	if runtime.GOOS == "windows" || runtime.GOOS == "darwin" {
+		return true
+	}
+	return cmp.Or(h.Getenv("WAYLAND_DISPLAY"), h.Getenv("DISPLAY")) != ""
+}
+
+// User is the name of whoever is logged in, as far as variables tell.
+func (h *Host) User() string {
+	return cmp.Or(h.Getenv("USER"), h.Getenv("USERNAME"), h.Getenv("LOGNAME"))
+}
+
+// Colours says whether the result may have some.
+func (h *Host) Colours() ui.Colours { return ui.ColoursFor(h.Stdout, h.Getenv) }
+
+// Write gives the result to standard output in one piece. Go turns EPIPE on standard output into
+// SIGPIPE and exits; Notify makes it an ordinary error, and is inherited by no child.
+func (h *Host) Write(result []byte) error {
+	broken := make(chan os.Signal, 1)
+	signal.Notify(broken, syscall.SIGPIPE)
+	defer signal.Stop(broken)
+	if _, err := h.Stdout.Write(result); err != nil {
+		return fmt.Errorf("writing the result: %w", err)
+	}
+	return nil
+}
+
+// ErrNoHome says that neither a variable nor the user database tells the home directory.
+var ErrNoHome = errors.New("the home directory is not known")

@@ -1,0 +1,107 @@
+// Package lifecycle is what happens to a device after setup: rotate, revoke, and the list of them.
+//
+// It prints nothing: it reports steps to a function. It knows nothing of flags.
+package lifecycle
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/sa-exec-credential/sa-exec-credential/internal/admin"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/api"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/cluster"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/device"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/session"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
+)
+
+// busyLimit bounds the wait for another command that changes the same device.
+const busyLimit = 2 * time.Minute
+
+// ErrNoDevice is a device that is not in the cluster.
+var ErrNoDevice = errors.New("no such device")
+
+// machine is this machine's device of one account, while a command changes it.
+type machine struct {
+	host    *host.Host
+	admin   *admin.Admin
+	profile profile.Profile // the one that was named; others may share the device
+	record  *device.Locked
+	report  ui.Report
+}
+
+// open loads a profile whose tokens are bound to a device, finds who can change that device, and locks
+// its record.
+func open(ctx context.Context, h *host.Host, c admin.Choice, name string, report ui.Report) (*machine, error) {
+	profiles, err := h.Profiles()
+	if err != nil {
+		return nil, err
+	}
+	p, err := profiles.Load(name)
+	if err != nil {
+		return nil, err
+	}
+	if p.Device == "" {
+		return nil, ui.Usagef("profile %q has no device; its tokens die when they expire, and logout forgets them here", name)
+	}
+	found, err := admin.FindFor(h, c, p)
+	if err != nil {
+		return nil, err
+	}
+	dir, err := session.Devices(h)
+	if err != nil {
+		return nil, err
+	}
+	limited, cancel := context.WithTimeout(ctx, busyLimit)
+	defer cancel()
+	record, err := dir.Lock(limited, p)
+	if err != nil {
+		return nil, err
+	}
+	m := &machine{host: h, admin: found, profile: p, record: record, report: report}
+	if record.Current == nil {
+		record.Release()
+		return nil, fmt.Errorf("profile %q: %w: %q", name, device.ErrMissing, p.Device)
+	}
+	return m, nil
+}
+
+func (m *machine) step(format string, args ...any) { m.report(ui.Step, fmt.Sprintf(format, args...)) }
+
+// secretName is NAMESPACE/NAME of a device's Secret.
+func (m *machine) secretName(d profile.Device) string { return m.profile.Namespace + "/" + d.Secret }
+
+// delete deletes a device in the cluster. One that is gone already is as good as deleted.
+func (m *machine) delete(ctx context.Context, d profile.Device) error {
+	return deleteDevice(ctx, m.admin, m.profile.Namespace, m.profile.ServiceAccount, d, m.report)
+}
+
+func deleteDevice(ctx context.Context, a *admin.Admin, namespace, account string, d profile.Device, report ui.Report) error {
+	err := cluster.DeleteDevice(ctx, a.Client, namespace, account, d)
+	name := namespace + "/" + d.Secret
+	switch {
+	case errors.Is(err, api.ErrNotFound):
+		report(ui.Step, fmt.Sprintf("Secret %q: gone already", name))
+	case errors.Is(err, api.ErrConflict):
+		report(ui.Warning, fmt.Sprintf("Secret %q: gone already; the one of that name is another one and stays, to end it: %s",
+			name, ui.CommandLine(ui.Program, "revoke", "--device", d.Secret, "--serviceaccount", account, "-n", namespace)))
+	case err != nil:
+		return err
+	default:
+		report(ui.Step, fmt.Sprintf("Secret %q: deleted", name))
+	}
+	return nil
+}
+
+// List is every machine that can mint for an account.
+func List(ctx context.Context, h *host.Host, c admin.Choice, namespace, account string) ([]cluster.DeviceInfo, error) {
+	found, err := admin.Find(h, c, nil)
+	if err != nil {
+		return nil, err
+	}
+	return cluster.Devices(ctx, found.Client, found.Namespace(namespace), account)
+}

@@ -1,0 +1,231 @@
+package lifecycle
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/sa-exec-credential/sa-exec-credential/internal/admin"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/api"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/cluster"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/device"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/kubeconfig"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/mint"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/prepare"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/secret"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/session"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
+)
+
+// The API server remembers a token review for some ten seconds, so a revoked token works that much
+// longer.
+const (
+	revocationLimit = time.Minute
+	revocationPoll  = time.Second
+)
+
+// ErrStillAccepted is a token that outlives its device by more than the API server's own memory
+// explains.
+var ErrStillAccepted = errors.New("the API server still accepts a token that was bound to the deleted Secret")
+
+// Revoke deletes this machine's device in the cluster, waits until its tokens are refused, and forgets
+// everything about it here.
+func Revoke(ctx context.Context, h *host.Host, c admin.Choice, name string, report ui.Report) error {
+	m, err := open(ctx, h, c, name, report)
+	if err != nil {
+		return err
+	}
+	err = m.end(ctx)
+	record := m.record.Record
+	m.record.Release()
+	if err != nil {
+		return err
+	}
+	return forget(ctx, h, record, report)
+}
+
+// end deletes the current device, the one that an interrupted rotate was creating, and those that it has
+// replaced.
+func (m *machine) end(ctx context.Context) error {
+	if err := m.retireNext(ctx); err != nil {
+		return err
+	}
+	p := m.profile
+	if err := end(ctx, m.host, m.admin, p.Namespace, p.ServiceAccount, *m.record.Current, m.report); err != nil {
+		return err
+	}
+	for _, retired := range m.record.Retired {
+		if err := m.delete(ctx, retired); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// retireNext counts what an interrupted rotate was creating among the devices that were replaced.
+func (m *machine) retireNext(ctx context.Context) error {
+	if m.record.Next == "" {
+		return nil
+	}
+	devices, err := cluster.Devices(ctx, m.admin.Client, m.profile.Namespace, m.profile.ServiceAccount)
+	if err != nil {
+		return err
+	}
+	for _, d := range devices {
+		if d.Name == m.record.Next {
+			m.record.Retired = append(m.record.Retired, profile.Device{Secret: d.Secret, UID: d.UID})
+		}
+	}
+	m.record.Next = ""
+	return m.record.Save()
+}
+
+// RevokeDevice ends another machine from an administrator's.
+func RevokeDevice(ctx context.Context, h *host.Host, c admin.Choice, namespace, account, name string, report ui.Report) error {
+	found, err := admin.Find(h, c, nil)
+	if err != nil {
+		return err
+	}
+	namespace = found.Namespace(namespace)
+	devices, err := cluster.Devices(ctx, found.Client, namespace, account)
+	if err != nil {
+		return err
+	}
+	for _, d := range devices {
+		if d.Name == name || d.Secret == name {
+			return end(ctx, h, found, namespace, account, profile.Device{Secret: d.Secret, UID: d.UID}, report)
+		}
+	}
+	return fmt.Errorf("%w: no device %q of %q", ErrNoDevice, name, namespace+"/"+account)
+}
+
+// end deletes a device and waits until the API server refuses what was bound to it.
+func end(ctx context.Context, h *host.Host, a *admin.Admin, namespace, account string, d profile.Device, report ui.Report) error {
+	canary := canaryOf(ctx, h, a, namespace, account, d)
+	if err := deleteDevice(ctx, a, namespace, account, d, report); err != nil {
+		return err
+	}
+	if canary.Empty() {
+		report(ui.Step, "its tokens and its bootstrap credential are refused in some 15 seconds")
+		return nil
+	}
+	return awaitRefusal(ctx, h, a.Context.Cluster, canary, report)
+}
+
+// canaryOf is a token bound to the device, to see it die. Without the right to create one nothing is
+// seen, and all the same revoked.
+func canaryOf(ctx context.Context, h *host.Host, a *admin.Admin, namespace, account string, d profile.Device) secret.String {
+	client, err := mint.New(a.Config, h.Now)
+	if err != nil {
+		return secret.String{}
+	}
+	grant, err := client.Mint(ctx, mint.Request{Namespace: namespace, ServiceAccount: account,
+		Duration: profile.MinDuration, Bound: &mint.Secret{Name: d.Secret, UID: d.UID}})
+	if err == nil {
+		// The API server remembers that it is good, as it does of the tokens that are in use.
+		_, err = session.WhoIs(ctx, h, a.Context.Cluster, grant.Token)
+	}
+	if err != nil {
+		h.Log.Debug("no token to watch", "error", err)
+		return secret.String{}
+	}
+	return grant.Token
+}
+
+func awaitRefusal(ctx context.Context, h *host.Host, c profile.Cluster, token secret.String, report ui.Report) error {
+	report(ui.Step, "waiting until the API server refuses what was bound to it (some 15 seconds)")
+	limit := time.After(revocationLimit)
+	for began := h.Now(); ; {
+		// Each question has a time limit of its own. The minute cuts none short, so that the last one has
+		// an answer, too.
+		_, err := session.WhoIs(ctx, h, c, token)
+		if errors.Is(err, api.ErrUnauthorized) {
+			report(ui.Step, fmt.Sprintf("refused after %d seconds", int(h.Now().Sub(began).Seconds())))
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return notRefused(ctx, err)
+		case <-limit:
+			return notRefused(ctx, err)
+		case <-time.After(revocationPoll):
+		}
+	}
+}
+
+// notRefused is what it means that the wait for a refusal ended without one. answer is that to the last
+// question.
+func notRefused(ctx context.Context, answer error) error {
+	switch {
+	case ctx.Err() != nil:
+		return prepare.ErrInterrupted // and the question with it, so its answer says nothing of the server
+	case answer == nil, errors.Is(answer, api.ErrForbidden): // who is forbidden something is known
+		return fmt.Errorf("%w, %v later", ErrStillAccepted, revocationLimit)
+	}
+	return fmt.Errorf("the Secret is deleted, but the API server cannot be asked whether its tokens are refused: %w", answer)
+}
+
+// forget removes all local traces of a device: entries, profiles, the record. Kubeconfigs are the
+// user's.
+func forget(ctx context.Context, h *host.Host, record device.Record, report ui.Report) error {
+	sharing, err := session.Sharing(h, record.Name)
+	if err != nil {
+		return err
+	}
+	for _, d := range append(record.Retired, *record.Current) {
+		if err := session.ForgetEntries(ctx, h, sharing, &d); err != nil {
+			report(ui.Warning, err.Error()) // what it was good for is over
+		}
+	}
+	profiles, err := h.Profiles()
+	if err != nil {
+		return err
+	}
+	for _, p := range sharing {
+		if err := removeProfile(ctx, profiles, p.Name); err != nil {
+			return err
+		}
+		report(ui.Step, fmt.Sprintf("profile %q: removed, with its entries in the store", p.Name))
+		nameContexts(h, p.Name, report)
+	}
+	dir, err := session.Devices(h)
+	if err != nil {
+		return err
+	}
+	return dir.Remove(record.Name)
+}
+
+func removeProfile(ctx context.Context, profiles profile.Folder, name string) error {
+	ctx, cancel := context.WithTimeout(ctx, busyLimit)
+	defer cancel()
+	release, err := profiles.Lock(ctx, name)
+	if err != nil {
+		return err
+	}
+	defer release()
+	return profiles.Remove(name)
+}
+
+// nameContexts says which contexts still name a profile that is gone.
+func nameContexts(h *host.Host, name string, report ui.Report) {
+	paths, err := h.KubeconfigPaths("")
+	if err != nil {
+		return
+	}
+	uses, err := kubeconfig.FindOurs(paths)
+	if err != nil {
+		return
+	}
+	for _, use := range uses {
+		if use.Profile == name {
+			line := []string{"kubectl", "config", "delete-context", use.Context}
+			if use.File != "" {
+				line = append(line, "--kubeconfig", use.File)
+			}
+			report(ui.Hint, fmt.Sprintf("context %q in %q still names it: %s", use.Context, use.File, ui.CommandLine(line...)))
+		}
+	}
+}

@@ -1,0 +1,114 @@
+package lifecycle
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/sa-exec-credential/sa-exec-credential/internal/admin"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/cluster"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/prepare"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/session"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
+)
+
+// Rotate creates a new device and a bootstrap credential of it, and ends the old ones once the new ones
+// work. Interrupted anywhere, all profiles of the device go on with the old one or with the new one,
+// and another rotate finishes it.
+func Rotate(ctx context.Context, h *host.Host, c admin.Choice, name string, report ui.Report) error {
+	m, err := open(ctx, h, c, name, report)
+	if err != nil {
+		return err
+	}
+	defer m.record.Release()
+	next, err := m.create(ctx)
+	if err != nil {
+		return err
+	}
+	sharing, err := session.Sharing(h, m.record.Name)
+	if err != nil {
+		return err
+	}
+	if err := m.credentials(ctx, sharing, next); err != nil {
+		return err
+	}
+	if err := m.switchTo(ctx, next); err != nil {
+		return err
+	}
+	for _, p := range sharing {
+		m.step("profile %q: uses the new credentials", p.Name)
+	}
+	return m.retire(ctx, sharing)
+}
+
+// create is the next device. Its name is in the record before there is one.
+func (m *machine) create(ctx context.Context) (profile.Device, error) {
+	if m.record.Next == "" {
+		name, _ := m.host.Hostname()
+		m.record.Next = cluster.NewDeviceName(name)
+		if err := m.record.Save(); err != nil {
+			return profile.Device{}, err
+		}
+	}
+	created, err := cluster.EnsureDevice(ctx, m.admin.Client, m.profile.Namespace, m.profile.ServiceAccount,
+		m.record.Next, session.Owner(m.host))
+	if err == nil {
+		m.step("Secret %q: new tokens are bound to it", m.secretName(created))
+	}
+	return created, err
+}
+
+// credentials gives every profile of the device a bootstrap credential of the next one, and sees that it
+// mints. Profiles that keep it in the same store share it.
+func (m *machine) credentials(ctx context.Context, sharing []profile.Profile, next profile.Device) error {
+	done := map[string]bool{}
+	for _, p := range sharing {
+		s, err := session.With(ctx, m.host, p, &next)
+		if err != nil {
+			return fmt.Errorf("profile %q: %w", p.Name, err)
+		}
+		place := string(p.Store) + " " + s.BootstrapKey()
+		if p.Bootstrap.Source != profile.SourceKeyring || done[place] {
+			continue
+		}
+		done[place] = true
+		if err := prepare.Bootstrap(ctx, m.host, m.admin, s, m.report); err != nil {
+			return fmt.Errorf("profile %q: %w", p.Name, err)
+		}
+	}
+	return nil
+}
+
+// switchTo makes the next device the current one, for all profiles at once: what they have is in the
+// record.
+func (m *machine) switchTo(ctx context.Context, next profile.Device) error {
+	uid, err := cluster.ClusterUID(ctx, m.admin.Client)
+	if err != nil {
+		return err
+	}
+	m.record.Retired = append(m.record.Retired, *m.record.Current)
+	m.record.Current, m.record.Next = &next, ""
+	m.record.ClusterUID, m.record.Revoked = uid, false
+	return m.record.Save()
+}
+
+// retire ends the devices that were replaced, also by a rotate that was interrupted: what is kept for
+// them here, and then their Secrets.
+func (m *machine) retire(ctx context.Context, sharing []profile.Profile) error {
+	for len(m.record.Retired) > 0 {
+		old := m.record.Retired[0]
+		if err := session.ForgetEntries(ctx, m.host, sharing, &old); err != nil {
+			m.report(ui.Warning, err.Error())
+		}
+		if err := m.delete(ctx, old); err != nil {
+			return err
+		}
+		m.record.Retired = m.record.Retired[1:]
+		if err := m.record.Save(); err != nil {
+			return err
+		}
+	}
+	m.step("what was bound to the old device is refused in some 15 seconds")
+	return nil
+}

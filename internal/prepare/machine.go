@@ -1,0 +1,184 @@
+package prepare
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/sa-exec-credential/sa-exec-credential/internal/api"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/cluster"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/device"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/session"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
+)
+
+// prepareMachine takes the steps on this machine but for the kubeconfig: device, bootstrap credential,
+// profile. Nobody else changes the device meanwhile.
+func (p *Preparation) prepareMachine(ctx context.Context) (*session.Session, error) {
+	old, found, err := p.before()
+	if err != nil {
+		return nil, err
+	}
+	current, err := p.prepareDevice(ctx, old)
+	if err != nil {
+		return nil, err
+	}
+	s, err := session.With(ctx, p.host, p.profile, current)
+	if err != nil {
+		return nil, err
+	}
+	if err := Bootstrap(ctx, p.host, p.admin, s, p.report); err != nil {
+		return nil, err
+	}
+	if found {
+		p.forgetReplaced(ctx, old, s)
+	}
+	return s, p.saveProfile()
+}
+
+// prepareDevice creates the Secret that this machine's tokens are bound to, or finds it. It is in the
+// record before and after: a setup that is interrupted leaves no Secret that nobody knows.
+func (p *Preparation) prepareDevice(ctx context.Context, old profile.Profile) (*profile.Device, error) {
+	if p.admin == nil {
+		return nil, nil
+	}
+	record, err := p.lockDevice(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer record.Release()
+	name, err := p.deviceName(record, old)
+	if err != nil {
+		return nil, err
+	}
+	found, err := cluster.EnsureDevice(ctx, p.admin.Client, p.profile.Namespace, p.profile.ServiceAccount, name,
+		session.Owner(p.host))
+	if errors.Is(err, api.ErrForbidden) && p.profile.Bootstrap.Source != profile.SourceKeyring {
+		p.warn("you cannot create Secrets in %q, so revoke cannot end this machine's tokens", p.profile.Namespace)
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	p.step("Secret %q: tokens of this machine are bound to it", p.profile.Namespace+"/"+found.Secret)
+	p.profile.Device = record.Name
+	return &found, p.note(ctx, record, found)
+}
+
+func (p *Preparation) lockDevice(ctx context.Context) (*device.Locked, error) {
+	ctx, cancel := context.WithTimeout(ctx, busyLimit)
+	defer cancel()
+	dir, err := session.Devices(p.host)
+	if err != nil {
+		return nil, err
+	}
+	return dir.Lock(ctx, p.profile)
+}
+
+// deviceName is the name under which an earlier setup knows this machine, also one for the same cluster
+// with another certificate authority, or a new one, which is kept first.
+func (p *Preparation) deviceName(record *device.Locked, old profile.Profile) (string, error) {
+	account := p.profile.ServiceAccount
+	if record.Current != nil {
+		return cluster.DeviceName(account, record.Current.Secret), nil
+	}
+	if record.Next != "" {
+		return record.Next, nil
+	}
+	if before := p.recordOf(old); before.Current != nil && before.Account() == p.profile.Account() {
+		record.Next = cluster.DeviceName(account, before.Current.Secret)
+		record.Retired = before.Retired
+	}
+	if record.Next == "" {
+		name, _ := p.host.Hostname()
+		record.Next = cluster.NewDeviceName(name)
+	}
+	return record.Next, record.Save()
+}
+
+func (p *Preparation) recordOf(old profile.Profile) device.Record {
+	if old.Device == "" {
+		return device.Record{}
+	}
+	dir, err := session.Devices(p.host)
+	if err != nil {
+		return device.Record{}
+	}
+	record, err := dir.Load(old.Device)
+	p.host.Log.Debug("read the device record of the profile that is replaced", "error", err)
+	return record
+}
+
+// note keeps the device that was found. All profiles of the account have it from then on: the one that
+// it takes the place of is gone in the cluster.
+func (p *Preparation) note(ctx context.Context, record *device.Locked, found profile.Device) error {
+	before := record.Record
+	if record.Current == nil {
+		record.Next = ""
+	}
+	record.Current, record.Revoked = &found, false
+	if p.profile.Recovery != nil || record.ClusterUID != "" {
+		uid, err := cluster.ClusterUID(ctx, p.admin.Client)
+		if err != nil {
+			return err
+		}
+		record.ClusterUID = uid
+	}
+	if before.Current != nil && *before.Current == found && before.Revoked == record.Revoked &&
+		before.ClusterUID == record.ClusterUID {
+		return nil
+	}
+	if err := record.Save(); err != nil {
+		return err
+	}
+	if before.Current != nil && *before.Current != found {
+		p.forgetOld(ctx, record.Name, before.Current)
+	}
+	return nil
+}
+
+// forgetOld removes what the store holds for a device that is no more.
+func (p *Preparation) forgetOld(ctx context.Context, record string, old *profile.Device) {
+	sharing, err := session.Sharing(p.host, record)
+	if err == nil {
+		err = session.ForgetEntries(ctx, p.host, sharing, old)
+	}
+	p.host.Log.Debug("forgot what was kept for the old device", "error", err)
+}
+
+// forgetReplaced removes the entries that a profile leads to no longer once it has been changed, and its
+// device record where no other profile names it.
+func (p *Preparation) forgetReplaced(ctx context.Context, old profile.Profile, current *session.Session) {
+	before := p.recordOf(old)
+	s, err := session.With(ctx, p.host, old, before.Current)
+	if err != nil {
+		return
+	}
+	sharing, _ := session.Sharing(p.host, old.Device)
+	otherStore := old.Store != current.Profile.Store
+	if otherStore || s.TokenKey() != current.TokenKey() {
+		alone := len(sharing) < 2
+		err = s.Forget(ctx, alone && (otherStore || s.BootstrapKey() != current.BootstrapKey()))
+	}
+	p.host.Log.Debug("looked for entries of the replaced profile", "error", err)
+	if len(sharing) < 2 && old.Device != "" && old.Device != current.Profile.Device {
+		dir, err := session.Devices(p.host)
+		if err == nil {
+			err = dir.Remove(old.Device)
+		}
+		p.host.Log.Debug("removed the device record of the replaced profile", "error", err)
+	}
+}
+
+func (p *Preparation) saveProfile() error {
+	profiles, err := p.host.Profiles()
+	if err != nil {
+		return err
+	}
+	if err := profiles.Save(p.profile); err != nil {
+		return err
+	}
+	p.report(ui.Step, fmt.Sprintf("profile: %q", p.profile.Name))
+	return nil
+}

@@ -1,0 +1,297 @@
+package prepare
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/sa-exec-credential/sa-exec-credential/internal/api"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/cluster"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/kubeconfig"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/mint"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
+)
+
+// MigrateOptions say how a context gets the plugin in place of its token.
+type MigrateOptions struct {
+	Context      string
+	AdminContext string
+	Kubeconfig   string // a file that was named; empty: as kubectl
+
+	Profile             string
+	Duration            time.Duration
+	BootstrapDuration   time.Duration
+	Store               keyring.Kind
+	NoCap               bool
+	AllowDefaultAccount bool
+	DeleteLegacySecret  bool
+}
+
+// What keeps a context from being migrated.
+var (
+	ErrNotAccountToken = errors.New("the token is not a ServiceAccount's")
+	ErrStillHeld       = errors.New("the legacy Secret was not deleted, because other users hold its token")
+)
+
+// accountPrefix begins the subject of every ServiceAccount's token.
+const accountPrefix = "system:serviceaccount:"
+
+// Migration is one context on its way from a token in a file to the plugin.
+type Migration struct {
+	host        *host.Host
+	options     MigrateOptions
+	report      ui.Report
+	paths       []string
+	target      kubeconfig.Context // the context to migrate
+	static      kubeconfig.Static
+	claims      mint.Claims // what the old token says of itself
+	preparation *Preparation
+	legacy      *cluster.LegacySecret // where the old token was read from; nil: nowhere, or not known
+}
+
+// NewMigration finds out everything that could be in the way. It changes nothing.
+func NewMigration(ctx context.Context, h *host.Host, o MigrateOptions, report ui.Report) (*Migration, error) {
+	m := &Migration{host: h, options: o, report: report}
+	if err := m.readContext(); err != nil {
+		return nil, err
+	}
+	if o.AdminContext == "" {
+		return nil, ui.Usagef("--admin-context is missing: name the context that can prepare service account %q", m.Account())
+	}
+	if err := m.plan(); err != nil {
+		return nil, err
+	}
+	if err := m.askWho(ctx); err != nil {
+		return nil, err
+	}
+	m.findLegacySecret(ctx)
+	return m, nil
+}
+
+func (m *Migration) readContext() (err error) {
+	if m.paths, err = m.host.KubeconfigPaths(m.options.Kubeconfig); err != nil {
+		return err
+	}
+	if m.static, err = kubeconfig.StaticToken(m.paths, m.options.Context); err != nil {
+		return err
+	}
+	if m.claims, err = accountClaims(m.static.Token.Reveal()); err != nil {
+		return fmt.Errorf("context %q, user %q: %w", m.options.Context, m.static.User, err)
+	}
+	m.target, err = kubeconfig.Resolve(m.paths, m.options.Context)
+	return err
+}
+
+// Account is the old token's NAMESPACE/SERVICEACCOUNT, by its own word.
+func (m *Migration) Account() string { return m.claims.Namespace + "/" + m.claims.ServiceAccount }
+
+// accountClaims reads whose token it is, or says why it is no ServiceAccount's. Nothing of the token
+// but the names in its claims is told.
+func accountClaims(token string) (mint.Claims, error) {
+	claims := mint.ParseClaims(token)
+	switch {
+	case claims.Subject == "" && claims.Issuer == "":
+		return claims, fmt.Errorf("%w: it is no JWT", ErrNotAccountToken)
+	case !strings.HasPrefix(claims.Subject, accountPrefix):
+		return claims, fmt.Errorf("%w: %q issued it for somebody else", ErrNotAccountToken, claims.Issuer)
+	case claims.Namespace == "" || claims.Subject != mint.Username(claims.Namespace, claims.ServiceAccount):
+		return claims, fmt.Errorf("%w: its claims do not name one account", ErrNotAccountToken)
+	}
+	return claims, nil
+}
+
+// plan works out the preparation: that of setup for an account that exists, with its rights, and with
+// the cluster as the context has it.
+func (m *Migration) plan() error {
+	o := m.options
+	lifetime := profile.Duration{Duration: o.BootstrapDuration}
+	setup := Options{ServiceAccount: m.claims.ServiceAccount, Namespace: m.claims.Namespace, NoRBAC: true,
+		NoCap: o.NoCap, AllowDefaultAccount: o.AllowDefaultAccount, Duration: o.Duration,
+		Bootstrap:         profile.Bootstrap{Source: profile.SourceKeyring, Duration: &lifetime},
+		BootstrapDuration: o.BootstrapDuration, Store: o.Store, Profile: o.Profile}
+	if setup.Profile == "" {
+		setup.Profile = profile.DefaultName(m.claims.ServiceAccount, m.claims.Namespace, m.target.ClusterName)
+	}
+	p, err := New(m.host, setup, m.paths, o.AdminContext, m.report)
+	if err != nil {
+		return err
+	}
+	if err := p.profile.Cluster.Difference(m.target.Cluster); err != nil {
+		return ui.Usagef("context %q is for another cluster than %q", o.AdminContext, o.Context)
+	}
+	p.profile.Cluster = m.target.Cluster
+	if err := p.checkTaken(); err != nil {
+		return err
+	}
+	m.preparation = p
+	entry, err := p.entry()
+	if err != nil {
+		return err
+	}
+	return kubeconfig.CanReplace(m.paths, o.Context, entry)
+}
+
+// askWho makes sure that the old token is for the account that its claims name. One that is no longer
+// accepted can be migrated all the same: to replace those that have expired is what migrate is for.
+func (m *Migration) askWho(ctx context.Context) error {
+	config, err := kubeconfig.ClientConfig(m.paths, m.options.Context)
+	if err != nil {
+		return err
+	}
+	client, err := mint.New(config, m.host.Now)
+	if err != nil {
+		return err
+	}
+	user, err := client.WhoAmI(ctx)
+	switch wanted := mint.Username(m.claims.Namespace, m.claims.ServiceAccount); {
+	case errors.Is(err, api.ErrUnauthorized):
+		m.warn("the API server does not accept the old token; that it was for %q is only its own word", m.Account())
+	case errors.Is(err, api.ErrForbidden):
+	case err != nil:
+		return fmt.Errorf("asking whom the old token stands for: %w", err)
+	case user.Name != wanted:
+		return fmt.Errorf("%w: it says %q, the API server %q", ErrNotAccountToken, wanted, user.Name)
+	}
+	return nil
+}
+
+func (m *Migration) step(format string, args ...any) { m.preparation.step(format, args...) }
+
+func (m *Migration) warn(format string, args ...any) { m.preparation.warn(format, args...) }
+
+// findLegacySecret names the Secrets that hold tokens of the account which never expire.
+func (m *Migration) findLegacySecret(ctx context.Context) {
+	secrets, err := cluster.ListLegacySecrets(ctx, m.preparation.admin.Client, m.claims.Namespace, m.claims.ServiceAccount)
+	if err != nil {
+		m.warn("%v", err)
+	}
+	for _, secret := range secrets {
+		if secret.Name == m.claims.LegacySecret {
+			m.legacy = &secret
+			m.step("Secret %q: the old token was read from it, and never expires", m.secretName())
+			continue
+		}
+		m.warn("Secret %q holds another token of this account that never expires", m.claims.Namespace+"/"+secret.Name)
+	}
+}
+
+func (m *Migration) secretName() string { return m.claims.Namespace + "/" + m.legacy.Name }
+
+// Run creates the new way, proves it, and only then takes the token out of the file. Interrupted
+// anywhere before that, the old way still works, and another run goes on. The proof is there also when
+// deleting the legacy Secret failed.
+func (m *Migration) Run(ctx context.Context) (*Proof, error) {
+	s, err := m.preparation.ready(ctx)
+	if err != nil {
+		return nil, err
+	}
+	proof, err := m.preparation.prove(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	replaced, err := m.replace()
+	if err != nil {
+		return nil, err
+	}
+	proof.Context, proof.File = m.options.Context, replaced.File
+	return proof, m.deleteLegacySecret(ctx, replaced)
+}
+
+// replace takes the token out of the kubeconfig and reports what of it is left elsewhere.
+func (m *Migration) replace() (kubeconfig.Replaced, error) {
+	entry, err := m.preparation.entry()
+	if err != nil {
+		return kubeconfig.Replaced{}, err
+	}
+	replaced, err := kubeconfig.ReplaceUser(m.paths, m.options.Context, entry)
+	if err != nil {
+		return replaced, err
+	}
+	m.step("user %q in %q: runs the plugin, and its token is gone", replaced.User, replaced.File)
+	for _, name := range m.sharing(replaced.User) {
+		m.step("context %q: has the same user, and changed with it", name)
+	}
+	m.tellLeftovers(replaced)
+	return replaced, nil
+}
+
+// sharing lists the other contexts of the user.
+func (m *Migration) sharing(user string) []string {
+	uses, err := kubeconfig.FindOurs(m.paths)
+	m.host.Log.Debug("looked for other contexts of the user", "error", err)
+	var names []string
+	for _, use := range uses {
+		if use.User == user && use.Context != m.options.Context {
+			names = append(names, use.Context)
+		}
+	}
+	return names
+}
+
+// tellLeftovers says where the old token still is, and how long it is good.
+func (m *Migration) tellLeftovers(replaced kubeconfig.Replaced) {
+	if replaced.TokenFile != "" {
+		m.warn("the old token is still in %q; when nothing else reads it: %s", replaced.TokenFile,
+			ui.CommandLine("rm", replaced.TokenFile))
+	}
+	for _, holder := range replaced.Holders {
+		m.warn("user %q still holds the same token", holder)
+	}
+	switch expires := m.claims.ExpiresAt; {
+	case m.legacy != nil && !m.options.DeleteLegacySecret:
+		m.warn("the old token is good until its Secret is deleted; when nothing else uses it: %s", m.deleteLine())
+	case expires.After(m.host.Now()):
+		m.warn("the old token is good until %s, wherever it was copied to", ui.Date(expires))
+	}
+}
+
+func (m *Migration) deleteLine() string {
+	line := []string{"kubectl"}
+	if m.options.Kubeconfig != "" {
+		line = append(line, "--kubeconfig", m.options.Kubeconfig)
+	}
+	return ui.CommandLine(append(line, "--context", m.options.AdminContext, "-n", m.claims.Namespace,
+		"delete", "secret", m.legacy.Name)...)
+}
+
+// deleteLegacySecret ends the old token where that was asked for and breaks nobody whom this program
+// knows of.
+func (m *Migration) deleteLegacySecret(ctx context.Context, replaced kubeconfig.Replaced) error {
+	switch {
+	case !m.options.DeleteLegacySecret:
+		return nil
+	case m.legacy == nil:
+		m.warn("there is no legacy Secret to delete")
+		return nil
+	case len(replaced.Holders) > 0:
+		return fmt.Errorf("%w: %s", ErrStillHeld, ui.QuotedList(replaced.Holders))
+	}
+	err := cluster.DeleteLegacySecret(ctx, m.preparation.admin.Client, m.claims.Namespace, *m.legacy)
+	if err != nil {
+		return err
+	}
+	m.step("Secret %q: deleted, and with it the old token", m.secretName())
+	return nil
+}
+
+// MigrationPlan is what a migration would come to.
+type MigrationPlan struct {
+	Manifests, Kubeconfig []byte
+	User, File            string // whose token the exec section would take the place of
+	LegacySecret          string // NAMESPACE/NAME that would be deleted; empty: none
+}
+
+// Plan returns what would be applied, and what the user would become.
+func (m *Migration) Plan(ctx context.Context) (MigrationPlan, error) {
+	manifests, rendered, err := m.preparation.Plan(ctx)
+	plan := MigrationPlan{Manifests: manifests, Kubeconfig: rendered, User: m.static.User, File: m.static.File}
+	if m.legacy != nil && m.options.DeleteLegacySecret {
+		plan.LegacySecret = m.secretName()
+	}
+	return plan, err
+}

@@ -1,0 +1,107 @@
+package prepare
+
+import (
+	"cmp"
+	"errors"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/sa-exec-credential/sa-exec-credential/internal/cluster"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/kubeconfig"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
+)
+
+// Options say what a setup shall come to.
+type Options struct {
+	ServiceAccount string
+	Namespace      string // empty: the context's
+
+	Roles, ClusterRoles             []string // existing ones, to bind
+	Verbs, Resources, ResourceNames []string // of a role to create
+	ClusterWide, NoRBAC, NoCap      bool
+	AllowDefaultAccount, AllowAdmin bool
+
+	Duration          time.Duration // of a token
+	Audiences         []string
+	Bootstrap         profile.Bootstrap
+	BootstrapDuration time.Duration
+	BootstrapEnv      []string // variables kept beside those that programs usually need
+	Recover           bool
+	Minter            *cluster.Subject // a pod's account, for bootstrap source in-cluster
+	Store             keyring.Kind
+
+	Profile string // empty: the default name
+	// Output are the kubeconfig files that get the context. None: the kubeconfig is printed.
+	Output                  []string
+	UseContext              bool
+	AllowMissingClusterInfo bool
+	Allowlist               bool
+}
+
+// What keeps a setup from being done.
+var (
+	ErrProfileTaken = errors.New("there is a profile of that name for another account or cluster")
+	ErrNotInPod     = errors.New("no ServiceAccount token is mounted; is this a pod?")
+	ErrNotProven    = errors.New("the new context does not work")
+)
+
+// wanted is what the cluster shall hold.
+func (o Options) wanted(p profile.Profile) cluster.Wanted {
+	fromKeyring := p.Bootstrap.Source == profile.SourceKeyring
+	return cluster.Wanted{
+		Namespace: p.Namespace, ServiceAccount: p.ServiceAccount,
+		Roles: o.Roles, ClusterRoles: o.ClusterRoles,
+		Verbs: o.Verbs, Resources: o.Resources, ResourceNames: o.ResourceNames,
+		ClusterWide: o.ClusterWide, NoRBAC: o.NoRBAC, Bootstrap: fromKeyring, Minter: o.Minter,
+		// The cap also demands a device Secret, which belongs to a machine; pods come and go.
+		Cap: !o.NoCap && fromKeyring, Duration: o.Duration, BootstrapDuration: o.BootstrapDuration,
+		AllowDefaultAccount: o.AllowDefaultAccount, AllowAdmin: o.AllowAdmin,
+	}
+}
+
+// profileFor is the profile of a context.
+func (o Options) profileFor(h *host.Host, found kubeconfig.Context, paths []string) profile.Profile {
+	p := profile.Profile{
+		Name: o.Profile, Cluster: found.Cluster,
+		Namespace: cmp.Or(o.Namespace, found.Namespace, "default"), ServiceAccount: o.ServiceAccount,
+		Audiences: o.Audiences, Duration: profile.Duration{Duration: o.Duration}, Bootstrap: o.Bootstrap,
+		Store: o.Store, AllowMissingClusterInfo: o.AllowMissingClusterInfo,
+		Origin: &profile.Origin{Context: found.Name, Kubeconfig: Absolute(paths)},
+	}
+	if o.Recover {
+		p.Recovery = &profile.Recovery{Credential: profile.Bootstrap{Source: profile.SourceContext,
+			Context: found.Name, Kubeconfig: p.Origin.Kubeconfig, Environment: h.Pinned(o.BootstrapEnv)}}
+	}
+	p.Name = cmp.Or(p.Name, profile.DefaultName(p.ServiceAccount, p.Namespace, found.ClusterName))
+	return p
+}
+
+// Absolute are the paths from the root on, as later commands need them.
+func Absolute(paths []string) []string {
+	list := make([]string, 0, len(paths))
+	for _, path := range paths {
+		if full, err := filepath.Abs(path); err == nil {
+			list = append(list, full)
+		}
+	}
+	return list
+}
+
+// Candidates are the contexts that patterns name, or all of them, without those that setup itself has
+// created: they cannot prepare anything.
+func Candidates(paths, patterns []string) ([]string, error) {
+	names, err := kubeconfig.Contexts(paths, patterns...)
+	if err != nil {
+		return nil, err
+	}
+	ours, err := kubeconfig.FindOurs(paths)
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(names, func(name string) bool {
+		return slices.ContainsFunc(ours, func(use kubeconfig.Use) bool { return use.Context == name })
+	}), nil
+}

@@ -1,0 +1,48 @@
+package prepare
+
+import (
+	"cmp"
+	"fmt"
+	"net"
+	"path/filepath"
+	"strings"
+
+	"github.com/sa-exec-credential/sa-exec-credential/internal/files"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/mint"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
+)
+
+// maxMounted bounds what is read of a mounted file, in bytes.
+const maxMounted = 1 << 20
+
+// InPod reads the three mounted files and the two environment variables of a pod, and works out the
+// profile. The cluster is left as it is: a pod has no business there.
+func InPod(h *host.Host, o Options, report ui.Report) (*Preparation, error) {
+	mounted := map[string]string{}
+	for _, name := range []string{"token", "ca.crt", "namespace"} {
+		data, err := files.ReadMounted(filepath.Join(h.MountedDir, name), maxMounted)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrNotInPod, err)
+		}
+		mounted[name] = strings.TrimSpace(string(data))
+	}
+	claims := mint.ParseClaims(mounted["token"])
+	server := "https://" + net.JoinHostPort(h.Getenv("KUBERNETES_SERVICE_HOST"),
+		cmp.Or(h.Getenv("KUBERNETES_SERVICE_PORT"), "443"))
+	p := &Preparation{host: h, options: o, report: report}
+	p.profile = profile.Profile{
+		Name:           o.Profile,
+		Cluster:        profile.Cluster{Server: server, CertificateAuthorityData: []byte(mounted["ca.crt"] + "\n")},
+		Namespace:      cmp.Or(o.Namespace, claims.Namespace, mounted["namespace"]),
+		ServiceAccount: cmp.Or(o.ServiceAccount, claims.ServiceAccount),
+		Audiences:      o.Audiences, Duration: profile.Duration{Duration: o.Duration},
+		Bootstrap: profile.Bootstrap{Source: profile.SourceInCluster},
+		Store:     o.Store, AllowMissingClusterInfo: o.AllowMissingClusterInfo,
+	}
+	if p.profile.Name == "" {
+		p.profile.Name = profile.DefaultName(p.profile.ServiceAccount, p.profile.Namespace, "in-cluster")
+	}
+	return p, nil
+}

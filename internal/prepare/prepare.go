@@ -1,0 +1,291 @@
+// Package prepare is setup and migrate as use cases: options, a plan that is checked before anything
+// is touched, steps each of which finds out whether it has been taken before, and the proof.
+//
+// It prints nothing: it reports steps to a function and returns values. It knows nothing of flags.
+package prepare
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/sa-exec-credential/sa-exec-credential/internal/admin"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/bootstrap"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/cluster"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/kubeconfig"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/mint"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/session"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
+)
+
+const (
+	// rbacLimit bounds the wait for a role that was just created to count everywhere.
+	rbacLimit = 15 * time.Second
+	// busyLimit bounds the wait for another command that changes the same profile or device.
+	busyLimit = 2 * time.Minute
+)
+
+// Preparation is setup for one cluster.
+type Preparation struct {
+	host    *host.Host
+	options Options
+	admin   *admin.Admin // nil in a pod, where nothing is prepared
+	profile profile.Profile
+	batch   *kubeconfig.Batch // shared by the clusters of one setup; nil when there is one cluster
+	report  ui.Report
+}
+
+// New reads the administrator's context and works out the profile. It writes nothing.
+func New(h *host.Host, o Options, paths []string, context string, report ui.Report) (*Preparation, error) {
+	found, err := kubeconfig.Resolve(paths, context)
+	if err != nil {
+		return nil, err
+	}
+	if o.ServiceAccount == "" {
+		return nil, ui.Usagef("name the service account to mint tokens for")
+	}
+	p := &Preparation{host: h, options: o, profile: o.profileFor(h, found, paths), report: report}
+	p.admin, err = admin.New(found)
+	return p, err
+}
+
+// ForProfile is a preparation of which only the kubeconfig is wanted.
+func ForProfile(h *host.Host, p profile.Profile) *Preparation {
+	return &Preparation{host: h, profile: p, report: h.Log.Quiet}
+}
+
+func (p *Preparation) step(format string, args ...any) {
+	p.report(ui.Step, fmt.Sprintf(format, args...))
+}
+
+func (p *Preparation) warn(format string, args ...any) {
+	p.report(ui.Warning, fmt.Sprintf(format, args...))
+}
+
+// Profile is the profile as it stands.
+func (p *Preparation) Profile() profile.Profile { return p.profile }
+
+// IsForPods says that only the cluster's part is done here: the rest is done in the pod, where the
+// bootstrap credential is.
+func (p *Preparation) IsForPods() bool {
+	return p.admin != nil && p.profile.Bootstrap.Source == profile.SourceInCluster
+}
+
+// Run takes every step. Each one finds out whether it has been taken before, so that a run which was
+// interrupted after any of them can be repeated.
+func (p *Preparation) Run(ctx context.Context) (*Proof, error) {
+	s, err := p.ready(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.mergeKubeconfig(); err != nil {
+		return nil, err
+	}
+	return p.prove(ctx, s)
+}
+
+// ready takes every step that comes before the kubeconfig.
+func (p *Preparation) ready(ctx context.Context) (*session.Session, error) {
+	limited, cancel := context.WithTimeout(ctx, busyLimit)
+	defer cancel()
+	profiles, err := p.host.Profiles()
+	if err != nil {
+		return nil, err
+	}
+	release, err := profiles.Lock(limited, p.profile.Name)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	objects, err := p.check(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.prepareCluster(ctx, objects); err != nil {
+		return nil, err
+	}
+	return p.prepareMachine(ctx)
+}
+
+// check finds out everything that can be known before a change.
+func (p *Preparation) check(ctx context.Context) ([]cluster.Object, error) {
+	if err := p.checkTaken(); err != nil {
+		return nil, err
+	}
+	if err := p.chooseStore(ctx); err != nil {
+		return nil, err
+	}
+	if p.admin == nil {
+		return nil, nil
+	}
+	return cluster.Plan(ctx, p.admin.Client, p.options.wanted(p.profile))
+}
+
+// checkTaken keeps a profile that other contexts name from becoming one for something else: clusters
+// created by the same tool often have the same name in different kubeconfigs. A cluster that was
+// rebuilt behind its address has another certificate authority and is still that cluster; a profile
+// that cannot be read is what setup fixes.
+func (p *Preparation) checkTaken() error {
+	old, found, err := p.before()
+	if err != nil || !found {
+		return err
+	}
+	was, err := old.Identity()
+	if err != nil {
+		return nil
+	}
+	now, err := p.profile.Identity()
+	if err != nil {
+		return err
+	}
+	if old.Account() != p.profile.Account() || was.Server != now.Server {
+		return fmt.Errorf("%w: %q is for %q of %s", ErrProfileTaken, p.profile.Name, old.Account(), old.Cluster.Server)
+	}
+	return nil
+}
+
+// before is the profile of the same name that is there already.
+func (p *Preparation) before() (old profile.Profile, found bool, err error) {
+	profiles, err := p.host.Profiles()
+	if err != nil {
+		return profile.Profile{}, false, err
+	}
+	old, err = profiles.Load(p.profile.Name)
+	return old, err == nil, nil
+}
+
+// chooseStore turns auto into the store that works here.
+func (p *Preparation) chooseStore(ctx context.Context) error {
+	needed := p.profile.Bootstrap.Source == profile.SourceKeyring
+	if p.profile.Store == keyring.None && needed {
+		return ui.Usagef("--store none needs another --bootstrap than keyring")
+	}
+	store, err := p.host.Store(ctx, p.profile.Store)
+	if errors.Is(err, keyring.ErrUnavailable) && p.profile.Store == keyring.Auto && !needed {
+		store, err = p.host.Store(ctx, keyring.None)
+	}
+	if err != nil {
+		return err
+	}
+	// One that was asked for by its name has not been tried yet, and the cluster has not been changed yet.
+	if _, err := store.Keys(ctx); err != nil {
+		return err
+	}
+	p.profile.Store = store.Kind()
+	p.step("store: %s", store.Description())
+	return nil
+}
+
+func (p *Preparation) prepareCluster(ctx context.Context, objects []cluster.Object) error {
+	if p.admin == nil {
+		return nil
+	}
+	warnings, err := cluster.Apply(ctx, p.admin.Client, objects, func(step string) { p.report(ui.Step, step) })
+	for _, warning := range warnings {
+		p.report(ui.Warning, warningText(warning))
+	}
+	if err != nil {
+		return err
+	}
+	p.warnOfSuperseded(ctx, objects)
+	return nil
+}
+
+// PrepareForPods is what an administrator does for pods that shall mint.
+func (p *Preparation) PrepareForPods(ctx context.Context) error {
+	objects, err := cluster.Plan(ctx, p.admin.Client, p.options.wanted(p.profile))
+	if err != nil {
+		return err
+	}
+	return p.prepareCluster(ctx, objects)
+}
+
+// warnOfSuperseded names the rights that an earlier setup granted and this one does not ask for: they
+// still count.
+func (p *Preparation) warnOfSuperseded(ctx context.Context, objects []cluster.Object) {
+	refs, err := cluster.Superseded(ctx, p.admin.Client, p.options.wanted(p.profile), objects)
+	if err != nil {
+		p.host.Log.Debug("looking for rights of earlier setups", "error", err)
+	}
+	for _, ref := range refs {
+		line := []string{"kubectl", "--context", p.admin.Context.Name}
+		if ref.Namespace != "" {
+			line = append(line, "-n", ref.Namespace)
+		}
+		p.warn("%v from an earlier setup still grants access; to remove it: %s", ref,
+			ui.CommandLine(append(line, "delete", ref.Resource(), ref.Name)...))
+	}
+}
+
+func warningText(w cluster.Warning) string {
+	switch w.Kind {
+	case cluster.CapForbidden:
+		return fmt.Sprintf("no limit on what the bootstrap credential can ask for: you cannot create %v", w.Object)
+	case cluster.CapUnsupported:
+		return "no limit on what the bootstrap credential can ask for: the API server is older than Kubernetes 1.30"
+	case cluster.CapKept:
+		return fmt.Sprintf("an earlier setup allows tokens of %v, bootstrap tokens of %v, and that stays; "+
+			"to lower it delete %v first", w.Token, w.Bootstrap, w.Object)
+	case cluster.MinterDiffers:
+		return fmt.Sprintf("left as it is: %v is not what setup would create; if minting fails, compare it with --dry-run", w.Object)
+	case cluster.MinterUnknown:
+		return fmt.Sprintf("not checked: you cannot read %v", w.Object)
+	}
+	return fmt.Sprintf("%s: %v", w.Kind, w.Object)
+}
+
+// Bootstrap makes sure that there is a bootstrap credential which can mint, and stores a token
+// that it minted.
+func Bootstrap(ctx context.Context, h *host.Host, a *admin.Admin, s *session.Session, report ui.Report) error {
+	if s.Profile.Bootstrap.Source == profile.SourceKeyring && !bootstrapWorks(ctx, h, s) {
+		if err := s.RequestBootstrap(ctx, a.Config, a.Client); err != nil {
+			return err
+		}
+		report(ui.Step, fmt.Sprintf("bootstrap credential: requested for %v and kept in the store",
+			s.Profile.Bootstrap.Duration.Duration))
+	}
+	var grant mint.Grant
+	err := cluster.WaitUntilAllowed(ctx, rbacLimit, func(ctx context.Context) (err error) {
+		grant, err = s.Mint(ctx)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	// A token that is there from before may look good and be refused: its account, or the keys, may have
+	// been created anew.
+	if err := s.Put(ctx, s.TokenKey(), grant); err != nil {
+		report(ui.Warning, fmt.Sprintf("token not cached: %v", err))
+	}
+	return nil
+}
+
+// bootstrapWorks reports whether the stored credential is good for long and accepted; then it stays.
+func bootstrapWorks(ctx context.Context, h *host.Host, s *session.Session) bool {
+	entry, err := s.Store.Get(ctx, s.BootstrapKey())
+	if err != nil || bootstrap.RenewalDue(entry, h.Now()) {
+		return false
+	}
+	if entry.ExpiresAt.Sub(entry.IssuedAt) > s.Profile.Bootstrap.Duration.Duration {
+		return false
+	}
+	accepted, err := s.Accepts(ctx, entry.Token)
+	return err == nil && accepted
+}
+
+// Plan returns what would be applied to the cluster, and the kubeconfig that would be merged.
+func (p *Preparation) Plan(ctx context.Context) (manifests, rendered []byte, err error) {
+	if p.admin != nil {
+		objects, err := cluster.Plan(ctx, p.admin.Client, p.options.wanted(p.profile))
+		if err != nil {
+			return nil, nil, err
+		}
+		manifests = cluster.Manifests(objects)
+	}
+	rendered, err = p.Render()
+	return manifests, rendered, err
+}

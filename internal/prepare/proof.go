@@ -1,0 +1,111 @@
+package prepare
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/rest"
+
+	"github.com/sa-exec-credential/sa-exec-credential/internal/api"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/bootstrap"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/cluster"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/kubeconfig"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/mint"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/session"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
+)
+
+// Proof is what setup shows at its end, all of it learned by going the way that kubectl goes.
+type Proof struct {
+	User      string
+	Expires   time.Time // of the token; zero: unknown
+	Access    cluster.Access
+	Bootstrap string
+	Recovery  string // empty: none was asked for
+	Store     string
+	Profile   string
+	Context   string // empty: no kubeconfig was written
+	File      string // that the context is in
+}
+
+// prove asks the API server, through client-go's own exec provider and the kubeconfig just written, who
+// the new context is.
+func (p *Preparation) prove(ctx context.Context, s *session.Session) (*Proof, error) {
+	showEnvironment()
+	config, err := p.provenConfig()
+	if err != nil {
+		return nil, err
+	}
+	client, err := mint.New(config, p.host.Now)
+	if err != nil {
+		return nil, err
+	}
+	user, err := client.WhoAmI(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrNotProven, err)
+	}
+	if wanted := mint.Username(p.profile.Namespace, p.profile.ServiceAccount); user.Name != wanted {
+		return nil, fmt.Errorf("%w: the API server says %q, not %q", ErrNotProven, user.Name, wanted)
+	}
+	proof := &Proof{User: user.Name, Store: s.Store.Description(), Profile: p.profile.Name,
+		Bootstrap: describeBootstrap(ctx, s)}
+	if p.options.Output != nil {
+		proof.Context, proof.File = p.profile.Name, kubeconfig.Target(p.options.Output)
+	}
+	if r := p.profile.Recovery; r != nil {
+		proof.Recovery = fmt.Sprintf("with context %q, when the cluster no longer knows the bootstrap credential",
+			r.Credential.Context)
+	}
+	if entry, err := s.Store.Get(ctx, s.TokenKey()); err == nil {
+		proof.Expires = entry.ExpiresAt
+	}
+	proof.Access = p.access(ctx, config)
+	return proof, nil
+}
+
+func (p *Preparation) provenConfig() (*rest.Config, error) {
+	if p.options.Output != nil {
+		return kubeconfig.ClientConfig(p.options.Output, p.profile.Name)
+	}
+	rendered, err := p.Render()
+	if err != nil {
+		return nil, err
+	}
+	return kubeconfig.ClientConfigOf(rendered)
+}
+
+// access is worth knowing but proves nothing; what cannot be learned is left out.
+func (p *Preparation) access(ctx context.Context, config *rest.Config) (access cluster.Access) {
+	client, err := api.New(config, runtime.NewScheme())
+	if err == nil {
+		access, err = cluster.Rules(ctx, client, p.profile.Namespace)
+	}
+	p.host.Log.Debug("asked what the account can do", "error", err)
+	return access
+}
+
+func describeBootstrap(ctx context.Context, s *session.Session) string {
+	b := s.Profile.Bootstrap
+	switch b.Source {
+	case profile.SourceKeyring:
+		entry, err := s.Store.Get(ctx, s.BootstrapKey())
+		if err != nil {
+			return ""
+		}
+		return fmt.Sprintf("%s, until %s, renews itself",
+			mint.Username(s.Profile.Namespace, s.Profile.BootstrapServiceAccount()), ui.Date(entry.ExpiresAt))
+	case profile.SourceContext:
+		return fmt.Sprintf("context %q", b.Context)
+	case profile.SourceInCluster:
+		return "the pod's mounted token, " + bootstrap.MountedToken
+	case profile.SourceTokenFile:
+		return fmt.Sprintf("the token in %q", b.Path)
+	case profile.SourceEnv:
+		return fmt.Sprintf("the environment variable %q", b.Variable)
+	}
+	return fmt.Sprintf("the output of %q", strings.Join(b.Command, " "))
+}

@@ -1,0 +1,145 @@
+package session
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/sa-exec-credential/sa-exec-credential/internal/cache"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
+)
+
+// Forget removes what the store holds for the profile, and what was remembered about its callers.
+// Tokens stay good until they expire.
+func (s *Session) Forget(ctx context.Context, bootstrap bool) error {
+	if err := s.Store.Delete(ctx, s.TokenKey()); err != nil {
+		return fmt.Errorf("forgetting the token: %w", err)
+	}
+	if bootstrap {
+		if err := s.Store.Delete(ctx, s.BootstrapKey()); err != nil {
+			return fmt.Errorf("forgetting the bootstrap credential: %w", err)
+		}
+	}
+	s.forgetFiles()
+	return nil
+}
+
+// forgetFiles removes the lock and the records of calls of the profile's token.
+func (s *Session) forgetFiles() {
+	for _, file := range cache.Files(s.host.RuntimeDir(), s.TokenKey()) {
+		_ = os.Remove(file)
+	}
+}
+
+// ForgetEntries removes what the store holds for each of the profiles with a device, which need not be
+// the one in the record: it may have been replaced, or never come to be. One that fails does not keep
+// the others.
+func ForgetEntries(ctx context.Context, h *host.Host, profiles []profile.Profile, d *profile.Device) error {
+	var failed []error
+	for _, p := range profiles {
+		s, err := With(ctx, h, p, d)
+		if err == nil {
+			err = s.Forget(ctx, true)
+		}
+		if err != nil {
+			failed = append(failed, fmt.Errorf("profile %q: %w", p.Name, err))
+		}
+	}
+	return errors.Join(failed...)
+}
+
+// Sharing lists the profiles that name a device record, sorted by name. A profile that cannot be read
+// is not among them.
+func Sharing(h *host.Host, record string) ([]profile.Profile, error) {
+	dir, err := h.Profiles()
+	if err != nil {
+		return nil, err
+	}
+	names, err := dir.Names()
+	if err != nil {
+		return nil, err
+	}
+	var sharing []profile.Profile
+	for _, name := range names {
+		if p, err := dir.Load(name); err == nil && record != "" && p.Device == record {
+			sharing = append(sharing, p)
+		}
+	}
+	return sharing, nil
+}
+
+// ForgetAll is Forget for every profile, and for entries of the store that no profile leads to any
+// more, for example of one whose duration was changed.
+func ForgetAll(ctx context.Context, h *host.Host, bootstrap bool) error {
+	dir, err := h.Profiles()
+	if err != nil {
+		return err
+	}
+	names, err := dir.Names()
+	if err != nil {
+		return err
+	}
+	known := map[string]bool{}
+	var failed []error
+	for _, name := range names {
+		s, err := Load(ctx, h, name)
+		if err == nil {
+			known[s.TokenKey()], known[s.BootstrapKey()] = true, true
+			err = s.Forget(ctx, bootstrap)
+		}
+		if err != nil {
+			failed = append(failed, fmt.Errorf("profile %q: %w", name, err))
+		}
+	}
+	forgetStrays(ctx, h, known, bootstrap)
+	return errors.Join(failed...)
+}
+
+func forgetStrays(ctx context.Context, h *host.Host, known map[string]bool, bootstrap bool) {
+	for _, kind := range []keyring.Kind{keyring.Keyring, keyring.Kernel} {
+		err := forgetStraysIn(ctx, h, kind, func(key string) bool {
+			return !known[key] && (bootstrap || strings.HasPrefix(key, "token:"))
+		})
+		if err != nil {
+			h.Log.Warn(fmt.Errorf("store %q may still hold entries of profiles that are gone: %w", kind, err))
+		}
+	}
+	dir := h.RuntimeDir()
+	if dir == "" {
+		return
+	}
+	for _, pattern := range []string{"*.calls", "*.lock"} {
+		matches, _ := filepath.Glob(filepath.Join(dir, pattern))
+		for _, match := range matches {
+			_ = os.Remove(match)
+		}
+	}
+}
+
+// forgetStraysIn looks through one store. One that is not there holds nothing, and is not worth a word.
+func forgetStraysIn(ctx context.Context, h *host.Host, kind keyring.Kind, isStray func(string) bool) error {
+	store, err := h.Store(ctx, kind)
+	var keys []string
+	if err == nil {
+		keys, err = store.Keys(ctx)
+	}
+	if errors.Is(err, keyring.ErrUnavailable) {
+		h.Log.Debug("listing the store", "store", kind, "error", err)
+		return nil
+	}
+	failed := err
+	for _, key := range keys {
+		if isStray(key) {
+			err := store.Delete(ctx, key)
+			h.Log.Debug("forgetting a stray entry", "key", key, "error", err)
+			failed = cmp.Or(failed, err) // one is enough to say: the others fail alike
+		}
+	}
+	return failed
+}

@@ -1,0 +1,132 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/sa-exec-credential/sa-exec-credential/internal/api"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/bootstrap"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/mint"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
+)
+
+// Mint requests a token with the bootstrap credential, and renews that one when half its life is
+// over.
+func (s *Session) Mint(ctx context.Context) (mint.Grant, error) {
+	grant, err := s.mintWithBootstrap(ctx)
+	if err != nil {
+		return mint.Grant{}, fmt.Errorf("minting token for %q: %w", s.Profile.Account(), err)
+	}
+	return grant, nil
+}
+
+func (s *Session) mintWithBootstrap(ctx context.Context) (mint.Grant, error) {
+	if grant, found, err := s.MountedGrant(); found || err != nil {
+		return grant, err
+	}
+	credential, err := bootstrap.Find(ctx, s.Profile, s.System())
+	if err != nil {
+		return mint.Grant{}, err
+	}
+	client, err := mint.New(credential.Config, s.host.Now)
+	if err != nil {
+		return mint.Grant{}, err
+	}
+	grant, err := client.Mint(ctx, s.TokenRequest())
+	if err != nil {
+		return mint.Grant{}, ClassifyMintError(err)
+	}
+	if credential.RenewalDue {
+		s.renew(ctx, client)
+	}
+	return grant, nil
+}
+
+// MountedGrant is the token of the pod itself, when that is for the very account and audience that
+// the profile is for: it was minted by kubelet, is bound to the pod and is replaced in good time, and
+// a pod can rarely mint for itself.
+func (s *Session) MountedGrant() (grant mint.Grant, found bool, err error) {
+	p := s.Profile
+	if p.Bootstrap.Source != profile.SourceInCluster || len(p.Audiences) > 0 {
+		return mint.Grant{}, false, nil
+	}
+	token, err := bootstrap.Mounted(s.System())
+	if err != nil {
+		return mint.Grant{}, false, err
+	}
+	claims := mint.ParseClaims(token.Reveal())
+	now := s.host.Now()
+	if claims.Subject != mint.Username(p.Namespace, p.ServiceAccount) || claims.ExpiresAt.IsZero() {
+		return mint.Grant{}, false, nil
+	}
+	if !claims.ExpiresAt.After(now) {
+		return mint.Grant{}, false, fmt.Errorf("%w: the mounted token", bootstrap.ErrExpired)
+	}
+	// Its exp may be a year ahead (service-account-extend-token-expiration) while kubelet replaces it
+	// every hour.
+	expires := now.Add(p.Duration.Duration)
+	if claims.ExpiresAt.Before(expires) {
+		expires = claims.ExpiresAt
+	}
+	return mint.Grant{Token: token, IssuedAt: now, ExpiresAt: expires}, true, nil
+}
+
+// ClassifyMintError says what an answer to a TokenRequest tells about the profile.
+func ClassifyMintError(err error) error {
+	switch {
+	case errors.Is(err, api.ErrUnauthorized):
+		return ErrBootstrapRefused
+	case errors.Is(err, api.ErrNotFound) && isAboutDevice(err):
+		return ErrDeviceGone
+	case errors.Is(err, api.ErrNotFound):
+		return ErrAccountGone
+	case errors.Is(err, api.ErrConflict):
+		return ErrDeviceGone
+	}
+	return err
+}
+
+// isAboutDevice reports whether the answer is about the Secret that tokens are bound to.
+func isAboutDevice(err error) bool {
+	var status *api.StatusError
+	return errors.As(err, &status) && status.Resource == "secrets"
+}
+
+// renewLimit bounds the renewal of the bootstrap credential: the token is there already, and its
+// user waits.
+const renewLimit = 3 * time.Second
+
+// renew replaces the bootstrap credential with a new one that it requests for itself. Failing costs
+// nothing yet: the old one has half its life left, and every later mint tries again.
+func (s *Session) renew(ctx context.Context, client *mint.Minter) {
+	limited, cancel := context.WithTimeout(ctx, renewLimit)
+	defer cancel()
+	grant, err := client.Mint(limited, s.BootstrapRequest())
+	if err == nil {
+		err = s.Put(ctx, s.BootstrapKey(), grant)
+	}
+	s.host.Log.Debug("renewed the bootstrap credential", "error", err)
+}
+
+// TokenRequest is for the profile's account.
+func (s *Session) TokenRequest() mint.Request {
+	p := s.Profile
+	return mint.Request{Namespace: p.Namespace, ServiceAccount: p.ServiceAccount, Audiences: p.Audiences,
+		Duration: p.Duration.Duration, Bound: s.boundTo()}
+}
+
+// BootstrapRequest is for the account that mints.
+func (s *Session) BootstrapRequest() mint.Request {
+	p := s.Profile
+	return mint.Request{Namespace: p.Namespace, ServiceAccount: p.BootstrapServiceAccount(),
+		Duration: p.Bootstrap.Duration.Duration, Bound: s.boundTo()}
+}
+
+func (s *Session) boundTo() *mint.Secret {
+	if s.Device == nil {
+		return nil
+	}
+	return &mint.Secret{Name: s.Device.Secret, UID: s.Device.UID}
+}

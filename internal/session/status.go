@@ -1,0 +1,111 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/sa-exec-credential/sa-exec-credential/internal/cache"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/mint"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/parallel"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
+)
+
+// statusWorkers is how many profiles are looked up at once: each lookup waits for the store.
+const statusWorkers = 8
+
+// Status is one profile and what is kept for it. Times are absent where there is nothing.
+type Status struct {
+	Profile        string       `json:"profile"`
+	Cluster        string       `json:"cluster,omitempty"` // server URL
+	Namespace      string       `json:"namespace,omitempty"`
+	ServiceAccount string       `json:"serviceAccount,omitempty"`
+	Store          string       `json:"store,omitempty"`
+	Source         string       `json:"bootstrapSource,omitempty"`
+	Device         string       `json:"device,omitempty"` // name of the device Secret
+	Token          *TokenStatus `json:"token,omitempty"`
+	Bootstrap      *TokenStatus `json:"bootstrap,omitempty"`
+	Error          string       `json:"error,omitempty"`
+}
+
+// The states of a kept token.
+const (
+	Fresh   = "fresh"
+	Stale   = "stale"
+	Expired = "expired"
+)
+
+// TokenStatus describes a kept token without showing it.
+type TokenStatus struct {
+	State    string    `json:"state"` // Fresh, Stale or Expired
+	IssuedAt time.Time `json:"issuedAt"`
+	Expires  time.Time `json:"expirationTimestamp"`
+	ID       string    `json:"id,omitempty"` // JTI, credential-id in the audit log
+}
+
+// StatusOfAll looks at every profile. One that cannot be read is listed with its error.
+func StatusOfAll(ctx context.Context, h *host.Host) ([]Status, error) {
+	dir, err := h.Profiles()
+	if err != nil {
+		return nil, err
+	}
+	names, err := dir.Names()
+	if err != nil {
+		return nil, err
+	}
+	items := make([]Status, len(names))
+	parallel.ForEach(len(names), statusWorkers, func(i int) { items[i] = statusOf(ctx, h, dir, names[i]) })
+	return items, nil
+}
+
+func statusOf(ctx context.Context, h *host.Host, dir profile.Folder, name string) Status {
+	p, err := dir.Load(name)
+	if err != nil {
+		return Status{Profile: name, Error: ui.Printable(err.Error())}
+	}
+	status := Status{Profile: name, Cluster: p.Cluster.Server, Namespace: p.Namespace,
+		ServiceAccount: p.ServiceAccount, Store: string(p.Store), Source: string(p.Bootstrap.Source)}
+	s, err := Open(ctx, h, p)
+	if err == nil {
+		if s.Device != nil {
+			status.Device = s.Device.Secret
+		}
+		status.Token, err = s.kept(ctx, s.TokenKey())
+	}
+	if err == nil && p.Bootstrap.Source == profile.SourceKeyring {
+		status.Bootstrap, err = s.kept(ctx, s.BootstrapKey())
+	}
+	if err != nil {
+		status.Error = ui.Printable(err.Error())
+	}
+	return status
+}
+
+// kept describes the entry under key, nil when there is none. The id is a claim, so whoever made the
+// token chose it, and the encoders of JSON and YAML leave in what a terminal obeys.
+func (s *Session) kept(ctx context.Context, key string) (*TokenStatus, error) {
+	entry, err := s.Store.Get(ctx, key)
+	if errors.Is(err, keyring.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &TokenStatus{State: s.stateOf(entry), IssuedAt: entry.IssuedAt.UTC().Truncate(time.Second),
+		Expires: entry.ExpiresAt.UTC().Truncate(time.Second),
+		ID:      ui.Printable(mint.ParseClaims(entry.Token.Reveal()).ID)}, nil
+}
+
+func (s *Session) stateOf(entry keyring.Entry) string {
+	now := s.host.Now()
+	switch {
+	case !now.Before(entry.ExpiresAt):
+		return Expired
+	case !now.Before(cache.RefreshAt(entry, s.machine())):
+		return Stale
+	}
+	return Fresh
+}

@@ -1,0 +1,62 @@
+package session
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
+)
+
+// What a kubeconfig sets in exec.env is its author's, and the directory of profiles follows from
+// variables. A profile that only leads to entries of the store needs no more trust than that: entries
+// are found by a hash over the cluster that they are for. Every other profile could make this program
+// run a command, read a file or send a variable to a cluster that the same author chose, so it is used
+// only where the user keeps profiles. docs/security.md has it at length.
+
+// ErrForgedDir is a profile that the user may never have agreed to.
+var ErrForgedDir = errors.New("the profile is not in the user's own directory")
+
+// checkAgreed is an ErrForgedDir when the kubeconfig may have chosen the directory that the profile is
+// from, and the profile could do harm. It is asked for every get: clients that set no exec info run
+// kubeconfigs too.
+func (s *Session) checkAgreed() error {
+	p := s.Profile
+	if p.Bootstrap.Source == profile.SourceKeyring && !p.AllowMissingClusterInfo && p.Recovery == nil {
+		return nil
+	}
+	used, err := s.host.Profiles()
+	if err != nil {
+		return err
+	}
+	for _, variables := range trustedVariables(s.host) {
+		if own, err := s.host.With(variables).Profiles(); err == nil && own == used {
+			return nil
+		}
+	}
+	return fmt.Errorf("%w: %q", ErrForgedDir, string(used))
+}
+
+// trustedVariables are environments that no kubeconfig has touched: an empty one, in which the user
+// database tells the home directory, and that with which the client was started, where the system
+// shows it.
+func trustedVariables(h *host.Host) []host.Variables {
+	return []host.Variables{host.Snapshot(nil), h.ClientVariables()}
+}
+
+// dropForgedRoots keeps a kubeconfig from naming the certificate authorities that this program trusts,
+// where those are the system's: SSL_CERT_FILE and SSL_CERT_DIR count only when the client itself was
+// started with them.
+func (s *Session) dropForgedRoots() error {
+	client := s.host.ClientVariables()
+	for _, name := range []string{"SSL_CERT_FILE", "SSL_CERT_DIR"} {
+		value, present := s.host.Variables(name)
+		if own, known := client(name); present && (!known || own != value) {
+			if err := os.Unsetenv(name); err != nil {
+				return fmt.Errorf("unsetting %q: %w", name, err)
+			}
+		}
+	}
+	return nil
+}
