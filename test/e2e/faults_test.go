@@ -208,7 +208,7 @@ func (m *machine) trusting(authority *controlplane.Authority) *machine {
 	p := m.configuration()
 	entry := m.entry(p.BootstrapKey())
 	p.Name, p.Cluster.CertificateAuthorityData = "trusting", profile.Base64(authority.PEM)
-	if err := m.profiles().Save(p); err != nil {
+	if err := m.profiles().Save(p.Profile); err != nil {
 		m.Fatal(err)
 	}
 	m.profile = p.Name

@@ -412,9 +412,9 @@ func TestAHostileProxyHearsNoToken(t *testing.T) {
 func (m *machine) forge(change func(*profile.Profile)) settings {
 	m.Helper()
 	p := m.configuration()
-	change(&p)
+	change(&p.Profile)
 	folder := newFolder(m.T, "forged")
-	if err := profile.FolderIn(folder).Save(p); err != nil {
+	if err := p.Save(folder); err != nil {
 		m.Fatal(err)
 	}
 	m.Cleanup(func() { // the keyring may be shared with others

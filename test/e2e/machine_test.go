@@ -18,6 +18,7 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring/secretservicetest"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
 	"github.com/sa-exec-credential/sa-exec-credential/test/controlplane"
+	"github.com/sa-exec-credential/sa-exec-credential/test/lab"
 )
 
 // account is the service account that machines mint tokens for, each in a namespace of its own.
@@ -71,7 +72,7 @@ func (m *machine) clean() {
 		m.Error(err)
 	}
 	for _, name := range names {
-		p, err := m.profiles().Load(name)
+		p, err := lab.LoadProfile(filepath.Join(m.home, ".config"), name)
 		if err != nil {
 			continue
 		}
@@ -272,9 +273,9 @@ func (r result) failed(t *testing.T, code int) result {
 }
 
 // configuration reads the profile.
-func (m *machine) configuration() profile.Profile {
+func (m *machine) configuration() lab.Profile {
 	m.Helper()
-	p, err := m.profiles().Load(m.profile)
+	p, err := lab.LoadProfile(filepath.Join(m.home, ".config"), m.profile)
 	if err != nil {
 		m.Fatal(err)
 	}

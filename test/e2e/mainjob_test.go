@@ -152,7 +152,7 @@ func (m *machine) snapshot() map[string]string {
 		"the bootstrap credential": mint.ParseClaims(m.entry(m.configuration().BootstrapKey()).Token.Reveal()).ID,
 	}
 	for what, path := range map[string]string{"the kubeconfig": ".kube/config",
-		"the profile": ".config/sa-exec-credential/profiles/" + m.profile + ".yaml", "the device's name": ".config/sa-exec-credential/device"} {
+		"the profile": ".config/sa-exec-credential/profiles/" + m.profile + ".yaml", "the device": ".config/sa-exec-credential/devices/" + m.configuration().Profile.Device + ".yaml"} {
 		data, err := os.ReadFile(filepath.Join(m.home, path))
 		if err != nil {
 			m.Fatal(err)

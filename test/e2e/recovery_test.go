@@ -33,8 +33,8 @@ func TestKubectlWorksAtOnceAfterTheClusterWasRebuilt(t *testing.T) {
 		t.Errorf("%d TokenRequests", minted)
 	}
 	after := recovering.configuration()
-	if after.Device.Secret != before.Device.Secret || after.Device.UID == before.Device.UID || after.Recovery.ClusterUID == before.Recovery.ClusterUID {
-		t.Errorf("the profile had %+v and %+v, and has %+v and %+v", before.Device, before.Recovery, after.Device, after.Recovery)
+	if after.Device.Secret != before.Device.Secret || after.Device.UID == before.Device.UID || after.Record.ClusterUID == before.Record.ClusterUID {
+		t.Errorf("the record was %+v, and is %+v", before.Record, after.Record)
 	}
 	recovering.checkLeftovers()
 
@@ -116,7 +116,7 @@ func TestWhoRevokesAMachineInARebuiltClusterHasTheLastWord(t *testing.T) {
 		if left := m.asAdmin("get", "secrets", "-n", m.namespace, "-o", "name"); strings.Contains(left, device.Secret) {
 			t.Errorf("there is a Secret %s again", device.Secret)
 		}
-		if m.configuration().Recovery != nil {
+		if !m.configuration().Record.Revoked {
 			t.Error("a revoked machine may still recover, also in the next cluster")
 		}
 	}

@@ -18,7 +18,7 @@ import (
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring/secretservicetest"
-	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
+	"github.com/sa-exec-credential/sa-exec-credential/test/lab"
 )
 
 // hangs is when a program is taken to hang.
@@ -196,9 +196,9 @@ func (m *machine) read(path string) string {
 }
 
 // profile reads a profile from where the program keeps it.
-func (m *machine) profile(name string) profile.Profile {
+func (m *machine) profile(name string) lab.Profile {
 	m.Helper()
-	p, err := profile.FolderIn(m.path(".config")).Load(name)
+	p, err := lab.LoadProfile(m.path(".config"), name)
 	if err != nil {
 		m.Fatal(err)
 	}

@@ -11,7 +11,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
+	"github.com/sa-exec-credential/sa-exec-credential/test/lab"
 )
 
 // status asks the API server with a token.
@@ -31,7 +31,7 @@ func status(t *testing.T, token, path string) int {
 }
 
 // ready sets up a machine for an account that may list pods and returns its profile.
-func (m *machine) ready(namespace, name string, more ...string) profile.Profile {
+func (m *machine) ready(namespace, name string, more ...string) lab.Profile {
 	m.Helper()
 	m.setup(append([]string{"ci", "-n", namespace, "--profile", name, "--cluster-role", "view"}, more...)...).succeeds()
 	m.kubectl(name, "get", "pods").succeeds()
@@ -39,7 +39,7 @@ func (m *machine) ready(namespace, name string, more ...string) profile.Profile 
 }
 
 // tokens are what a profile has in the store: its token and its bootstrap credential.
-func (m *machine) tokens(p profile.Profile) (token, bootstrap string) {
+func (m *machine) tokens(p lab.Profile) (token, bootstrap string) {
 	m.Helper()
 	return m.kept(p.TokenKey()), m.kept(p.BootstrapKey())
 }
@@ -144,10 +144,10 @@ func TestRotateReplacesWhatWorked(t *testing.T) {
 	m.checkRotated(namespace, before, after)
 }
 
-func (m *machine) checkRotated(namespace string, before, after profile.Profile) {
+func (m *machine) checkRotated(namespace string, before, after lab.Profile) {
 	m.Helper()
-	if before.Device.UID == after.Device.UID || len(after.Retired) > 0 {
-		m.Errorf("the device was %v, is %v, retired %v", before.Device, after.Device, after.Retired)
+	if before.Device.UID == after.Device.UID || len(after.Record.Retired) > 0 {
+		m.Errorf("the device was %v, is %v, retired %v", before.Device, after.Device, after.Record.Retired)
 	}
 	if devices := m.devices(namespace); len(devices) != 1 || devices[0].Secret != after.Device.Secret {
 		m.Errorf("the devices are %+v, want %q", devices, after.Device.Secret)

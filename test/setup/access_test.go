@@ -16,9 +16,9 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/api"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/cluster"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/mint"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
-	"github.com/sa-exec-credential/sa-exec-credential/internal/cluster"
 )
 
 // apiResource is one that client-go's discovery lists: the judge of ours.
@@ -103,7 +103,7 @@ func (p plane) checkDiscovery() {
 	plainOnly.Wrap(func(next http.RoundTripper) http.RoundTripper { return plain{next} })
 	var spellings [2][]string
 	for i, client := range []*api.Client{p.client, p.connect(plainOnly)} {
-		resources, err := setup.Discover(p.Context(), client)
+		resources, err := cluster.Discover(p.Context(), client)
 		if err != nil {
 			p.Fatal(err)
 		}
@@ -136,21 +136,21 @@ func (p plain) RoundTrip(request *http.Request) (*http.Response, error) {
 func (p plane) checkTypos() {
 	for _, c := range []struct {
 		name    string
-		change  func(*setup.Wanted)
+		change  func(*cluster.Wanted)
 		nearest string
 	}{
-		{"a resource", func(w *setup.Wanted) { w.Resources = []string{"deploymets"} }, "deployments.apps"},
-		{"a resource with its group", func(w *setup.Wanted) { w.Resources = []string{"deployment.app"} }, "deployments.apps"},
-		{"a resource in a group of the past", func(w *setup.Wanted) { w.Resources = []string{"deployments.extensions"} }, "deployments.apps"},
-		{"a subresource", func(w *setup.Wanted) { w.Resources = []string{"pods/logs"} }, "pods/log"},
-		{"a verb", func(w *setup.Wanted) { w.Resources, w.Verbs = []string{"pods"}, []string{"get,lsit"} }, "list"},
-		{"a cluster role", func(w *setup.Wanted) { w.Verbs, w.ClusterRoles = nil, []string{"veiw"} }, "view"},
+		{"a resource", func(w *cluster.Wanted) { w.Resources = []string{"deploymets"} }, "deployments.apps"},
+		{"a resource with its group", func(w *cluster.Wanted) { w.Resources = []string{"deployment.app"} }, "deployments.apps"},
+		{"a resource in a group of the past", func(w *cluster.Wanted) { w.Resources = []string{"deployments.extensions"} }, "deployments.apps"},
+		{"a subresource", func(w *cluster.Wanted) { w.Resources = []string{"pods/logs"} }, "pods/log"},
+		{"a verb", func(w *cluster.Wanted) { w.Resources, w.Verbs = []string{"pods"}, []string{"get,lsit"} }, "list"},
+		{"a cluster role", func(w *cluster.Wanted) { w.Verbs, w.ClusterRoles = nil, []string{"veiw"} }, "view"},
 	} {
 		p.Run(c.name, func(t *testing.T) {
-			w := setup.Wanted{Namespace: "typos", ServiceAccount: "ci", Verbs: []string{"get"}}
+			w := cluster.Wanted{Namespace: "typos", ServiceAccount: "ci", Verbs: []string{"get"}}
 			c.change(&w)
-			_, err := setup.Plan(t.Context(), p.client, w)
-			var unknown *setup.UnknownError
+			_, err := cluster.Plan(t.Context(), p.client, w)
+			var unknown *cluster.UnknownError
 			if !errors.As(err, &unknown) || len(unknown.Nearest) == 0 || unknown.Nearest[0] != c.nearest {
 				t.Errorf("got %v, want %q as the nearest", err, c.nearest)
 			}
@@ -160,23 +160,23 @@ func (p plane) checkTypos() {
 
 func (p plane) checkAdminRole() {
 	p.admin("create", "clusterrole", "disguised", "--verb=*", "--resource=*.*")
-	w := setup.Wanted{Namespace: "admins", ServiceAccount: "ci", ClusterRoles: []string{"disguised"}}
-	if _, err := setup.Plan(p.Context(), p.client, w); !errors.Is(err, setup.ErrAdmin) {
-		p.Errorf("binding a role with everything in it: %v, want %v", err, setup.ErrAdmin)
+	w := cluster.Wanted{Namespace: "admins", ServiceAccount: "ci", ClusterRoles: []string{"disguised"}}
+	if _, err := cluster.Plan(p.Context(), p.client, w); !errors.Is(err, cluster.ErrAdmin) {
+		p.Errorf("binding a role with everything in it: %v, want %v", err, cluster.ErrAdmin)
 	}
 	w.AllowAdmin = true
 	p.apply(p.plan(w))
 }
 
 func (p plane) checkMadeRole() {
-	w := setup.Wanted{Namespace: "made", ServiceAccount: "ci", Verbs: []string{"get", "list"},
+	w := cluster.Wanted{Namespace: "made", ServiceAccount: "ci", Verbs: []string{"get", "list"},
 		Resources: []string{"deploy", "pods/log,nodes"}}
 	p.apply(p.plan(w))
 	p.answers("made", map[string]bool{
 		"list deployments.apps -n made": true, "list deployments.apps -n default": false, "list nodes": true,
 		"get pods --subresource=log -n made": true, "get pods -n made": false, "delete nodes": false,
 	})
-	wide := setup.Wanted{Namespace: "made-wide", ServiceAccount: "ci", ClusterWide: true, Verbs: []string{"get"},
+	wide := cluster.Wanted{Namespace: "made-wide", ServiceAccount: "ci", ClusterWide: true, Verbs: []string{"get"},
 		Resources: []string{"configmaps"}, ResourceNames: []string{"one"}}
 	p.apply(p.plan(wide))
 	p.answers("made-wide", map[string]bool{
@@ -188,7 +188,7 @@ func (p plane) checkExistingRoles() {
 	p.admin("create", "namespace", "bound")
 	p.admin("create", "role", "local", "-n", "bound", "--verb=get", "--resource=secrets")
 	p.admin("create", "clusterrole", "global", "--verb=list", "--resource=pods")
-	w := setup.Wanted{Namespace: "bound", ServiceAccount: "ci", Roles: []string{"local"}, ClusterRoles: []string{"global"}}
+	w := cluster.Wanted{Namespace: "bound", ServiceAccount: "ci", Roles: []string{"local"}, ClusterRoles: []string{"global"}}
 	p.apply(p.plan(w))
 	p.answers("bound", map[string]bool{
 		"get secrets -n bound": true, "list pods -n bound": true, "list pods -n default": false,
@@ -199,25 +199,25 @@ func (p plane) checkExistingRoles() {
 }
 
 func (p plane) checkSuperseded() {
-	earlier := setup.Wanted{Namespace: "superseded", ServiceAccount: "ci", ClusterRoles: []string{"edit"}, ClusterWide: true,
+	earlier := cluster.Wanted{Namespace: "superseded", ServiceAccount: "ci", ClusterRoles: []string{"edit"}, ClusterWide: true,
 		Verbs: []string{"get"}, Resources: []string{"pods"}}
 	p.apply(p.plan(earlier))
 	neighbour := earlier
 	neighbour.Namespace = "superseded-not"
 	p.apply(p.plan(neighbour))
-	later := setup.Wanted{Namespace: "superseded", ServiceAccount: "ci", ClusterRoles: []string{"view"}}
+	later := cluster.Wanted{Namespace: "superseded", ServiceAccount: "ci", ClusterRoles: []string{"view"}}
 	objects := p.plan(later)
 	p.apply(objects)
-	got, err := setup.Superseded(p.Context(), p.client, later, objects)
-	want := []setup.Ref{
+	got, err := cluster.Superseded(p.Context(), p.client, later, objects)
+	want := []cluster.Ref{
 		{Kind: "ClusterRoleBinding", Name: "sa-exec-credential:superseded:ci"},
 		{Kind: "ClusterRoleBinding", Name: "sa-exec-credential:superseded:ci:cluster-role:edit"},
 	}
 	if err != nil || !slices.Equal(got, want) {
 		p.Errorf("got %v, %v, want %v", got, err, want)
 	}
-	unspecific := setup.Wanted{Namespace: "superseded", ServiceAccount: "ci"}
-	if got, err := setup.Superseded(p.Context(), p.client, unspecific, p.plan(unspecific)); err != nil || len(got) > 0 {
+	unspecific := cluster.Wanted{Namespace: "superseded", ServiceAccount: "ci"}
+	if got, err := cluster.Superseded(p.Context(), p.client, unspecific, p.plan(unspecific)); err != nil || len(got) > 0 {
 		p.Errorf("got %v, %v for a wish without rights", got, err)
 	}
 }
@@ -240,15 +240,15 @@ func (p plane) checkDevices() {
 	}
 	p.device("devices", "other", "laptop-1")
 	issued := time.Now().Truncate(time.Second)
-	if err := setup.NoteBootstrap(p.Context(), p.client, "devices", first, issued, issued.Add(time.Hour)); err != nil {
+	if err := cluster.NoteBootstrap(p.Context(), p.client, "devices", first, issued, issued.Add(time.Hour)); err != nil {
 		p.Error(err)
 	}
-	devices, err := setup.Devices(p.Context(), p.client, "devices", "ci")
+	devices, err := cluster.Devices(p.Context(), p.client, "devices", "ci")
 	if err != nil || len(devices) != 1 {
 		p.Fatalf("devices %+v, %v", devices, err)
 	}
 	d := devices[0]
-	if d.Name != "laptop-1" || d.Secret != first.Secret || d.UID != first.UID || d.Owner != (setup.Owner{Host: "laptop", User: "jane"}) {
+	if d.Name != "laptop-1" || d.Secret != first.Secret || d.UID != first.UID || d.Owner != (cluster.Owner{Host: "laptop", User: "jane"}) {
 		p.Errorf("device %+v", d)
 	}
 	if time.Since(d.Created).Abs() > patience || !d.Issued.Equal(issued) || !d.Expires.Equal(issued.Add(time.Hour)) {
@@ -265,14 +265,14 @@ func (p plane) checkDevices() {
 
 func (p plane) checkForeignDevice() {
 	p.admin("create", "secret", "generic", "ci-device-mine", "-n", "devices")
-	_, err := setup.EnsureDevice(p.Context(), p.client, "devices", "ci", "mine", setup.Owner{})
-	if !errors.Is(err, setup.ErrForeign) {
-		p.Errorf("using somebody's Secret: %v, want %v", err, setup.ErrForeign)
+	_, err := cluster.EnsureDevice(p.Context(), p.client, "devices", "ci", "mine", cluster.Owner{})
+	if !errors.Is(err, cluster.ErrForeign) {
+		p.Errorf("using somebody's Secret: %v, want %v", err, cluster.ErrForeign)
 	}
 	uid := p.admin("get", "secret", "ci-device-mine", "-n", "devices", "-o", "jsonpath={.metadata.uid}")
-	err = setup.DeleteDevice(p.Context(), p.client, "devices", "ci", profile.Device{Secret: "ci-device-mine", UID: uid})
-	if !errors.Is(err, setup.ErrForeign) {
-		p.Errorf("deleting somebody's Secret: %v, want %v", err, setup.ErrForeign)
+	err = cluster.DeleteDevice(p.Context(), p.client, "devices", "ci", profile.Device{Secret: "ci-device-mine", UID: uid})
+	if !errors.Is(err, cluster.ErrForeign) {
+		p.Errorf("deleting somebody's Secret: %v, want %v", err, cluster.ErrForeign)
 	}
 	p.admin("get", "secret", "ci-device-mine", "-n", "devices")
 }
@@ -284,13 +284,13 @@ func (p plane) checkDeleteDevice(device profile.Device) {
 		device  profile.Device
 		want    error
 	}{
-		{"another account's", "other", device, setup.ErrForeign},
+		{"another account's", "other", device, cluster.ErrForeign},
 		{"one made again since", "ci", profile.Device{Secret: device.Secret, UID: "3f2b0c1e-0000-4000-8000-000000000000"}, api.ErrConflict},
-		{"one without a uid", "ci", profile.Device{Secret: device.Secret}, setup.ErrUsage},
+		{"one without a uid", "ci", profile.Device{Secret: device.Secret}, cluster.ErrUsage},
 		{"the one meant", "ci", device, nil},
 		{"one that is gone", "ci", device, api.ErrNotFound},
 	} {
-		if err := setup.DeleteDevice(p.Context(), p.client, "devices", c.account, c.device); !errors.Is(err, c.want) {
+		if err := cluster.DeleteDevice(p.Context(), p.client, "devices", c.account, c.device); !errors.Is(err, c.want) {
 			p.Errorf("deleting %s: %v, want %v", c.name, err, c.want)
 		}
 	}
@@ -301,19 +301,19 @@ func (p plane) checkLegacySecrets() {
 	p.admin("create", "serviceaccount", "ci", "-n", "legacy")
 	p.adminWith([]byte(`{"apiVersion":"v1","kind":"Secret","metadata":{"name":"ci-token","namespace":"legacy",
 		"annotations":{"kubernetes.io/service-account.name":"ci"}},"type":"kubernetes.io/service-account-token"}`), "create", "-f", "-")
-	found, err := setup.ListLegacySecrets(p.Context(), p.client, "legacy", "ci")
+	found, err := cluster.ListLegacySecrets(p.Context(), p.client, "legacy", "ci")
 	if err != nil || len(found) != 1 || found[0].Name != "ci-token" {
 		p.Fatalf("found %+v, %v", found, err)
 	}
-	if others, err := setup.ListLegacySecrets(p.Context(), p.client, "legacy", "other"); err != nil || len(others) != 0 {
+	if others, err := cluster.ListLegacySecrets(p.Context(), p.client, "legacy", "other"); err != nil || len(others) != 0 {
 		p.Errorf("found %+v, %v for another account", others, err)
 	}
 	replaced := found[0]
 	replaced.UID = "3f2b0c1e-0000-4000-8000-000000000000"
-	if err := setup.DeleteLegacySecret(p.Context(), p.client, "legacy", replaced); !errors.Is(err, api.ErrConflict) {
+	if err := cluster.DeleteLegacySecret(p.Context(), p.client, "legacy", replaced); !errors.Is(err, api.ErrConflict) {
 		p.Errorf("deleting another Secret: %v, want %v", err, api.ErrConflict)
 	}
-	if err := setup.DeleteLegacySecret(p.Context(), p.client, "legacy", found[0]); err != nil {
+	if err := cluster.DeleteLegacySecret(p.Context(), p.client, "legacy", found[0]); err != nil {
 		p.Error(err)
 	}
 	if out, err := p.kubectl(nil, "get", "secret", "ci-token", "-n", "legacy"); err == nil {
@@ -322,16 +322,16 @@ func (p plane) checkLegacySecrets() {
 }
 
 func (p plane) checkAccess() {
-	w := setup.Wanted{Namespace: "access", ServiceAccount: "ci", Verbs: []string{"list,get"}, Resources: []string{"pods,services,deploy"}}
+	w := cluster.Wanted{Namespace: "access", ServiceAccount: "ci", Verbs: []string{"list,get"}, Resources: []string{"pods,services,deploy"}}
 	p.apply(p.plan(w))
 	grant, err := p.minter(p.config).Mint(p.Context(), mint.Request{Namespace: "access", ServiceAccount: "ci", Duration: time.Hour})
 	if err != nil {
 		p.Fatal(err)
 	}
 	client := p.connect(p.withToken(grant))
-	var access setup.Access
+	var access cluster.Access
 	p.eventually("the role counts", func() bool {
-		access, err = setup.Rules(p.Context(), client, "access")
+		access, err = cluster.Rules(p.Context(), client, "access")
 		return err != nil || len(access.Can) > 0
 	})
 	if err != nil {

@@ -11,9 +11,9 @@ import (
 	"time"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/api"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/cluster"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/mint"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
-	"github.com/sa-exec-credential/sa-exec-credential/internal/cluster"
 )
 
 func bound(device profile.Device) *mint.Secret {
@@ -29,7 +29,7 @@ func (p plane) bootstrapper(namespace, account string, device profile.Device) *m
 		p.Fatal(err)
 	}
 	minter := p.minter(p.withToken(grant))
-	err = setup.WaitUntilAllowed(p.Context(), patience, func(ctx context.Context) error {
+	err = cluster.WaitUntilAllowed(p.Context(), patience, func(ctx context.Context) error {
 		_, err := minter.Mint(ctx, mint.Request{Namespace: namespace, ServiceAccount: account,
 			Duration: 10 * time.Minute, Bound: bound(device)})
 		return err
@@ -110,7 +110,7 @@ func (p plane) waitForCap(minter *mint.Minter, namespace, account string, device
 func (p plane) checkMinterCap() {
 	p.admin("create", "namespace", "runners")
 	p.admin("create", "serviceaccount", "runner", "-n", "runners")
-	w := setup.Wanted{Namespace: "mintedby", ServiceAccount: "ci", Minter: &setup.Subject{Namespace: "runners", Name: "runner"},
+	w := cluster.Wanted{Namespace: "mintedby", ServiceAccount: "ci", Minter: &cluster.Subject{Namespace: "runners", Name: "runner"},
 		Cap: true, Duration: 30 * time.Minute}
 	p.apply(p.plan(w))
 	device := bound(p.device("mintedby", "ci", "pod"))
@@ -135,7 +135,7 @@ func (p plane) checkLargerCap() {
 	w.Duration, w.BootstrapDuration = time.Hour, 48*time.Hour
 	objects := p.plan(w)
 	_, warnings := p.apply(objects)
-	if len(warnings) != 1 || warnings[0].Kind != setup.CapKept || warnings[0].Token != 8*time.Hour || warnings[0].Bootstrap != 48*time.Hour {
+	if len(warnings) != 1 || warnings[0].Kind != cluster.CapKept || warnings[0].Token != 8*time.Hour || warnings[0].Bootstrap != 48*time.Hour {
 		p.Errorf("warnings %+v, want one about a cap of 8 h and 48 h", warnings)
 	}
 	before := p.resourceVersions(objects)

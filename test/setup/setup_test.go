@@ -22,9 +22,9 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/api"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/cluster"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/mint"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
-	"github.com/sa-exec-credential/sa-exec-credential/internal/cluster"
 	"github.com/sa-exec-credential/sa-exec-credential/test/controlplane"
 )
 
@@ -165,9 +165,9 @@ func (p plane) canI(namespace, account string, question ...string) bool {
 	return lines[len(lines)-1] == "yes"
 }
 
-func (p plane) plan(w setup.Wanted) []setup.Object {
+func (p plane) plan(w cluster.Wanted) []cluster.Object {
 	p.Helper()
-	objects, err := setup.Plan(p.Context(), p.client, w)
+	objects, err := cluster.Plan(p.Context(), p.client, w)
 	if err != nil {
 		p.Fatal(err)
 	}
@@ -175,10 +175,10 @@ func (p plane) plan(w setup.Wanted) []setup.Object {
 }
 
 // apply returns the progress lines.
-func (p plane) apply(objects []setup.Object) ([]string, []setup.Warning) {
+func (p plane) apply(objects []cluster.Object) ([]string, []cluster.Warning) {
 	p.Helper()
 	var steps []string
-	warnings, err := setup.Apply(p.Context(), p.client, objects, func(step string) { steps = append(steps, step) })
+	warnings, err := cluster.Apply(p.Context(), p.client, objects, func(step string) { steps = append(steps, step) })
 	if err != nil {
 		p.Fatal(err)
 	}
@@ -186,13 +186,13 @@ func (p plane) apply(objects []setup.Object) ([]string, []setup.Warning) {
 }
 
 // applyAs expects an error of somebody else's setup.
-func (p plane) applyAs(client *api.Client, objects []setup.Object) ([]setup.Warning, error) {
-	return setup.Apply(p.Context(), client, objects, func(string) {})
+func (p plane) applyAs(client *api.Client, objects []cluster.Object) ([]cluster.Warning, error) {
+	return cluster.Apply(p.Context(), client, objects, func(string) {})
 }
 
 func (p plane) device(namespace, account, name string) profile.Device {
 	p.Helper()
-	device, err := setup.EnsureDevice(p.Context(), p.client, namespace, account, name, setup.Owner{Host: "laptop", User: "jane"})
+	device, err := cluster.EnsureDevice(p.Context(), p.client, namespace, account, name, cluster.Owner{Host: "laptop", User: "jane"})
 	if err != nil {
 		p.Fatal(err)
 	}
@@ -200,7 +200,7 @@ func (p plane) device(namespace, account, name string) profile.Device {
 }
 
 // get returns an object as the API server has it.
-func (p plane) get(ref setup.Ref) map[string]any {
+func (p plane) get(ref cluster.Ref) map[string]any {
 	p.Helper()
 	args := []string{"get", ref.Kind, ref.Name, "-o", "json", "--show-managed-fields"}
 	if ref.Namespace != "" {
@@ -213,9 +213,9 @@ func (p plane) get(ref setup.Ref) map[string]any {
 	return object
 }
 
-func (p plane) resourceVersions(objects []setup.Object) map[setup.Ref]string {
+func (p plane) resourceVersions(objects []cluster.Object) map[cluster.Ref]string {
 	p.Helper()
-	versions := map[setup.Ref]string{}
+	versions := map[cluster.Ref]string{}
 	for _, object := range objects {
 		metadata := p.get(object.Ref())["metadata"].(map[string]any)
 		versions[object.Ref()] = metadata["resourceVersion"].(string)
@@ -240,15 +240,15 @@ func (p plane) eventually(what string, done func() bool) {
 }
 
 // everything is a wish that needs every kind of object.
-func everything(namespace, account string) setup.Wanted {
-	return setup.Wanted{Namespace: namespace, ServiceAccount: account, ClusterRoles: []string{"view"},
+func everything(namespace, account string) cluster.Wanted {
+	return cluster.Wanted{Namespace: namespace, ServiceAccount: account, ClusterRoles: []string{"view"},
 		Verbs: []string{"get,list"}, Resources: []string{"po,deployments.apps", "pods/log", "nodes"},
-		Bootstrap: true, Minter: &setup.Subject{Namespace: "elsewhere", Name: "runner"},
+		Bootstrap: true, Minter: &cluster.Subject{Namespace: "elsewhere", Name: "runner"},
 		Cap: true, Duration: time.Hour, BootstrapDuration: 720 * time.Hour}
 }
 
-func minimal(namespace, account string) setup.Wanted {
-	return setup.Wanted{Namespace: namespace, ServiceAccount: account, Bootstrap: true,
+func minimal(namespace, account string) cluster.Wanted {
+	return cluster.Wanted{Namespace: namespace, ServiceAccount: account, Bootstrap: true,
 		Duration: time.Hour, BootstrapDuration: 720 * time.Hour}
 }
 
@@ -291,7 +291,7 @@ func (p plane) checkMadeRoleTwice() {
 
 func (p plane) checkManifests() {
 	objects := p.plan(everything("gitops", "ci"))
-	p.adminWith(setup.Manifests(objects), "apply", "-f", "-")
+	p.adminWith(cluster.Manifests(objects), "apply", "-f", "-")
 	byKubectl := p.functions(objects)
 	before := p.resourceVersions(objects)
 	p.apply(objects)
@@ -318,9 +318,9 @@ func (p plane) checkManifests() {
 }
 
 // functions are what objects are for, and their labels.
-func (p plane) functions(objects []setup.Object) map[setup.Ref]string {
+func (p plane) functions(objects []cluster.Object) map[cluster.Ref]string {
 	p.Helper()
-	functions := map[setup.Ref]string{}
+	functions := map[cluster.Ref]string{}
 	for _, object := range objects {
 		live := p.get(object.Ref())
 		live["labels"] = live["metadata"].(map[string]any)["labels"]
@@ -341,14 +341,14 @@ func (p plane) checkConflict() {
 	p.admin("patch", "role", "ci-bootstrap", "-n", "conflict", "--field-manager=alice", "--type=merge",
 		"-p", `{"rules":[{"apiGroups":[""],"resources":["secrets"],"verbs":["get"]}]}`)
 	_, err := p.applyAs(p.client, p.plan(w))
-	var conflict *setup.ConflictError
+	var conflict *cluster.ConflictError
 	if !errors.As(err, &conflict) || !errors.Is(err, api.ErrConflict) {
 		p.Fatalf("applying over another manager's change: %v", err)
 	}
-	if want := (setup.OwnedField{Field: ".rules", Manager: "alice"}); !slices.Contains(conflict.Fields, want) {
+	if want := (cluster.OwnedField{Field: ".rules", Manager: "alice"}); !slices.Contains(conflict.Fields, want) {
 		p.Errorf("conflict %v, want %v", conflict.Fields, want)
 	}
-	var object *setup.ObjectError
+	var object *cluster.ObjectError
 	if !errors.As(err, &object) || object.Object.Name != "ci-bootstrap" || object.Object.Kind != "Role" {
 		p.Errorf("the error is not about the role: %v", err)
 	}
@@ -357,7 +357,7 @@ func (p plane) checkConflict() {
 func (p plane) checkExisting() {
 	p.admin("create", "namespace", "existing")
 	p.admin("create", "serviceaccount", "ci", "-n", "existing")
-	refs := []setup.Ref{{Kind: "Namespace", Name: "existing"}, {Kind: "ServiceAccount", Namespace: "existing", Name: "ci"}}
+	refs := []cluster.Ref{{Kind: "Namespace", Name: "existing"}, {Kind: "ServiceAccount", Namespace: "existing", Name: "ci"}}
 	var before []map[string]any
 	for _, ref := range refs {
 		before = append(before, p.get(ref))
@@ -375,16 +375,16 @@ func (p plane) checkExisting() {
 func (p plane) checkForeignMinter() {
 	p.admin("create", "namespace", "foreign")
 	p.admin("create", "serviceaccount", "ci-bootstrap", "-n", "foreign")
-	if _, err := p.applyAs(p.client, p.plan(minimal("foreign", "ci"))); !errors.Is(err, setup.ErrForeign) {
-		p.Errorf("taking over somebody's account: %v, want %v", err, setup.ErrForeign)
+	if _, err := p.applyAs(p.client, p.plan(minimal("foreign", "ci"))); !errors.Is(err, cluster.ErrForeign) {
+		p.Errorf("taking over somebody's account: %v, want %v", err, cluster.ErrForeign)
 	}
 }
 
 func (p plane) checkTerminating() {
 	p.admin("create", "namespace", "dying")
 	p.admin("delete", "namespace", "dying", "--wait=false")
-	if _, err := p.applyAs(p.client, p.plan(minimal("dying", "ci"))); !errors.Is(err, setup.ErrTerminating) {
-		p.Errorf("applying into a dying namespace: %v, want %v", err, setup.ErrTerminating)
+	if _, err := p.applyAs(p.client, p.plan(minimal("dying", "ci"))); !errors.Is(err, cluster.ErrTerminating) {
+		p.Errorf("applying into a dying namespace: %v, want %v", err, cluster.ErrTerminating)
 	}
 }
 
@@ -392,7 +392,7 @@ func (p plane) checkRoleRef() {
 	p.admin("create", "namespace", "roleref")
 	p.admin("create", "rolebinding", "ci-bootstrap", "-n", "roleref", "--clusterrole=edit", "--user=jane")
 	_, err := p.applyAs(p.client, p.plan(minimal("roleref", "ci")))
-	var mismatch *setup.RoleRefError
+	var mismatch *cluster.RoleRefError
 	if !errors.As(err, &mismatch) || mismatch.Has != `ClusterRole "edit"` || mismatch.Wanted != `Role "ci-bootstrap"` {
 		p.Errorf("applying over another binding: %v", err)
 	}
@@ -421,7 +421,7 @@ func (p plane) checkNoCap() {
 	client := p.restricted("dev", "nocap")
 	w := minimal("nocap", "ci")
 	w.Cap = true
-	objects, err := setup.Plan(p.Context(), client, w)
+	objects, err := cluster.Plan(p.Context(), client, w)
 	if err != nil {
 		p.Fatal(err)
 	}
@@ -429,7 +429,7 @@ func (p plane) checkNoCap() {
 	if err != nil {
 		p.Fatal(err)
 	}
-	if len(warnings) != 1 || warnings[0].Kind != setup.CapForbidden {
+	if len(warnings) != 1 || warnings[0].Kind != cluster.CapForbidden {
 		p.Errorf("warnings %v, want one that the cap is forbidden", warnings)
 	}
 	if !p.canI("nocap", "ci-bootstrap", "create", "serviceaccounts/ci", "--subresource=token", "-n", "nocap") {
@@ -445,11 +445,11 @@ func (p plane) checkNoRBAC() {
 	if err != nil {
 		p.Fatal(err)
 	}
-	var kinds []setup.WarningKind
+	var kinds []cluster.WarningKind
 	for _, warning := range warnings {
 		kinds = append(kinds, warning.Kind)
 	}
-	if !slices.Equal(kinds, []setup.WarningKind{setup.MinterUnknown}) {
+	if !slices.Equal(kinds, []cluster.WarningKind{cluster.MinterUnknown}) {
 		p.Errorf("warnings %v", kinds)
 	}
 }
@@ -461,7 +461,7 @@ func (p plane) checkNoRBACDiffers() {
 	w := minimal("differs", "ci")
 	w.NoRBAC = true
 	_, warnings := p.apply(p.plan(w))
-	if len(warnings) != 1 || warnings[0].Kind != setup.MinterDiffers || warnings[0].Object.Kind != "Role" {
+	if len(warnings) != 1 || warnings[0].Kind != cluster.MinterDiffers || warnings[0].Object.Kind != "Role" {
 		p.Errorf("warnings %v, want one that the role differs", warnings)
 	}
 }
@@ -496,7 +496,7 @@ func (p plane) checkEscalation() {
 	w.Verbs, w.Resources = []string{"delete"}, []string{"secrets"}
 	objects := p.plan(w)
 	_, err := p.applyAs(client, objects)
-	var escalation *setup.EscalationError
+	var escalation *cluster.EscalationError
 	if !errors.As(err, &escalation) || !errors.Is(err, api.ErrForbidden) {
 		p.Fatalf("granting what one does not hold: %v", err)
 	}
