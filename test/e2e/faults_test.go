@@ -309,7 +309,7 @@ func TestATokenLongerThanThePolicyAllowsIsOneError(t *testing.T) {
 	m.forget() // the changed profile will not lead to that token any more
 	p := m.configuration()
 	p.Duration = profile.Duration{Duration: 48 * time.Hour}
-	if err := m.profiles().Save(p); err != nil {
+	if err := m.profiles().Save(p.Profile); err != nil {
 		t.Fatal(err)
 	}
 	m.eventuallyFails(exitForbidden)
