@@ -78,7 +78,7 @@ const (
 // ofOperation is what is answered otherwise in one operation, where an administrator's context acts.
 var ofOperation = map[string][]problem{
 	"setup":   administrators(toPrepare, "create what is missing, or leave out the flag that names it"),
-	"migrate": administrators(strings.ReplaceAll(toPrepare, "--context", "--admin-context"), "create what is missing, then run migrate again"),
+	"migrate": migrators("create what is missing, then run migrate again"),
 	"devices": administrators(allowedOnly+" list Secrets in the namespace", "check the names: kubectl get serviceaccounts -A"),
 	"revoke":  administrators(allowedOnly+" list and delete Secrets in the namespace", "sa-exec-credential devices lists what is there"),
 	"rotate":  administrators(allowedOnly+" create and delete Secrets and to create tokens", setupAgain),
@@ -86,6 +86,15 @@ var ofOperation = map[string][]problem{
 		{api.ErrUnauthorized, exitBootstrap, setupAgain},
 		{api.ErrForbidden, exitForbidden, "grant create on serviceaccounts/token for this service account; setup does"},
 	},
+}
+
+// migrators name the administrator's context by another flag, and have no --no-rbac.
+func migrators(missing string) []problem {
+	list := administrators("use an --admin-context that is allowed to", missing)
+	for i := range list {
+		list[i].hint = strings.ReplaceAll(list[i].hint, " --context", " --admin-context")
+	}
+	return list
 }
 
 // administrators are the answers that mean something about an administrator's context.
