@@ -33,12 +33,24 @@ func (s *Session) mintOrRecover(ctx context.Context) (mint.Grant, error) {
 		return grant, err
 	}
 	s.host.Log.Debug("the cluster no longer knows the credentials of this machine", "error", err)
+	before := *s.Device
 	release, problem := s.recover(ctx)
 	defer release()
 	if problem != nil {
 		return mint.Grant{}, s.notRecovered(err, problem)
 	}
-	return s.storedOrMinted(ctx)
+	if entry, found := s.stored(ctx); found && *s.Device != before {
+		return entry, nil // another process has minted it for the device that both of them have now
+	}
+	grant, err = s.Mint(ctx)
+	if err != nil {
+		return grant, err
+	}
+	// Stored before the lock is released: whoever waits for the token of the new device finds it.
+	if err := s.Put(ctx, s.TokenKey(), grant); err != nil {
+		s.host.Log.Debug("storing the token", "error", err)
+	}
+	return grant, nil
 }
 
 // isRecoverable reports whether a mint failed for want of something that a recovery creates. A device
@@ -61,21 +73,13 @@ func (s *Session) adopt(current *profile.Device) bool {
 	return true
 }
 
-// storedOrMinted is the token that another process has stored for the adopted device, else a new one,
-// stored before the lock of its key is released: whoever waits for it finds it.
-func (s *Session) storedOrMinted(ctx context.Context) (mint.Grant, error) {
+// stored is the token that is in the store, good by its times.
+func (s *Session) stored(ctx context.Context) (mint.Grant, bool) {
 	entry, err := s.Store.Get(ctx, s.TokenKey())
-	if err == nil && s.host.Now().Before(entry.ExpiresAt) {
-		return mint.Grant{Token: entry.Token, IssuedAt: entry.IssuedAt, ExpiresAt: entry.ExpiresAt}, nil
+	if err != nil || !s.host.Now().Before(entry.ExpiresAt) {
+		return mint.Grant{}, false
 	}
-	grant, err := s.Mint(ctx)
-	if err != nil {
-		return grant, err
-	}
-	if err := s.Put(ctx, s.TokenKey(), grant); err != nil {
-		s.host.Log.Debug("storing the token", "error", err)
-	}
-	return grant, nil
+	return mint.Grant{Token: entry.Token, IssuedAt: entry.IssuedAt, ExpiresAt: entry.ExpiresAt}, true
 }
 
 // recover adopts the device that another process has created, or creates the bootstrap credential anew

@@ -89,9 +89,16 @@ func deviceOf(h *host.Host, p profile.Profile) (*profile.Device, error) {
 	if err != nil {
 		return nil, err
 	}
-	if record.Current == nil || record.Account() != p.Account() || record.Cluster != identity {
-		return nil, fmt.Errorf("profile %q: %w %q: it is not for account %q of this cluster",
-			p.Name, device.ErrMalformed, p.Device, p.Account())
+	switch {
+	case record.Account() != p.Account():
+		err = fmt.Errorf("%w %q: it is for account %q", device.ErrMalformed, p.Device, record.Account())
+	case record.Cluster != identity:
+		err = fmt.Errorf("%w %q: it is for another cluster", device.ErrMalformed, p.Device)
+	case record.Current == nil:
+		err = fmt.Errorf("%w %q: setup was interrupted before it had a device", device.ErrMalformed, p.Device)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("profile %q: %w", p.Name, err)
 	}
 	return record.Current, nil
 }
