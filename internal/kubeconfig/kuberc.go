@@ -139,7 +139,7 @@ func AllowPlugin(path, command string, others []string) (changed bool, err error
 	if path == "" {
 		return false, fmt.Errorf("%w: KUBERC turns kuberc off", ErrNoAllowlist)
 	}
-	resolved, err := target(path)
+	resolved, err := resolve(path)
 	if err != nil {
 		return false, err
 	}
@@ -148,7 +148,7 @@ func AllowPlugin(path, command string, others []string) (changed bool, err error
 			return false, err
 		}
 	}
-	release, err := lockFor([]string{path}, []string{resolved})
+	release, err := lockAll([]string{path}, []string{resolved})
 	if err != nil {
 		return false, err
 	}

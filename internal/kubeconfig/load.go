@@ -85,7 +85,7 @@ func loadOne(path string) (*clientcmdapi.Config, error) {
 		}
 		return nil, malformed(path, nil, "not a kubeconfig")
 	}
-	setOrigin(config, path)
+	setOrigin(config, Absolute(path))
 	if err := clientcmd.ResolveLocalPaths(config); err != nil {
 		return nil, malformed(path, nil, "a path in it cannot be resolved")
 	}

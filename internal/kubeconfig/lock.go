@@ -1,12 +1,13 @@
 package kubeconfig
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -27,17 +28,21 @@ const (
 // delete it.
 type lock struct{ flock *flock.Flock }
 
-// lockAll locks files in one order for everybody. A file in a folder that cannot be written to needs no lock: nobody
-// with our rights can replace it.
-func lockAll(paths []string) (release func(), err error) {
+// lockAll locks files under the names that were given, which are those that kubectl locks, and under
+// the names that links lead to. The order is the same for everybody. A file in a directory that
+// cannot be written to needs no lock: nobody with our rights can replace it.
+func lockAll(given, resolved []string) (release func(), err error) {
 	var held []*lock
 	release = func() {
 		for _, l := range slices.Backward(held) {
 			l.release()
 		}
 	}
-	for _, path := range slices.Compact(slices.Sorted(slices.Values(paths))) {
-		l, err := acquire(path+".lock", lockWait)
+	for _, path := range lockNames(given, resolved) {
+		if slices.ContainsFunc(held, func(l *lock) bool { return l.isAt(path) }) {
+			continue // one lock file that has two names where case does not count
+		}
+		l, err := acquire(path, lockWait)
 		if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) || errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
@@ -48,6 +53,18 @@ func lockAll(paths []string) (release func(), err error) {
 		held = append(held, l)
 	}
 	return release, nil
+}
+
+// lockNames returns every lock file once, however the files are spelled.
+func lockNames(given, resolved []string) []string {
+	var names []string
+	for _, path := range slices.Concat(given, resolved) {
+		names = append(names, entryPath(path)+".lock")
+	}
+	slices.SortFunc(names, func(a, b string) int {
+		return cmp.Or(strings.Compare(strings.ToLower(a), strings.ToLower(b)), strings.Compare(a, b))
+	})
+	return slices.Compact(names)
 }
 
 func acquire(path string, wait time.Duration) (*lock, error) {
@@ -123,35 +140,4 @@ func (l *lock) release() {
 	}
 	_ = l.flock.Close()
 	_ = os.Remove(l.flock.Path())
-}
-
-// target resolves the links at the end of path, also when the last one leads to nothing yet, so that the file is
-// replaced and not the link.
-func target(path string) (string, error) {
-	path, err := filepath.Abs(path)
-	if err != nil {
-		return "", err
-	}
-	for range 40 {
-		info, err := os.Lstat(path)
-		if errors.Is(err, fs.ErrNotExist) || err == nil && info.Mode()&fs.ModeSymlink == 0 {
-			return path, nil
-		}
-		if err != nil {
-			return "", err
-		}
-		link, err := os.Readlink(path)
-		if err != nil {
-			return "", err
-		}
-		if !filepath.IsAbs(link) {
-			folder, err := filepath.EvalSymlinks(filepath.Dir(path))
-			if err != nil {
-				return "", err
-			}
-			link = filepath.Join(folder, link)
-		}
-		path = link
-	}
-	return "", fmt.Errorf("%w: %q leads through too many links", fs.ErrInvalid, path)
 }

@@ -21,16 +21,17 @@ const (
 
 var itemField = map[string]string{clusters: "cluster", users: "user", contexts: "context"}
 
-// Paths returns the kubeconfig files in the order in which kubectl reads them: the one that was named, else those of
-// KUBECONFIG, else the one in the home directory. Empty and repeated elements of KUBECONFIG do not count.
+// Paths returns the kubeconfig files, absolute, in the order in which kubectl reads them: the one that
+// was named, else those of KUBECONFIG, else the one in the home directory. Empty and repeated elements
+// of KUBECONFIG do not count.
 func Paths(explicit, list, home string) []string {
 	if explicit != "" {
-		return []string{explicit}
+		return []string{Absolute(explicit)}
 	}
 	var paths []string
 	for _, path := range filepath.SplitList(list) {
 		if path != "" {
-			paths = appendNew(paths, path)
+			paths = appendNew(paths, Absolute(path))
 		}
 	}
 	if len(paths) == 0 {
@@ -40,14 +41,14 @@ func Paths(explicit, list, home string) []string {
 }
 
 // Target is the file that gets new entries, by kubectl's rule: the first that exists, else the last
-// (clientcmd.PathOptions.GetDefaultFilename).
+// (clientcmd.PathOptions.GetDefaultFilename). It is absolute.
 func Target(paths []string) string {
 	for _, path := range paths {
 		if _, err := os.Stat(path); err == nil {
-			return path
+			return Absolute(path)
 		}
 	}
-	return paths[len(paths)-1]
+	return Absolute(paths[len(paths)-1])
 }
 
 // Merge puts the entry into the kubeconfig files. An entry of the same name that is ours, and for the same profile, is
@@ -98,15 +99,19 @@ func edit(paths []string, change func(*configs) error) (changed bool, err error)
 	if err != nil {
 		return false, err
 	}
-	if err := makeFolder(Target(resolved)); err != nil {
+	target, err := resolve(Target(paths))
+	if err != nil {
 		return false, err
 	}
-	release, err := lockFor(paths, resolved)
+	if err := makeFolder(target); err != nil {
+		return false, err
+	}
+	release, err := lockAll(paths, resolved)
 	if err != nil {
 		return false, err
 	}
 	defer release()
-	c, err := openConfigs(resolved)
+	c, err := openConfigs(resolved, target)
 	if err != nil {
 		return false, err
 	}
@@ -116,7 +121,7 @@ func edit(paths []string, change func(*configs) error) (changed bool, err error)
 	return c.write()
 }
 
-func openConfigs(paths []string) (*configs, error) {
+func openConfigs(paths []string, target string) (*configs, error) {
 	c := &configs{ours: names{}}
 	for _, path := range paths {
 		f, err := openFile(path, [][2]string{{"apiVersion", "v1"}, {"kind", "Config"}}, onlyDocument)
@@ -124,7 +129,7 @@ func openConfigs(paths []string) (*configs, error) {
 			return nil, err
 		}
 		c.files = append(c.files, f)
-		if path == Target(paths) {
+		if c.target == nil || isSame(path, target) {
 			c.target = f
 		}
 	}

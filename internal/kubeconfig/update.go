@@ -181,24 +181,6 @@ func isDigits(text string) bool {
 	return text != "" && strings.Trim(text, "0123456789") == ""
 }
 
-// lockFor locks files under the names that were given and under those that links lead to: kubectl locks the former.
-func lockFor(paths, resolved []string) (release func(), err error) {
-	return lockAll(append(append([]string{}, paths...), resolved...))
-}
-
-// resolveAll resolves links; two names of one file become one.
-func resolveAll(paths []string) ([]string, error) {
-	var resolved []string
-	for _, path := range paths {
-		path, err := target(path)
-		if err != nil {
-			return nil, err
-		}
-		resolved = appendNew(resolved, path)
-	}
-	return resolved, nil
-}
-
 func appendNew(list []string, text string) []string {
 	for _, known := range list {
 		if known == text {
