@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/kubeconfig"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/kuberc"
 )
 
 // profileOfContext returns the profile that a context of the user's kubeconfig names.
@@ -36,9 +37,9 @@ func (e *environment) allowPlugin(say func(string)) error {
 	if err != nil {
 		return err
 	}
-	path := kubeconfig.KubercPath(e.getenv("KUBERC"), home)
-	changed, err := kubeconfig.AllowPlugin(path, filepath.Clean(command), nil)
-	if errors.Is(err, kubeconfig.ErrNoAllowlist) {
+	path := kuberc.KubercPath(e.getenv("KUBERC"), home)
+	changed, err := kuberc.AllowPlugin(path, filepath.Clean(command), nil)
+	if errors.Is(err, kuberc.ErrNoAllowlist) {
 		// To turn the policy on would forbid the user's other plugins.
 		say("allowlist: kubectl has none and allows every plugin; nothing to add")
 		return nil

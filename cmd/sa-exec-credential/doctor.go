@@ -10,6 +10,7 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/bootstrap"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/kubeconfig"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/kuberc"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/mint"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
 )
@@ -82,7 +83,7 @@ type doctor struct {
 	paths     []string // kubeconfig files
 	self      string   // the path that setup would write into kubeconfigs; empty when unknown
 	kuberc    string   // path of kubectl's preferences; empty when they are turned off
-	policy    kubeconfig.Policy
+	policy    kuberc.Policy
 	policyErr error
 	uses      []kubeconfig.Use
 	usesErr   error
@@ -113,8 +114,8 @@ func newDoctor(env *environment, file, name string) (*doctor, error) {
 	}
 	d.self, _ = pluginPath()
 	d.uses, d.usesErr = kubeconfig.FindOurs(d.paths)
-	d.kuberc = kubeconfig.KubercPath(env.getenv("KUBERC"), home)
-	d.policy, d.policyErr = kubeconfig.PluginPolicy(d.kuberc)
+	d.kuberc = kuberc.KubercPath(env.getenv("KUBERC"), home)
+	d.policy, d.policyErr = kuberc.PluginPolicy(d.kuberc)
 	return d, nil
 }
 

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/kubeconfig"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/kuberc"
 )
 
 // What can be wrong with a context that names a profile.
@@ -133,12 +134,12 @@ func (c *checkup) contextMend(use kubeconfig.Use) string {
 func (c *checkup) allowed(use kubeconfig.Use) {
 	const check = "policy"
 	switch {
-	case c.policyErr != nil || c.policy.Type == kubeconfig.PolicyAllowAll:
+	case c.policyErr != nil || c.policy.Type == kuberc.PolicyAllowAll:
 	case c.policy.Allows(use.Command):
 		c.add(found(check, "%s is in the allowlist of %s", use.Command, c.kuberc))
-	case c.policy.Type == kubeconfig.PolicyDenyAll:
+	case c.policy.Type == kuberc.PolicyDenyAll:
 		c.add(failure(check, fmt.Errorf("%w: %q has %s", errPluginDenied, c.kuberc, c.policy.Type),
-			commandLine("kubectl", "kuberc", "set", "--section", "credentialplugin", "--policy", kubeconfig.PolicyAllowlist, "--allowlist-entry", "command="+use.Command)))
+			commandLine("kubectl", "kuberc", "set", "--section", "credentialplugin", "--policy", kuberc.PolicyAllowlist, "--allowlist-entry", "command="+use.Command)))
 	default:
 		c.add(failure(check, fmt.Errorf("%w: %q is not in the allowlist of %q", errPluginDenied, use.Command, c.kuberc),
 			setupLine(c.profile)+" --allowlist"))

@@ -11,8 +11,10 @@ import (
 	"time"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/kubeconfig"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/kuberc"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/setup"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/yamledit"
 )
 
 type setupCommand struct {
@@ -231,16 +233,16 @@ func setupProblems() []problem {
 		{kubeconfig.ErrNoContext, exitUsage, "kubectl config get-contexts lists them; --kubeconfig names another file"},
 		{kubeconfig.ErrReference, exitUsage, "mend the kubeconfig: kubectl config view shows it"},
 		{kubeconfig.ErrInsecure, exitProfile, "put the cluster's certificate authority into the kubeconfig and remove insecure-skip-tls-verify"},
-		{kubeconfig.ErrMalformed, exitUsage, "mend the file; it was left as it is"},
+		{yamledit.ErrMalformed, exitUsage, "mend the file; it was left as it is"},
 		{kubeconfig.ErrForeign, exitUsage, "choose another --profile, or remove the entry from the kubeconfig"},
-		{kubeconfig.ErrLocked, exitUnexpected, "if no other program is at work, remove the .lock file"},
-		{kubeconfig.ErrUnsupported, exitUsage, "write to another file with -o, and add it to KUBECONFIG"},
+		{yamledit.ErrLocked, exitUnexpected, "if no other program is at work, remove the .lock file"},
+		{yamledit.ErrUnsupported, exitUsage, "write to another file with -o, and add it to KUBECONFIG"},
 		{kubeconfig.ErrNotStatic, exitUsage, "only contexts with a ServiceAccount's token can be migrated"},
 		{kubeconfig.ErrOurs, exitUsage, "nothing needs to be done"},
 		{kubeconfig.ErrShared, exitUsage, "give each cluster a user of its own first"},
-		{kubeconfig.ErrDenyAll, exitUsage, "change credentialPluginPolicy in kuberc first"},
-		{kubeconfig.ErrNoAllowlist, exitUsage, "kubectl allows every plugin already; to change that set credentialPluginPolicy: Allowlist"},
-		{kubeconfig.ErrPolicy, exitUsage, "mend kuberc: kubectl itself would refuse it"},
+		{kuberc.ErrDenyAll, exitUsage, "change credentialPluginPolicy in kuberc first"},
+		{kuberc.ErrNoAllowlist, exitUsage, "kubectl allows every plugin already; to change that set credentialPluginPolicy: Allowlist"},
+		{kuberc.ErrPolicy, exitUsage, "mend kuberc: kubectl itself would refuse it"},
 		{kubeconfig.ErrEntry, exitUsage, "see sa-exec-credential setup --help"},
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+
+	"github.com/sa-exec-credential/sa-exec-credential/internal/yamledit"
 )
 
 // ClientConfig returns how a client would act with a context of the files, or with the current one when name is empty:
@@ -26,7 +28,7 @@ func (c Context) ClientConfig() (*rest.Config, error) { return clientConfig(c.al
 func ClientConfigOf(data []byte) (*rest.Config, error) {
 	config, err := clientcmd.Load(data)
 	if err != nil {
-		return nil, fmt.Errorf("%w: not a kubeconfig", ErrMalformed)
+		return nil, fmt.Errorf("%w: not a kubeconfig", yamledit.ErrMalformed)
 	}
 	return clientConfig(config, "")
 }

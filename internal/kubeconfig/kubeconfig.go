@@ -21,20 +21,14 @@ import (
 // What can be wrong. The errors of this package wrap one of them, one of profile's, files.ErrUntrusted or what the
 // operating system says. None holds anything of a file but names of contexts, users and clusters.
 var (
-	ErrEntry       = errors.New("not a usable kubeconfig entry")
-	ErrMalformed   = errors.New("malformed file")
-	ErrForeign     = errors.New("the name is taken")
-	ErrLocked      = errors.New("file is locked")
-	ErrUnsupported = errors.New("file cannot be edited without changing something else in it")
-	ErrNoContext   = errors.New("no such context")
-	ErrReference   = errors.New("context is incomplete")
-	ErrInsecure    = errors.New("context does not verify TLS")
-	ErrNotStatic   = errors.New("context has no static token")
-	ErrOurs        = errors.New("context uses sa-exec-credential already")
-	ErrShared      = errors.New("user is shared with another cluster")
-	ErrDenyAll     = errors.New("kubectl's policy denies every credential plugin")
-	ErrNoAllowlist = errors.New("kubectl's policy is no allowlist")
-	ErrPolicy      = errors.New("kubectl's plugin policy is not valid")
+	ErrEntry     = errors.New("not a usable kubeconfig entry")
+	ErrForeign   = errors.New("the name is taken")
+	ErrNoContext = errors.New("no such context")
+	ErrReference = errors.New("context is incomplete")
+	ErrInsecure  = errors.New("context does not verify TLS")
+	ErrNotStatic = errors.New("context has no static token")
+	ErrOurs      = errors.New("context uses sa-exec-credential already")
+	ErrShared    = errors.New("user is shared with another cluster")
 )
 
 // The apiVersion of an exec section that every client of today takes, and the reserved name of the cluster extension

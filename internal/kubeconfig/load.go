@@ -14,6 +14,7 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/yamledit"
 )
 
 // Context is one context and what it leads to.
@@ -74,20 +75,20 @@ func keepFirst[T any](all, more map[string]T) {
 
 // loadOne does not use clientcmd.LoadFromFile, because its errors quote the file.
 func loadOne(path string) (*clientcmdapi.Config, error) {
-	data, err := readFile(path)
+	data, err := yamledit.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
 	config, err := clientcmd.Load(data)
 	if err != nil {
-		if _, err := parse(path, data); err != nil {
+		if _, err := yamledit.Parse(path, data); err != nil {
 			return nil, err
 		}
-		return nil, malformed(path, nil, "not a kubeconfig")
+		return nil, yamledit.Malformed(path, nil, "not a kubeconfig")
 	}
-	setOrigin(config, Absolute(path))
+	setOrigin(config, yamledit.Absolute(path))
 	if err := clientcmd.ResolveLocalPaths(config); err != nil {
-		return nil, malformed(path, nil, "a path in it cannot be resolved")
+		return nil, yamledit.Malformed(path, nil, "a path in it cannot be resolved")
 	}
 	return config, nil
 }
@@ -209,12 +210,12 @@ func caOf(cluster *clientcmdapi.Cluster) ([]byte, error) {
 func readRegular(path string) ([]byte, error) {
 	info, err := os.Stat(path)
 	if err != nil {
-		return nil, quoted(err)
+		return nil, yamledit.Quoted(err)
 	}
 	if !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("%w: %q is not a regular file", fs.ErrInvalid, path)
 	}
-	data, err := readFile(path)
+	data, err := yamledit.ReadFile(path)
 	if data == nil && err == nil {
 		err = fmt.Errorf("%w: %q", fs.ErrNotExist, path)
 	}
@@ -283,7 +284,7 @@ func ExecCommands(paths []string) ([]string, error) {
 	var commands []string
 	for _, user := range config.AuthInfos {
 		if user.Exec != nil && user.Exec.Command != "" {
-			commands = appendNew(commands, filepath.Clean(user.Exec.Command))
+			commands = yamledit.AppendNew(commands, filepath.Clean(user.Exec.Command))
 		}
 	}
 	slices.Sort(commands)

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/yamledit"
 )
 
 const manyContexts = `
@@ -119,7 +120,7 @@ func TestResolve(t *testing.T) {
 func writeCA(t *testing.T, file string) {
 	t.Helper()
 	folder := filepath.Join(filepath.Dir(file), "pki")
-	if err := makeFolder(filepath.Join(folder, "x")); err != nil {
+	if err := yamledit.MakeFolder(filepath.Join(folder, "x")); err != nil {
 		t.Fatal(err)
 	}
 	write(t, filepath.Join(folder, "ca.crt"), string(testCA()))

@@ -10,6 +10,8 @@ import (
 	yaml "go.yaml.in/yaml/v3"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+
+	"github.com/sa-exec-credential/sa-exec-credential/internal/yamledit"
 )
 
 // The lists of a kubeconfig, and the fields of their items.
@@ -26,12 +28,12 @@ var itemField = map[string]string{clusters: "cluster", users: "user", contexts: 
 // of KUBECONFIG do not count.
 func Paths(explicit, list, home string) []string {
 	if explicit != "" {
-		return []string{Absolute(explicit)}
+		return []string{yamledit.Absolute(explicit)}
 	}
 	var paths []string
 	for _, path := range filepath.SplitList(list) {
 		if path != "" {
-			paths = appendNew(paths, Absolute(path))
+			paths = yamledit.AppendNew(paths, yamledit.Absolute(path))
 		}
 	}
 	if len(paths) == 0 {
@@ -45,10 +47,10 @@ func Paths(explicit, list, home string) []string {
 func Target(paths []string) string {
 	for _, path := range paths {
 		if _, err := os.Stat(path); err == nil {
-			return Absolute(path)
+			return yamledit.Absolute(path)
 		}
 	}
-	return Absolute(paths[len(paths)-1])
+	return yamledit.Absolute(paths[len(paths)-1])
 }
 
 // Merge puts the entry into the kubeconfig files. An entry of the same name that is ours, and for the same profile, is
@@ -67,7 +69,7 @@ func mergeAll(paths []string, entries []Entry, useContext bool) (changed bool, e
 		if sources[i], err = entry.fill(Keyring); err != nil {
 			return false, err
 		}
-		stripComments(sources[i])
+		yamledit.StripComments(sources[i])
 	}
 	return edit(paths, func(c *configs) error {
 		for i, entry := range entries {
@@ -81,32 +83,32 @@ func mergeAll(paths []string, entries []Entry, useContext bool) (changed bool, e
 
 // configs is all kubeconfig files together while they are being edited.
 type configs struct {
-	files  []*file
-	target *file
+	files  []*yamledit.File
+	target *yamledit.File
 	ours   names // what may differ afterwards
 }
 
 // names are entries, by list.
 type names map[string][]string
 
-func (n names) add(list, name string) { n[list] = appendNew(n[list], name) }
+func (n names) add(list, name string) { n[list] = yamledit.AppendNew(n[list], name) }
 
 // edit locks the files, reads them, lets change loose on them and writes those that mean something else afterwards. No
 // file is written unless all of them can be.
 func edit(paths []string, change func(*configs) error) (changed bool, err error) {
-	defer func() { err = quoted(err) }()
-	resolved, err := resolveAll(paths)
+	defer func() { err = yamledit.Quoted(err) }()
+	resolved, err := yamledit.ResolveAll(paths)
 	if err != nil {
 		return false, err
 	}
-	target, err := resolve(Target(paths))
+	target, err := yamledit.Resolve(Target(paths))
 	if err != nil {
 		return false, err
 	}
-	if err := makeFolder(target); err != nil {
+	if err := yamledit.MakeFolder(target); err != nil {
 		return false, err
 	}
-	release, err := lockAll(paths, resolved)
+	release, err := yamledit.LockAll(paths, resolved)
 	if err != nil {
 		return false, err
 	}
@@ -124,12 +126,12 @@ func edit(paths []string, change func(*configs) error) (changed bool, err error)
 func openConfigs(paths []string, target string) (*configs, error) {
 	c := &configs{ours: names{}}
 	for _, path := range paths {
-		f, err := openFile(path, [][2]string{{"apiVersion", "v1"}, {"kind", "Config"}}, onlyDocument)
+		f, err := yamledit.Open(path, [][2]string{{"apiVersion", "v1"}, {"kind", "Config"}}, onlyDocument)
 		if err != nil {
 			return nil, err
 		}
 		c.files = append(c.files, f)
-		if c.target == nil || isSame(path, target) {
+		if c.target == nil || yamledit.IsSame(path, target) {
 			c.target = f
 		}
 	}
@@ -139,22 +141,22 @@ func openConfigs(paths []string, target string) (*configs, error) {
 // onlyDocument refuses a kubeconfig of several documents, of which clients read the first only.
 func onlyDocument(path string, data []byte, documents []*yaml.Node) (int, error) {
 	if len(documents) != 1 {
-		return 0, fmt.Errorf("%w: %q holds %d YAML documents", ErrUnsupported, path, len(documents))
+		return 0, fmt.Errorf("%w: %q holds %d YAML documents", yamledit.ErrUnsupported, path, len(documents))
 	}
 	if _, err := clientcmd.Load(data); err != nil || documents[0].Content[0].Kind != yaml.MappingNode {
-		return 0, malformed(path, nil, "not a kubeconfig")
+		return 0, yamledit.Malformed(path, nil, "not a kubeconfig")
 	}
 	return 0, nil
 }
 
 // write proves that each changed file is right, and only then replaces them.
 func (c *configs) write() (changed bool, err error) {
-	encoded := map[*file][]byte{}
+	encoded := map[*yamledit.File][]byte{}
 	for _, f := range c.files {
-		if !f.changed() {
+		if !f.Changed() {
 			continue
 		}
-		if encoded[f], err = f.encode(); err != nil {
+		if encoded[f], err = f.Encode(); err != nil {
 			return false, err
 		}
 		if err := c.prove(f, encoded[f]); err != nil {
@@ -163,7 +165,7 @@ func (c *configs) write() (changed bool, err error) {
 	}
 	for _, f := range c.files {
 		if data, found := encoded[f]; found {
-			if err := f.write(data); err != nil {
+			if err := f.Write(data); err != nil {
 				return false, err
 			}
 		}
@@ -172,8 +174,8 @@ func (c *configs) write() (changed bool, err error) {
 }
 
 // prove compares what clients read before and after. Anchors, for example, can make one edit change two places.
-func (c *configs) prove(f *file, data []byte) error {
-	old, err := readFile(f.path)
+func (c *configs) prove(f *yamledit.File, data []byte) error {
+	old, err := yamledit.ReadFile(f.Path)
 	if err != nil {
 		return err
 	}
@@ -182,18 +184,18 @@ func (c *configs) prove(f *file, data []byte) error {
 	}
 	before, errBefore := clientcmd.Load(old)
 	after, errAfter := clientcmd.Load(data)
-	documents, errParse := parse(f.path, data)
+	documents, errParse := yamledit.Parse(f.Path, data)
 	if errBefore != nil || errAfter != nil || errParse != nil {
-		return fmt.Errorf("%w: %q", ErrUnsupported, f.path)
+		return fmt.Errorf("%w: %q", yamledit.ErrUnsupported, f.Path)
 	}
-	afterValue, err := valueOf(documents[0])
+	afterValue, err := yamledit.ValueOf(documents[0])
 	if err != nil {
-		return fmt.Errorf("%w: %q", ErrUnsupported, f.path)
+		return fmt.Errorf("%w: %q", yamledit.ErrUnsupported, f.Path)
 	}
-	beforeValue := f.before.([]any)[0]
+	beforeValue := f.Before.([]any)[0]
 	if !reflect.DeepEqual(c.others(before), c.others(after)) ||
 		!reflect.DeepEqual(c.otherFields(beforeValue), c.otherFields(afterValue)) {
-		return fmt.Errorf("%w: %q", ErrUnsupported, f.path)
+		return fmt.Errorf("%w: %q", yamledit.ErrUnsupported, f.Path)
 	}
 	return nil
 }
@@ -261,7 +263,7 @@ func (c *configs) merge(entry Entry, source *yaml.Node, useContext bool) error {
 	}
 	oldCluster, oldUser := c.references(entry.ContextName)
 	for _, list := range []string{clusters, users, contexts} {
-		if err := c.put(list, field(source, list).Content[0]); err != nil {
+		if err := c.put(list, yamledit.Field(source, list).Content[0]); err != nil {
 			return err
 		}
 	}
@@ -292,9 +294,9 @@ func (c *configs) checkNames(entry Entry) error {
 // isFresh holds for kubeconfigs without any context.
 func (c *configs) isFresh() bool {
 	for _, f := range c.files {
-		list := pointed(field(f.root(), contexts))
-		current := pointed(field(f.root(), "current-context"))
-		if list != nil && len(list.Content) > 0 || !isNull(current) && current.Value != "" {
+		list := yamledit.Deref(yamledit.Field(f.Root(), contexts))
+		current := yamledit.Deref(yamledit.Field(f.Root(), "current-context"))
+		if list != nil && len(list.Content) > 0 || !yamledit.IsNull(current) && current.Value != "" {
 			return false
 		}
 	}
@@ -302,11 +304,11 @@ func (c *configs) isFresh() bool {
 }
 
 // find returns the file and the item that clients use for a name: the first of all files wins.
-func (c *configs) find(list, name string) (*file, *yaml.Node) {
+func (c *configs) find(list, name string) (*yamledit.File, *yaml.Node) {
 	for _, f := range c.files {
-		items := pointed(field(f.root(), list))
-		if i := named(items, name); i >= 0 {
-			return f, pointed(items.Content[i])
+		items := yamledit.Deref(yamledit.Field(f.Root(), list))
+		if i := yamledit.Index(items, name); i >= 0 {
+			return f, yamledit.Deref(items.Content[i])
 		}
 	}
 	return nil, nil
@@ -315,20 +317,13 @@ func (c *configs) find(list, name string) (*file, *yaml.Node) {
 // body is the part of an item below its name.
 func (c *configs) body(list, name string) *yaml.Node {
 	_, item := c.find(list, name)
-	return pointed(field(item, itemField[list]))
+	return yamledit.Deref(yamledit.Field(item, itemField[list]))
 }
 
 // references returns the names of a context's cluster and user.
 func (c *configs) references(context string) (cluster, user string) {
 	body := c.body(contexts, context)
-	return textOf(field(body, "cluster")), textOf(field(body, "user"))
-}
-
-func textOf(node *yaml.Node) string {
-	if node = pointed(node); node != nil && node.Kind == yaml.ScalarNode {
-		return node.Value
-	}
-	return ""
+	return yamledit.Text(yamledit.Field(body, "cluster")), yamledit.Text(yamledit.Field(body, "user"))
 }
 
 // isOurs reports whether a name is free, or that of an entry that this program made for the profile.
@@ -349,27 +344,27 @@ func (c *configs) isOurs(list, name, profile string) bool {
 
 // profileOfCluster reads our extension.
 func profileOfCluster(cluster *yaml.Node) string {
-	list := pointed(field(cluster, "extensions"))
-	i := named(list, execExtension)
+	list := yamledit.Deref(yamledit.Field(cluster, "extensions"))
+	i := yamledit.Index(list, execExtension)
 	if i < 0 {
 		return ""
 	}
-	extension := pointed(field(pointed(list.Content[i]), "extension"))
-	if textOf(field(extension, "apiVersion")) != binary+"/v1" {
+	extension := yamledit.Deref(yamledit.Field(yamledit.Deref(list.Content[i]), "extension"))
+	if yamledit.Text(yamledit.Field(extension, "apiVersion")) != binary+"/v1" {
 		return ""
 	}
-	return textOf(field(extension, "profile"))
+	return yamledit.Text(yamledit.Field(extension, "profile"))
 }
 
 func profileOfUser(user *yaml.Node) string {
-	section := pointed(field(user, "exec"))
+	section := yamledit.Deref(yamledit.Field(user, "exec"))
 	var args []string
-	if list := pointed(field(section, "args")); list != nil && list.Kind == yaml.SequenceNode {
+	if list := yamledit.Deref(yamledit.Field(section, "args")); list != nil && list.Kind == yaml.SequenceNode {
 		for _, arg := range list.Content {
-			args = append(args, textOf(arg))
+			args = append(args, yamledit.Text(arg))
 		}
 	}
-	profile, ours := profileOf(textOf(field(section, "command")), args)
+	profile, ours := profileOf(yamledit.Text(yamledit.Field(section, "command")), args)
 	if !ours {
 		return ""
 	}
@@ -378,23 +373,23 @@ func profileOfUser(user *yaml.Node) string {
 
 // put adds an item, or brings the one of its name up to date in the file where it stands.
 func (c *configs) put(list string, item *yaml.Node) error {
-	name := field(item, "name").Value
+	name := yamledit.Field(item, "name").Value
 	c.ours.add(list, name)
 	f, old := c.find(list, name)
 	if old == nil {
-		return c.target.add(list, item)
+		return c.target.Add(list, item)
 	}
-	body := field(old, itemField[list])
+	body := yamledit.Field(old, itemField[list])
 	if body == nil || body.Kind != yaml.MappingNode {
-		return fmt.Errorf("%w: %q: %s %q", ErrUnsupported, f.path, itemField[list], name)
+		return fmt.Errorf("%w: %q: %s %q", yamledit.ErrUnsupported, f.Path, itemField[list], name)
 	}
-	wanted := field(item, itemField[list])
+	wanted := yamledit.Field(item, itemField[list])
 	for _, gone := range replacedFields {
-		if field(wanted, gone) == nil {
-			removeField(body, gone)
+		if yamledit.Field(wanted, gone) == nil {
+			yamledit.RemoveField(body, gone)
 		}
 	}
-	overlay(body, wanted)
+	yamledit.Overlay(body, wanted)
 	return nil
 }
 
@@ -403,22 +398,6 @@ func (c *configs) put(list string, item *yaml.Node) error {
 var replacedFields = []string{"tls-server-name", "proxy-url", "certificate-authority", "certificate-authority-data",
 	"insecure-skip-tls-verify", "namespace"}
 
-// add appends an item to one of the file's lists.
-func (f *file) add(list string, item *yaml.Node) error {
-	items := field(f.root(), list)
-	switch {
-	case isNull(items):
-		items = sequenceNode()
-		setField(f.root(), list, items)
-	case items.Kind != yaml.SequenceNode || items.Anchor != "":
-		return fmt.Errorf("%w: %q: %s is shared through an anchor", ErrUnsupported, f.path, list)
-	case len(items.Content) == 0:
-		items.Style = 0 // "[]" would make all of it one line
-	}
-	items.Content = append(items.Content, item)
-	return nil
-}
-
 // dropSuperseded removes a cluster or user of ours that no context names any more: its name changes with the cluster's
 // identity.
 func (c *configs) dropSuperseded(list, name, profile string) {
@@ -426,9 +405,9 @@ func (c *configs) dropSuperseded(list, name, profile string) {
 	if item == nil || !c.isOurs(list, name, profile) || c.isReferenced(list, name) {
 		return
 	}
-	items := field(f.root(), list)
+	items := yamledit.Field(f.Root(), list)
 	if items.Kind == yaml.SequenceNode {
-		i := named(items, name)
+		i := yamledit.Index(items, name)
 		items.Content = slices.Delete(items.Content, i, i+1)
 		c.ours.add(list, name)
 	}
@@ -436,8 +415,8 @@ func (c *configs) dropSuperseded(list, name, profile string) {
 
 func (c *configs) isReferenced(list, name string) bool {
 	for _, f := range c.files {
-		for _, item := range children(field(f.root(), contexts)) {
-			if textOf(field(pointed(field(pointed(item), "context")), itemField[list])) == name {
+		for _, item := range yamledit.Items(yamledit.Field(f.Root(), contexts)) {
+			if yamledit.Text(yamledit.Field(yamledit.Deref(yamledit.Field(yamledit.Deref(item), "context")), itemField[list])) == name {
 				return true
 			}
 		}
@@ -445,16 +424,9 @@ func (c *configs) isReferenced(list, name string) bool {
 	return false
 }
 
-func children(node *yaml.Node) []*yaml.Node {
-	if node = pointed(node); node == nil || node.Kind != yaml.SequenceNode {
-		return nil
-	}
-	return node.Content
-}
-
 // use makes a context the current one as kubectl does, in the first file that exists.
 func (c *configs) use(context string) {
-	if textOf(field(c.target.root(), "current-context")) != context {
-		setField(c.target.root(), "current-context", textNode(context))
+	if yamledit.Text(yamledit.Field(c.target.Root(), "current-context")) != context {
+		yamledit.SetField(c.target.Root(), "current-context", yamledit.NewText(context))
 	}
 }

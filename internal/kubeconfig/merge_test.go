@@ -10,11 +10,11 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	yaml "go.yaml.in/yaml/v3"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/files"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/yamledit"
 )
 
 // crowd is a kubeconfig of n contexts with all that this program does not know.
@@ -185,21 +185,21 @@ func TestFilesThatAreLeftAlone(t *testing.T) {
 		want       error
 		says       string
 	}{
-		{"no YAML", "a: b\nc: \"s3cr3t\nd: e\n", ErrMalformed, ""},
-		{"no YAML, with its line", "a: b\nc: [s3cr3t\nd: {{\n", ErrMalformed, "line "},
-		{"a tab", "\ta: s3cr3t", ErrMalformed, ""},
-		{"an unknown alias", "a: *s3cr3t", ErrMalformed, ""},
-		{"a field that is there twice", "s3cr3t: 1\ns3cr3t: 2\n", ErrMalformed, "line 2"},
-		{"a list", "- s3cr3t\n", ErrMalformed, ""},
-		{"lists that are none", "clusters: {s3cr3t: 5}\n", ErrMalformed, ""},
-		{"a name that is there twice", "users:\n- name: s3cr3t\n- name: s3cr3t\n", ErrMalformed, ""},
-		{"two documents", "kind: Config\n---\na: s3cr3t\n", ErrUnsupported, "2 YAML documents"},
-		{"a list that is an alias", "x: &x []\nclusters: *x\n", ErrUnsupported, "clusters"},
-		{"a list with an anchor", "clusters: &x\n- name: a\n  cluster: {server: x}\ny: *x\n", ErrUnsupported, "clusters"},
+		{"no YAML", "a: b\nc: \"s3cr3t\nd: e\n", yamledit.ErrMalformed, ""},
+		{"no YAML, with its line", "a: b\nc: [s3cr3t\nd: {{\n", yamledit.ErrMalformed, "line "},
+		{"a tab", "\ta: s3cr3t", yamledit.ErrMalformed, ""},
+		{"an unknown alias", "a: *s3cr3t", yamledit.ErrMalformed, ""},
+		{"a field that is there twice", "s3cr3t: 1\ns3cr3t: 2\n", yamledit.ErrMalformed, "line 2"},
+		{"a list", "- s3cr3t\n", yamledit.ErrMalformed, ""},
+		{"lists that are none", "clusters: {s3cr3t: 5}\n", yamledit.ErrMalformed, ""},
+		{"a name that is there twice", "users:\n- name: s3cr3t\n- name: s3cr3t\n", yamledit.ErrMalformed, ""},
+		{"two documents", "kind: Config\n---\na: s3cr3t\n", yamledit.ErrUnsupported, "2 YAML documents"},
+		{"a list that is an alias", "x: &x []\nclusters: *x\n", yamledit.ErrUnsupported, "clusters"},
+		{"a list with an anchor", "clusters: &x\n- name: a\n  cluster: {server: x}\ny: *x\n", yamledit.ErrUnsupported, "clusters"},
 		{"another's user of that name", fmt.Sprintf(foreign, testEntry().UserName), ErrForeign, testEntry().UserName},
 		{"another's cluster of that name", fmt.Sprintf("clusters: [{name: %q, cluster: {server: x}}]", testEntry().ClusterName), ErrForeign, "cluster"},
 		{"another's context of that name", fmt.Sprintf("contexts: [{name: %q, context: {user: x}}]", testEntry().ContextName), ErrForeign, "context"},
-		{"aliases without end", "a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b]\nd: &d [*c,*c,*c,*c,*c,*c,*c,*c]\ne: &e [*d,*d,*d,*d,*d,*d,*d,*d]\nf: &f [*e,*e,*e,*e,*e,*e,*e,*e]\ng: [*f,*f,*f,*f,*f,*f,*f,*f]\n", ErrMalformed, ""},
+		{"aliases without end", "a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b]\nd: &d [*c,*c,*c,*c,*c,*c,*c,*c]\ne: &e [*d,*d,*d,*d,*d,*d,*d,*d]\nf: &f [*e,*e,*e,*e,*e,*e,*e,*e]\ng: [*f,*f,*f,*f,*f,*f,*f,*f]\n", yamledit.ErrMalformed, ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -344,42 +344,6 @@ func TestMergesAtTheSameTimeLoseNothing(t *testing.T) {
 		t.Errorf("%d contexts", got)
 	}
 	onlyFiles(t, filepath.Dir(path), "config")
-}
-
-func TestALockOfKubectlIsRespected(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "config.lock")
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = file.Close()
-	if _, err := acquire(path, 50*time.Millisecond); !errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), path) {
-		t.Errorf("error %v", err)
-	}
-	old := time.Now().Add(-time.Hour)
-	if err := os.Chtimes(path, old, old); err != nil {
-		t.Fatal(err)
-	}
-	start := time.Now()
-	if _, err := acquire(path, time.Minute); !errors.Is(err, ErrLocked) || time.Since(start) > 10*time.Second {
-		t.Errorf("a lock that was left behind: %v after %v", err, time.Since(start))
-	}
-	go func() {
-		time.Sleep(100 * time.Millisecond)
-		_ = os.Remove(path)
-	}()
-	if err := os.Chtimes(path, time.Now(), time.Now()); err != nil {
-		t.Fatal(err)
-	}
-	l, err := acquire(path, time.Minute)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL, 0); !errors.Is(err, fs.ErrExist) {
-		t.Errorf("kubectl would not see our lock: %v", err)
-	}
-	l.release()
-	onlyFiles(t, filepath.Dir(path))
 }
 
 func TestWhatAKilledProcessLeftIsTakenOver(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 
 	yaml "go.yaml.in/yaml/v3"
 
+	"github.com/sa-exec-credential/sa-exec-credential/internal/yamledit"
 	kubeconfigtemplates "github.com/sa-exec-credential/sa-exec-credential/kubeconfig-templates"
 )
 
@@ -27,7 +28,7 @@ func Render(e Entry, template Template) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return encodeYAML([]*yaml.Node{root}, layout{indent: 2, compact: true})
+	return yamledit.EncodeYAML([]*yaml.Node{root}, yamledit.Layout{Indent: 2, Compact: true})
 }
 
 // fill puts the entry's values into the template's nodes. They never pass through text, so nothing in them can be taken
@@ -79,6 +80,6 @@ func fillNode(node *yaml.Node, values map[string]string) {
 		fillNode(child, values)
 	}
 	if text, found := values[node.Value]; found && node.Kind == yaml.ScalarNode {
-		setText(node, text)
+		yamledit.SetText(node, text)
 	}
 }

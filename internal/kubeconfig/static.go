@@ -12,6 +12,7 @@ import (
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/secret"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/yamledit"
 )
 
 // Static is a context's user who has nothing but a token.
@@ -97,8 +98,8 @@ func ReplaceUser(paths []string, context string, entry Entry) (Replaced, error) 
 	if err != nil {
 		return done, err
 	}
-	stripComments(source)
-	section := field(pointed(field(field(source.Content[0], users).Content[0], "user")), "exec")
+	yamledit.StripComments(source)
+	section := yamledit.Field(yamledit.Deref(yamledit.Field(yamledit.Field(source.Content[0], users).Content[0], "user")), "exec")
 	_, err = edit(paths, func(c *configs) error {
 		// Read again under the lock: what was proven a moment ago may have changed.
 		static, err := checkReplaceable(paths, context, entry)
@@ -168,13 +169,13 @@ func checkCluster(config *clientcmdapi.Config, context string, wanted profile.Id
 func (c *configs) replaceUser(name string, section *yaml.Node) error {
 	f, _ := c.find(users, name)
 	body := c.body(users, name)
-	if body == nil || body.Kind != yaml.MappingNode || field(body, "<<") != nil {
-		return fmt.Errorf("%w: %q: user %q", ErrUnsupported, f.path, name)
+	if body == nil || body.Kind != yaml.MappingNode || yamledit.Field(body, "<<") != nil {
+		return fmt.Errorf("%w: %q: user %q", yamledit.ErrUnsupported, f.Path, name)
 	}
 	c.ours.add(users, name)
-	removeField(body, "token")
-	removeField(body, "tokenFile")
-	setField(body, "exec", section)
+	yamledit.RemoveField(body, "token")
+	yamledit.RemoveField(body, "tokenFile")
+	yamledit.SetField(body, "exec", section)
 	return nil
 }
 
@@ -182,10 +183,10 @@ func (c *configs) replaceUser(name string, section *yaml.Node) error {
 func (c *configs) holders(token secret.String) []string {
 	var names []string
 	for _, f := range c.files {
-		for _, item := range children(field(f.root(), users)) {
-			item = pointed(item)
-			if textOf(field(pointed(field(item, "user")), "token")) == token.Reveal() && !token.Empty() {
-				names = appendNew(names, textOf(field(item, "name")))
+		for _, item := range yamledit.Items(yamledit.Field(f.Root(), users)) {
+			item = yamledit.Deref(item)
+			if yamledit.Text(yamledit.Field(yamledit.Deref(yamledit.Field(item, "user")), "token")) == token.Reveal() && !token.Empty() {
+				names = yamledit.AppendNew(names, yamledit.Text(yamledit.Field(item, "name")))
 			}
 		}
 	}
@@ -195,7 +196,7 @@ func (c *configs) holders(token secret.String) []string {
 // scrubComments removes comments that hold the token, such as a line that somebody has commented out.
 func (c *configs) scrubComments(token secret.String) {
 	for _, f := range c.files {
-		for _, document := range f.documents {
+		for _, document := range f.Documents {
 			scrub(document, token)
 		}
 	}

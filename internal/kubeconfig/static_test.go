@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/yamledit"
 )
 
 const staticUsers = `# mine
@@ -58,7 +59,7 @@ func staticFile(t *testing.T) string {
 	path := filepath.Join(t.TempDir(), "config")
 	write(t, path, staticUsers)
 	tokens := filepath.Join(filepath.Dir(path), "tokens", "one")
-	if err := makeFolder(tokens); err != nil {
+	if err := yamledit.MakeFolder(tokens); err != nil {
 		t.Fatal(err)
 	}
 	write(t, tokens, "s3cr3t.file\n")
@@ -188,7 +189,7 @@ users:
   user: {token: *t}
 `
 	write(t, path, text)
-	if _, err := ReplaceUser([]string{path}, "a", staticEntry()); !errors.Is(err, ErrUnsupported) || read(t, path) != text {
+	if _, err := ReplaceUser([]string{path}, "a", staticEntry()); !errors.Is(err, yamledit.ErrUnsupported) || read(t, path) != text {
 		t.Errorf("error %v", err)
 	}
 }

@@ -1,4 +1,4 @@
-package kubeconfig
+package yamledit
 
 import (
 	"reflect"
@@ -8,28 +8,28 @@ import (
 
 // setText makes node a string whatever it looks like. It is quoted, because the YAML versions that clients read differ
 // in what an unquoted word is.
-func setText(node *yaml.Node, text string) {
+func SetText(node *yaml.Node, text string) {
 	node.Kind, node.Tag, node.Style, node.Value = yaml.ScalarNode, "!!str", yaml.DoubleQuotedStyle, text
 	node.Content, node.Alias, node.Anchor = nil, nil, ""
 }
 
-func textNode(text string) *yaml.Node {
+func NewText(text string) *yaml.Node {
 	node := &yaml.Node{}
-	setText(node, text)
+	SetText(node, text)
 	return node
 }
 
 // keyNode is a field name of ours: a plain word.
-func keyNode(name string) *yaml.Node {
+func NewKey(name string) *yaml.Node {
 	return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: name}
 }
 
-func mappingNode() *yaml.Node { return &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map"} }
+func NewMapping() *yaml.Node { return &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map"} }
 
-func sequenceNode() *yaml.Node { return &yaml.Node{Kind: yaml.SequenceNode, Tag: "!!seq"} }
+func NewSequence() *yaml.Node { return &yaml.Node{Kind: yaml.SequenceNode, Tag: "!!seq"} }
 
 // pointed follows aliases.
-func pointed(node *yaml.Node) *yaml.Node {
+func Deref(node *yaml.Node) *yaml.Node {
 	for node != nil && node.Kind == yaml.AliasNode {
 		node = node.Alias
 	}
@@ -37,7 +37,7 @@ func pointed(node *yaml.Node) *yaml.Node {
 }
 
 // field returns the value of a mapping's own field, nil when there is none; merge keys are not looked through.
-func field(mapping *yaml.Node, name string) *yaml.Node {
+func Field(mapping *yaml.Node, name string) *yaml.Node {
 	if i := fieldIndex(mapping, name); i >= 0 {
 		return mapping.Content[i+1]
 	}
@@ -56,27 +56,27 @@ func fieldIndex(mapping *yaml.Node, name string) int {
 	return -1
 }
 
-func setField(mapping *yaml.Node, name string, value *yaml.Node) {
+func SetField(mapping *yaml.Node, name string, value *yaml.Node) {
 	if i := fieldIndex(mapping, name); i >= 0 {
 		mapping.Content[i+1] = value
 		return
 	}
-	mapping.Content = append(mapping.Content, keyNode(name), value)
+	mapping.Content = append(mapping.Content, NewKey(name), value)
 }
 
-func removeField(mapping *yaml.Node, name string) {
+func RemoveField(mapping *yaml.Node, name string) {
 	if i := fieldIndex(mapping, name); i >= 0 {
 		mapping.Content = append(mapping.Content[:i:i], mapping.Content[i+2:]...)
 	}
 }
 
 // named returns the index of the item of a list that has this name, or -1.
-func named(list *yaml.Node, name string) int {
+func Index(list *yaml.Node, name string) int {
 	if list == nil || list.Kind != yaml.SequenceNode {
 		return -1
 	}
 	for i, item := range list.Content {
-		value := pointed(field(pointed(item), "name"))
+		value := Deref(Field(Deref(item), "name"))
 		if value != nil && value.Kind == yaml.ScalarNode && value.Value == name {
 			return i
 		}
@@ -85,34 +85,34 @@ func named(list *yaml.Node, name string) int {
 }
 
 // isNull holds for a field without a value, which kubeconfigs have where others have an empty list.
-func isNull(node *yaml.Node) bool {
+func IsNull(node *yaml.Node) bool {
 	return node == nil || node.Kind == yaml.ScalarNode && node.ShortTag() == "!!null"
 }
 
 // overlay sets everything of source in target and leaves what only target has. Lists of named items are overlaid by
 // name; other lists are values.
-func overlay(target, source *yaml.Node) {
+func Overlay(target, source *yaml.Node) {
 	for i := 0; i+1 < len(source.Content); i += 2 {
 		name, value := source.Content[i].Value, source.Content[i+1]
-		old := field(target, name)
+		old := Field(target, name)
 		switch {
 		case old == nil || old.Kind != value.Kind:
-			setField(target, name, value)
+			SetField(target, name, value)
 		case value.Kind == yaml.MappingNode:
-			overlay(old, value)
+			Overlay(old, value)
 		case value.Kind == yaml.SequenceNode && areNamed(value):
 			overlayList(old, value)
 		case !sameValue(old, value):
-			setField(target, name, value)
+			SetField(target, name, value)
 		}
 	}
 }
 
 func overlayList(target, source *yaml.Node) {
 	for _, item := range source.Content {
-		i := named(target, field(item, "name").Value)
+		i := Index(target, Field(item, "name").Value)
 		if i >= 0 && target.Content[i].Kind == yaml.MappingNode {
-			overlay(target.Content[i], item)
+			Overlay(target.Content[i], item)
 			continue
 		}
 		target.Content = append(target.Content, item)
@@ -121,7 +121,7 @@ func overlayList(target, source *yaml.Node) {
 
 func areNamed(list *yaml.Node) bool {
 	for _, item := range list.Content {
-		if field(item, "name") == nil {
+		if Field(item, "name") == nil {
 			return false
 		}
 	}
@@ -129,21 +129,21 @@ func areNamed(list *yaml.Node) bool {
 }
 
 func sameValue(a, b *yaml.Node) bool {
-	left, errLeft := valueOf(a)
-	right, errRight := valueOf(b)
+	left, errLeft := ValueOf(a)
+	right, errRight := ValueOf(b)
 	return errLeft == nil && errRight == nil && reflect.DeepEqual(left, right)
 }
 
 // valueOf is what a node means, whatever its style: aliases and merge keys resolved, comments gone.
-func valueOf(node *yaml.Node) (value any, err error) {
+func ValueOf(node *yaml.Node) (value any, err error) {
 	err = node.Decode(&value)
 	return value, err
 }
 
 // stripComments takes the comments off a tree.
-func stripComments(node *yaml.Node) {
+func StripComments(node *yaml.Node) {
 	node.HeadComment, node.LineComment, node.FootComment = "", "", ""
 	for _, child := range node.Content {
-		stripComments(child)
+		StripComments(child)
 	}
 }

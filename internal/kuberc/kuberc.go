@@ -1,6 +1,8 @@
-package kubeconfig
+// Package kuberc reads and edits kubectl's preferences.
+package kuberc
 
 import (
+	"errors"
 	"fmt"
 	"os/exec"
 	"path/filepath"
@@ -8,6 +10,16 @@ import (
 	"strings"
 
 	yaml "go.yaml.in/yaml/v3"
+
+	"github.com/sa-exec-credential/sa-exec-credential/internal/yamledit"
+)
+
+// What can be wrong.
+var (
+	ErrEntry       = errors.New("not a usable entry")
+	ErrDenyAll     = errors.New("kubectl's policy denies every credential plugin")
+	ErrNoAllowlist = errors.New("kubectl's policy is no allowlist")
+	ErrPolicy      = errors.New("kubectl's plugin policy is not valid")
 )
 
 // kubectl's plugin policies (client-go, tools/clientcmd/api).
@@ -73,11 +85,11 @@ func PluginPolicy(path string) (Policy, error) {
 	if path == "" {
 		return Policy{Type: PolicyAllowAll}, nil
 	}
-	f, err := openFile(path, emptyPreference(), preference)
+	f, err := yamledit.Open(path, emptyPreference(), preference)
 	if err != nil {
 		return Policy{}, err
 	}
-	return policyOf(path, f.root())
+	return policyOf(path, f.Root())
 }
 
 func emptyPreference() [][2]string {
@@ -88,21 +100,21 @@ func emptyPreference() [][2]string {
 func preference(path string, _ []byte, documents []*yaml.Node) (int, error) {
 	for i, document := range documents {
 		root := document.Content[0]
-		group, _, _ := strings.Cut(textOf(field(root, "apiVersion")), "/")
-		if group == kubercGroup && textOf(field(root, "kind")) == kubercKind {
+		group, _, _ := strings.Cut(yamledit.Text(yamledit.Field(root, "apiVersion")), "/")
+		if group == kubercGroup && yamledit.Text(yamledit.Field(root, "kind")) == kubercKind {
 			return i, nil
 		}
 	}
-	return 0, malformed(path, nil, "no "+kubercKind+" of "+kubercGroup)
+	return 0, yamledit.Malformed(path, nil, "no "+kubercKind+" of "+kubercGroup)
 }
 
 func policyOf(path string, root *yaml.Node) (Policy, error) {
-	policy := Policy{Type: textOf(field(root, "credentialPluginPolicy"))}
-	list := field(root, "credentialPluginAllowlist")
-	for _, item := range children(list) {
-		entry := pointed(item)
-		command := textOf(field(entry, "command"))
-		name := textOf(field(entry, "name"))
+	policy := Policy{Type: yamledit.Text(yamledit.Field(root, "credentialPluginPolicy"))}
+	list := yamledit.Field(root, "credentialPluginAllowlist")
+	for _, item := range yamledit.Items(list) {
+		entry := yamledit.Deref(item)
+		command := yamledit.Text(yamledit.Field(entry, "command"))
+		name := yamledit.Text(yamledit.Field(entry, "name"))
 		if command == "" {
 			command = name
 		}
@@ -114,7 +126,7 @@ func policyOf(path string, root *yaml.Node) (Policy, error) {
 	switch {
 	case policy.Type == PolicyAllowlist && len(policy.Entries) == 0:
 		return Policy{}, fmt.Errorf("%w: %q has the policy %s and no list", ErrPolicy, path, PolicyAllowlist)
-	case policy.Type != PolicyAllowlist && !isNull(list):
+	case policy.Type != PolicyAllowlist && !yamledit.IsNull(list):
 		return Policy{}, fmt.Errorf("%w: %q has an allowlist and another policy", ErrPolicy, path)
 	case policy.Type == "":
 		policy.Type = PolicyAllowAll
@@ -131,7 +143,7 @@ func policyOf(path string, root *yaml.Node) (Policy, error) {
 // list. So without an allowlist in force nothing is written, and it is an ErrNoAllowlist, unless others is not nil:
 // then the policy becomes Allowlist with command and these others. DenyAll is an ErrDenyAll and stays.
 func AllowPlugin(path, command string, others []string) (changed bool, err error) {
-	defer func() { err = quoted(err) }()
+	defer func() { err = yamledit.Quoted(err) }()
 	command = filepath.Clean(command)
 	if !filepath.IsAbs(command) {
 		return false, fmt.Errorf("%w: command %q is not an absolute path", ErrEntry, command)
@@ -139,16 +151,16 @@ func AllowPlugin(path, command string, others []string) (changed bool, err error
 	if path == "" {
 		return false, fmt.Errorf("%w: KUBERC turns kuberc off", ErrNoAllowlist)
 	}
-	resolved, err := resolve(path)
+	resolved, err := yamledit.Resolve(path)
 	if err != nil {
 		return false, err
 	}
 	if others != nil {
-		if err := makeFolder(resolved); err != nil {
+		if err := yamledit.MakeFolder(resolved); err != nil {
 			return false, err
 		}
 	}
-	release, err := lockAll([]string{path}, []string{resolved})
+	release, err := yamledit.LockAll([]string{path}, []string{resolved})
 	if err != nil {
 		return false, err
 	}
@@ -157,11 +169,11 @@ func AllowPlugin(path, command string, others []string) (changed bool, err error
 }
 
 func allow(path, command string, others []string) (changed bool, err error) {
-	f, err := openFile(path, emptyPreference(), preference)
+	f, err := yamledit.Open(path, emptyPreference(), preference)
 	if err != nil {
 		return false, err
 	}
-	policy, err := policyOf(path, f.root())
+	policy, err := policyOf(path, f.Root())
 	switch {
 	case err != nil:
 		return false, err
@@ -170,37 +182,37 @@ func allow(path, command string, others []string) (changed bool, err error) {
 	case policy.Type == PolicyAllowAll && others == nil:
 		return false, fmt.Errorf("%w: %q allows every plugin", ErrNoAllowlist, path)
 	case policy.Type == PolicyAllowAll:
-		setField(f.root(), "credentialPluginPolicy", keyNode(PolicyAllowlist))
+		yamledit.SetField(f.Root(), "credentialPluginPolicy", yamledit.NewKey(PolicyAllowlist))
 	}
 	for _, name := range append([]string{command}, others...) {
 		if policy.Type == PolicyAllowlist && name != command || slices.Contains(policy.Entries, name) {
 			continue
 		}
-		if err := f.allow(name); err != nil {
+		if err := add(f, name); err != nil {
 			return false, err
 		}
 		policy.Entries = append(policy.Entries, name)
 	}
-	if !f.changed() {
+	if !f.Changed() {
 		return false, nil
 	}
-	data, err := f.encode()
+	data, err := f.Encode()
 	if err != nil {
 		return false, err
 	}
-	return true, f.write(data)
+	return true, f.Write(data)
 }
 
-func (f *file) allow(command string) error {
-	item := mappingNode()
-	setField(item, f.spelling(), textNode(command))
-	return f.add("credentialPluginAllowlist", item)
+func add(f *yamledit.File, command string) error {
+	item := yamledit.NewMapping()
+	yamledit.SetField(item, spelling(f), yamledit.NewText(command))
+	return f.Add("credentialPluginAllowlist", item)
 }
 
 // spelling is the field name that the list's entries have.
-func (f *file) spelling() string {
-	for _, item := range children(field(f.root(), "credentialPluginAllowlist")) {
-		if field(pointed(item), "command") == nil && field(pointed(item), "name") != nil {
+func spelling(f *yamledit.File) string {
+	for _, item := range yamledit.Items(yamledit.Field(f.Root(), "credentialPluginAllowlist")) {
+		if yamledit.Field(yamledit.Deref(item), "command") == nil && yamledit.Field(yamledit.Deref(item), "name") != nil {
 			return "name"
 		}
 	}

@@ -1,4 +1,4 @@
-package kubeconfig
+package yamledit
 
 import (
 	"cmp"
@@ -31,7 +31,7 @@ type lock struct{ flock *flock.Flock }
 // lockAll locks files under the names that were given, which are those that kubectl locks, and under
 // the names that links lead to. The order is the same for everybody. A file in a directory that
 // cannot be written to needs no lock: nobody with our rights can replace it.
-func lockAll(given, resolved []string) (release func(), err error) {
+func LockAll(given, resolved []string) (release func(), err error) {
 	var held []*lock
 	release = func() {
 		for _, l := range slices.Backward(held) {

@@ -1,4 +1,4 @@
-package kubeconfig
+package kuberc
 
 import (
 	"errors"
@@ -7,7 +7,13 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/sa-exec-credential/sa-exec-credential/internal/yamledit"
 )
+
+const command = "/opt/bin/sa-exec-credential"
+
+const binary = "sa-exec-credential"
 
 const kubercHead = "apiVersion: kubectl.config.k8s.io/v1beta1\nkind: Preference\n"
 
@@ -36,8 +42,8 @@ func TestAllowPlugin(t *testing.T) {
 		{name: "a list without a policy", text: kubercHead + "credentialPluginAllowlist: [{command: aws}]\n", err: ErrPolicy},
 		{name: "a policy without a list", text: kubercHead + "credentialPluginPolicy: Allowlist\n", err: ErrPolicy},
 		{name: "an entry that kubectl refuses", text: list + "- command: /a//b\n", err: ErrPolicy},
-		{name: "no preferences", text: "a: b\n", err: ErrMalformed},
-		{name: "no YAML", text: "a: [", err: ErrMalformed},
+		{name: "no preferences", text: "a: b\n", err: yamledit.ErrMalformed},
+		{name: "no YAML", text: "a: [", err: yamledit.ErrMalformed},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -135,5 +141,40 @@ func TestPolicyAllowsWhatKubectlAllows(t *testing.T) {
 				t.Error(got)
 			}
 		})
+	}
+}
+
+func read(t *testing.T, path string) string {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func onlyFiles(t *testing.T, folder string, names ...string) {
+	t.Helper()
+	entries, err := os.ReadDir(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := map[string]bool{}
+	for _, entry := range entries {
+		found[entry.Name()] = true
+	}
+	want := map[string]bool{}
+	for _, name := range names {
+		want[name] = true
+	}
+	if !reflect.DeepEqual(found, want) {
+		t.Errorf("in the folder: %v, want %v", found, want)
 	}
 }

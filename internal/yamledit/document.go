@@ -1,4 +1,5 @@
-package kubeconfig
+// Package yamledit edits a YAML or JSON file in place.
+package yamledit
 
 import (
 	"bytes"
@@ -12,21 +13,28 @@ import (
 	yaml "go.yaml.in/yaml/v3"
 )
 
+// What can be wrong with a file.
+var (
+	ErrMalformed   = errors.New("malformed file")
+	ErrLocked      = errors.New("file is locked")
+	ErrUnsupported = errors.New("file cannot be edited without changing something else in it")
+)
+
 // maxSize of a file in bytes. A kubeconfig of a thousand contexts with their own CA bundles has about 3 MB.
 const maxSize = 32 << 20
 
 // layout is how a file was written, so that what is written back looks alike.
-type layout struct {
+type Layout struct {
 	json    bool
-	indent  int    // YAML: spaces
-	compact bool   // YAML: list items start in their key's column
+	Indent  int    // YAML: spaces
+	Compact bool   // YAML: list items start in their key's column
 	prefix  string // JSON: one level of indentation; empty for all in one line
 	newline bool   // JSON: it ends in one
 }
 
 // parse reads the YAML or JSON documents of a file. The errors wrap ErrMalformed and name the line where the parser
 // does, never what stands there.
-func parse(path string, data []byte) ([]*yaml.Node, error) {
+func Parse(path string, data []byte) ([]*yaml.Node, error) {
 	var documents []*yaml.Node
 	for decoder := yaml.NewDecoder(bytes.NewReader(data)); ; {
 		var document yaml.Node
@@ -35,16 +43,16 @@ func parse(path string, data []byte) ([]*yaml.Node, error) {
 			return documents, nil
 		}
 		if err != nil {
-			return nil, malformed(path, err, "not valid YAML")
+			return nil, Malformed(path, err, "not valid YAML")
 		}
-		if _, err := valueOf(&document); err != nil {
-			return nil, malformed(path, err, "fields that are there twice, or values that cannot be")
+		if _, err := ValueOf(&document); err != nil {
+			return nil, Malformed(path, err, "fields that are there twice, or values that cannot be")
 		}
 		documents = append(documents, &document)
 	}
 }
 
-func malformed(path string, cause error, problem string) error {
+func Malformed(path string, cause error, problem string) error {
 	if line := lineOf(cause); line > 0 {
 		return fmt.Errorf("%w: %q, line %d: %s", ErrMalformed, path, line, problem)
 	}
@@ -69,11 +77,11 @@ func lineOf(err error) int {
 }
 
 // layoutOf looks at how a file with one document is written.
-func layoutOf(data []byte, document *yaml.Node) layout {
+func layoutOf(data []byte, document *yaml.Node) Layout {
 	if trimmed := bytes.TrimSpace(data); len(trimmed) > 0 && trimmed[0] == '{' && json.Valid(data) {
-		return layout{json: true, prefix: jsonPrefix(data), newline: bytes.HasSuffix(data, []byte("\n"))}
+		return Layout{json: true, prefix: jsonPrefix(data), newline: bytes.HasSuffix(data, []byte("\n"))}
 	}
-	found := layout{indent: 2, compact: true}
+	found := Layout{Indent: 2, Compact: true}
 	if len(document.Content) == 0 || document.Content[0].Kind != yaml.MappingNode {
 		return found
 	}
@@ -83,9 +91,9 @@ func layoutOf(data []byte, document *yaml.Node) layout {
 		if list.Kind != yaml.SequenceNode || list.Style&yaml.FlowStyle != 0 || len(list.Content) == 0 {
 			continue
 		}
-		found.compact = list.Column == root.Content[i].Column
-		if !found.compact {
-			found.indent = min(max(list.Column-root.Content[i].Column, 2), 8)
+		found.Compact = list.Column == root.Content[i].Column
+		if !found.Compact {
+			found.Indent = min(max(list.Column-root.Content[i].Column, 2), 8)
 		}
 		return found
 	}
@@ -101,18 +109,18 @@ func jsonPrefix(data []byte) string {
 }
 
 // encode writes documents in a layout, with their comments.
-func encode(documents []*yaml.Node, as layout) ([]byte, error) {
+func encode(documents []*yaml.Node, as Layout) ([]byte, error) {
 	if as.json {
 		return encodeJSON(documents[0], as)
 	}
-	return encodeYAML(documents, as)
+	return EncodeYAML(documents, as)
 }
 
-func encodeYAML(documents []*yaml.Node, as layout) ([]byte, error) {
+func EncodeYAML(documents []*yaml.Node, as Layout) ([]byte, error) {
 	var buffer bytes.Buffer
 	encoder := yaml.NewEncoder(&buffer)
-	encoder.SetIndent(as.indent)
-	if as.compact {
+	encoder.SetIndent(as.Indent)
+	if as.Compact {
 		encoder.CompactSeqIndent()
 	}
 	for _, document := range documents {
@@ -138,7 +146,7 @@ func plainMergeKeys(node *yaml.Node) {
 }
 
 // encodeJSON keeps order and the spelling of numbers, which encoding/json's maps and floats would not.
-func encodeJSON(document *yaml.Node, as layout) ([]byte, error) {
+func encodeJSON(document *yaml.Node, as Layout) ([]byte, error) {
 	var compact bytes.Buffer
 	if err := writeJSON(&compact, document.Content[0]); err != nil {
 		return nil, err
