@@ -45,7 +45,7 @@ func (a administrator) find(env *environment, origin *profile.Origin) (*admin, e
 	if err != nil {
 		return nil, err
 	}
-	uses, err := kubeconfig.FindOurs(paths)
+	uses, err := kubeconfig.FindPluginContexts(paths)
 	if err != nil {
 		return nil, err
 	}

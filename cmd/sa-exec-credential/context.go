@@ -15,7 +15,7 @@ func (e *environment) profileOfContext(file, name string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	uses, err := kubeconfig.FindOurs(paths)
+	uses, err := kubeconfig.FindPluginContexts(paths)
 	if err != nil {
 		return "", err
 	}
@@ -37,8 +37,8 @@ func (e *environment) allowPlugin(say func(string)) error {
 	if err != nil {
 		return err
 	}
-	path := kuberc.KubercPath(e.getenv("KUBERC"), home)
-	changed, err := kuberc.AllowPlugin(path, filepath.Clean(command), nil)
+	path := kuberc.Path(e.getenv("KUBERC"), home)
+	changed, err := kuberc.AllowPlugin(path, filepath.Clean(command))
 	if errors.Is(err, kuberc.ErrNoAllowlist) {
 		// To turn the policy on would forbid the user's other plugins.
 		say("allowlist: kubectl has none and allows every plugin; nothing to add")

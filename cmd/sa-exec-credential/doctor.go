@@ -85,7 +85,7 @@ type doctor struct {
 	kuberc    string   // path of kubectl's preferences; empty when they are turned off
 	policy    kuberc.Policy
 	policyErr error
-	uses      []kubeconfig.Use
+	uses      []kubeconfig.PluginContext
 	usesErr   error
 	stores    map[keyring.Kind]error // outcome of the round trip
 	servers   map[string]func() greeting
@@ -113,9 +113,9 @@ func newDoctor(env *environment, file, name string) (*doctor, error) {
 		return nil, err
 	}
 	d.self, _ = pluginPath()
-	d.uses, d.usesErr = kubeconfig.FindOurs(d.paths)
-	d.kuberc = kuberc.KubercPath(env.getenv("KUBERC"), home)
-	d.policy, d.policyErr = kuberc.PluginPolicy(d.kuberc)
+	d.uses, d.usesErr = kubeconfig.FindPluginContexts(d.paths)
+	d.kuberc = kuberc.Path(env.getenv("KUBERC"), home)
+	d.policy, d.policyErr = kuberc.ReadPolicy(d.kuberc)
 	return d, nil
 }
 

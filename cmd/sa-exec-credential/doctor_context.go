@@ -52,9 +52,9 @@ func (c *checkup) contexts() {
 }
 
 // context lists all that is wrong with one.
-func (c *checkup) context(use kubeconfig.Use) []finding {
+func (c *checkup) context(use kubeconfig.PluginContext) []finding {
 	var items []finding
-	for _, check := range []func(kubeconfig.Use) (mend string, err error){c.clusterProblem, c.commandProblem, c.sectionProblem} {
+	for _, check := range []func(kubeconfig.PluginContext) (mend string, err error){c.clusterProblem, c.commandProblem, c.sectionProblem} {
 		if mend, err := check(use); err != nil {
 			items = append(items, failure("context", fmt.Errorf("%s: %w", use.Context, err), mend))
 		}
@@ -65,21 +65,21 @@ func (c *checkup) context(use kubeconfig.Use) []finding {
 	return items
 }
 
-func (c *checkup) clusterProblem(use kubeconfig.Use) (mend string, err error) {
+func (c *checkup) clusterProblem(use kubeconfig.PluginContext) (mend string, err error) {
 	if use.ClusterError != nil {
 		return "", use.ClusterError
 	}
 	return c.contextMend(use), sameCluster(c.profile.Cluster, use.Cluster)
 }
 
-func (c *checkup) commandProblem(use kubeconfig.Use) (mend string, err error) {
+func (c *checkup) commandProblem(use kubeconfig.PluginContext) (mend string, err error) {
 	if _, err := exec.LookPath(use.Command); err != nil && !errors.Is(err, exec.ErrDot) {
 		return c.contextMend(use), fmt.Errorf("%w: %q", errCommandMissing, use.Command)
 	}
 	return "", nil
 }
 
-func (c *checkup) sectionProblem(use kubeconfig.Use) (mend string, err error) {
+func (c *checkup) sectionProblem(use kubeconfig.PluginContext) (mend string, err error) {
 	problem := ""
 	switch {
 	case len(use.Args) == 0 || use.Args[0] != "get":
@@ -97,7 +97,7 @@ func (c *checkup) sectionProblem(use kubeconfig.Use) (mend string, err error) {
 }
 
 // contextDoubts are what works here and now and may not elsewhere.
-func (c *checkup) contextDoubts(use kubeconfig.Use) []string {
+func (c *checkup) contextDoubts(use kubeconfig.PluginContext) []string {
 	var doubts []string
 	found, err := exec.LookPath(use.Command)
 	switch {
@@ -117,7 +117,7 @@ func (c *checkup) contextDoubts(use kubeconfig.Use) []string {
 }
 
 // contextMend brings a context of setup's up to date; one of another name keeps that.
-func (c *checkup) contextMend(use kubeconfig.Use) string {
+func (c *checkup) contextMend(use kubeconfig.PluginContext) string {
 	if use.Context == c.profile.Name && len(use.Environment) == 0 {
 		return commandLine(program, "kubeconfig", "--profile", c.profile.Name, "-o", use.File)
 	}
@@ -131,15 +131,15 @@ func (c *checkup) contextMend(use kubeconfig.Use) string {
 }
 
 // allowed is about kubectl's plugin policy, where it has one.
-func (c *checkup) allowed(use kubeconfig.Use) {
+func (c *checkup) allowed(use kubeconfig.PluginContext) {
 	const check = "policy"
 	switch {
-	case c.policyErr != nil || c.policy.Type == kuberc.PolicyAllowAll:
+	case c.policyErr != nil || c.policy.Type == kuberc.AllowAll:
 	case c.policy.Allows(use.Command):
 		c.add(found(check, "%s is in the allowlist of %s", use.Command, c.kuberc))
-	case c.policy.Type == kuberc.PolicyDenyAll:
+	case c.policy.Type == kuberc.DenyAll:
 		c.add(failure(check, fmt.Errorf("%w: %q has %s", errPluginDenied, c.kuberc, c.policy.Type),
-			commandLine("kubectl", "kuberc", "set", "--section", "credentialplugin", "--policy", kuberc.PolicyAllowlist, "--allowlist-entry", "command="+use.Command)))
+			commandLine("kubectl", "kuberc", "set", "--section", "credentialplugin", "--policy", kuberc.Allowlist, "--allowlist-entry", "command="+use.Command)))
 	default:
 		c.add(failure(check, fmt.Errorf("%w: %q is not in the allowlist of %q", errPluginDenied, use.Command, c.kuberc),
 			setupLine(c.profile)+" --allowlist"))

@@ -157,6 +157,6 @@ func (d *doctor) examineStrayContexts() []finding {
 	return items
 }
 
-func strayMend(use kubeconfig.Use) string {
+func strayMend(use kubeconfig.PluginContext) string {
 	return commandLine("kubectl", "config", "--kubeconfig", use.File, "delete-context", use.Context) + ", or setup again"
 }

@@ -245,7 +245,7 @@ func (m *migration) replace() (kubeconfig.Replaced, error) {
 
 // sharing lists the other contexts of the user.
 func (m *migration) sharing(user string) []string {
-	uses, err := kubeconfig.FindOurs(m.paths)
+	uses, err := kubeconfig.FindPluginContexts(m.paths)
 	m.env.log.debug("looked for other contexts of the user", "error", err)
 	var names []string
 	for _, use := range uses {

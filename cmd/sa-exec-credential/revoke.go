@@ -212,7 +212,7 @@ func (e *environment) nameContexts(name string) {
 	if err != nil {
 		return
 	}
-	uses, err := kubeconfig.FindOurs(paths)
+	uses, err := kubeconfig.FindPluginContexts(paths)
 	if err != nil {
 		return
 	}

@@ -119,12 +119,12 @@ func (c *setupCommand) contexts(paths []string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	ours, err := kubeconfig.FindOurs(paths)
+	ours, err := kubeconfig.FindPluginContexts(paths)
 	if err != nil {
 		return nil, err
 	}
 	names = slices.DeleteFunc(names, func(name string) bool {
-		return slices.ContainsFunc(ours, func(use kubeconfig.Use) bool { return use.Context == name })
+		return slices.ContainsFunc(ours, func(use kubeconfig.PluginContext) bool { return use.Context == name })
 	})
 	if len(names) == 0 {
 		return nil, fmt.Errorf("%w: no context is left that could prepare a cluster", kubeconfig.ErrNoContext)

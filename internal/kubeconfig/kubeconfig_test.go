@@ -18,6 +18,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
+	"github.com/sa-exec-credential/sa-exec-credential/internal/files/filestest"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
 )
 
@@ -195,21 +196,11 @@ func mustLoadFile(t *testing.T, path string) *clientcmdapi.Config {
 	return mustLoad(t, []byte(read(t, path)))
 }
 
-func read(t *testing.T, path string) string {
-	t.Helper()
-	data, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(data)
-}
-
-func write(t *testing.T, path, text string) {
-	t.Helper()
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-}
+var (
+	read      = filestest.Read
+	write     = filestest.Write
+	onlyFiles = filestest.Only
+)
 
 func mustEqual(t *testing.T, want, got *clientcmdapi.Config) {
 	t.Helper()

@@ -358,22 +358,3 @@ func TestWhatAKilledProcessLeftIsTakenOver(t *testing.T) {
 	}
 	onlyFiles(t, folder, "config", ".config.mine.tmp")
 }
-
-func onlyFiles(t *testing.T, folder string, names ...string) {
-	t.Helper()
-	entries, err := os.ReadDir(folder)
-	if err != nil {
-		t.Fatal(err)
-	}
-	found := map[string]bool{}
-	for _, entry := range entries {
-		found[entry.Name()] = true
-	}
-	want := map[string]bool{}
-	for _, name := range names {
-		want[name] = true
-	}
-	if !reflect.DeepEqual(found, want) {
-		t.Errorf("in the folder: %v, want %v", found, want)
-	}
-}

@@ -96,7 +96,7 @@ func TestWhatIsFoundIsNamedForEveryDirectory(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			uses, err := FindOurs(paths)
+			uses, err := FindPluginContexts(paths)
 			if err != nil || len(uses) != 1 {
 				t.Fatalf("%+v, %v", uses, err)
 			}

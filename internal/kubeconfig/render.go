@@ -11,7 +11,8 @@ import (
 	kubeconfigtemplates "github.com/sa-exec-credential/sa-exec-credential/kubeconfig-templates"
 )
 
-// Template names one of the kubeconfigs in kubeconfig-templates. They differ in what their comments explain.
+// Template names one of the kubeconfigs in kubeconfig-templates. They differ in what their comments
+// explain.
 type Template string
 
 // The templates, by where the bootstrap credential comes from.
@@ -28,11 +29,11 @@ func Render(e Entry, template Template) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return yamledit.EncodeYAML([]*yaml.Node{root}, yamledit.Layout{Indent: 2, Compact: true})
+	return yamledit.Encode(root)
 }
 
-// fill puts the entry's values into the template's nodes. They never pass through text, so nothing in them can be taken
-// for YAML, and a value that looks like a placeholder stays a value.
+// fill puts the entry's values into the template's nodes. They never pass through text, so nothing
+// in them can be taken for YAML, and a value that looks like a placeholder stays a value.
 func (e Entry) fill(template Template) (*yaml.Node, error) {
 	if err := e.validate(); err != nil {
 		return nil, err
@@ -63,7 +64,8 @@ func (e Entry) placeholders() map[string]string {
 	}
 }
 
-// fillNode replaces the scalars that are placeholders; a field whose value is empty goes away with its comment.
+// fillNode replaces the scalars that are placeholders; a field whose value is empty goes away with
+// its comment.
 func fillNode(node *yaml.Node, values map[string]string) {
 	if node.Kind == yaml.MappingNode {
 		var kept []*yaml.Node

@@ -3,6 +3,7 @@ package kubeconfig
 import (
 	"errors"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
@@ -59,7 +60,7 @@ func staticFile(t *testing.T) string {
 	path := filepath.Join(t.TempDir(), "config")
 	write(t, path, staticUsers)
 	tokens := filepath.Join(filepath.Dir(path), "tokens", "one")
-	if err := yamledit.MakeFolder(tokens); err != nil {
+	if err := os.Mkdir(filepath.Dir(tokens), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	write(t, tokens, "s3cr3t.file\n")

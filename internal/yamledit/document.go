@@ -1,4 +1,3 @@
-// Package yamledit edits a YAML or JSON file in place.
 package yamledit
 
 import (
@@ -13,27 +12,23 @@ import (
 	yaml "go.yaml.in/yaml/v3"
 )
 
-// What can be wrong with a file.
-var (
-	ErrMalformed   = errors.New("malformed file")
-	ErrLocked      = errors.New("file is locked")
-	ErrUnsupported = errors.New("file cannot be edited without changing something else in it")
-)
-
-// maxSize of a file in bytes. A kubeconfig of a thousand contexts with their own CA bundles has about 3 MB.
+// maxSize of a file in bytes. A kubeconfig of a thousand contexts with CA bundles has about 3 MB.
 const maxSize = 32 << 20
 
 // layout is how a file was written, so that what is written back looks alike.
-type Layout struct {
+type layout struct {
 	json    bool
-	Indent  int    // YAML: spaces
-	Compact bool   // YAML: list items start in their key's column
+	indent  int    // YAML: spaces
+	compact bool   // YAML: list items start in their key's column
 	prefix  string // JSON: one level of indentation; empty for all in one line
 	newline bool   // JSON: it ends in one
 }
 
-// parse reads the YAML or JSON documents of a file. The errors wrap ErrMalformed and name the line where the parser
-// does, never what stands there.
+// newLayout is kubectl's.
+var newLayout = layout{indent: 2, compact: true}
+
+// Parse reads the YAML or JSON documents of a file. The errors wrap ErrMalformed and name the line
+// where the parser does, never what stands there.
 func Parse(path string, data []byte) ([]*yaml.Node, error) {
 	var documents []*yaml.Node
 	for decoder := yaml.NewDecoder(bytes.NewReader(data)); ; {
@@ -45,13 +40,14 @@ func Parse(path string, data []byte) ([]*yaml.Node, error) {
 		if err != nil {
 			return nil, Malformed(path, err, "not valid YAML")
 		}
-		if _, err := ValueOf(&document); err != nil {
-			return nil, Malformed(path, err, "fields that are there twice, or values that cannot be")
+		if _, err := valueOf(&document); err != nil {
+			return nil, Malformed(path, err, "a field that stands twice, or a value that is not valid")
 		}
 		documents = append(documents, &document)
 	}
 }
 
+// Malformed is an ErrMalformed for a file, with the line that the YAML library's error names.
 func Malformed(path string, cause error, problem string) error {
 	if line := lineOf(cause); line > 0 {
 		return fmt.Errorf("%w: %q, line %d: %s", ErrMalformed, path, line, problem)
@@ -59,7 +55,8 @@ func Malformed(path string, cause error, problem string) error {
 	return fmt.Errorf("%w: %q: %s", ErrMalformed, path, problem)
 }
 
-// lineOf takes the line number out of the YAML library's message; the rest of it may quote the file.
+// lineOf takes the line number out of the YAML library's message; the rest of it may quote the
+// file.
 func lineOf(err error) int {
 	if err == nil {
 		return 0
@@ -77,11 +74,11 @@ func lineOf(err error) int {
 }
 
 // layoutOf looks at how a file with one document is written.
-func layoutOf(data []byte, document *yaml.Node) Layout {
+func layoutOf(data []byte, document *yaml.Node) layout {
 	if trimmed := bytes.TrimSpace(data); len(trimmed) > 0 && trimmed[0] == '{' && json.Valid(data) {
-		return Layout{json: true, prefix: jsonPrefix(data), newline: bytes.HasSuffix(data, []byte("\n"))}
+		return layout{json: true, prefix: jsonPrefix(data), newline: bytes.HasSuffix(data, []byte("\n"))}
 	}
-	found := Layout{Indent: 2, Compact: true}
+	found := newLayout
 	if len(document.Content) == 0 || document.Content[0].Kind != yaml.MappingNode {
 		return found
 	}
@@ -91,9 +88,9 @@ func layoutOf(data []byte, document *yaml.Node) Layout {
 		if list.Kind != yaml.SequenceNode || list.Style&yaml.FlowStyle != 0 || len(list.Content) == 0 {
 			continue
 		}
-		found.Compact = list.Column == root.Content[i].Column
-		if !found.Compact {
-			found.Indent = min(max(list.Column-root.Content[i].Column, 2), 8)
+		found.compact = list.Column == root.Content[i].Column
+		if !found.compact {
+			found.indent = min(max(list.Column-root.Content[i].Column, 2), 8)
 		}
 		return found
 	}
@@ -108,19 +105,24 @@ func jsonPrefix(data []byte) string {
 	return string(rest[:len(rest)-len(bytes.TrimLeft(rest, " \t"))])
 }
 
+// Encode writes one document as a new file is written.
+func Encode(document *yaml.Node) ([]byte, error) {
+	return encodeYAML([]*yaml.Node{document}, newLayout)
+}
+
 // encode writes documents in a layout, with their comments.
-func encode(documents []*yaml.Node, as Layout) ([]byte, error) {
+func encode(documents []*yaml.Node, as layout) ([]byte, error) {
 	if as.json {
 		return encodeJSON(documents[0], as)
 	}
-	return EncodeYAML(documents, as)
+	return encodeYAML(documents, as)
 }
 
-func EncodeYAML(documents []*yaml.Node, as Layout) ([]byte, error) {
+func encodeYAML(documents []*yaml.Node, as layout) ([]byte, error) {
 	var buffer bytes.Buffer
 	encoder := yaml.NewEncoder(&buffer)
-	encoder.SetIndent(as.Indent)
-	if as.Compact {
+	encoder.SetIndent(as.indent)
+	if as.compact {
 		encoder.CompactSeqIndent()
 	}
 	for _, document := range documents {
@@ -145,8 +147,9 @@ func plainMergeKeys(node *yaml.Node) {
 	}
 }
 
-// encodeJSON keeps order and the spelling of numbers, which encoding/json's maps and floats would not.
-func encodeJSON(document *yaml.Node, as Layout) ([]byte, error) {
+// encodeJSON keeps order and the spelling of numbers, which encoding/json's maps and floats would
+// not.
+func encodeJSON(document *yaml.Node, as layout) ([]byte, error) {
 	var compact bytes.Buffer
 	if err := writeJSON(&compact, document.Content[0]); err != nil {
 		return nil, err
@@ -176,7 +179,9 @@ func writeJSON(out *bytes.Buffer, node *yaml.Node) error {
 	return fmt.Errorf("%w: it is not plain JSON", ErrUnsupported)
 }
 
-func writeJSONList(out *bytes.Buffer, nodes []*yaml.Node, brackets string, separator func(int) byte) error {
+func writeJSONList(
+	out *bytes.Buffer, nodes []*yaml.Node, brackets string, separator func(int) byte,
+) error {
 	out.WriteByte(brackets[0])
 	for i, node := range nodes {
 		if err := writeJSON(out, node); err != nil {

@@ -17,18 +17,30 @@ import (
 
 // File is one file that is being edited.
 type File struct {
-	Path      string // what is replaced: links are resolved
-	Documents []*yaml.Node
+	path      string // what is replaced: links are resolved
+	kind      Kind
+	data      []byte // as it was read
+	documents []*yaml.Node
 	chosen    int // the document that is edited
-	layout    Layout
-	Before    any  // what the documents meant when they were read
-	missing   bool // there is no file yet
+	layout    layout
+	before    []any // what the documents meant when they were read
+	touched   Touched
+	scrubbed  bool // comments were removed, which does not change what it means
 }
 
-// root is the mapping that is edited.
-func (f *File) Root() *yaml.Node { return f.Documents[f.chosen].Content[0] }
+// Root returns the mapping that is edited.
+func (f *File) Root() *yaml.Node { return f.documents[f.chosen].Content[0] }
 
-// readFile returns a bounded file's content, nil and no error when there is none.
+// Path returns the file's resolved path, for messages.
+func (f *File) Path() string { return f.path }
+
+// Is reports whether path leads to the file.
+func (f *File) Is(path string) bool {
+	resolved, err := resolve(path)
+	return err == nil && isSame(f.path, resolved)
+}
+
+// ReadFile returns a bounded file's content, nil and no error when there is none.
 func ReadFile(path string) ([]byte, error) {
 	opened, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -51,8 +63,8 @@ func ReadFile(path string) ([]byte, error) {
 	return data, nil
 }
 
-// quoted puts the path of an operating system's error in quotes: it may be one that a kubeconfig names, and hold
-// anything.
+// Quoted puts the path of an operating system's error in quotes: a file can have named it, and it
+// can hold anything.
 func Quoted(err error) error {
 	if plain, isPath := err.(*fs.PathError); isPath {
 		return fmt.Errorf("%s %q: %w", plain.Op, plain.Path, plain.Err)
@@ -60,11 +72,9 @@ func Quoted(err error) error {
 	return err
 }
 
-// chooser says which of a file's documents is edited.
-type chooser func(path string, data []byte, documents []*yaml.Node) (int, error)
-
-// openFile reads a file for editing. An empty or missing one gets a document with these fields.
-func Open(path string, fields [][2]string, choose chooser) (*File, error) {
+// Open reads a file for editing. An empty or missing one gets a document with the fields of its
+// kind.
+func Open(path string, kind Kind) (*File, error) {
 	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("%w: %q is not a regular file", files.ErrUntrusted, path)
 	}
@@ -72,18 +82,18 @@ func Open(path string, fields [][2]string, choose chooser) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &File{Path: path, missing: data == nil}
-	if f.Documents, err = Parse(path, data); err != nil {
+	f := &File{path: path, kind: kind, data: data, touched: Touched{}}
+	if f.documents, err = Parse(path, data); err != nil {
 		return nil, err
 	}
-	if isEmpty(f.Documents) {
-		f.Documents = []*yaml.Node{newDocument(data, fields)}
+	if isEmpty(f.documents) {
+		f.documents = []*yaml.Node{newDocument(data, kind.Fields)}
 	}
-	if f.chosen, err = choose(path, data, f.Documents); err != nil {
+	if f.chosen, err = kind.Choose(path, data, f.documents); err != nil {
 		return nil, err
 	}
-	f.layout = layoutOf(data, f.Documents[f.chosen])
-	f.Before, err = f.value()
+	f.layout = layoutOf(data, f.documents[f.chosen])
+	f.before, err = f.values()
 	return f, err
 }
 
@@ -95,7 +105,7 @@ func isEmpty(documents []*yaml.Node) bool {
 func newDocument(data []byte, fields [][2]string) *yaml.Node {
 	root := NewMapping()
 	for _, f := range fields {
-		root.Content = append(root.Content, NewKey(f[0]), NewKey(f[1]))
+		root.Content = append(root.Content, newKey(f[0]), newKey(f[1]))
 	}
 	document := &yaml.Node{Kind: yaml.DocumentNode, Content: []*yaml.Node{root}}
 	var comments []string
@@ -108,61 +118,84 @@ func newDocument(data []byte, fields [][2]string) *yaml.Node {
 	return document
 }
 
-// value is what all documents mean.
-func (f *File) value() (any, error) {
-	var values []any
-	for _, document := range f.Documents {
-		value, err := ValueOf(document)
-		if err != nil {
-			return nil, fmt.Errorf("%w: %q", ErrUnsupported, f.Path)
+// values are what the documents mean.
+func (f *File) values() ([]any, error) {
+	values := make([]any, len(f.documents))
+	for i, document := range f.documents {
+		var err error
+		if values[i], err = valueOf(document); err != nil {
+			return nil, f.unsupported()
 		}
-		values = append(values, value)
 	}
 	return values, nil
 }
 
-// changed reports whether the documents mean something else than the file. Style alone is no reason to write.
-func (f *File) Changed() bool {
-	after, err := f.value()
-	return err != nil || !reflect.DeepEqual(f.Before, after)
+// changed reports whether the file has to be written. Style alone is no reason.
+func (f *File) changed() bool {
+	after, err := f.values()
+	return err != nil || f.scrubbed || !reflect.DeepEqual(f.before, after)
 }
 
-// encode returns the edited file after it was proven to mean what the documents mean. Comments are given up when the
-// library cannot write the file with them, which happens inside of flow collections.
-func (f *File) Encode() ([]byte, error) {
-	want, err := f.value()
+// encode returns the edited file after it was proven to mean what the documents mean, and that to
+// be what the edit can change. Comments are given up when the library cannot write the file with
+// them, which happens inside of flow collections.
+func (f *File) encode() ([]byte, error) {
+	want, err := f.values()
 	if err != nil {
 		return nil, err
 	}
 	for range 2 {
-		data, err := encode(f.Documents, f.layout)
+		data, err := encode(f.documents, f.layout)
 		if err == nil && f.means(data, want) {
-			return data, nil
+			return data, f.prove(want, data)
 		}
-		for _, document := range f.Documents {
+		for _, document := range f.documents {
 			StripComments(document)
 		}
 	}
-	return nil, fmt.Errorf("%w: %q", ErrUnsupported, f.Path)
+	return nil, f.unsupported()
 }
 
-func (f *File) means(data []byte, want any) bool {
-	documents, err := Parse(f.Path, data)
+func (f *File) means(data []byte, want []any) bool {
+	documents, err := Parse(f.path, data)
 	if err != nil {
 		return false
 	}
-	got, err := (&File{Documents: documents}).value()
+	got, err := (&File{documents: documents}).values()
 	return err == nil && reflect.DeepEqual(got, want)
 }
 
 // write replaces the file, keeping its mode, and removes what a killed predecessor left beside it.
-func (f *File) Write(data []byte) error {
-	removeLeftovers(f.Path)
-	return files.Replace(f.Path, data, 0)
+func (f *File) write(data []byte) error {
+	removeLeftovers(f.path)
+	return files.Replace(f.path, data, 0)
 }
 
-// removeLeftovers deletes the temporary files of writers that were killed: they hold whatever secrets the kubeconfig
-// holds. Under the lock none of them is in use.
+// Append adds an item to one of the root's lists.
+func (f *File) Append(list string, item *yaml.Node) error {
+	items := Field(f.Root(), list)
+	switch {
+	case IsNull(items):
+		items = newSequence()
+		SetField(f.Root(), list, items)
+	case items.Kind != yaml.SequenceNode || items.Anchor != "":
+		return fmt.Errorf("%w: %q: %s is shared through an anchor", ErrUnsupported, f.path, list)
+	case len(items.Content) == 0:
+		items.Style = 0 // "[]" would make all of it one line
+	}
+	items.Content = append(items.Content, item)
+	return nil
+}
+
+// Scrub removes the lines of comments that hold text, which is not empty.
+func (f *File) Scrub(text string) {
+	for _, document := range f.documents {
+		f.scrubbed = scrub(document, text) || f.scrubbed
+	}
+}
+
+// removeLeftovers deletes the temporary files of writers that were killed: they hold whatever
+// secrets the file holds. Under the lock none of them is in use.
 func removeLeftovers(path string) {
 	entries, err := os.ReadDir(filepath.Dir(path))
 	if err != nil {
@@ -181,43 +214,11 @@ func isDigits(text string) bool {
 	return text != "" && strings.Trim(text, "0123456789") == ""
 }
 
-func AppendNew(list []string, text string) []string {
-	for _, known := range list {
-		if known == text {
-			return list
-		}
+// MakeDir creates the directory in which path would be created, and its parents.
+func MakeDir(path string) error {
+	path, err := resolve(path)
+	if err != nil {
+		return err
 	}
-	return append(list, text)
-}
-
-func MakeFolder(path string) error { return os.MkdirAll(filepath.Dir(path), files.PrivateFolder) }
-
-// add appends an item to one of the file's lists.
-func (f *File) Add(list string, item *yaml.Node) error {
-	items := Field(f.Root(), list)
-	switch {
-	case IsNull(items):
-		items = NewSequence()
-		SetField(f.Root(), list, items)
-	case items.Kind != yaml.SequenceNode || items.Anchor != "":
-		return fmt.Errorf("%w: %q: %s is shared through an anchor", ErrUnsupported, f.Path, list)
-	case len(items.Content) == 0:
-		items.Style = 0 // "[]" would make all of it one line
-	}
-	items.Content = append(items.Content, item)
-	return nil
-}
-
-func Text(node *yaml.Node) string {
-	if node = Deref(node); node != nil && node.Kind == yaml.ScalarNode {
-		return node.Value
-	}
-	return ""
-}
-
-func Items(node *yaml.Node) []*yaml.Node {
-	if node = Deref(node); node == nil || node.Kind != yaml.SequenceNode {
-		return nil
-	}
-	return node.Content
+	return os.MkdirAll(filepath.Dir(path), files.PrivateFolder)
 }

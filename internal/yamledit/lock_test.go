@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/sa-exec-credential/sa-exec-credential/internal/files/filestest"
 )
 
 func TestALockOfKubectlIsRespected(t *testing.T) {
@@ -44,7 +46,7 @@ func TestALockOfKubectlIsRespected(t *testing.T) {
 		t.Errorf("kubectl would not see our lock: %v", err)
 	}
 	l.release()
-	onlyFiles(t, filepath.Dir(path))
+	filestest.Only(t, filepath.Dir(path))
 }
 
 // Hard links stand for a file system that ignores case: there, too, one file is under both names.
@@ -56,7 +58,7 @@ func TestOneFileUnderNamesOfAnotherCaseIsOne(t *testing.T) {
 	lower, upper := filepath.Join(dir, "config"), filepath.Join(dir, "Config")
 	other := filepath.Join(dir, "other")
 	for _, name := range []string{lower, lower + ".lock"} {
-		write(t, name, "")
+		filestest.Write(t, name, "")
 		if err := os.Link(name, strings.Replace(name, "config", "Config", 1)); err != nil {
 			t.Fatal(err)
 		}
@@ -64,39 +66,13 @@ func TestOneFileUnderNamesOfAnotherCaseIsOne(t *testing.T) {
 	if err := os.Link(lower, other); err != nil {
 		t.Fatal(err)
 	}
-	resolved, err := ResolveAll([]string{upper, lower, other})
+	resolved, err := resolveAll([]string{upper, lower, other})
 	if err != nil || !reflect.DeepEqual(resolved, []string{upper, other}) {
 		t.Errorf("%q, %v", resolved, err)
 	}
-	release, err := LockAll([]string{upper, lower}, nil)
+	release, err := lockAll([]string{upper, lower}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	release()
-}
-
-func write(t *testing.T, path, text string) {
-	t.Helper()
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func onlyFiles(t *testing.T, folder string, names ...string) {
-	t.Helper()
-	entries, err := os.ReadDir(folder)
-	if err != nil {
-		t.Fatal(err)
-	}
-	found := map[string]bool{}
-	for _, entry := range entries {
-		found[entry.Name()] = true
-	}
-	want := map[string]bool{}
-	for _, name := range names {
-		want[name] = true
-	}
-	if !reflect.DeepEqual(found, want) {
-		t.Errorf("in the folder: %v, want %v", found, want)
-	}
 }

@@ -2,33 +2,37 @@ package yamledit
 
 import (
 	"reflect"
+	"slices"
+	"strings"
 
 	yaml "go.yaml.in/yaml/v3"
 )
 
-// setText makes node a string whatever it looks like. It is quoted, because the YAML versions that clients read differ
-// in what an unquoted word is.
+// SetText makes node a string whatever it looks like. It is quoted, because the YAML versions that
+// clients read differ in what an unquoted word is.
 func SetText(node *yaml.Node, text string) {
-	node.Kind, node.Tag, node.Style, node.Value = yaml.ScalarNode, "!!str", yaml.DoubleQuotedStyle, text
-	node.Content, node.Alias, node.Anchor = nil, nil, ""
+	node.Kind, node.Tag, node.Style = yaml.ScalarNode, "!!str", yaml.DoubleQuotedStyle
+	node.Value, node.Content, node.Alias, node.Anchor = text, nil, nil, ""
 }
 
+// NewText returns a string, as SetText sets it.
 func NewText(text string) *yaml.Node {
 	node := &yaml.Node{}
 	SetText(node, text)
 	return node
 }
 
-// keyNode is a field name of ours: a plain word.
-func NewKey(name string) *yaml.Node {
+// newKey is a field name of ours: a plain word.
+func newKey(name string) *yaml.Node {
 	return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: name}
 }
 
+// NewMapping returns a mapping without fields.
 func NewMapping() *yaml.Node { return &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map"} }
 
-func NewSequence() *yaml.Node { return &yaml.Node{Kind: yaml.SequenceNode, Tag: "!!seq"} }
+func newSequence() *yaml.Node { return &yaml.Node{Kind: yaml.SequenceNode, Tag: "!!seq"} }
 
-// pointed follows aliases.
+// Deref follows aliases.
 func Deref(node *yaml.Node) *yaml.Node {
 	for node != nil && node.Kind == yaml.AliasNode {
 		node = node.Alias
@@ -36,7 +40,8 @@ func Deref(node *yaml.Node) *yaml.Node {
 	return node
 }
 
-// field returns the value of a mapping's own field, nil when there is none; merge keys are not looked through.
+// Field returns the value of a mapping's own field, nil when there is none. It does not look
+// through merge keys.
 func Field(mapping *yaml.Node, name string) *yaml.Node {
 	if i := fieldIndex(mapping, name); i >= 0 {
 		return mapping.Content[i+1]
@@ -56,41 +61,68 @@ func fieldIndex(mapping *yaml.Node, name string) int {
 	return -1
 }
 
+// SetField sets a field's value, at the end of the mapping when it is new.
 func SetField(mapping *yaml.Node, name string, value *yaml.Node) {
 	if i := fieldIndex(mapping, name); i >= 0 {
 		mapping.Content[i+1] = value
 		return
 	}
-	mapping.Content = append(mapping.Content, NewKey(name), value)
+	mapping.Content = append(mapping.Content, newKey(name), value)
 }
 
+// RemoveField removes a field with its comments; one that does not exist is no error.
 func RemoveField(mapping *yaml.Node, name string) {
 	if i := fieldIndex(mapping, name); i >= 0 {
 		mapping.Content = append(mapping.Content[:i:i], mapping.Content[i+2:]...)
 	}
 }
 
-// named returns the index of the item of a list that has this name, or -1.
+// Index returns the index of the item of a list that has this name, or -1.
 func Index(list *yaml.Node, name string) int {
 	if list == nil || list.Kind != yaml.SequenceNode {
 		return -1
 	}
 	for i, item := range list.Content {
-		value := Deref(Field(Deref(item), "name"))
-		if value != nil && value.Kind == yaml.ScalarNode && value.Value == name {
+		if value := At(item, "name"); value != nil && Text(value) == name {
 			return i
 		}
 	}
 	return -1
 }
 
-// isNull holds for a field without a value, which kubeconfigs have where others have an empty list.
+// At follows fields, and aliases on the way and at the end; it is nil where a field is missing.
+func At(node *yaml.Node, fields ...string) *yaml.Node {
+	node = Deref(node)
+	for _, field := range fields {
+		node = Deref(Field(node, field))
+	}
+	return node
+}
+
+// Items returns the items of the list At the fields, none for other nodes.
+func Items(node *yaml.Node, fields ...string) []*yaml.Node {
+	if node = At(node, fields...); node == nil || node.Kind != yaml.SequenceNode {
+		return nil
+	}
+	return node.Content
+}
+
+// Text returns the text of the scalar At the fields, none for other nodes.
+func Text(node *yaml.Node, fields ...string) string {
+	if node = At(node, fields...); node != nil && node.Kind == yaml.ScalarNode {
+		return node.Value
+	}
+	return ""
+}
+
+// IsNull reports whether a field has no value, which some files have where others have an empty
+// list.
 func IsNull(node *yaml.Node) bool {
 	return node == nil || node.Kind == yaml.ScalarNode && node.ShortTag() == "!!null"
 }
 
-// overlay sets everything of source in target and leaves what only target has. Lists of named items are overlaid by
-// name; other lists are values.
+// Overlay sets everything of source in target and leaves what only target has. Lists of named items
+// are overlaid by name; other lists are values.
 func Overlay(target, source *yaml.Node) {
 	for i := 0; i+1 < len(source.Content); i += 2 {
 		name, value := source.Content[i].Value, source.Content[i+1]
@@ -129,21 +161,41 @@ func areNamed(list *yaml.Node) bool {
 }
 
 func sameValue(a, b *yaml.Node) bool {
-	left, errLeft := ValueOf(a)
-	right, errRight := ValueOf(b)
+	left, errLeft := valueOf(a)
+	right, errRight := valueOf(b)
 	return errLeft == nil && errRight == nil && reflect.DeepEqual(left, right)
 }
 
 // valueOf is what a node means, whatever its style: aliases and merge keys resolved, comments gone.
-func ValueOf(node *yaml.Node) (value any, err error) {
+func valueOf(node *yaml.Node) (value any, err error) {
 	err = node.Decode(&value)
 	return value, err
 }
 
-// stripComments takes the comments off a tree.
+// StripComments takes the comments off a tree.
 func StripComments(node *yaml.Node) {
 	node.HeadComment, node.LineComment, node.FootComment = "", "", ""
 	for _, child := range node.Content {
 		StripComments(child)
 	}
+}
+
+// scrub removes the lines of comments that hold text, and reports whether there were any.
+func scrub(node *yaml.Node, text string) (found bool) {
+	for _, comment := range []*string{&node.HeadComment, &node.LineComment, &node.FootComment} {
+		if strings.Contains(*comment, text) {
+			*comment, found = withoutLines(*comment, text), true
+		}
+	}
+	for _, child := range node.Content {
+		found = scrub(child, text) || found
+	}
+	return found
+}
+
+func withoutLines(comment, text string) string {
+	lines := slices.DeleteFunc(strings.Split(comment, "\n"), func(line string) bool {
+		return strings.Contains(line, text)
+	})
+	return strings.Join(lines, "\n")
 }

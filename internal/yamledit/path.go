@@ -52,7 +52,7 @@ func realDir(dir string) string {
 
 // resolve follows the links at the end of path as well, also when the last one leads to nothing
 // yet, so that the file is replaced and not the link.
-func Resolve(path string) (string, error) {
+func resolve(path string) (string, error) {
 	path = entryPath(path)
 	for range 40 {
 		info, err := os.Lstat(path)
@@ -75,14 +75,14 @@ func Resolve(path string) (string, error) {
 }
 
 // resolveAll resolves paths; two names of one file become one.
-func ResolveAll(paths []string) ([]string, error) {
+func resolveAll(paths []string) ([]string, error) {
 	var resolved []string
 	for _, path := range paths {
-		path, err := Resolve(path)
+		path, err := resolve(path)
 		if err != nil {
 			return nil, err
 		}
-		if !slices.ContainsFunc(resolved, func(known string) bool { return IsSame(known, path) }) {
+		if !slices.ContainsFunc(resolved, func(known string) bool { return isSame(known, path) }) {
 			resolved = append(resolved, path)
 		}
 	}
@@ -91,7 +91,7 @@ func ResolveAll(paths []string) ([]string, error) {
 
 // isSame reports whether resolved paths name one file. A file system that ignores case shows it by
 // having one file under both names. Hard links are two files: replacing one leaves the other.
-func IsSame(a, b string) bool {
+func isSame(a, b string) bool {
 	if a == b {
 		return true
 	}
