@@ -537,17 +537,5 @@ func (p *preparation) render() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return kubeconfig.Render(entry, templateFor(p.profile.Bootstrap.Source))
-}
-
-func templateFor(source profile.Source) kubeconfig.Template {
-	switch source {
-	case profile.SourceKeyring:
-		return kubeconfig.Keyring
-	case profile.SourceContext:
-		return kubeconfig.AnotherContext
-	case profile.SourceInCluster:
-		return kubeconfig.InCluster
-	}
-	return kubeconfig.CI
+	return kubeconfig.Render(entry)
 }

@@ -55,6 +55,8 @@ type Entry struct {
 	Profile       string
 	Command       string // an absolute path, or a bare name that clients look up in PATH
 	APIVersion    string // empty: client.authentication.k8s.io/v1
+
+	Source profile.Source // of the bootstrap credential; only comments depend on it
 }
 
 // EntryFor returns a profile's entry. The context is called like the profile; cluster and user have
@@ -70,6 +72,7 @@ func EntryFor(p profile.Profile, command string) (Entry, error) {
 		Server: p.Cluster.Server, TLSServerName: p.Cluster.TLSServerName,
 		CA: p.Cluster.CertificateAuthorityData, ProxyURL: p.Cluster.ProxyURL,
 		Namespace: p.Namespace, Profile: p.Name, Command: command, APIVersion: defaultAPIVersion,
+		Source: p.Bootstrap.Source,
 	}, nil
 }
 

@@ -74,7 +74,7 @@ func Merge(paths []string, entry Entry, useContext bool) (changed bool, err erro
 func mergeAll(paths []string, entries []Entry, useContext bool) (changed bool, err error) {
 	sources := make([]*yaml.Node, len(entries))
 	for i, entry := range entries {
-		if sources[i], err = entry.fill(Keyring); err != nil {
+		if sources[i], err = entry.fill(); err != nil {
 			return false, err
 		}
 		yamledit.StripComments(sources[i])

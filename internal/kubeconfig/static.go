@@ -96,12 +96,12 @@ type Replaced struct {
 // nothing is changed.
 func ReplaceUser(paths []string, context string, entry Entry) (Replaced, error) {
 	var done Replaced
-	source, err := entry.fill(Keyring)
+	source, err := entry.fill()
 	if err != nil {
 		return done, err
 	}
 	yamledit.StripComments(source)
-	section := yamledit.At(yamledit.Items(source.Content[0], users)[0], "user", "exec")
+	section := execSection(source.Content[0])
 	_, err = edit(paths, func(c *configs) error {
 		// Read again under the lock: what was proven a moment ago may have changed.
 		static, err := checkReplaceable(paths, context, entry)

@@ -180,6 +180,13 @@ func StripComments(node *yaml.Node) {
 	}
 }
 
+// Comment puts lines above a field, in the place of what is there.
+func Comment(mapping *yaml.Node, field string, lines ...string) {
+	if i := fieldIndex(mapping, field); i >= 0 {
+		mapping.Content[i].HeadComment = "# " + strings.Join(lines, "\n# ")
+	}
+}
+
 // scrub removes the lines of comments that hold text, and reports whether there were any.
 func scrub(node *yaml.Node, text string) (found bool) {
 	for _, comment := range []*string{&node.HeadComment, &node.LineComment, &node.FootComment} {
