@@ -358,3 +358,64 @@ func TestWhatAKilledProcessLeftIsTakenOver(t *testing.T) {
 	}
 	onlyFiles(t, folder, "config", ".config.mine.tmp")
 }
+
+func TestAnEntryThatSharesAnAnchorWithAnotherIsLeftAlone(t *testing.T) {
+	for name, other := range map[string]string{
+		"a user":                     "- {name: other, user: *ours}\n",
+		"a field unknown to clients": "x-note: *ours\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "config")
+			if _, err := Merge([]string{path}, testEntry(), false); err != nil {
+				t.Fatal(err)
+			}
+			lists := strings.SplitAfter(read(t, path), "contexts:\n")
+			text := "contexts:\n" + lists[1] + strings.TrimSuffix(lists[0], "contexts:\n")
+			text = strings.Replace(text, "  user:\n    exec:", "  user: &ours\n    exec:", 1) + other
+			write(t, path, text)
+			e := testEntry()
+			e.Command = "/new/sa-exec-credential"
+			changed, err := Merge([]string{path}, e, false)
+			if changed || !errors.Is(err, yamledit.ErrUnsupported) || read(t, path) != text {
+				t.Errorf("changed %v, %v\n%s", changed, err, read(t, path))
+			}
+		})
+	}
+}
+
+func TestClientsSeeWhatWasNotTouched(t *testing.T) {
+	const text = `current-context: a
+preferences: {colors: true}
+extensions: [{name: e, extension: {a: b}}]
+clusters: [{name: ours, cluster: {server: A}}, {name: other, cluster: {server: A}}]
+users: [{name: ours, user: {token: B}}, {name: other, user: {token: B}}]
+contexts: [{name: ours, context: {user: C}}, {name: other, context: {user: C}}]
+`
+	touched := yamledit.Touched{clusters: {"ours"}, users: {"ours"}, contexts: {"ours"}}
+	tests := []struct {
+		name, old, new string
+		touched        yamledit.Touched
+		differs        bool
+	}{
+		{"our cluster", "name: ours, cluster: {server: A", "name: ours, cluster: {server: x", touched, false},
+		{"our user", "name: ours, user: {token: B", "name: ours, user: {token: x", touched, false},
+		{"our context", "name: ours, context: {user: C", "name: ours, context: {user: x", touched, false},
+		{"another cluster", "name: other, cluster: {server: A", "name: other, cluster: {server: x", touched, true},
+		{"another user", "name: other, user: {token: B", "name: other, user: {token: x", touched, true},
+		{"another context", "name: other, context: {user: C", "name: other, context: {user: x", touched, true},
+		{"the current context", "current-context: a", "current-context: x", touched, true},
+		{"the current context, touched", "current-context: a", "current-context: x", yamledit.Touched{currentContext: nil}, false},
+		{"preferences", "colors: true", "colors: false", touched, true},
+		{"extensions", "{a: b}", "{a: x}", touched, true},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			before, errBefore := othersForClients([]byte(text), tt.touched)
+			changed := strings.Replace(text, tt.old, tt.new, 1)
+			after, errAfter := othersForClients([]byte(changed), tt.touched)
+			if changed == text || errBefore != nil || errAfter != nil || reflect.DeepEqual(before, after) == tt.differs {
+				t.Errorf("%v, %v\n%+v\n%+v", errBefore, errAfter, before, after)
+			}
+		})
+	}
+}
