@@ -112,7 +112,7 @@ func TestFilesOfEveryKind(t *testing.T) {
 		{"a file of comments", "# a\n# b\n", []string{"# a", "# b"}},
 		{"an empty document", "---\n", nil},
 		{"null lists", "clusters: null\ncontexts:\nusers: ~\nkind: Config\n", nil},
-		{"empty lists", "clusters: []\ncontexts: []\nusers: []\n", nil},
+		{"empty lists", "clusters: []\ncontexts: []\nusers: []\n", []string{"clusters:\n- name: ", "users:\n- name: "}},
 		{"a file of kubectl's", "apiVersion: v1\nclusters: []\ncontexts: []\ncurrent-context: \"\"\nkind: Config\npreferences: {}\nusers: []\n", nil},
 		{"flow style", "{clusters: [{name: a, cluster: {server: 'https://a'}}], users: [], contexts: []}", []string{"name: a"}},
 		{"comments in flow style", "clusters: [ # one\n {name: a, # two\n cluster: {server: 'https://a'}}]\n", []string{"name: a"}},
@@ -353,10 +353,13 @@ func TestWhatAKilledProcessLeftIsTakenOver(t *testing.T) {
 	write(t, path+".lock", "")
 	write(t, filepath.Join(folder, ".config.123.tmp"), "token: secret")
 	write(t, filepath.Join(folder, ".config.mine.tmp"), "")
+	if err := os.Mkdir(filepath.Join(folder, ".config.456.tmp"), 0o700); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := Merge([]string{path}, testEntry(), false); err != nil {
 		t.Fatal(err)
 	}
-	onlyFiles(t, folder, "config", ".config.mine.tmp")
+	onlyFiles(t, folder, "config", ".config.mine.tmp", ".config.456.tmp")
 }
 
 func TestAnEntryThatSharesAnAnchorWithAnotherIsLeftAlone(t *testing.T) {

@@ -210,22 +210,17 @@ func TestANewFileIsPrivateAndOnlyWhatIsRegularIsEdited(t *testing.T) {
 	if err := MakeDir(path); err != nil {
 		t.Fatal(err)
 	}
-	touch := func(all []*File) error {
-		all[0].Touch("new")
-		SetField(all[0].Root(), "new", NewText("x"))
-		return nil
-	}
-	if changed, err := Edit([]string{path}, plain, touch); err != nil || !changed {
+	if changed, err := Edit([]string{path}, plain, rename); err != nil || !changed {
 		t.Fatal(changed, err)
 	}
-	if got := filestest.Read(t, path); got != "kind: Plain\nnew: \"x\"\n" {
+	if got := filestest.Read(t, path); got != "kind: \"x\"\n" {
 		t.Errorf("the file is %q", got)
 	}
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("%v, %v", info.Mode(), err)
 	}
 	for _, refused := range []string{os.DevNull, filepath.Dir(path)} {
-		if changed, err := Edit([]string{refused}, plain, touch); changed || !errors.Is(err, files.ErrUntrusted) {
+		if changed, err := Edit([]string{refused}, plain, rename); changed || !errors.Is(err, files.ErrUntrusted) {
 			t.Errorf("%q: changed %v, %v", refused, changed, err)
 		}
 	}
@@ -242,5 +237,39 @@ func TestAFileOfMoreThanTheLimitIsNotRead(t *testing.T) {
 		if size > maxSize && !errors.Is(err, ErrMalformed) || size == maxSize && (err != nil || int64(len(data)) != size) {
 			t.Errorf("%d bytes: read %d, %v", size, len(data), err)
 		}
+	}
+}
+
+// rename changes the field kind alone.
+func rename(all []*File) error {
+	all[0].Touch("kind")
+	SetField(all[0].Root(), "kind", NewText("x"))
+	return nil
+}
+
+func TestWhatTheYAMLLibraryWouldChangeIsLeftAlone(t *testing.T) {
+	for name, text := range map[string]string{
+		"a folded text with an indented line": "kind: Plain\nnote: >\n  a\n   b\n  c\n",
+		"a missing key":                       "kind: Plain\nnote:\n  ? \n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "f")
+			filestest.Write(t, path, text)
+			changed, err := Edit([]string{path}, plain, rename)
+			if changed || !errors.Is(err, ErrUnsupported) || filestest.Read(t, path) != text {
+				t.Errorf("changed %v, %v\n%s", changed, err, filestest.Read(t, path))
+			}
+		})
+	}
+}
+
+func TestCommentsAreGivenUpWhereTheyWouldChangeAValue(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "f")
+	filestest.Write(t, path, "kind: Plain\nnote: |+\n  a\n\n# comment\n")
+	if changed, err := Edit([]string{path}, plain, rename); err != nil || !changed {
+		t.Fatal(changed, err)
+	}
+	if got := filestest.Read(t, path); got != "kind: \"x\"\nnote: |+\n  a\n\n" {
+		t.Errorf("the file is %q", got)
 	}
 }
