@@ -1,13 +1,13 @@
-// Package kubeconfigtemplates embeds the kubeconfigs that are rendered. They are YAML as they stand and can be read,
-// and copied by hand, without the program.
+// Package kubeconfigtemplates embeds the kubeconfig that is rendered. It is YAML as it stands and can be
+// read, and copied by hand, without the program.
 //
 // It imports nothing of this module. Rendering is internal/kubeconfig's work.
 package kubeconfigtemplates
 
-import "embed"
+import _ "embed"
 
-// FS holds one kubeconfig for each way to get a bootstrap credential: keyring.yaml, context.yaml, in-cluster.yaml and
-// ci.yaml. A scalar that is one of the words in capitals, and nothing else, is a placeholder.
+// YAML is the kubeconfig of one profile. A scalar that is one of the words in capitals, and nothing
+// else, is a placeholder.
 //
-//go:embed *.yaml
-var FS embed.FS
+//go:embed kubeconfig.yaml
+var YAML string

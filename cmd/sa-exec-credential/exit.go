@@ -17,11 +17,13 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/kubeconfig"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/kuberc"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/lifecycle"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/prepare"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/session"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/yamledit"
 )
 
 // The exit codes. Only they, and not the text on standard error, reach a client.
@@ -148,15 +150,15 @@ var general = []problem{
 	{kubeconfig.ErrNoContext, exitUsage, "kubectl config get-contexts lists them; --kubeconfig names another file"},
 	{kubeconfig.ErrReference, exitUsage, "fix the kubeconfig: kubectl config view shows it"},
 	{kubeconfig.ErrInsecure, exitProfile, "put the cluster's certificate authority into the kubeconfig and remove insecure-skip-tls-verify"},
-	{kubeconfig.ErrMalformed, exitUsage, "fix the file; it was left as it is"},
+	{yamledit.ErrMalformed, exitUsage, "fix the file; it was left as it is"},
 	{kubeconfig.ErrForeign, exitUsage, "choose another --profile, or remove the entry from the kubeconfig"},
-	{kubeconfig.ErrLocked, exitUnexpected, "if no other program is at work, remove the .lock file"},
-	{kubeconfig.ErrUnsupported, exitUsage, "write to another file with -o, and add it to KUBECONFIG"},
+	{yamledit.ErrLocked, exitUnexpected, "if no other program is at work, remove the .lock file"},
+	{yamledit.ErrUnsupported, exitUsage, "write to another file with -o, and add it to KUBECONFIG"},
 	{kubeconfig.ErrNotStatic, exitUsage, "only contexts with a ServiceAccount's token can be migrated"},
 	{kubeconfig.ErrOurs, exitUsage, "nothing needs to be done"},
-	{kubeconfig.ErrDenyAll, exitUsage, "change credentialPluginPolicy in kuberc first"},
-	{kubeconfig.ErrNoAllowlist, exitUsage, "kubectl allows every plugin already; to change that set credentialPluginPolicy: Allowlist"},
-	{kubeconfig.ErrPolicy, exitUsage, "fix kuberc: kubectl itself would refuse it"},
+	{kuberc.ErrDenyAll, exitUsage, "change credentialPluginPolicy in kuberc first"},
+	{kuberc.ErrNoAllowlist, exitUsage, "kubectl allows every plugin already; to change that set credentialPluginPolicy: Allowlist"},
+	{kuberc.ErrPolicy, exitUsage, "fix kuberc: kubectl itself would refuse it"},
 	{kubeconfig.ErrEntry, exitUsage, "run: sa-exec-credential setup --help"},
 
 	{cluster.ErrUsage, exitUsage, "run: sa-exec-credential setup --help"},

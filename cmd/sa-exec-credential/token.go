@@ -71,7 +71,7 @@ func profileOfContext(h *host.Host, file, name string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	uses, err := kubeconfig.FindOurs(paths)
+	uses, err := kubeconfig.FindPluginContexts(paths)
 	if err != nil {
 		return "", err
 	}

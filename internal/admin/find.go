@@ -63,7 +63,7 @@ func Find(h *host.Host, c Choice, origin *profile.Origin) (*Admin, error) {
 	if err != nil {
 		return nil, err
 	}
-	uses, err := kubeconfig.FindOurs(paths)
+	uses, err := kubeconfig.FindPluginContexts(paths)
 	if err != nil {
 		return nil, err
 	}

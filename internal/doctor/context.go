@@ -9,6 +9,7 @@ import (
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/kubeconfig"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/kuberc"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
 )
 
@@ -44,9 +45,9 @@ func (c *profileChecks) checkContexts() {
 }
 
 // context lists all that is wrong with one.
-func (c *profileChecks) context(use kubeconfig.Use) []Finding {
+func (c *profileChecks) context(use kubeconfig.PluginContext) []Finding {
 	var items []Finding
-	for _, check := range []func(kubeconfig.Use) (fix string, err error){c.clusterProblem, c.commandProblem, c.sectionProblem} {
+	for _, check := range []func(kubeconfig.PluginContext) (fix string, err error){c.clusterProblem, c.commandProblem, c.sectionProblem} {
 		if fix, err := check(use); err != nil {
 			items = append(items, c.fail("context", fmt.Errorf("%s: %w", use.Context, err), fix))
 		}
@@ -57,21 +58,21 @@ func (c *profileChecks) context(use kubeconfig.Use) []Finding {
 	return items
 }
 
-func (c *profileChecks) clusterProblem(use kubeconfig.Use) (fix string, err error) {
+func (c *profileChecks) clusterProblem(use kubeconfig.PluginContext) (fix string, err error) {
 	if use.ClusterError != nil {
 		return "", use.ClusterError
 	}
 	return c.contextFix(use), c.profile.Cluster.Difference(use.Cluster)
 }
 
-func (c *profileChecks) commandProblem(use kubeconfig.Use) (fix string, err error) {
+func (c *profileChecks) commandProblem(use kubeconfig.PluginContext) (fix string, err error) {
 	if _, err := exec.LookPath(use.Command); err != nil && !errors.Is(err, exec.ErrDot) {
 		return c.contextFix(use), fmt.Errorf("%w: %q", ErrCommandMissing, use.Command)
 	}
 	return "", nil
 }
 
-func (c *profileChecks) sectionProblem(use kubeconfig.Use) (fix string, err error) {
+func (c *profileChecks) sectionProblem(use kubeconfig.PluginContext) (fix string, err error) {
 	problem := ""
 	switch {
 	case len(use.Args) == 0 || use.Args[0] != "get":
@@ -89,7 +90,7 @@ func (c *profileChecks) sectionProblem(use kubeconfig.Use) (fix string, err erro
 }
 
 // contextWarnings are what works here and now and may not elsewhere.
-func (c *profileChecks) contextWarnings(use kubeconfig.Use) []string {
+func (c *profileChecks) contextWarnings(use kubeconfig.PluginContext) []string {
 	var warnings []string
 	found, err := exec.LookPath(use.Command)
 	switch {
@@ -109,7 +110,7 @@ func (c *profileChecks) contextWarnings(use kubeconfig.Use) []string {
 }
 
 // contextFix brings a context of setup's up to date; one of another name keeps that.
-func (c *profileChecks) contextFix(use kubeconfig.Use) string {
+func (c *profileChecks) contextFix(use kubeconfig.PluginContext) string {
 	if use.Context == c.profile.Name && len(use.Environment) == 0 {
 		return ui.CommandLine(ui.Program, "kubeconfig", "--profile", c.profile.Name, "-o", use.File)
 	}
@@ -123,15 +124,15 @@ func (c *profileChecks) contextFix(use kubeconfig.Use) string {
 }
 
 // allowed is about kubectl's plugin policy, where it has one.
-func (c *profileChecks) allowed(use kubeconfig.Use) {
+func (c *profileChecks) allowed(use kubeconfig.PluginContext) {
 	const check = "policy"
 	switch {
-	case c.policyErr != nil || c.policy.Type == kubeconfig.PolicyAllowAll:
+	case c.policyErr != nil || c.policy.Type == kuberc.AllowAll:
 	case c.policy.Allows(use.Command):
 		c.add(ok(check, "%s is in the allowlist of %s", use.Command, c.kuberc))
-	case c.policy.Type == kubeconfig.PolicyDenyAll:
+	case c.policy.Type == kuberc.DenyAll:
 		c.add(c.fail(check, fmt.Errorf("%w: %q has %s", ErrPluginDenied, c.kuberc, c.policy.Type),
-			ui.CommandLine("kubectl", "kuberc", "set", "--section", "credentialplugin", "--policy", kubeconfig.PolicyAllowlist, "--allowlist-entry", "command="+use.Command)))
+			ui.CommandLine("kubectl", "kuberc", "set", "--section", "credentialplugin", "--policy", kuberc.Allowlist, "--allowlist-entry", "command="+use.Command)))
 	default:
 		c.add(c.fail(check, fmt.Errorf("%w: %q is not in the allowlist of %q", ErrPluginDenied, use.Command, c.kuberc),
 			setupLine(c.profile)+" --allowlist"))

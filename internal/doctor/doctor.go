@@ -14,6 +14,7 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/kubeconfig"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/kuberc"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/mint"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/parallel"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
@@ -75,9 +76,9 @@ type doctor struct {
 	paths     []string // kubeconfig files
 	self      string   // the path that setup would write into kubeconfigs; empty when unknown
 	kuberc    string   // path of kubectl's preferences; empty when they are turned off
-	policy    kubeconfig.Policy
+	policy    kuberc.Policy
 	policyErr error
-	contexts  []kubeconfig.Use
+	contexts  []kubeconfig.PluginContext
 	contErr   error                  // why contexts could not be listed
 	stores    map[keyring.Kind]error // outcome of the round trip
 	servers   map[string]func() serverStatus
@@ -104,8 +105,8 @@ func newDoctor(h *host.Host, o Options) (*doctor, error) {
 		return nil, err
 	}
 	d.self, _ = host.PluginPath()
-	d.contexts, d.contErr = kubeconfig.FindOurs(d.paths)
-	d.policy, d.policyErr = kubeconfig.PluginPolicy(d.kuberc)
+	d.contexts, d.contErr = kubeconfig.FindPluginContexts(d.paths)
+	d.policy, d.policyErr = kuberc.ReadPolicy(d.kuberc)
 	return d, nil
 }
 

@@ -158,6 +158,6 @@ func (d *doctor) examineStrayContexts() []Finding {
 	return items
 }
 
-func strayFix(use kubeconfig.Use) string {
+func strayFix(use kubeconfig.PluginContext) string {
 	return ui.CommandLine("kubectl", "config", "--kubeconfig", use.File, "delete-context", use.Context) + ", or setup again"
 }

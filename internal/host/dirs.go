@@ -6,6 +6,7 @@ import (
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/files"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/kubeconfig"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/kuberc"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
 )
@@ -112,5 +113,5 @@ func (h *Host) KubercPath() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return kubeconfig.KubercPath(h.Getenv("KUBERC"), home), nil
+	return kuberc.Path(h.Getenv("KUBERC"), home), nil
 }

@@ -2,8 +2,9 @@ package kubeconfig
 
 import "sync"
 
-// Batch puts entries into the same kubeconfig files for several callers at a time. Reading, proving and writing a file of
-// some hundred contexts takes a tenth of a second: what is asked for meanwhile is merged next, all of it together.
+// Batch puts entries into the same kubeconfig files for several callers at a time. Reading, proving
+// and writing a file of some hundred contexts takes a tenth of a second: what is asked for
+// meanwhile is merged next, all of it together.
 type Batch struct {
 	paths   []string
 	turn    sync.Mutex // held by whoever writes
@@ -22,8 +23,8 @@ type pending struct {
 // NewBatch returns a batch for the files.
 func NewBatch(paths []string) *Batch { return &Batch{paths: paths} }
 
-// Merge is the package's Merge. An entry that cannot be merged does not keep the others from it. changed may also be
-// true because of an entry that was merged together with this one.
+// Merge is the package's Merge. An entry that cannot be merged does not keep the others from it.
+// changed may also be true because of an entry that was merged together with this one.
 func (b *Batch) Merge(entry Entry) (changed bool, err error) {
 	mine := &pending{entry: entry}
 	b.queue.Lock()

@@ -28,7 +28,7 @@ func TestBatchMergesAllEntriesButTheOneWhoseNameIsTaken(t *testing.T) {
 			t.Errorf("caller %d: %v", i, err)
 		}
 	}
-	uses, err := FindOurs([]string{path})
+	uses, err := FindPluginContexts([]string{path})
 	if err != nil || len(uses) != callers-1 {
 		t.Errorf("%d contexts of ours (%v), want %d", len(uses), err, callers-1)
 	}

@@ -6,10 +6,13 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+
+	"github.com/sa-exec-credential/sa-exec-credential/internal/yamledit"
 )
 
-// ClientConfig returns how a client would act with a context of the files, or with the current one when name is empty:
-// with its credentials, exec plugins among them. It is an ErrNoContext or ErrReference when there is no such way.
+// ClientConfig returns how a client would act with a context of the files, or with the current one
+// when name is empty: with its credentials, exec plugins among them. It is an ErrNoContext or
+// ErrReference when there is no such way.
 func ClientConfig(paths []string, name string) (*rest.Config, error) {
 	config, err := load(paths)
 	if err != nil {
@@ -18,15 +21,15 @@ func ClientConfig(paths []string, name string) (*rest.Config, error) {
 	return clientConfig(config, name)
 }
 
-// ClientConfig is the package's, for a context that has been resolved: to read a file of some hundred contexts once more
-// would take a hundredth of a second.
+// ClientConfig is the package's, for a context that has been resolved: to read a file of some
+// hundred contexts once more would take a hundredth of a second.
 func (c Context) ClientConfig() (*rest.Config, error) { return clientConfig(c.all, c.Name) }
 
 // ClientConfigOf is ClientConfig for the current context of a kubeconfig in memory.
 func ClientConfigOf(data []byte) (*rest.Config, error) {
 	config, err := clientcmd.Load(data)
 	if err != nil {
-		return nil, fmt.Errorf("%w: not a kubeconfig", ErrMalformed)
+		return nil, fmt.Errorf("%w: not a kubeconfig", yamledit.ErrMalformed)
 	}
 	return clientConfig(config, "")
 }
@@ -38,10 +41,12 @@ func clientConfig(config *clientcmdapi.Config, name string) (*rest.Config, error
 	if config.Contexts[name] == nil {
 		return nil, fmt.Errorf("%w: %q", ErrNoContext, name)
 	}
-	client, err := clientcmd.NewNonInteractiveClientConfig(*config, name, &clientcmd.ConfigOverrides{}, nil).ClientConfig()
+	none := &clientcmd.ConfigOverrides{}
+	client, err := clientcmd.NewNonInteractiveClientConfig(*config, name, none, nil).ClientConfig()
 	if err != nil {
-		// The error may quote the file, of which parts are secret.
-		return nil, fmt.Errorf("%w: context %q names a cluster or a user that is missing or not usable", ErrReference, name)
+		// The error can quote the file, of which parts are secret.
+		return nil, fmt.Errorf("%w: context %q names a cluster or a user that is missing or not usable",
+			ErrReference, name)
 	}
 	return client, nil
 }

@@ -1,9 +1,8 @@
-// Package kubeconfig reads the user's kubeconfigs, puts our entries into them and takes static tokens out of them. What
-// it does not mean to change survives: unknown fields, extensions, order, relative paths, and comments where the YAML
-// library keeps them. It does the same for kubectl's own preferences file, kuberc.
+// Package kubeconfig reads the user's kubeconfigs, puts our entries into them and takes static
+// tokens out of them. What it does not mean to change survives, as internal/yamledit proves.
 //
-// It knows nothing of stores, minting or the API server: of this module it imports internal/files, internal/profile,
-// internal/secret and the templates.
+// It knows nothing of stores, minting or the API server: of this module it imports
+// internal/yamledit, internal/profile, internal/secret and the templates.
 package kubeconfig
 
 import (
@@ -18,27 +17,22 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
 )
 
-// What can be wrong. The errors of this package wrap one of them, one of profile's, files.ErrUntrusted or what the
-// operating system says. None holds anything of a file but names of contexts, users and clusters.
+// What can be wrong. The errors of this package wrap one of them, one of yamledit's or profile's,
+// files.ErrUntrusted or what the operating system says. None holds anything of a file but names of
+// contexts, users and clusters.
 var (
-	ErrEntry       = errors.New("not a usable kubeconfig entry")
-	ErrMalformed   = errors.New("malformed file")
-	ErrForeign     = errors.New("the name is taken")
-	ErrLocked      = errors.New("file is locked")
-	ErrUnsupported = errors.New("file cannot be edited without changing something else in it")
-	ErrNoContext   = errors.New("no such context")
-	ErrReference   = errors.New("context is incomplete")
-	ErrInsecure    = errors.New("context does not verify TLS")
-	ErrNotStatic   = errors.New("context has no static token")
-	ErrOurs        = errors.New("context uses sa-exec-credential already")
-	ErrShared      = errors.New("user is shared with another cluster")
-	ErrDenyAll     = errors.New("kubectl's policy denies every credential plugin")
-	ErrNoAllowlist = errors.New("kubectl's policy is no allowlist")
-	ErrPolicy      = errors.New("kubectl's plugin policy is not valid")
+	ErrEntry     = errors.New("not a usable kubeconfig entry")
+	ErrForeign   = errors.New("not created by sa-exec-credential")
+	ErrNoContext = errors.New("no such context")
+	ErrReference = errors.New("context is incomplete")
+	ErrInsecure  = errors.New("context does not verify TLS")
+	ErrNotStatic = errors.New("context has no static token")
+	ErrOurs      = errors.New("context uses sa-exec-credential already")
+	ErrShared    = errors.New("user is shared with another cluster")
 )
 
-// The apiVersion of an exec section that every client of today takes, and the reserved name of the cluster extension
-// that clients hand to the plugin (KEP-541).
+// The apiVersion of an exec section that every client of today takes, and the reserved name of the
+// cluster extension that clients hand to the plugin (KEP-541).
 const (
 	defaultAPIVersion = "client.authentication.k8s.io/v1"
 	v1beta1           = "client.authentication.k8s.io/v1beta1"
@@ -61,10 +55,12 @@ type Entry struct {
 	Profile       string
 	Command       string // an absolute path, or a bare name that clients look up in PATH
 	APIVersion    string // empty: client.authentication.k8s.io/v1
+
+	Source profile.Source // of the bootstrap credential; only comments depend on it
 }
 
-// EntryFor returns a profile's entry. The context is called like the profile; cluster and user have a short hash of the
-// cluster's identity behind that.
+// EntryFor returns a profile's entry. The context is called like the profile; cluster and user have
+// a short hash of the cluster's identity behind that.
 func EntryFor(p profile.Profile, command string) (Entry, error) {
 	identity, err := p.Identity()
 	if err != nil {
@@ -76,6 +72,7 @@ func EntryFor(p profile.Profile, command string) (Entry, error) {
 		Server: p.Cluster.Server, TLSServerName: p.Cluster.TLSServerName,
 		CA: p.Cluster.CertificateAuthorityData, ProxyURL: p.Cluster.ProxyURL,
 		Namespace: p.Namespace, Profile: p.Name, Command: command, APIVersion: defaultAPIVersion,
+		Source: p.Bootstrap.Source,
 	}, nil
 }
 
@@ -84,8 +81,8 @@ func shortHash(identity profile.Identity) string {
 	return hex.EncodeToString(sum[:4])
 }
 
-// validate is an ErrEntry, profile.ErrName or profile.ErrCluster when no client could use the entry, or when a client
-// would find another command than the one that is meant.
+// validate is an ErrEntry, profile.ErrName or profile.ErrCluster when no client could use the
+// entry, or when a client would find another command than the one that is meant.
 func (e Entry) validate() error {
 	if err := profile.CheckName(e.Profile); err != nil {
 		return err
@@ -97,7 +94,8 @@ func (e Entry) validate() error {
 	case e.ContextName == "" || e.ClusterName == "" || e.UserName == "":
 		return fmt.Errorf("%w: context, cluster and user need names", ErrEntry)
 	case !filepath.IsAbs(e.Command) && (e.Command == "" || strings.ContainsAny(e.Command, `/\`)):
-		return fmt.Errorf("%w: command %q is neither an absolute path nor a bare name", ErrEntry, e.Command)
+		return fmt.Errorf("%w: command %q is neither an absolute path nor a bare name",
+			ErrEntry, e.Command)
 	case e.APIVersion != "" && e.APIVersion != defaultAPIVersion && e.APIVersion != v1beta1:
 		return fmt.Errorf("%w: apiVersion %q", ErrEntry, e.APIVersion)
 	}

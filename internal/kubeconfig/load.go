@@ -6,7 +6,6 @@ import (
 	"maps"
 	"os"
 	"path"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -14,6 +13,7 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/yamledit"
 )
 
 // Context is one context and what it leads to.
@@ -21,20 +21,18 @@ type Context struct {
 	Name        string
 	File        string // where the context stands
 	ClusterName string
-	UserName    string
 	Namespace   string
 	Cluster     profile.Cluster // the CA bundle is in it, also when the kubeconfig names a file
 
 	all *clientcmdapi.Config // what it was found in
 }
 
-// Use is one context whose user runs this program.
-type Use struct {
+// PluginContext is one context whose user runs this program.
+type PluginContext struct {
 	File               string // where the context stands
 	Context            string
-	ClusterName        string
 	Cluster            profile.Cluster
-	ClusterError       error // what keeps the cluster from being one that gets tokens; Cluster is then empty
+	ClusterError       error // why the cluster gets no tokens; Cluster is then empty
 	User               string
 	Profile            string
 	Command            string // relative paths are resolved as clients do; a bare name stays one
@@ -45,8 +43,8 @@ type Use struct {
 	ProvideClusterInfo bool
 }
 
-// load reads the files as clients do: the first entry of a name wins, relative paths are resolved against their file,
-// missing files do not count.
+// load reads the files as clients do: the first entry of a name wins, relative paths are resolved
+// against their file, missing files do not count.
 func load(paths []string) (*clientcmdapi.Config, error) {
 	merged := clientcmdapi.NewConfig()
 	for _, path := range paths {
@@ -74,20 +72,20 @@ func keepFirst[T any](all, more map[string]T) {
 
 // loadOne does not use clientcmd.LoadFromFile, because its errors quote the file.
 func loadOne(path string) (*clientcmdapi.Config, error) {
-	data, err := readFile(path)
+	data, err := yamledit.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
 	config, err := clientcmd.Load(data)
 	if err != nil {
-		if _, err := parse(path, data); err != nil {
+		if _, err := yamledit.Parse(path, data); err != nil {
 			return nil, err
 		}
-		return nil, malformed(path, nil, "not a kubeconfig")
+		return nil, yamledit.Malformed(path, nil, "not a kubeconfig")
 	}
-	setOrigin(config, Absolute(path))
+	setOrigin(config, yamledit.Absolute(path))
 	if err := clientcmd.ResolveLocalPaths(config); err != nil {
-		return nil, malformed(path, nil, "a path in it cannot be resolved")
+		return nil, yamledit.Malformed(path, nil, "a path in it cannot be resolved")
 	}
 	return config, nil
 }
@@ -104,16 +102,17 @@ func setOrigin(config *clientcmdapi.Config, path string) {
 	}
 }
 
-// Contexts returns the names of the contexts, sorted: those that one of the patterns matches, or all without a pattern.
-// A pattern is a name, or a glob (path.Match) whose * and ? also match "/", because the names of EKS contexts hold it.
-// One that matches nothing is an ErrNoContext, one that is no glob a path.ErrBadPattern.
+// Contexts returns the names of the contexts, sorted: those that one of the patterns matches, or
+// all without a pattern. A pattern is a name, or a glob (path.Match) whose * and ? also match "/",
+// because the names of EKS contexts hold it. One that matches nothing is an ErrNoContext, one that
+// is no glob a path.ErrBadPattern.
 func Contexts(paths []string, patterns ...string) ([]string, error) {
 	config, err := load(paths)
 	if err != nil {
 		return nil, err
 	}
 	if len(patterns) == 0 {
-		return slices.Sorted(maps.Keys(config.Contexts)), nil // and not those that "*" matches: it may be a name
+		return slices.Sorted(maps.Keys(config.Contexts)), nil // not those of "*", which can be a name
 	}
 	var names []string
 	for _, pattern := range patterns {
@@ -134,7 +133,8 @@ func matching(all map[string]*clientcmdapi.Context, pattern string) ([]string, e
 	var names []string
 	for name := range all {
 		// path.Match treats "/" alone as special; no name that a person wrote holds NUL.
-		matched, err := path.Match(strings.ReplaceAll(pattern, "/", "\x00"), strings.ReplaceAll(name, "/", "\x00"))
+		unslash := strings.NewReplacer("/", "\x00").Replace
+		matched, err := path.Match(unslash(pattern), unslash(name))
 		if err != nil {
 			return nil, fmt.Errorf("context %q: %w", pattern, err)
 		}
@@ -148,8 +148,9 @@ func matching(all map[string]*clientcmdapi.Context, pattern string) ([]string, e
 	return names, nil
 }
 
-// Resolve returns the context called name, or the current one when name is empty. It is an ErrNoContext, ErrReference,
-// ErrInsecure or profile.ErrCluster when no token could be sent to its cluster.
+// Resolve returns the context called name, or the current one when name is empty. It is an
+// ErrNoContext, ErrReference, ErrInsecure or profile.ErrCluster when no token could be sent to its
+// cluster.
 func Resolve(paths []string, name string) (Context, error) {
 	config, err := load(paths)
 	if err != nil {
@@ -170,7 +171,7 @@ func Resolve(paths []string, name string) (Context, error) {
 		return Context{}, err
 	}
 	return Context{Name: name, File: context.LocationOfOrigin, ClusterName: context.Cluster,
-		UserName: context.AuthInfo, Namespace: context.Namespace, Cluster: cluster, all: config}, nil
+		Namespace: context.Namespace, Cluster: cluster, all: config}, nil
 }
 
 func clusterOf(config *clientcmdapi.Config, context string) (profile.Cluster, error) {
@@ -178,9 +179,11 @@ func clusterOf(config *clientcmdapi.Config, context string) (profile.Cluster, er
 	cluster := config.Clusters[name]
 	switch {
 	case cluster == nil:
-		return profile.Cluster{}, fmt.Errorf("%w: %q names cluster %q, which does not exist", ErrReference, context, name)
+		return profile.Cluster{}, fmt.Errorf("%w: %q names cluster %q, which does not exist",
+			ErrReference, context, name)
 	case cluster.InsecureSkipTLSVerify:
-		return profile.Cluster{}, fmt.Errorf("%w: cluster %q of %q has insecure-skip-tls-verify", ErrInsecure, name, context)
+		return profile.Cluster{}, fmt.Errorf("%w: cluster %q of %q has insecure-skip-tls-verify",
+			ErrInsecure, name, context)
 	}
 	ca, err := caOf(cluster)
 	if err != nil {
@@ -209,56 +212,58 @@ func caOf(cluster *clientcmdapi.Cluster) ([]byte, error) {
 func readRegular(path string) ([]byte, error) {
 	info, err := os.Stat(path)
 	if err != nil {
-		return nil, quoted(err)
+		return nil, yamledit.Quoted(err)
 	}
 	if !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("%w: %q is not a regular file", fs.ErrInvalid, path)
 	}
-	data, err := readFile(path)
+	data, err := yamledit.ReadFile(path)
 	if data == nil && err == nil {
 		err = fmt.Errorf("%w: %q", fs.ErrNotExist, path)
 	}
 	return data, err
 }
 
-// FindOurs returns every context whose user runs this program, sorted by name.
-func FindOurs(paths []string) ([]Use, error) {
+// FindPluginContexts returns every context whose user runs this program, sorted by name.
+func FindPluginContexts(paths []string) ([]PluginContext, error) {
 	config, err := load(paths)
 	if err != nil {
 		return nil, err
 	}
-	var uses []Use
+	var found []PluginContext
 	for name, context := range config.Contexts {
 		user := config.AuthInfos[context.AuthInfo]
 		if user == nil || user.Exec == nil {
 			continue
 		}
 		if profile, ours := profileOf(user.Exec.Command, user.Exec.Args); ours {
-			uses = append(uses, useOf(config, name, profile))
+			found = append(found, pluginContext(config, name, profile))
 		}
 	}
-	slices.SortFunc(uses, func(a, b Use) int { return strings.Compare(a.Context, b.Context) })
-	return uses, nil
+	slices.SortFunc(found, func(a, b PluginContext) int {
+		return strings.Compare(a.Context, b.Context)
+	})
+	return found, nil
 }
 
-func useOf(config *clientcmdapi.Config, name, profile string) Use {
+func pluginContext(config *clientcmdapi.Config, name, profile string) PluginContext {
 	context := config.Contexts[name]
 	section := config.AuthInfos[context.AuthInfo].Exec
 	cluster, err := clusterOf(config, name)
-	use := Use{
-		File: context.LocationOfOrigin, Context: name, ClusterName: context.Cluster, Cluster: cluster, ClusterError: err,
+	found := PluginContext{
+		File: context.LocationOfOrigin, Context: name, Cluster: cluster, ClusterError: err,
 		User: context.AuthInfo, Profile: profile, Command: section.Command, Args: section.Args,
 		APIVersion: section.APIVersion, InteractiveMode: string(section.InteractiveMode),
 		ProvideClusterInfo: section.ProvideClusterInfo,
 	}
 	for _, variable := range section.Env {
-		use.Environment = append(use.Environment, variable.Name)
+		found.Environment = append(found.Environment, variable.Name)
 	}
-	return use
+	return found
 }
 
-// profileOf reads an exec section. It is ours when the command is called like this program, or when its arguments are
-// those that setup writes, for those who gave the binary another name.
+// profileOf reads an exec section. It is ours when the command is called like this program, or when
+// its arguments are those that setup writes, for those who gave the binary another name.
 func profileOf(command string, args []string) (profile string, ours bool) {
 	name := command[strings.LastIndexAny(command, `/\`)+1:]
 	name = strings.TrimSuffix(strings.ToLower(name), ".exe")
@@ -272,20 +277,4 @@ func profileOf(command string, args []string) (profile string, ours bool) {
 		}
 	}
 	return profile, name == binary || isGet && profile != ""
-}
-
-// ExecCommands returns the commands of all exec sections, sorted, with relative paths resolved as clients do.
-func ExecCommands(paths []string) ([]string, error) {
-	config, err := load(paths)
-	if err != nil {
-		return nil, err
-	}
-	var commands []string
-	for _, user := range config.AuthInfos {
-		if user.Exec != nil && user.Exec.Command != "" {
-			commands = appendNew(commands, filepath.Clean(user.Exec.Command))
-		}
-	}
-	slices.Sort(commands)
-	return commands, nil
 }

@@ -4,12 +4,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"reflect"
 	"slices"
 
 	yaml "go.yaml.in/yaml/v3"
 	"k8s.io/client-go/tools/clientcmd"
-	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+
+	"github.com/sa-exec-credential/sa-exec-credential/internal/yamledit"
 )
 
 // The lists of a kubeconfig, and the fields of their items.
@@ -17,21 +17,23 @@ const (
 	clusters = "clusters"
 	users    = "users"
 	contexts = "contexts"
+
+	currentContext = "current-context"
 )
 
 var itemField = map[string]string{clusters: "cluster", users: "user", contexts: "context"}
 
-// Paths returns the kubeconfig files, absolute, in the order in which kubectl reads them: the one that
-// was named, else those of KUBECONFIG, else the one in the home directory. Empty and repeated elements
-// of KUBECONFIG do not count.
+// Paths returns the kubeconfig files, absolute, in the order in which kubectl reads them: the one
+// that was named, else those of KUBECONFIG, else the one in the home directory. Empty and repeated
+// elements of KUBECONFIG do not count.
 func Paths(explicit, list, home string) []string {
 	if explicit != "" {
-		return []string{Absolute(explicit)}
+		return []string{yamledit.Absolute(explicit)}
 	}
 	var paths []string
 	for _, path := range filepath.SplitList(list) {
 		if path != "" {
-			paths = appendNew(paths, Absolute(path))
+			paths = appendNew(paths, yamledit.Absolute(path))
 		}
 	}
 	if len(paths) == 0 {
@@ -45,18 +47,26 @@ func Paths(explicit, list, home string) []string {
 func Target(paths []string) string {
 	for _, path := range paths {
 		if _, err := os.Stat(path); err == nil {
-			return Absolute(path)
+			return yamledit.Absolute(path)
 		}
 	}
-	return Absolute(paths[len(paths)-1])
+	return yamledit.Absolute(paths[len(paths)-1])
 }
 
-// Merge puts the entry into the kubeconfig files. An entry of the same name that is ours, and for the same profile, is
-// brought up to date in the file where it stands; one that is not is an ErrForeign. New ones go to Target. All else
-// stays.
+func appendNew(list []string, text string) []string {
+	if slices.Contains(list, text) {
+		return list
+	}
+	return append(list, text)
+}
+
+// Merge puts the entry into the kubeconfig files. An entry of the same name that is ours, and for
+// the same profile, is updated in the file where it stands; one that is not is an ErrForeign. New
+// ones go to Target. All else stays.
 //
-// The current context changes only with useContext, except that a kubeconfig without any context gets one: there is
-// nothing that it could be switched away from. changed is false, and nothing is written, when all is right already.
+// The current context changes only with useContext, except that a kubeconfig without any context
+// gets one: there is nothing that it could be switched away from. changed is false, and nothing is
+// written, when all is right already.
 func Merge(paths []string, entry Entry, useContext bool) (changed bool, err error) {
 	return mergeAll(paths, []Entry{entry}, useContext)
 }
@@ -64,10 +74,10 @@ func Merge(paths []string, entry Entry, useContext bool) (changed bool, err erro
 func mergeAll(paths []string, entries []Entry, useContext bool) (changed bool, err error) {
 	sources := make([]*yaml.Node, len(entries))
 	for i, entry := range entries {
-		if sources[i], err = entry.fill(Keyring); err != nil {
+		if sources[i], err = entry.fill(); err != nil {
 			return false, err
 		}
-		stripComments(sources[i])
+		yamledit.StripComments(sources[i])
 	}
 	return edit(paths, func(c *configs) error {
 		for i, entry := range entries {
@@ -81,130 +91,60 @@ func mergeAll(paths []string, entries []Entry, useContext bool) (changed bool, e
 
 // configs is all kubeconfig files together while they are being edited.
 type configs struct {
-	files  []*file
-	target *file
-	ours   names // what may differ afterwards
+	files  []*yamledit.File
+	target *yamledit.File // gets new entries
 }
 
-// names are entries, by list.
-type names map[string][]string
-
-func (n names) add(list, name string) { n[list] = appendNew(n[list], name) }
-
-// edit locks the files, reads them, lets change loose on them and writes those that mean something else afterwards. No
-// file is written unless all of them can be.
+// edit calls change on the kubeconfig files together, and writes those that it changed.
 func edit(paths []string, change func(*configs) error) (changed bool, err error) {
-	defer func() { err = quoted(err) }()
-	resolved, err := resolveAll(paths)
-	if err != nil {
-		return false, err
+	target := Target(paths)
+	if err := yamledit.MakeDir(target); err != nil {
+		return false, yamledit.Quoted(err)
 	}
-	target, err := resolve(Target(paths))
-	if err != nil {
-		return false, err
-	}
-	if err := makeFolder(target); err != nil {
-		return false, err
-	}
-	release, err := lockAll(paths, resolved)
-	if err != nil {
-		return false, err
-	}
-	defer release()
-	c, err := openConfigs(resolved, target)
-	if err != nil {
-		return false, err
-	}
-	if err := change(c); err != nil {
-		return false, err
-	}
-	return c.write()
+	return yamledit.Edit(paths, kind, func(files []*yamledit.File) error {
+		c := &configs{files: files, target: files[0]}
+		if i := slices.IndexFunc(files, func(f *yamledit.File) bool { return f.Is(target) }); i > 0 {
+			c.target = files[i]
+		}
+		return change(c)
+	})
 }
 
-func openConfigs(paths []string, target string) (*configs, error) {
-	c := &configs{ours: names{}}
-	for _, path := range paths {
-		f, err := openFile(path, [][2]string{{"apiVersion", "v1"}, {"kind", "Config"}}, onlyDocument)
-		if err != nil {
-			return nil, err
-		}
-		c.files = append(c.files, f)
-		if c.target == nil || isSame(path, target) {
-			c.target = f
-		}
-	}
-	return c, nil
+// kind makes kubeconfigs of files.
+var kind = yamledit.Kind{
+	Fields: [][2]string{{"apiVersion", "v1"}, {"kind", "Config"}},
+	Choose: onlyDocument,
+	View:   othersForClients,
 }
 
 // onlyDocument refuses a kubeconfig of several documents, of which clients read the first only.
 func onlyDocument(path string, data []byte, documents []*yaml.Node) (int, error) {
 	if len(documents) != 1 {
-		return 0, fmt.Errorf("%w: %q holds %d YAML documents", ErrUnsupported, path, len(documents))
+		problem := fmt.Sprintf("%q holds %d YAML documents", path, len(documents))
+		return 0, fmt.Errorf("%w: %s", yamledit.ErrUnsupported, problem)
 	}
 	if _, err := clientcmd.Load(data); err != nil || documents[0].Content[0].Kind != yaml.MappingNode {
-		return 0, malformed(path, nil, "not a kubeconfig")
+		return 0, yamledit.Malformed(path, nil, "not a kubeconfig")
 	}
 	return 0, nil
 }
 
-// write proves that each changed file is right, and only then replaces them.
-func (c *configs) write() (changed bool, err error) {
-	encoded := map[*file][]byte{}
-	for _, f := range c.files {
-		if !f.changed() {
-			continue
-		}
-		if encoded[f], err = f.encode(); err != nil {
-			return false, err
-		}
-		if err := c.prove(f, encoded[f]); err != nil {
-			return false, err
-		}
+// othersForClients is what clients read, without what was touched.
+func othersForClients(data []byte, touched yamledit.Touched) (any, error) {
+	if len(data) == 0 {
+		data = []byte("{}") // client-go creates other empty maps for no document at all
 	}
-	for _, f := range c.files {
-		if data, found := encoded[f]; found {
-			if err := f.write(data); err != nil {
-				return false, err
-			}
-		}
-	}
-	return len(encoded) > 0, nil
-}
-
-// prove compares what clients read before and after. Anchors, for example, can make one edit change two places.
-func (c *configs) prove(f *file, data []byte) error {
-	old, err := readFile(f.path)
+	config, err := clientcmd.Load(data)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if len(old) == 0 {
-		old = []byte("{}") // client-go makes other empty maps of no document at all
+	if _, found := touched[currentContext]; found {
+		config.CurrentContext = ""
 	}
-	before, errBefore := clientcmd.Load(old)
-	after, errAfter := clientcmd.Load(data)
-	documents, errParse := parse(f.path, data)
-	if errBefore != nil || errAfter != nil || errParse != nil {
-		return fmt.Errorf("%w: %q", ErrUnsupported, f.path)
-	}
-	afterValue, err := valueOf(documents[0])
-	if err != nil {
-		return fmt.Errorf("%w: %q", ErrUnsupported, f.path)
-	}
-	beforeValue := f.before.([]any)[0]
-	if !reflect.DeepEqual(c.others(before), c.others(after)) ||
-		!reflect.DeepEqual(c.otherFields(beforeValue), c.otherFields(afterValue)) {
-		return fmt.Errorf("%w: %q", ErrUnsupported, f.path)
-	}
-	return nil
-}
-
-// others is a configuration without what may differ.
-func (c *configs) others(config *clientcmdapi.Config) *clientcmdapi.Config {
-	config.CurrentContext = ""
-	config.Clusters = without(config.Clusters, c.ours[clusters])
-	config.AuthInfos = without(config.AuthInfos, c.ours[users])
-	config.Contexts = without(config.Contexts, c.ours[contexts])
-	return config
+	config.Clusters = without(config.Clusters, touched[clusters])
+	config.AuthInfos = without(config.AuthInfos, touched[users])
+	config.Contexts = without(config.Contexts, touched[contexts])
+	return config, nil
 }
 
 func without[T any](all map[string]T, names []string) map[string]T {
@@ -216,44 +156,6 @@ func without[T any](all map[string]T, names []string) map[string]T {
 	return others
 }
 
-// otherFields is the same for all fields of the file, in their lists' order, known to clients or not.
-func (c *configs) otherFields(value any) map[string]any {
-	others := map[string]any{}
-	for key, field := range asMap(value) {
-		name := fmt.Sprint(key)
-		if itemField[name] == "" {
-			others[name] = field
-		} else if items := c.otherItems(name, field); len(items) > 0 { // none, null and [] are the same
-			others[name] = items
-		}
-	}
-	delete(others, "current-context")
-	return others
-}
-
-func (c *configs) otherItems(list string, value any) []any {
-	items, _ := value.([]any)
-	return slices.DeleteFunc(slices.Clone(items), func(item any) bool {
-		name, isText := asMap(item)["name"].(string)
-		return isText && slices.Contains(c.ours[list], name)
-	})
-}
-
-// asMap covers both types that the YAML library decodes mappings to.
-func asMap(value any) map[any]any {
-	switch mapping := value.(type) {
-	case map[string]any:
-		converted := map[any]any{}
-		for key, value := range mapping {
-			converted[key] = value
-		}
-		return converted
-	case map[any]any:
-		return mapping
-	}
-	return nil
-}
-
 func (c *configs) merge(entry Entry, source *yaml.Node, useContext bool) error {
 	fresh := c.isFresh()
 	if err := c.checkNames(entry); err != nil {
@@ -261,7 +163,7 @@ func (c *configs) merge(entry Entry, source *yaml.Node, useContext bool) error {
 	}
 	oldCluster, oldUser := c.references(entry.ContextName)
 	for _, list := range []string{clusters, users, contexts} {
-		if err := c.put(list, field(source, list).Content[0]); err != nil {
+		if err := c.put(list, yamledit.Field(source, list).Content[0]); err != nil {
 			return err
 		}
 	}
@@ -273,28 +175,34 @@ func (c *configs) merge(entry Entry, source *yaml.Node, useContext bool) error {
 	return nil
 }
 
-// checkNames is an ErrForeign when a name of the entry is taken by one that this program did not make for the profile.
+// checkNames is an ErrForeign when a name of the entry belongs to what was not created for its
+// profile.
 func (c *configs) checkNames(entry Entry) error {
 	switch {
 	case !c.isOurs(clusters, entry.ClusterName, entry.Profile):
-		return fmt.Errorf("%w: there is another cluster %q", ErrForeign, entry.ClusterName)
+		return c.foreign(clusters, entry.ClusterName)
 	case !c.isOurs(users, entry.UserName, entry.Profile):
-		return fmt.Errorf("%w: there is another user %q", ErrForeign, entry.UserName)
+		return c.foreign(users, entry.UserName)
 	}
-	// A context may name our user when that has been deleted.
+	// A context can name our user when that has been deleted.
 	_, user := c.references(entry.ContextName)
 	if user != entry.UserName && !c.isOurs(contexts, entry.ContextName, entry.Profile) {
-		return fmt.Errorf("%w: there is another context %q", ErrForeign, entry.ContextName)
+		return c.foreign(contexts, entry.ContextName)
 	}
 	return nil
 }
 
-// isFresh holds for kubeconfigs without any context.
+func (c *configs) foreign(list, name string) error {
+	f, _ := c.find(list, name)
+	return fmt.Errorf("%s %q already exists in %q and was %w",
+		itemField[list], name, f.Path(), ErrForeign)
+}
+
+// isFresh reports whether there is no context yet.
 func (c *configs) isFresh() bool {
 	for _, f := range c.files {
-		list := pointed(field(f.root(), contexts))
-		current := pointed(field(f.root(), "current-context"))
-		if list != nil && len(list.Content) > 0 || !isNull(current) && current.Value != "" {
+		list, current := yamledit.At(f.Root(), contexts), yamledit.At(f.Root(), currentContext)
+		if list != nil && len(list.Content) > 0 || !yamledit.IsNull(current) && current.Value != "" {
 			return false
 		}
 	}
@@ -302,11 +210,11 @@ func (c *configs) isFresh() bool {
 }
 
 // find returns the file and the item that clients use for a name: the first of all files wins.
-func (c *configs) find(list, name string) (*file, *yaml.Node) {
+func (c *configs) find(list, name string) (*yamledit.File, *yaml.Node) {
 	for _, f := range c.files {
-		items := pointed(field(f.root(), list))
-		if i := named(items, name); i >= 0 {
-			return f, pointed(items.Content[i])
+		items := yamledit.At(f.Root(), list)
+		if i := yamledit.Index(items, name); i >= 0 {
+			return f, yamledit.Deref(items.Content[i])
 		}
 	}
 	return nil, nil
@@ -315,23 +223,17 @@ func (c *configs) find(list, name string) (*file, *yaml.Node) {
 // body is the part of an item below its name.
 func (c *configs) body(list, name string) *yaml.Node {
 	_, item := c.find(list, name)
-	return pointed(field(item, itemField[list]))
+	return yamledit.At(item, itemField[list])
 }
 
 // references returns the names of a context's cluster and user.
 func (c *configs) references(context string) (cluster, user string) {
 	body := c.body(contexts, context)
-	return textOf(field(body, "cluster")), textOf(field(body, "user"))
+	return yamledit.Text(body, "cluster"), yamledit.Text(body, "user")
 }
 
-func textOf(node *yaml.Node) string {
-	if node = pointed(node); node != nil && node.Kind == yaml.ScalarNode {
-		return node.Value
-	}
-	return ""
-}
-
-// isOurs reports whether a name is free, or that of an entry that this program made for the profile.
+// isOurs reports whether a name is free, or that of an entry that this program created for the
+// profile.
 func (c *configs) isOurs(list, name, profile string) bool {
 	_, item := c.find(list, name)
 	if item == nil {
@@ -349,95 +251,76 @@ func (c *configs) isOurs(list, name, profile string) bool {
 
 // profileOfCluster reads our extension.
 func profileOfCluster(cluster *yaml.Node) string {
-	list := pointed(field(cluster, "extensions"))
-	i := named(list, execExtension)
+	list := yamledit.At(cluster, "extensions")
+	i := yamledit.Index(list, execExtension)
 	if i < 0 {
 		return ""
 	}
-	extension := pointed(field(pointed(list.Content[i]), "extension"))
-	if textOf(field(extension, "apiVersion")) != binary+"/v1" {
+	extension := yamledit.At(list.Content[i], "extension")
+	if yamledit.Text(extension, "apiVersion") != binary+"/v1" {
 		return ""
 	}
-	return textOf(field(extension, "profile"))
+	return yamledit.Text(extension, "profile")
 }
 
 func profileOfUser(user *yaml.Node) string {
-	section := pointed(field(user, "exec"))
 	var args []string
-	if list := pointed(field(section, "args")); list != nil && list.Kind == yaml.SequenceNode {
-		for _, arg := range list.Content {
-			args = append(args, textOf(arg))
-		}
+	for _, arg := range yamledit.Items(user, "exec", "args") {
+		args = append(args, yamledit.Text(arg))
 	}
-	profile, ours := profileOf(textOf(field(section, "command")), args)
+	profile, ours := profileOf(yamledit.Text(user, "exec", "command"), args)
 	if !ours {
 		return ""
 	}
 	return profile
 }
 
-// put adds an item, or brings the one of its name up to date in the file where it stands.
+// put adds an item, or updates the one of its name in the file where it stands.
 func (c *configs) put(list string, item *yaml.Node) error {
-	name := field(item, "name").Value
-	c.ours.add(list, name)
+	name := yamledit.Text(item, "name")
 	f, old := c.find(list, name)
 	if old == nil {
-		return c.target.add(list, item)
+		c.target.Touch(list, name)
+		return c.target.Append(list, item)
 	}
-	body := field(old, itemField[list])
+	f.Touch(list, name)
+	body := yamledit.Field(old, itemField[list])
 	if body == nil || body.Kind != yaml.MappingNode {
-		return fmt.Errorf("%w: %q: %s %q", ErrUnsupported, f.path, itemField[list], name)
+		return fmt.Errorf("%w: %q: %s %q", yamledit.ErrUnsupported, f.Path(), itemField[list], name)
 	}
-	wanted := field(item, itemField[list])
+	wanted := yamledit.Field(item, itemField[list])
 	for _, gone := range replacedFields {
-		if field(wanted, gone) == nil {
-			removeField(body, gone)
+		if yamledit.Field(wanted, gone) == nil {
+			yamledit.RemoveField(body, gone)
 		}
 	}
-	overlay(body, wanted)
+	yamledit.Overlay(body, wanted)
 	return nil
 }
 
-// replacedFields are those that an entry of ours may not keep when it does not set them: clients would do something
-// else with the cluster than the profile says.
-var replacedFields = []string{"tls-server-name", "proxy-url", "certificate-authority", "certificate-authority-data",
-	"insecure-skip-tls-verify", "namespace"}
+// replacedFields are removed from an entry of ours that does not set them: with them clients would
+// treat the cluster differently than the profile says.
+var replacedFields = []string{"tls-server-name", "proxy-url", "certificate-authority",
+	"certificate-authority-data", "insecure-skip-tls-verify", "namespace"}
 
-// add appends an item to one of the file's lists.
-func (f *file) add(list string, item *yaml.Node) error {
-	items := field(f.root(), list)
-	switch {
-	case isNull(items):
-		items = sequenceNode()
-		setField(f.root(), list, items)
-	case items.Kind != yaml.SequenceNode || items.Anchor != "":
-		return fmt.Errorf("%w: %q: %s is shared through an anchor", ErrUnsupported, f.path, list)
-	case len(items.Content) == 0:
-		items.Style = 0 // "[]" would make all of it one line
-	}
-	items.Content = append(items.Content, item)
-	return nil
-}
-
-// dropSuperseded removes a cluster or user of ours that no context names any more: its name changes with the cluster's
-// identity.
+// dropSuperseded removes a cluster or user of ours that no context names any more: its name changes
+// with the cluster's identity.
 func (c *configs) dropSuperseded(list, name, profile string) {
 	f, item := c.find(list, name)
 	if item == nil || !c.isOurs(list, name, profile) || c.isReferenced(list, name) {
 		return
 	}
-	items := field(f.root(), list)
-	if items.Kind == yaml.SequenceNode {
-		i := named(items, name)
+	if items := yamledit.Field(f.Root(), list); items.Kind == yaml.SequenceNode {
+		i := yamledit.Index(items, name)
 		items.Content = slices.Delete(items.Content, i, i+1)
-		c.ours.add(list, name)
+		f.Touch(list, name)
 	}
 }
 
 func (c *configs) isReferenced(list, name string) bool {
 	for _, f := range c.files {
-		for _, item := range children(field(f.root(), contexts)) {
-			if textOf(field(pointed(field(pointed(item), "context")), itemField[list])) == name {
+		for _, context := range yamledit.Items(f.Root(), contexts) {
+			if yamledit.Text(context, "context", itemField[list]) == name {
 				return true
 			}
 		}
@@ -445,16 +328,10 @@ func (c *configs) isReferenced(list, name string) bool {
 	return false
 }
 
-func children(node *yaml.Node) []*yaml.Node {
-	if node = pointed(node); node == nil || node.Kind != yaml.SequenceNode {
-		return nil
-	}
-	return node.Content
-}
-
 // use makes a context the current one as kubectl does, in the first file that exists.
 func (c *configs) use(context string) {
-	if textOf(field(c.target.root(), "current-context")) != context {
-		setField(c.target.root(), "current-context", textNode(context))
+	if yamledit.Text(c.target.Root(), currentContext) != context {
+		c.target.Touch(currentContext)
+		yamledit.SetField(c.target.Root(), currentContext, yamledit.NewText(context))
 	}
 }

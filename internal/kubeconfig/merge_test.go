@@ -10,11 +10,11 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	yaml "go.yaml.in/yaml/v3"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/files"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/yamledit"
 )
 
 // crowd is a kubeconfig of n contexts with all that this program does not know.
@@ -112,7 +112,7 @@ func TestFilesOfEveryKind(t *testing.T) {
 		{"a file of comments", "# a\n# b\n", []string{"# a", "# b"}},
 		{"an empty document", "---\n", nil},
 		{"null lists", "clusters: null\ncontexts:\nusers: ~\nkind: Config\n", nil},
-		{"empty lists", "clusters: []\ncontexts: []\nusers: []\n", nil},
+		{"empty lists", "clusters: []\ncontexts: []\nusers: []\n", []string{"clusters:\n- name: ", "users:\n- name: "}},
 		{"a file of kubectl's", "apiVersion: v1\nclusters: []\ncontexts: []\ncurrent-context: \"\"\nkind: Config\npreferences: {}\nusers: []\n", nil},
 		{"flow style", "{clusters: [{name: a, cluster: {server: 'https://a'}}], users: [], contexts: []}", []string{"name: a"}},
 		{"comments in flow style", "clusters: [ # one\n {name: a, # two\n cluster: {server: 'https://a'}}]\n", []string{"name: a"}},
@@ -185,21 +185,21 @@ func TestFilesThatAreLeftAlone(t *testing.T) {
 		want       error
 		says       string
 	}{
-		{"no YAML", "a: b\nc: \"s3cr3t\nd: e\n", ErrMalformed, ""},
-		{"no YAML, with its line", "a: b\nc: [s3cr3t\nd: {{\n", ErrMalformed, "line "},
-		{"a tab", "\ta: s3cr3t", ErrMalformed, ""},
-		{"an unknown alias", "a: *s3cr3t", ErrMalformed, ""},
-		{"a field that is there twice", "s3cr3t: 1\ns3cr3t: 2\n", ErrMalformed, "line 2"},
-		{"a list", "- s3cr3t\n", ErrMalformed, ""},
-		{"lists that are none", "clusters: {s3cr3t: 5}\n", ErrMalformed, ""},
-		{"a name that is there twice", "users:\n- name: s3cr3t\n- name: s3cr3t\n", ErrMalformed, ""},
-		{"two documents", "kind: Config\n---\na: s3cr3t\n", ErrUnsupported, "2 YAML documents"},
-		{"a list that is an alias", "x: &x []\nclusters: *x\n", ErrUnsupported, "clusters"},
-		{"a list with an anchor", "clusters: &x\n- name: a\n  cluster: {server: x}\ny: *x\n", ErrUnsupported, "clusters"},
+		{"no YAML", "a: b\nc: \"s3cr3t\nd: e\n", yamledit.ErrMalformed, ""},
+		{"no YAML, with its line", "a: b\nc: [s3cr3t\nd: {{\n", yamledit.ErrMalformed, "line "},
+		{"a tab", "\ta: s3cr3t", yamledit.ErrMalformed, ""},
+		{"an unknown alias", "a: *s3cr3t", yamledit.ErrMalformed, ""},
+		{"a field that is there twice", "s3cr3t: 1\ns3cr3t: 2\n", yamledit.ErrMalformed, "line 2"},
+		{"a list", "- s3cr3t\n", yamledit.ErrMalformed, ""},
+		{"lists that are none", "clusters: {s3cr3t: 5}\n", yamledit.ErrMalformed, ""},
+		{"a name that is there twice", "users:\n- name: s3cr3t\n- name: s3cr3t\n", yamledit.ErrMalformed, ""},
+		{"two documents", "kind: Config\n---\na: s3cr3t\n", yamledit.ErrUnsupported, "2 YAML documents"},
+		{"a list that is an alias", "x: &x []\nclusters: *x\n", yamledit.ErrUnsupported, "clusters"},
+		{"a list with an anchor", "clusters: &x\n- name: a\n  cluster: {server: x}\ny: *x\n", yamledit.ErrUnsupported, "clusters"},
 		{"another's user of that name", fmt.Sprintf(foreign, testEntry().UserName), ErrForeign, testEntry().UserName},
 		{"another's cluster of that name", fmt.Sprintf("clusters: [{name: %q, cluster: {server: x}}]", testEntry().ClusterName), ErrForeign, "cluster"},
 		{"another's context of that name", fmt.Sprintf("contexts: [{name: %q, context: {user: x}}]", testEntry().ContextName), ErrForeign, "context"},
-		{"aliases without end", "a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b]\nd: &d [*c,*c,*c,*c,*c,*c,*c,*c]\ne: &e [*d,*d,*d,*d,*d,*d,*d,*d]\nf: &f [*e,*e,*e,*e,*e,*e,*e,*e]\ng: [*f,*f,*f,*f,*f,*f,*f,*f]\n", ErrMalformed, ""},
+		{"aliases without end", "a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b]\nd: &d [*c,*c,*c,*c,*c,*c,*c,*c]\ne: &e [*d,*d,*d,*d,*d,*d,*d,*d]\nf: &f [*e,*e,*e,*e,*e,*e,*e,*e]\ng: [*f,*f,*f,*f,*f,*f,*f,*f]\n", yamledit.ErrMalformed, ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -346,42 +346,6 @@ func TestMergesAtTheSameTimeLoseNothing(t *testing.T) {
 	onlyFiles(t, filepath.Dir(path), "config")
 }
 
-func TestALockOfKubectlIsRespected(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "config.lock")
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = file.Close()
-	if _, err := acquire(path, 50*time.Millisecond); !errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), path) {
-		t.Errorf("error %v", err)
-	}
-	old := time.Now().Add(-time.Hour)
-	if err := os.Chtimes(path, old, old); err != nil {
-		t.Fatal(err)
-	}
-	start := time.Now()
-	if _, err := acquire(path, time.Minute); !errors.Is(err, ErrLocked) || time.Since(start) > 10*time.Second {
-		t.Errorf("a lock that was left behind: %v after %v", err, time.Since(start))
-	}
-	go func() {
-		time.Sleep(100 * time.Millisecond)
-		_ = os.Remove(path)
-	}()
-	if err := os.Chtimes(path, time.Now(), time.Now()); err != nil {
-		t.Fatal(err)
-	}
-	l, err := acquire(path, time.Minute)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL, 0); !errors.Is(err, fs.ErrExist) {
-		t.Errorf("kubectl would not see our lock: %v", err)
-	}
-	l.release()
-	onlyFiles(t, filepath.Dir(path))
-}
-
 func TestWhatAKilledProcessLeftIsTakenOver(t *testing.T) {
 	folder := t.TempDir()
 	path := filepath.Join(folder, "config")
@@ -389,27 +353,72 @@ func TestWhatAKilledProcessLeftIsTakenOver(t *testing.T) {
 	write(t, path+".lock", "")
 	write(t, filepath.Join(folder, ".config.123.tmp"), "token: secret")
 	write(t, filepath.Join(folder, ".config.mine.tmp"), "")
+	if err := os.Mkdir(filepath.Join(folder, ".config.456.tmp"), 0o700); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := Merge([]string{path}, testEntry(), false); err != nil {
 		t.Fatal(err)
 	}
-	onlyFiles(t, folder, "config", ".config.mine.tmp")
+	onlyFiles(t, folder, "config", ".config.mine.tmp", ".config.456.tmp")
 }
 
-func onlyFiles(t *testing.T, folder string, names ...string) {
-	t.Helper()
-	entries, err := os.ReadDir(folder)
-	if err != nil {
-		t.Fatal(err)
+func TestAnEntryThatSharesAnAnchorWithAnotherIsLeftAlone(t *testing.T) {
+	for name, other := range map[string]string{
+		"a user":                     "- {name: other, user: *ours}\n",
+		"a field unknown to clients": "x-note: *ours\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "config")
+			if _, err := Merge([]string{path}, testEntry(), false); err != nil {
+				t.Fatal(err)
+			}
+			lists := strings.SplitAfter(read(t, path), "contexts:\n")
+			text := "contexts:\n" + lists[1] + strings.TrimSuffix(lists[0], "contexts:\n")
+			text = strings.Replace(text, "  user:\n    exec:", "  user: &ours\n    exec:", 1) + other
+			write(t, path, text)
+			e := testEntry()
+			e.Command = "/new/sa-exec-credential"
+			changed, err := Merge([]string{path}, e, false)
+			if changed || !errors.Is(err, yamledit.ErrUnsupported) || read(t, path) != text {
+				t.Errorf("changed %v, %v\n%s", changed, err, read(t, path))
+			}
+		})
 	}
-	found := map[string]bool{}
-	for _, entry := range entries {
-		found[entry.Name()] = true
+}
+
+func TestClientsSeeWhatWasNotTouched(t *testing.T) {
+	const text = `current-context: a
+preferences: {colors: true}
+extensions: [{name: e, extension: {a: b}}]
+clusters: [{name: ours, cluster: {server: A}}, {name: other, cluster: {server: A}}]
+users: [{name: ours, user: {token: B}}, {name: other, user: {token: B}}]
+contexts: [{name: ours, context: {user: C}}, {name: other, context: {user: C}}]
+`
+	touched := yamledit.Touched{clusters: {"ours"}, users: {"ours"}, contexts: {"ours"}}
+	tests := []struct {
+		name, old, new string
+		touched        yamledit.Touched
+		differs        bool
+	}{
+		{"our cluster", "name: ours, cluster: {server: A", "name: ours, cluster: {server: x", touched, false},
+		{"our user", "name: ours, user: {token: B", "name: ours, user: {token: x", touched, false},
+		{"our context", "name: ours, context: {user: C", "name: ours, context: {user: x", touched, false},
+		{"another cluster", "name: other, cluster: {server: A", "name: other, cluster: {server: x", touched, true},
+		{"another user", "name: other, user: {token: B", "name: other, user: {token: x", touched, true},
+		{"another context", "name: other, context: {user: C", "name: other, context: {user: x", touched, true},
+		{"the current context", "current-context: a", "current-context: x", touched, true},
+		{"the current context, touched", "current-context: a", "current-context: x", yamledit.Touched{currentContext: nil}, false},
+		{"preferences", "colors: true", "colors: false", touched, true},
+		{"extensions", "{a: b}", "{a: x}", touched, true},
 	}
-	want := map[string]bool{}
-	for _, name := range names {
-		want[name] = true
-	}
-	if !reflect.DeepEqual(found, want) {
-		t.Errorf("in the folder: %v, want %v", found, want)
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			before, errBefore := othersForClients([]byte(text), tt.touched)
+			changed := strings.Replace(text, tt.old, tt.new, 1)
+			after, errAfter := othersForClients([]byte(changed), tt.touched)
+			if changed == text || errBefore != nil || errAfter != nil || reflect.DeepEqual(before, after) == tt.differs {
+				t.Errorf("%v, %v\n%+v\n%+v", errBefore, errAfter, before, after)
+			}
+		})
 	}
 }

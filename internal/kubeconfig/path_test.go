@@ -96,7 +96,7 @@ func TestWhatIsFoundIsNamedForEveryDirectory(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			uses, err := FindOurs(paths)
+			uses, err := FindPluginContexts(paths)
 			if err != nil || len(uses) != 1 {
 				t.Fatalf("%+v, %v", uses, err)
 			}
@@ -164,32 +164,4 @@ func TestBothNamesOfALinkedFileAreLocked(t *testing.T) {
 	if err != nil {
 		t.Error(err)
 	}
-}
-
-// Hard links stand for a file system that ignores case: there, too, one file is under both names.
-func TestOneFileUnderNamesOfAnotherCaseIsOne(t *testing.T) {
-	dir, err := filepath.EvalSymlinks(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	lower, upper := filepath.Join(dir, "config"), filepath.Join(dir, "Config")
-	other := filepath.Join(dir, "other")
-	for _, name := range []string{lower, lower + ".lock"} {
-		write(t, name, "")
-		if err := os.Link(name, strings.Replace(name, "config", "Config", 1)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := os.Link(lower, other); err != nil {
-		t.Fatal(err)
-	}
-	resolved, err := resolveAll([]string{upper, lower, other})
-	if err != nil || !reflect.DeepEqual(resolved, []string{upper, other}) {
-		t.Errorf("%q, %v", resolved, err)
-	}
-	release, err := lockAll([]string{upper, lower}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	release()
 }

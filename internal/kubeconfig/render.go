@@ -1,52 +1,57 @@
 package kubeconfig
 
 import (
-	"bytes"
 	"encoding/base64"
 	"fmt"
 
 	yaml "go.yaml.in/yaml/v3"
 
+	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/yamledit"
 	kubeconfigtemplates "github.com/sa-exec-credential/sa-exec-credential/kubeconfig-templates"
 )
 
-// Template names one of the kubeconfigs in kubeconfig-templates. They differ in what their comments explain.
-type Template string
-
-// The templates, by where the bootstrap credential comes from.
-const (
-	Keyring        Template = "keyring"
-	AnotherContext Template = "context"
-	InCluster      Template = "in-cluster"
-	CI             Template = "ci"
-)
-
 // Render returns a whole kubeconfig for the entry, with the template's comments.
-func Render(e Entry, template Template) ([]byte, error) {
-	root, err := e.fill(template)
+func Render(e Entry) ([]byte, error) {
+	document, err := e.fill()
 	if err != nil {
 		return nil, err
 	}
-	return encodeYAML([]*yaml.Node{root}, layout{indent: 2, compact: true})
+	return yamledit.Encode(document)
 }
 
-// fill puts the entry's values into the template's nodes. They never pass through text, so nothing in them can be taken
-// for YAML, and a value that looks like a placeholder stays a value.
-func (e Entry) fill(template Template) (*yaml.Node, error) {
+// fill puts the entry's values into the template's nodes. They never pass through text, so nothing
+// in them can be taken for YAML, and a value that looks like a placeholder stays a value.
+func (e Entry) fill() (*yaml.Node, error) {
 	if err := e.validate(); err != nil {
 		return nil, err
 	}
-	data, err := kubeconfigtemplates.FS.ReadFile(string(template) + ".yaml")
-	if err != nil {
-		return nil, fmt.Errorf("%w: no template %q", ErrEntry, string(template))
-	}
 	var document yaml.Node
-	if err := yaml.NewDecoder(bytes.NewReader(data)).Decode(&document); err != nil {
-		return nil, fmt.Errorf("parsing template %q: %w", string(template), err)
+	if err := yaml.Unmarshal([]byte(kubeconfigtemplates.YAML), &document); err != nil {
+		return nil, fmt.Errorf("parsing the kubeconfig template: %w", err)
 	}
 	document.HeadComment = "" // it is about the template, not about this file
+	e.explainCommand(execSection(document.Content[0]))
 	fillNode(&document, e.placeholders())
 	return &document, nil
+}
+
+// execSection returns the exec section of the template's only user.
+func execSection(root *yaml.Node) *yaml.Node {
+	return yamledit.At(yamledit.Items(root, users)[0], "user", "exec")
+}
+
+// explainCommand replaces the template's comment where the plugin is not on somebody's desktop.
+func (e Entry) explainCommand(section *yaml.Node) {
+	switch e.Source {
+	case "", profile.SourceKeyring, profile.SourceContext:
+	case profile.SourceInCluster:
+		yamledit.Comment(section, "command", "The path in the container's image.")
+	default:
+		yamledit.Comment(section, "command",
+			"An absolute path, or a bare name that is looked up in the job's PATH. Never a relative path:",
+			"clients resolve it from the directory of this file, the repository that is being built.")
+	}
 }
 
 func (e Entry) placeholders() map[string]string {
@@ -62,7 +67,8 @@ func (e Entry) placeholders() map[string]string {
 	}
 }
 
-// fillNode replaces the scalars that are placeholders; a field whose value is empty goes away with its comment.
+// fillNode replaces the scalars that are placeholders; a field whose value is empty goes away with
+// its comment.
 func fillNode(node *yaml.Node, values map[string]string) {
 	if node.Kind == yaml.MappingNode {
 		var kept []*yaml.Node
@@ -79,6 +85,6 @@ func fillNode(node *yaml.Node, values map[string]string) {
 		fillNode(child, values)
 	}
 	if text, found := values[node.Value]; found && node.Kind == yaml.ScalarNode {
-		setText(node, text)
+		yamledit.SetText(node, text)
 	}
 }

@@ -5,13 +5,13 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	yaml "go.yaml.in/yaml/v3"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/secret"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/yamledit"
 )
 
 // Static is a context's user who has nothing but a token.
@@ -22,8 +22,8 @@ type Static struct {
 	TokenFile string // empty when the token stands in the kubeconfig; otherwise absolute
 }
 
-// StaticToken returns the token of a context. It is an ErrNotStatic when the user authenticates in another way or not
-// at all, and an ErrOurs when this program is that way.
+// StaticToken returns the token of a context. It is an ErrNotStatic when the user authenticates in
+// another way or not at all, and an ErrOurs when this program is that way.
 func StaticToken(paths []string, context string) (Static, error) {
 	config, err := load(paths)
 	if err != nil {
@@ -39,7 +39,8 @@ func staticToken(config *clientcmdapi.Config, context string) (Static, error) {
 	}
 	user := config.AuthInfos[found.AuthInfo]
 	if user == nil {
-		return Static{}, fmt.Errorf("%w: %q names user %q, which does not exist", ErrReference, context, found.AuthInfo)
+		return Static{}, fmt.Errorf("%w: %q names user %q, which does not exist",
+			ErrReference, context, found.AuthInfo)
 	}
 	if err := checkStatic(user); err != nil {
 		return Static{}, fmt.Errorf("context %q, user %q: %w", context, found.AuthInfo, err)
@@ -69,7 +70,8 @@ func checkStatic(user *clientcmdapi.AuthInfo) error {
 		return fmt.Errorf("%w: it has an exec section", ErrNotStatic)
 	case user.AuthProvider != nil:
 		return fmt.Errorf("%w: it has an auth-provider", ErrNotStatic)
-	case user.ClientCertificate+user.ClientKey != "", len(user.ClientCertificateData)+len(user.ClientKeyData) > 0:
+	case user.ClientCertificate+user.ClientKey != "",
+		len(user.ClientCertificateData)+len(user.ClientKeyData) > 0:
 		return fmt.Errorf("%w: it has a client certificate", ErrNotStatic)
 	case user.Username != "" || user.Password != "":
 		return fmt.Errorf("%w: it has a user name and a password", ErrNotStatic)
@@ -87,18 +89,19 @@ type Replaced struct {
 	Holders   []string // users who still hold the same token, in any of the files
 }
 
-// ReplaceUser turns a context's user with a static token into one with the entry's exec section, in place: context,
-// cluster and user keep their names and all other fields, and the token leaves the file in one step. Contexts that
-// share the user get tokens from then on as well; when one of them leads to another cluster it is an ErrShared, because it
-// would stop working, and nothing is changed.
+// ReplaceUser turns a context's user with a static token into one with the entry's exec section, in
+// place: context, cluster and user keep their names and all other fields, and the token leaves the
+// file, its comments too, in one step. Contexts that share the user get tokens from then on as
+// well. When one of them leads to another cluster it would stop working: that is an ErrShared, and
+// nothing is changed.
 func ReplaceUser(paths []string, context string, entry Entry) (Replaced, error) {
 	var done Replaced
-	source, err := entry.fill(Keyring)
+	source, err := entry.fill()
 	if err != nil {
 		return done, err
 	}
-	stripComments(source)
-	section := field(pointed(field(field(source.Content[0], users).Content[0], "user")), "exec")
+	yamledit.StripComments(source)
+	section := execSection(source.Content[0])
 	_, err = edit(paths, func(c *configs) error {
 		// Read again under the lock: what was proven a moment ago may have changed.
 		static, err := checkReplaceable(paths, context, entry)
@@ -106,17 +109,17 @@ func ReplaceUser(paths []string, context string, entry Entry) (Replaced, error) 
 			return err
 		}
 		done = Replaced{User: static.User, File: static.File, TokenFile: static.TokenFile}
-		if err := c.replaceUser(static.User, section); err != nil {
+		if err := c.replaceUser(static, section); err != nil {
 			return err
 		}
-		c.scrubComments(static.Token)
 		done.Holders = c.holders(static.Token)
 		return nil
 	})
 	return done, err
 }
 
-// CanReplace is the error that ReplaceUser would give for what the files hold now, for those who have more to do before.
+// CanReplace is the error that ReplaceUser would give for what the files hold now, for those who
+// have more to do before.
 func CanReplace(paths []string, context string, entry Entry) error {
 	if err := entry.validate(); err != nil {
 		return err
@@ -146,7 +149,8 @@ func checkReplaceable(paths []string, context string, entry Entry) (Static, erro
 		if err := checkCluster(config, name, wanted); err != nil && name == context {
 			return Static{}, fmt.Errorf("context %q: %w", name, err)
 		} else if err != nil {
-			return Static{}, fmt.Errorf("%w: context %q has user %q, too: %w", ErrShared, name, static.User, err)
+			return Static{}, fmt.Errorf("%w: context %q has user %q, too: %w",
+				ErrShared, name, static.User, err)
 		}
 	}
 	return static, nil
@@ -158,56 +162,52 @@ func checkCluster(config *clientcmdapi.Config, context string, wanted profile.Id
 	if err != nil {
 		return err
 	}
-	identity, err := profile.IdentityOf(cluster.Server, cluster.TLSServerName, cluster.CertificateAuthorityData)
+	ca := cluster.CertificateAuthorityData
+	identity, err := profile.IdentityOf(cluster.Server, cluster.TLSServerName, ca)
 	if err != nil {
 		return err
 	}
 	return wanted.Difference(identity)
 }
 
-func (c *configs) replaceUser(name string, section *yaml.Node) error {
-	f, _ := c.find(users, name)
-	body := c.body(users, name)
-	if body == nil || body.Kind != yaml.MappingNode || field(body, "<<") != nil {
-		return fmt.Errorf("%w: %q: user %q", ErrUnsupported, f.path, name)
+// replaceUser puts an exec section in the place of a user's token, and removes what comments hold
+// of it.
+func (c *configs) replaceUser(static Static, section *yaml.Node) error {
+	f, item := c.find(users, static.User)
+	body := yamledit.At(item, "user")
+	if body == nil || body.Kind != yaml.MappingNode || yamledit.Field(body, "<<") != nil {
+		return fmt.Errorf("%w: %q: user %q", yamledit.ErrUnsupported, f.Path(), static.User)
 	}
-	c.ours.add(users, name)
-	removeField(body, "token")
-	removeField(body, "tokenFile")
-	setField(body, "exec", section)
+	// Clients ignore a token beside a token file; it goes as well.
+	tokens := []string{static.Token.Reveal(), yamledit.Text(body, "token")}
+	f.Touch(users, static.User)
+	yamledit.RemoveField(body, "token")
+	yamledit.RemoveField(body, "tokenFile")
+	yamledit.SetField(body, "exec", section)
+	for _, token := range tokens {
+		c.scrub(token)
+	}
 	return nil
+}
+
+// scrub removes a token from comments, such as a line that somebody has commented out.
+func (c *configs) scrub(token string) {
+	for _, f := range c.files {
+		if token != "" {
+			f.Scrub(token)
+		}
+	}
 }
 
 // holders returns the users that have this token written in a file.
 func (c *configs) holders(token secret.String) []string {
 	var names []string
 	for _, f := range c.files {
-		for _, item := range children(field(f.root(), users)) {
-			item = pointed(item)
-			if textOf(field(pointed(field(item, "user")), "token")) == token.Reveal() && !token.Empty() {
-				names = appendNew(names, textOf(field(item, "name")))
+		for _, user := range yamledit.Items(f.Root(), users) {
+			if yamledit.Text(user, "user", "token") == token.Reveal() && !token.Empty() {
+				names = appendNew(names, yamledit.Text(user, "name"))
 			}
 		}
 	}
 	return names
-}
-
-// scrubComments removes comments that hold the token, such as a line that somebody has commented out.
-func (c *configs) scrubComments(token secret.String) {
-	for _, f := range c.files {
-		for _, document := range f.documents {
-			scrub(document, token)
-		}
-	}
-}
-
-func scrub(node *yaml.Node, token secret.String) {
-	for _, comment := range []*string{&node.HeadComment, &node.LineComment, &node.FootComment} {
-		if strings.Contains(*comment, token.Reveal()) {
-			*comment = ""
-		}
-	}
-	for _, child := range node.Content {
-		scrub(child, token)
-	}
 }

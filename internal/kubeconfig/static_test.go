@@ -3,12 +3,14 @@ package kubeconfig
 import (
 	"errors"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/yamledit"
 )
 
 const staticUsers = `# mine
@@ -58,7 +60,7 @@ func staticFile(t *testing.T) string {
 	path := filepath.Join(t.TempDir(), "config")
 	write(t, path, staticUsers)
 	tokens := filepath.Join(filepath.Dir(path), "tokens", "one")
-	if err := makeFolder(tokens); err != nil {
+	if err := os.Mkdir(filepath.Dir(tokens), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	write(t, tokens, "s3cr3t.file\n")
@@ -188,7 +190,37 @@ users:
   user: {token: *t}
 `
 	write(t, path, text)
-	if _, err := ReplaceUser([]string{path}, "a", staticEntry()); !errors.Is(err, ErrUnsupported) || read(t, path) != text {
+	if _, err := ReplaceUser([]string{path}, "a", staticEntry()); !errors.Is(err, yamledit.ErrUnsupported) || read(t, path) != text {
 		t.Errorf("error %v", err)
+	}
+}
+
+func TestNoCommentKeepsAReplacedToken(t *testing.T) {
+	const old = "s3cr3t.s3cr3t.s3cr3t"
+	path := staticFile(t)
+	other := filepath.Join(t.TempDir(), "other")
+	write(t, other, "# was "+old+"\n# stays\nkind: Config\n")
+	text := strings.Replace(staticUsers, "contexts:\n", "# before "+old+"\ncontexts: # and "+old+"\n", 1)
+	text = strings.Replace(text, "- {name: copy, user: {token: "+old+"}}\n", "# "+old+"\n", 1)
+	write(t, path, text+"# after "+old+"\n")
+	if _, err := ReplaceUser([]string{path, other}, "token", staticEntry()); err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(read(t, path)+read(t, other), old) {
+		t.Errorf("it is still there:\n%s%s", read(t, path), read(t, other))
+	}
+	if !strings.Contains(read(t, other), "# stays") || !strings.Contains(read(t, path), "# mine") {
+		t.Errorf("other comments are gone:\n%s%s", read(t, path), read(t, other))
+	}
+}
+
+func TestATokenThatClientsIgnoredIsScrubbedAsWell(t *testing.T) {
+	path := staticFile(t)
+	write(t, path, staticUsers+"# s3cr3t.old\n# s3cr3t.file\n")
+	if _, err := ReplaceUser([]string{path}, "file", staticEntry()); err != nil {
+		t.Fatal(err)
+	}
+	if text := read(t, path); strings.Contains(text, "s3cr3t.old") || strings.Contains(text, "s3cr3t.file") {
+		t.Errorf("a token is still there:\n%s", text)
 	}
 }

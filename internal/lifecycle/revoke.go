@@ -215,7 +215,7 @@ func nameContexts(h *host.Host, name string, report ui.Report) {
 	if err != nil {
 		return
 	}
-	uses, err := kubeconfig.FindOurs(paths)
+	uses, err := kubeconfig.FindPluginContexts(paths)
 	if err != nil {
 		return
 	}

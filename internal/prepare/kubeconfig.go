@@ -6,7 +6,7 @@ import (
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/kubeconfig"
-	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/kuberc"
 )
 
 func (p *Preparation) entry() (kubeconfig.Entry, error) {
@@ -63,8 +63,8 @@ func (p *Preparation) allowPlugin() error {
 	if err != nil {
 		return err
 	}
-	changed, err := kubeconfig.AllowPlugin(path, filepath.Clean(command), nil)
-	if errors.Is(err, kubeconfig.ErrNoAllowlist) {
+	changed, err := kuberc.AllowPlugin(path, filepath.Clean(command))
+	if errors.Is(err, kuberc.ErrNoAllowlist) {
 		// To turn the policy on would forbid the user's other plugins.
 		p.step("allowlist: kubectl has none and allows every plugin; nothing to add")
 		return nil
@@ -82,17 +82,5 @@ func (p *Preparation) Render() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return kubeconfig.Render(entry, templateFor(p.profile.Bootstrap.Source))
-}
-
-func templateFor(source profile.Source) kubeconfig.Template {
-	switch source {
-	case profile.SourceKeyring:
-		return kubeconfig.Keyring
-	case profile.SourceContext:
-		return kubeconfig.AnotherContext
-	case profile.SourceInCluster:
-		return kubeconfig.InCluster
-	}
-	return kubeconfig.CI
+	return kubeconfig.Render(entry)
 }

@@ -222,7 +222,7 @@ func (m *Migration) replace() (kubeconfig.Replaced, error) {
 
 // sharing lists the other contexts of the user.
 func (m *Migration) sharing(user string) []string {
-	uses, err := kubeconfig.FindOurs(m.paths)
+	uses, err := kubeconfig.FindPluginContexts(m.paths)
 	m.host.Log.Debug("looked for other contexts of the user", "error", err)
 	var names []string
 	for _, use := range uses {

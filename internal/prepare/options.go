@@ -3,7 +3,6 @@ package prepare
 import (
 	"cmp"
 	"errors"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -81,11 +80,9 @@ func (o Options) profileFor(h *host.Host, found kubeconfig.Context, paths []stri
 
 // Absolute are the paths from the root on, as later commands need them.
 func Absolute(paths []string) []string {
-	list := make([]string, 0, len(paths))
-	for _, path := range paths {
-		if full, err := filepath.Abs(path); err == nil {
-			list = append(list, full)
-		}
+	list := make([]string, len(paths))
+	for i, path := range paths {
+		list[i] = kubeconfig.Absolute(path)
 	}
 	return list
 }
@@ -97,11 +94,11 @@ func Candidates(paths, patterns []string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	ours, err := kubeconfig.FindOurs(paths)
+	ours, err := kubeconfig.FindPluginContexts(paths)
 	if err != nil {
 		return nil, err
 	}
 	return slices.DeleteFunc(names, func(name string) bool {
-		return slices.ContainsFunc(ours, func(use kubeconfig.Use) bool { return use.Context == name })
+		return slices.ContainsFunc(ours, func(use kubeconfig.PluginContext) bool { return use.Context == name })
 	}), nil
 }

@@ -1,4 +1,4 @@
-package kubeconfig
+package yamledit
 
 import (
 	"bytes"
@@ -12,7 +12,7 @@ import (
 	yaml "go.yaml.in/yaml/v3"
 )
 
-// maxSize of a file in bytes. A kubeconfig of a thousand contexts with their own CA bundles has about 3 MB.
+// maxSize of a file in bytes. A kubeconfig of a thousand contexts with CA bundles has about 3 MB.
 const maxSize = 32 << 20
 
 // layout is how a file was written, so that what is written back looks alike.
@@ -24,9 +24,12 @@ type layout struct {
 	newline bool   // JSON: it ends in one
 }
 
-// parse reads the YAML or JSON documents of a file. The errors wrap ErrMalformed and name the line where the parser
-// does, never what stands there.
-func parse(path string, data []byte) ([]*yaml.Node, error) {
+// newLayout is kubectl's.
+var newLayout = layout{indent: 2, compact: true}
+
+// Parse reads the YAML or JSON documents of a file. The errors wrap ErrMalformed and name the line
+// where the parser does, never what stands there.
+func Parse(path string, data []byte) ([]*yaml.Node, error) {
 	var documents []*yaml.Node
 	for decoder := yaml.NewDecoder(bytes.NewReader(data)); ; {
 		var document yaml.Node
@@ -35,23 +38,25 @@ func parse(path string, data []byte) ([]*yaml.Node, error) {
 			return documents, nil
 		}
 		if err != nil {
-			return nil, malformed(path, err, "not valid YAML")
+			return nil, Malformed(path, err, "not valid YAML")
 		}
 		if _, err := valueOf(&document); err != nil {
-			return nil, malformed(path, err, "fields that are there twice, or values that cannot be")
+			return nil, Malformed(path, err, "a field that stands twice, or a value that is not valid")
 		}
 		documents = append(documents, &document)
 	}
 }
 
-func malformed(path string, cause error, problem string) error {
+// Malformed is an ErrMalformed for a file, with the line that the YAML library's error names.
+func Malformed(path string, cause error, problem string) error {
 	if line := lineOf(cause); line > 0 {
 		return fmt.Errorf("%w: %q, line %d: %s", ErrMalformed, path, line, problem)
 	}
 	return fmt.Errorf("%w: %q: %s", ErrMalformed, path, problem)
 }
 
-// lineOf takes the line number out of the YAML library's message; the rest of it may quote the file.
+// lineOf takes the line number out of the YAML library's message; the rest of it may quote the
+// file.
 func lineOf(err error) int {
 	if err == nil {
 		return 0
@@ -73,7 +78,7 @@ func layoutOf(data []byte, document *yaml.Node) layout {
 	if trimmed := bytes.TrimSpace(data); len(trimmed) > 0 && trimmed[0] == '{' && json.Valid(data) {
 		return layout{json: true, prefix: jsonPrefix(data), newline: bytes.HasSuffix(data, []byte("\n"))}
 	}
-	found := layout{indent: 2, compact: true}
+	found := newLayout
 	if len(document.Content) == 0 || document.Content[0].Kind != yaml.MappingNode {
 		return found
 	}
@@ -98,6 +103,11 @@ func jsonPrefix(data []byte) string {
 		return ""
 	}
 	return string(rest[:len(rest)-len(bytes.TrimLeft(rest, " \t"))])
+}
+
+// Encode writes one document as a new file is written.
+func Encode(document *yaml.Node) ([]byte, error) {
+	return encodeYAML([]*yaml.Node{document}, newLayout)
 }
 
 // encode writes documents in a layout, with their comments.
@@ -137,7 +147,8 @@ func plainMergeKeys(node *yaml.Node) {
 	}
 }
 
-// encodeJSON keeps order and the spelling of numbers, which encoding/json's maps and floats would not.
+// encodeJSON keeps order and the spelling of numbers, which encoding/json's maps and floats would
+// not.
 func encodeJSON(document *yaml.Node, as layout) ([]byte, error) {
 	var compact bytes.Buffer
 	if err := writeJSON(&compact, document.Content[0]); err != nil {
@@ -168,7 +179,9 @@ func writeJSON(out *bytes.Buffer, node *yaml.Node) error {
 	return fmt.Errorf("%w: it is not plain JSON", ErrUnsupported)
 }
 
-func writeJSONList(out *bytes.Buffer, nodes []*yaml.Node, brackets string, separator func(int) byte) error {
+func writeJSONList(
+	out *bytes.Buffer, nodes []*yaml.Node, brackets string, separator func(int) byte,
+) error {
 	out.WriteByte(brackets[0])
 	for i, node := range nodes {
 		if err := writeJSON(out, node); err != nil {

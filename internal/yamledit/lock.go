@@ -1,4 +1,4 @@
-package kubeconfig
+package yamledit
 
 import (
 	"cmp"
@@ -14,23 +14,23 @@ import (
 	"github.com/gofrs/flock"
 )
 
-// How long another writer is waited for, and the age at which a lock that nobody holds any more is recognised. The
-// longest that kubectl holds its own is a fraction of a second.
+// How long another writer is waited for, and the age at which a lock that nobody holds any more is
+// recognised. The longest that kubectl holds its own is a fraction of a second.
 const (
 	lockWait  = 10 * time.Second
 	lockPoll  = 10 * time.Millisecond
 	lockStale = time.Minute
 )
 
-// lock excludes every other writer of a file: kubectl and others that use client-go, for which PATH.lock has to be
-// there (clientcmd.ModifyConfig), and this program, which also holds a lock of the kernel's on that file. The kernel's
-// goes away with its holder, so a lock file that a killed process of ours left is taken over, and needs nobody to
-// delete it.
+// lock excludes every other writer of a file: kubectl and others that use client-go, for which
+// PATH.lock has to be there (clientcmd.ModifyConfig), and this program, which also holds a lock of
+// the kernel's on that file. The kernel's goes away with its holder, so a lock file that a killed
+// process of ours left is taken over, and needs nobody to delete it.
 type lock struct{ flock *flock.Flock }
 
-// lockAll locks files under the names that were given, which are those that kubectl locks, and under
-// the names that links lead to. The order is the same for everybody. A file in a directory that
-// cannot be written to needs no lock: nobody with our rights can replace it.
+// lockAll locks files under the names that were given, which are those that kubectl locks, and
+// under the names that links lead to. The order is the same for everybody. A file in a directory
+// that cannot be written to needs no lock: nobody with our rights can replace it.
 func lockAll(given, resolved []string) (release func(), err error) {
 	var held []*lock
 	release = func() {
@@ -43,7 +43,7 @@ func lockAll(given, resolved []string) (release func(), err error) {
 			continue // one lock file that has two names where case does not count
 		}
 		l, err := acquire(path, lockWait)
-		if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) || errors.Is(err, fs.ErrNotExist) {
+		if isUnwritable(err) {
 			continue
 		}
 		if err != nil {
@@ -53,6 +53,11 @@ func lockAll(given, resolved []string) (release func(), err error) {
 		held = append(held, l)
 	}
 	return release, nil
+}
+
+func isUnwritable(err error) bool {
+	return errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) ||
+		errors.Is(err, fs.ErrNotExist)
 }
 
 // lockNames returns every lock file once, however the files are spelled.
@@ -111,7 +116,7 @@ func tryOpen(path string, flag int) (*lock, error) {
 	case errors.Is(err, fs.ErrExist), errors.Is(err, fs.ErrNotExist) && flag&os.O_CREATE == 0:
 		return nil, nil // somebody else was quicker
 	case err != nil && flag&os.O_CREATE != 0 && !errors.As(err, new(*fs.PathError)):
-		return l, nil // it is there, on a file system without the kernel's locks: that has to do, as for client-go
+		return l, nil // no flock on this file system: that the file exists has to do, as for client-go
 	case err != nil:
 		return nil, err
 	case !locked || !l.isAt(path):
@@ -121,7 +126,8 @@ func tryOpen(path string, flag int) (*lock, error) {
 	return l, nil
 }
 
-// isAt reports whether the file that is locked is still the one at path: its former holder may have removed it.
+// isAt reports whether the file that is locked is still the one at path: its former holder may have
+// removed it.
 func (l *lock) isAt(path string) bool {
 	held, err := l.flock.Stat()
 	if err != nil {
@@ -131,8 +137,8 @@ func (l *lock) isAt(path string) bool {
 	return err == nil && os.SameFile(held, there)
 }
 
-// release removes the file first, so that nobody can lock it in between. Windows removes no open file: there it is
-// closed before, and a process that opens it in between keeps it.
+// release removes the file first, so that nobody can lock it in between. Windows removes no open
+// file: there it is closed before, and a process that opens it in between keeps it.
 func (l *lock) release() {
 	if os.Remove(l.flock.Path()) == nil {
 		_ = l.flock.Close()

@@ -1,0 +1,78 @@
+package yamledit
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sa-exec-credential/sa-exec-credential/internal/files/filestest"
+)
+
+func TestALockOfKubectlIsRespected(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "config.lock")
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = file.Close()
+	if _, err := acquire(path, 50*time.Millisecond); !errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), path) {
+		t.Errorf("error %v", err)
+	}
+	old := time.Now().Add(-time.Hour)
+	if err := os.Chtimes(path, old, old); err != nil {
+		t.Fatal(err)
+	}
+	start := time.Now()
+	if _, err := acquire(path, time.Minute); !errors.Is(err, ErrLocked) || time.Since(start) > 10*time.Second {
+		t.Errorf("a lock that was left behind: %v after %v", err, time.Since(start))
+	}
+	go func() {
+		time.Sleep(100 * time.Millisecond)
+		_ = os.Remove(path)
+	}()
+	if err := os.Chtimes(path, time.Now(), time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	l, err := acquire(path, time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL, 0); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("kubectl would not see our lock: %v", err)
+	}
+	l.release()
+	filestest.Only(t, filepath.Dir(path))
+}
+
+// Hard links stand for a file system that ignores case: there, too, one file is under both names.
+func TestOneFileUnderNamesOfAnotherCaseIsOne(t *testing.T) {
+	dir, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	lower, upper := filepath.Join(dir, "config"), filepath.Join(dir, "Config")
+	other := filepath.Join(dir, "other")
+	for _, name := range []string{lower, lower + ".lock"} {
+		filestest.Write(t, name, "")
+		if err := os.Link(name, strings.Replace(name, "config", "Config", 1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Link(lower, other); err != nil {
+		t.Fatal(err)
+	}
+	resolved, err := resolveAll([]string{upper, lower, other})
+	if err != nil || !reflect.DeepEqual(resolved, []string{upper, other}) {
+		t.Errorf("%q, %v", resolved, err)
+	}
+	release, err := lockAll([]string{upper, lower}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	release()
+}
