@@ -160,7 +160,7 @@ func TestLongNamesFitAndStayApart(t *testing.T) {
 	}
 }
 
-func TestRules(t *testing.T) {
+func TestRulesOfARole(t *testing.T) {
 	for _, c := range []struct {
 		name                    string
 		verbs, resources, names []string
