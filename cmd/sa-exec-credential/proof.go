@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sa-exec-credential/sa-exec-credential/internal/cluster"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/prepare"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
 )
@@ -16,12 +17,8 @@ func proofText(p *prepare.Proof, now time.Time, c ui.Colours) []byte {
 		rows = append(rows, [2]string{"token", fmt.Sprintf("until %s (%s), then a new one by itself",
 			ui.Date(p.Expires), ui.Age(p.Expires.Sub(now)))})
 	}
-	for i, permission := range p.Access.Can {
-		rows = append(rows, [2]string{map[bool]string{true: "can"}[i == 0], permission.String()})
-	}
-	if len(p.Access.Can) == 0 {
-		rows = append(rows, [2]string{"can",
-			"nothing beyond what every account can; grant it something with --role or --cluster-role"})
+	for i, can := range rights(p.Access) {
+		rows = append(rows, [2]string{map[bool]string{true: "can"}[i == 0], can})
 	}
 	rows = append(rows, [2]string{"cannot", strings.Join(p.Access.Cannot, ", ")},
 		[2]string{"bootstrap", p.Bootstrap}, [2]string{"recovers", p.Recovery}, [2]string{"kept in", p.Store},
@@ -31,6 +28,21 @@ func proofText(p *prepare.Proof, now time.Time, c ui.Colours) []byte {
 	}
 	return []byte(c.Paint(ui.Green, "It works.") + "\n" + strings.Join(ui.Pairs(rows), "\n") +
 		"\nNext: " + c.Paint(ui.Bold, nextCommand(p)) + "\n")
+}
+
+// rights are lines on what an account can do.
+func rights(access cluster.Access) []string {
+	var lines []string
+	for _, permission := range access.Can {
+		lines = append(lines, permission.String())
+	}
+	switch {
+	case access.Incomplete:
+		lines = append(lines, "maybe more: the list of rights is partial (webhook authorizer)")
+	case len(lines) == 0:
+		lines = append(lines, "nothing beyond what every account can; grant it something with --role or --cluster-role")
+	}
+	return lines
 }
 
 // nextCommand is what to type now.

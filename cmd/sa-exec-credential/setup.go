@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"path/filepath"
@@ -115,11 +116,9 @@ func (c *setupCommand) check() error {
 
 // checkLifetimes is about --duration and --bootstrap-duration.
 func checkLifetimes(token, bootstrap time.Duration) error {
-	for flag, d := range map[string]time.Duration{"--duration": token, "--bootstrap-duration": bootstrap} {
-		if d < profile.MinDuration || d > profile.MaxDuration || d%time.Second != 0 {
-			return ui.Usagef("invalid %s %q: must be between 10m and %dh, in whole seconds", flag, d,
-				int(profile.MaxDuration.Hours()))
-		}
+	err := cmp.Or(profile.CheckLifetime("--duration", token), profile.CheckLifetime("--bootstrap-duration", bootstrap))
+	if err != nil {
+		return ui.Usagef("%w", err)
 	}
 	return nil
 }

@@ -67,8 +67,8 @@ func notFollowed(*http.Request, []*http.Request) error { return http.ErrUseLastR
 
 // do returns when ctx is over, whatever the call does: it may run a credential plugin, which nothing stops.
 //
-// A panic in the call is ErrAnswer: nobody else could recover from one in this goroutine, so it would end the process and
-// print what it was raised with, which may hold the credential.
+// A panic in the call is ErrInternal: nobody else could recover from one in this goroutine, so it would end the process
+// and print what it was raised with, which may hold the credential.
 func do(ctx context.Context, request *rest.Request) (rest.Result, error) {
 	type outcome struct {
 		answer rest.Result
@@ -79,7 +79,7 @@ func do(ctx context.Context, request *rest.Request) (rest.Result, error) {
 		var o outcome
 		defer func() {
 			if recover() != nil {
-				o.err = fmt.Errorf("%w: it could not be dealt with", ErrAnswer)
+				o.err = fmt.Errorf("%w: panic in the API client", ErrInternal)
 			}
 			done <- o
 		}()

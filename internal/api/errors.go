@@ -11,7 +11,6 @@ import (
 	"net/url"
 	"strings"
 	"syscall"
-	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -31,6 +30,7 @@ var (
 	ErrTimeout      = errors.New("the API server did not answer in time")
 	ErrAnswer       = errors.New("the API server's answer makes no sense")
 	ErrCredential   = errors.New("the credential cannot be obtained")
+	ErrInternal     = errors.New("internal error") // a panic: a bug, of this program or of a library
 )
 
 // ErrAdmission is wrapped, beside ErrForbidden or ErrInvalid, by what admission and not RBAC denies.
@@ -39,13 +39,12 @@ var ErrAdmission = errors.New("denied by admission")
 // StatusError is an answer that is no success. Its text holds nothing of the answer's body, which a proxy or an
 // attacker may have written; Message does.
 type StatusError struct {
-	Kind       error // one of the errors above
-	Code       int   // HTTP status code
-	RetryAfter time.Duration
-	Admission  bool   // denied by admission, such as a policy, and not by RBAC
-	Resource   string // what the answer is about, for example "secrets"; empty when it is not the API server's own
-	Message    string // the server's own words: data, never to be printed unquoted, never of a TokenRequest
-	Causes     []metav1.StatusCause
+	Kind      error  // one of the errors above
+	Code      int    // HTTP status code
+	Admission bool   // denied by admission, such as a policy, and not by RBAC
+	Resource  string // what the answer is about, for example "secrets"; empty when it is not the API server's own
+	Message   string // the server's own words: data, never to be printed unquoted, never of a TokenRequest
+	Causes    []metav1.StatusCause
 }
 
 // Error implements error.
@@ -66,7 +65,7 @@ func (e *StatusError) Unwrap() error { return e.Kind }
 func (e *StatusError) Is(target error) bool { return e.Admission && target == ErrAdmission }
 
 var kinds = []error{ErrUnauthorized, ErrForbidden, ErrNotFound, ErrConflict, ErrInvalid, ErrThrottled, ErrServer,
-	ErrUnreachable, ErrTLS, ErrTimeout, ErrAnswer, ErrCredential}
+	ErrUnreachable, ErrTLS, ErrTimeout, ErrAnswer, ErrCredential, ErrInternal}
 
 // Kind returns which of this package's errors err wraps, nil when none.
 func Kind(err error) error {
@@ -91,7 +90,6 @@ func classify(ctx context.Context, err error) error {
 func fromStatus(status metav1.Status) error {
 	e := &StatusError{Kind: kindOf(int(status.Code)), Code: int(status.Code), Message: status.Message}
 	if status.Details != nil {
-		e.RetryAfter = time.Duration(status.Details.RetryAfterSeconds) * time.Second
 		e.Causes, e.Resource = status.Details.Causes, status.Details.Kind
 	}
 	// The authorizer's message is `… cannot create resource …`; what admission denies has other words, and a

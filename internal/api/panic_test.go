@@ -70,7 +70,7 @@ func TestACallThatPanicsIsAnError(t *testing.T) {
 		for verb, call := range calls {
 			t.Run(verb+" "+name, func(t *testing.T) {
 				err := call(t, clientThrough(t, panics))
-				if Kind(err) != ErrAnswer {
+				if Kind(err) != ErrInternal {
 					t.Errorf("error %v of kind %v", err, Kind(err))
 				}
 				if shown := fmt.Sprintf("%v %+v %#v", err, err, err); strings.Contains(shown, credential) {

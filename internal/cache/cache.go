@@ -72,7 +72,6 @@ type minting = func(context.Context) (mint.Grant, error)
 type Answer struct {
 	Token   secret.String
 	Expires time.Time
-	Minted  bool // in this call
 }
 
 // state of an entry at a time.
@@ -295,7 +294,6 @@ func entryOf(grant mint.Grant) keyring.Entry {
 // minted answers with a new token. Its issuer has just vouched for it.
 func (c *Cache) minted(calls *calls, entry keyring.Entry, refused secret.String) Answer {
 	answer := c.answer(calls, entry)
-	answer.Minted = true
 	calls.vouched(c.Caller, entry.Token, c.Now(), !refused.Empty())
 	return answer
 }

@@ -39,14 +39,40 @@ func TestBoundaries(t *testing.T) {
 			w.keep(entry.IssuedAt, entry.ExpiresAt)
 			w.set(tt.now)
 			answer := w.get(1)
-			if answer.Token.Reveal() != tt.token || answer.Minted != (tt.token != "kept") {
-				t.Errorf("got %q, minted %v", answer.Token.Reveal(), answer.Minted)
+			if answer.Token.Reveal() != tt.token {
+				t.Errorf("got %q, want %q", answer.Token.Reveal(), tt.token)
 			}
 			if tt.token == "kept" && !answer.Expires.Equal(tt.expires) {
 				t.Errorf("expires %v, want %v", answer.Expires, tt.expires)
 			}
 			if answer.Expires.Nanosecond() != 0 || !answer.Expires.After(tt.now) {
 				t.Errorf("expires %v", answer.Expires)
+			}
+		})
+	}
+}
+
+// TestATokenIsNotUsedInItsLastSeconds: it would die on its way to the server.
+func TestATokenIsNotUsedInItsLastSeconds(t *testing.T) {
+	tests := []struct {
+		name string
+		life time.Duration
+		end  time.Duration // before the true expiry
+	}{
+		{"five seconds of an hour", time.Hour, 5 * time.Second},
+		{"five seconds of ten minutes", 10 * time.Minute, 5 * time.Second},
+		{"a twentieth of a very short life", 20 * time.Second, time.Second},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t)
+			w.keep(start, start.Add(tt.life))
+			w.mintErr = errMint
+			w.set(start.Add(tt.life - tt.end - 1))
+			w.want(1, "kept", 1, 0)
+			w.advance(1)
+			if answer, err := w.cache(2).Get(t.Context()); !errors.Is(err, errMint) {
+				t.Errorf("got %q, %v", answer.Token.Reveal(), err)
 			}
 		})
 	}
@@ -133,7 +159,8 @@ func TestClocksThatJump(t *testing.T) {
 	}{
 		{name: "an hour back, the times say nothing and the token is replaced", jump: -time.Hour, token: "minted-1"},
 		{name: "an hour back and the server is down, the token is used", jump: -time.Hour, err: errMint, token: "kept"},
-		{name: "a few seconds back mean nothing", jump: -clockTolerance, token: "kept"},
+		{name: "five seconds back mean nothing", jump: -5 * time.Second, token: "kept"},
+		{name: "six seconds back are a jump", jump: -6 * time.Second, token: "minted-1"},
 		{name: "an hour ahead, the token has expired", jump: time.Hour, token: "minted-1"},
 	}
 	for _, tt := range tests {
@@ -317,6 +344,35 @@ func TestTheLockIsHeldElsewhere(t *testing.T) {
 	})
 }
 
+// TestALockThatIsHeldAnewIsNotTakenAway has two wait for a holder that hangs. The one that comes late finds the lock of a
+// holder that does not.
+func TestALockThatIsHeldAnewIsNotTakenAway(t *testing.T) {
+	w := newWorld(t)
+	locks := make([]*fileLock, 5)
+	for i := range locks {
+		locks[i] = w.cache(i).lock()
+		defer locks[i].release()
+	}
+	hanging, early, late, next, last := locks[0], locks[1], locks[2], locks[3], locks[4]
+	if !hanging.tryExclusive() {
+		t.Fatal("the lock is not free")
+	}
+	for _, waiter := range []*fileLock{early, late} {
+		if freed, err := waiter.awaitHolder(t.Context(), time.Millisecond); freed || err != nil {
+			t.Fatalf("freed %v, %v", freed, err)
+		}
+	}
+	if !early.abandonHolder() || !next.tryExclusive() {
+		t.Fatal("the lock of a holder that hangs is not taken away")
+	}
+	if !late.abandonHolder() {
+		t.Error("who comes late does not see that there is another lock")
+	}
+	if last.tryExclusive() {
+		t.Error("the new holder's lock was taken away")
+	}
+}
+
 func TestFoldersThatAreNoUse(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
@@ -354,7 +410,7 @@ func TestAFailureIsRemembered(t *testing.T) {
 	fail(2, 2) // another process tries for itself, and its failure is now the last one
 	w.advance(1)
 	fail(1, 3)
-	w.advance(failureHolds - 1)
+	w.advance(5*time.Second - 1)
 	fail(1, 3)
 	w.advance(1)
 	fail(1, 4)
@@ -492,6 +548,14 @@ func TestWhatIsNotRemembered(t *testing.T) {
 			}
 			calls.close()
 		}
+	})
+	t.Run("a failure before another process's success", func(t *testing.T) {
+		w := newWorld(t)
+		w.store.getErr, w.mintErr = keyring.ErrLocked, errMint
+		_, _ = w.cache(1).Get(t.Context())
+		w.mintErr = nil
+		w.want(2, "minted-2", 2, 0)
+		w.want(1, "minted-3", 3, 0)
 	})
 	t.Run("the end of a long error", func(t *testing.T) {
 		w := newWorld(t)

@@ -200,6 +200,34 @@ func TestPipesAreNotWaitedFor(t *testing.T) {
 	w.want(1, "minted-1", 1, 0)
 }
 
+// TestAHolderThatHangsBesideAPipe: what takes the lock away would wait for the pipe, and for no end.
+func TestAHolderThatHangsBesideAPipe(t *testing.T) {
+	w := newWorld(t)
+	if err := syscall.Mkfifo(Files(w.folder, "token:k")[1], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	holder := w.cache(1).lock()
+	defer holder.release()
+	if !holder.tryExclusive() {
+		t.Fatal("the lock is not free")
+	}
+	answered := make(chan error, 1)
+	go func() {
+		c := w.cache(2)
+		c.Wait = 50 * time.Millisecond
+		_, err := c.Get(t.Context())
+		answered <- err
+	}()
+	select {
+	case err := <-answered:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(time.Minute):
+		t.Error("no answer")
+	}
+}
+
 // TestAFolderThatCannotBeWrittenTo is made so by its mode, or for root by being none.
 func TestAFolderThatCannotBeWrittenTo(t *testing.T) {
 	w := newWorld(t)

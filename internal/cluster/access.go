@@ -16,7 +16,7 @@ import (
 type Access struct {
 	Can        []Permission
 	Cannot     []string // well-known things that the account may not do, such as "read secrets"
-	Incomplete bool     // the server could not list every rule
+	Incomplete bool     // an authorizer, such as a webhook, cannot list its rules: there may be more
 }
 
 // Permission is some verbs on some resources.

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/apimachinery/pkg/util/validation"
+
 	"github.com/sa-exec-credential/sa-exec-credential/internal/api"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
 )
@@ -30,7 +32,7 @@ const (
 )
 
 const (
-	maxDeviceName = 63
+	maxDeviceName = validation.DNS1123LabelMaxLength
 	maxHostPart   = 40
 	maxAnnotation = 256
 )
@@ -53,7 +55,7 @@ type DeviceInfo struct {
 func NewDeviceName(hostname string) string {
 	host, _, _ := strings.Cut(strings.ToLower(hostname), ".")
 	host = strings.Map(func(r rune) rune {
-		if hasLabelCharacters(string(r)) {
+		if 'a' <= r && r <= 'z' || '0' <= r && r <= '9' {
 			return r
 		}
 		return '-'
@@ -88,8 +90,8 @@ func devicePrefix(account string) string {
 // EnsureDevice returns the device's Secret, made now or by an earlier call. A Secret of that name that is not a device
 // of account is an ErrForeign. Errors are *ObjectError, or wrap ErrUsage for a name that cannot be.
 func EnsureDevice(ctx context.Context, client *api.Client, namespace, account, deviceName string, owner Owner) (profile.Device, error) {
-	if !isLabel(deviceName) {
-		return profile.Device{}, fmt.Errorf("%w: device name %q", ErrUsage, deviceName)
+	if problems := validation.IsDNS1123Label(deviceName); len(problems) > 0 {
+		return profile.Device{}, fmt.Errorf("%w: invalid device name %q: %s", ErrUsage, deviceName, problems[0])
 	}
 	ref := Ref{Kind: "Secret", Namespace: namespace, Name: DeviceSecret(account, deviceName)}
 	found, err := readMetadata(ctx, client, ref)

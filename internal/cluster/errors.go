@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"strconv"
 	"strings"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/api"
@@ -64,12 +65,23 @@ func (e *ConflictError) Unwrap() error { return api.ErrConflict }
 // EscalationError is the API server's refusal to let a user grant what they do not hold themselves. On GKE, an owner of
 // the project holds nothing in RBAC's eyes until bound to cluster-admin.
 type EscalationError struct {
-	Missing []string // the rules not held, in the server's words: quote them
+	Missing []string // the rules not held, such as "get, list: secrets"; empty when the server's words are not understood
 }
+
+// shownRules bounds a line.
+const shownRules = 5
 
 // Error implements error.
 func (e *EscalationError) Error() string {
-	return "forbidden: it grants permissions that you do not hold yourself"
+	text := "forbidden: it grants permissions that you do not hold yourself"
+	if len(e.Missing) == 0 {
+		return text
+	}
+	text += ": " + strings.Join(e.Missing[:min(len(e.Missing), shownRules)], "; ")
+	if more := len(e.Missing) - shownRules; more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text
 }
 
 // Unwrap makes it an api.ErrForbidden.
@@ -123,14 +135,38 @@ func explain(err error) error {
 	return err
 }
 
+// missingRules reads the rules that the server lists one a line, such as
+// {APIGroups:["apps"], Resources:["deployments"], Verbs:["get" "list"]} (k8s.io/kubernetes,
+// pkg/apis/rbac/v1/helpers.go). What it cannot read it leaves out: nothing else of the server's words is shown.
 func missingRules(text string) []string {
-	var rules []string
+	var rules []reviewedRule
 	for line := range strings.Lines(text) {
-		if line = strings.TrimSpace(line); strings.HasPrefix(line, "{") {
-			rules = append(rules, line)
+		if strings.HasPrefix(line, "{") {
+			rules = append(rules, reviewedRule{Verbs: fieldOf(line, "Verbs"), APIGroups: fieldOf(line, "APIGroups"),
+				Resources: fieldOf(line, "Resources"), ResourceNames: fieldOf(line, "ResourceNames"),
+				NonResourceURLs: fieldOf(line, "NonResourceURLs")})
 		}
 	}
-	return rules
+	var missing []string
+	for _, permission := range sumUp(rules) {
+		missing = append(missing, printable(permission.String()))
+	}
+	return missing
+}
+
+// fieldOf returns the values of a rule's field, which Go has written with %+q.
+func fieldOf(rule, field string) []string {
+	_, rest, _ := strings.Cut(rule, field+":[")
+	var values []string
+	for {
+		quoted, err := strconv.QuotedPrefix(rest)
+		if err != nil {
+			return values
+		}
+		value, _ := strconv.Unquote(quoted)
+		values = append(values, value)
+		rest = strings.TrimPrefix(rest[len(quoted):], " ")
+	}
 }
 
 func ownedFields(status *api.StatusError) []OwnedField {

@@ -3,24 +3,16 @@ package cluster
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/api"
 )
 
-// The annotations that name a legacy token Secret's account
+// legacyName is the annotation that names a legacy token Secret's account
 // (https://kubernetes.io/docs/concepts/configuration/secret/#serviceaccount-token-secrets).
-const (
-	legacyName = "kubernetes.io/service-account.name"
-	legacyUID  = "kubernetes.io/service-account.uid"
-)
+const legacyName = "kubernetes.io/service-account.name"
 
 // LegacySecret holds a ServiceAccount token that never expires.
-type LegacySecret struct {
-	Name, UID  string
-	AccountUID string // empty when the account has never been looked up
-	Created    time.Time
-}
+type LegacySecret struct{ Name, UID string }
 
 // ListLegacySecrets lists the legacy token Secrets of account. Of the Secrets only the metadata is read.
 func ListLegacySecrets(ctx context.Context, client *api.Client, namespace, account string) ([]LegacySecret, error) {
@@ -33,8 +25,7 @@ func ListLegacySecrets(ctx context.Context, client *api.Client, namespace, accou
 	var secrets []LegacySecret
 	for _, item := range items {
 		if item.Annotations[legacyName] == account {
-			secrets = append(secrets, LegacySecret{Name: item.Name, UID: item.UID,
-				AccountUID: item.Annotations[legacyUID], Created: parseTime(item.CreationTimestamp)})
+			secrets = append(secrets, LegacySecret{Name: item.Name, UID: item.UID})
 		}
 	}
 	return secrets, nil

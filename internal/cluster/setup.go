@@ -7,13 +7,18 @@
 package cluster
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"k8s.io/apimachinery/pkg/api/validation/path"
+	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
 )
@@ -25,9 +30,8 @@ const bootstrapSuffix = "-bootstrap"
 
 // Limits of the API server on names, in bytes.
 const (
-	maxNamespace = 63
-	maxName      = 253
-	maxLabel     = 63
+	maxName  = validation.DNS1123SubdomainMaxLength
+	maxLabel = validation.LabelValueMaxLength
 )
 
 // Wanted is what the cluster shall hold for one service account.
@@ -72,8 +76,8 @@ func (w Wanted) makesRole() bool { return len(w.Verbs)+len(w.Resources)+len(w.Re
 
 // Check is an ErrUsage, ErrDefaultAccount or ErrAdmin when the wish cannot or should not be granted. It asks no server.
 func (w Wanted) Check() error {
-	if problem := w.problem(); problem != "" {
-		return fmt.Errorf("%w: %s", ErrUsage, problem)
+	if err := w.problem(); err != nil {
+		return fmt.Errorf("%w: %w", ErrUsage, err)
 	}
 	if w.ServiceAccount == "default" && !w.AllowDefaultAccount {
 		return fmt.Errorf("%w: %q", ErrDefaultAccount, w.Namespace+"/default")
@@ -95,64 +99,44 @@ func (w Wanted) Check() error {
 	return nil
 }
 
-func (w Wanted) problem() string {
+func (w Wanted) problem() error {
+	if err := w.namesProblem(); err != nil {
+		return err
+	}
 	switch {
-	case !isLabel(w.Namespace):
-		return fmt.Sprintf("namespace %q is no Kubernetes name", w.Namespace)
-	case !isSubdomain(w.bootstrapAccount()):
-		return fmt.Sprintf("service account %q is no Kubernetes name, or too long", w.ServiceAccount)
 	case w.NoRBAC && (w.makesRole() || len(w.Roles)+len(w.ClusterRoles) > 0):
-		return "no RBAC and a role contradict each other"
+		return errors.New("without RBAC no role can be bound or created")
 	case w.makesRole() && (len(split(w.Verbs)) == 0 || len(split(w.Resources)) == 0):
-		return "a role needs at least one verb and one resource"
-	case w.Cap && !isLifetime(w.Duration):
-		return fmt.Sprintf("duration %v is not between %v and 2^32 seconds", w.Duration, profile.MinDuration)
-	case w.Cap && w.Bootstrap && !isLifetime(w.BootstrapDuration):
-		return fmt.Sprintf("bootstrap duration %v is not between %v and 2^32 seconds", w.BootstrapDuration, profile.MinDuration)
+		return errors.New("a role needs at least one verb and one resource")
 	case w.Minter != nil && w.Minter.Name == "":
-		return "the minter has no name"
+		return errors.New("the minter has no name")
+	}
+	if !w.Cap {
+		return nil
+	}
+	err := profile.CheckLifetime("duration", w.Duration)
+	if err == nil && w.Bootstrap {
+		err = profile.CheckLifetime("bootstrap duration", w.BootstrapDuration)
+	}
+	return err
+}
+
+func (w Wanted) namesProblem() error {
+	err := cmp.Or(profile.CheckNamespace(w.Namespace), profile.CheckServiceAccount(w.ServiceAccount))
+	if err == nil && len(w.bootstrapAccount()) > maxName {
+		err = fmt.Errorf("invalid service account %q: must be no more than %d bytes", w.ServiceAccount, maxName-len(bootstrapSuffix))
 	}
 	for _, role := range split(slices.Concat(w.Roles, w.ClusterRoles)) {
-		if !isPathSegment(role) {
-			return fmt.Sprintf("role %q is no Kubernetes name", role)
+		if err == nil && !isRoleName(role) {
+			err = fmt.Errorf("invalid role %q: must be one part of a path", role)
 		}
 	}
-	return ""
+	return err
 }
 
-func isLifetime(d time.Duration) bool {
-	return d >= profile.MinDuration && d <= profile.MaxDuration && d%time.Second == 0
-}
-
-// isLabel holds for a DNS label (RFC 1123), which a namespace's name is.
-func isLabel(name string) bool { return len(name) <= maxNamespace && hasLabelCharacters(name) }
-
-// isSubdomain holds for DNS labels with dots between them, which the other names are. Of these the API server bounds
-// the whole, not each label.
-func isSubdomain(name string) bool {
-	if len(name) > maxName {
-		return false
-	}
-	for label := range strings.SplitSeq(name, ".") {
-		if !hasLabelCharacters(label) {
-			return false
-		}
-	}
-	return true
-}
-
-func hasLabelCharacters(label string) bool {
-	if label == "" || label[0] == '-' || label[len(label)-1] == '-' {
-		return false
-	}
-	return !strings.ContainsFunc(label, func(r rune) bool {
-		return (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '-'
-	})
-}
-
-// isPathSegment holds for what RBAC admits as a name: all that is one part of a path.
-func isPathSegment(name string) bool {
-	return name != "" && name != "." && name != ".." && len(name) <= maxName && !strings.ContainsAny(name, "/%")
+// isRoleName reports whether RBAC admits name: more than it does of other objects.
+func isRoleName(name string) bool {
+	return name != "" && len(name) <= maxName && len(path.IsValidPathSegmentName(name)) == 0
 }
 
 // split takes lists written with commas apart, as kubectl does, and drops what is empty or there twice.

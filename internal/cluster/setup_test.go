@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"k8s.io/apimachinery/pkg/util/validation"
 	"sigs.k8s.io/yaml"
 )
 
@@ -154,13 +155,18 @@ func TestLongNamesFitAndStayApart(t *testing.T) {
 			}
 			seen[o.Ref().String()] = true
 		}
+		if value := labelValue(account); len(validation.IsValidLabelValue(value)) > 0 || seen[value] {
+			t.Errorf("%q is no label's value, or is there twice", value)
+		} else {
+			seen[value] = true
+		}
 		if name := DeviceSecret(account, strings.Repeat("d", maxDeviceName)); len(name) > maxName {
 			t.Errorf("device Secret has a name of %d letters", len(name))
 		}
 	}
 }
 
-func TestRules(t *testing.T) {
+func TestRulesOfARole(t *testing.T) {
 	for _, c := range []struct {
 		name                    string
 		verbs, resources, names []string
@@ -253,7 +259,7 @@ func TestDeviceNames(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			got := NewDeviceName(c.host)
 			random, found := strings.CutPrefix(got, c.want)
-			if !found || len(random) != 6 || !isLabel(got) {
+			if !found || len(random) != 6 || len(validation.IsDNS1123Label(got)) > 0 {
 				t.Errorf("got %q, want %q and six letters", got, c.want)
 			}
 			if DeviceName("ci", DeviceSecret("ci", got)) != got {

@@ -40,10 +40,9 @@ var (
 
 // Info is what a client says: the version it wants its answer in and the cluster it will send the token to.
 type Info struct {
-	APIVersion  string
-	Interactive bool
-	Cluster     *clientauth.Cluster // nil when the client did not say
-	Absent      bool                // the client sent no exec info at all
+	APIVersion string
+	Cluster    *clientauth.Cluster // nil when the client did not say
+	Absent     bool                // the client sent no exec info at all
 }
 
 // Absent returns what a client that sets no exec info is taken to say: some clients set none at all, and of the versions
@@ -66,7 +65,7 @@ func Parse(text string) (Info, error) {
 	if cred.APIVersion != V1 && cred.APIVersion != V1Beta1 {
 		return Info{}, fmt.Errorf("%w %q in exec info", ErrAPIVersion, cred.APIVersion)
 	}
-	return Info{APIVersion: cred.APIVersion, Interactive: cred.Spec.Interactive, Cluster: cred.Spec.Cluster}, nil
+	return Info{APIVersion: cred.APIVersion, Cluster: cred.Spec.Cluster}, nil
 }
 
 // Encode returns the ExecCredential that answers a client in the version it asked for, ending in a newline. The client

@@ -37,7 +37,8 @@ func TestParse(t *testing.T) {
 			text: `{"apiVersion":"client.authentication.k8s.io/v1alpha1","kind":"ExecCredential"}`},
 		{name: "a spec of the wrong shape is refused", err: ErrMalformed,
 			text: `{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","spec":{"cluster":7}}`},
-		{name: "text without bounds is refused", text: `{"a":"` + strings.Repeat("x", maxInfo) + `"}`, err: ErrMalformed},
+		{name: "a mebibyte is read", text: padded(1 << 20), version: V1},
+		{name: "more than a mebibyte is refused", text: padded(1<<20 + 1), err: ErrMalformed},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -60,6 +61,12 @@ func TestParse(t *testing.T) {
 			}
 		})
 	}
+}
+
+// padded is exec info of a size, with which nothing else is wrong.
+func padded(size int) string {
+	const head, tail = `{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","more":"`, `"}`
+	return head + strings.Repeat("x", size-len(head)-len(tail)) + tail
 }
 
 func TestEncodeAnswersInTheVersionAskedFor(t *testing.T) {

@@ -132,7 +132,98 @@ func TestFolders(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := CheckFolder(path); err != nil {
-		t.Errorf("the mode was not mended: %v", err)
+		t.Errorf("the mode was not corrected: %v", err)
+	}
+}
+
+// nobody is a user who is neither root nor, in most places, the one who runs the tests.
+const nobody = 65534
+
+// TestWhatBelongsToAnotherUserIsRefused gives everything away in turn, which only root can.
+func TestWhatBelongsToAnotherUserIsRefused(t *testing.T) {
+	checkLink := func(path string) error { return CheckFolder(path + "-link") }
+	read := func(path string) error { _, err := ReadTrusted(path, 10); return err }
+	tests := []struct {
+		name  string
+		given string // what is given away, after the path
+		check func(path string) error
+	}{
+		{"a directory", "", CheckFolder},
+		{"a link to a directory of one's own", "-link", checkLink},
+		{"the directory that a link leads to", "", checkLink},
+		{"a directory that is to be private", "", MakePrivateFolder},
+		{"a file", "/f", func(path string) error { return read(path + "/f") }},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "d")
+			if err := os.Mkdir(path, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			write(t, filepath.Join(path, "f"), "text", 0o600)
+			if err := os.Symlink(path, path+"-link"); err != nil {
+				t.Fatal(err)
+			}
+			if err := tt.check(path); err != nil {
+				t.Errorf("one's own: %v", err)
+			}
+			if os.Geteuid() != 0 {
+				return
+			}
+			if err := os.Lchown(path+tt.given, nobody, -1); err != nil {
+				t.Fatal(err)
+			}
+			if err := tt.check(path); !errors.Is(err, ErrUntrusted) {
+				t.Errorf("another's: %v", err)
+			}
+		})
+	}
+}
+
+// TestWhatBelongsToRootIsTrusted: it could have written everything else as well.
+func TestWhatBelongsToRootIsTrusted(t *testing.T) {
+	if err := CheckFolder("/"); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAFileIsNoPrivateDirectory(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "f")
+	write(t, path, "text", 0o600)
+	for name, err := range map[string]error{"created": MakePrivateFolder(path), "checked": CheckFolder(path)} {
+		if !errors.Is(err, ErrUntrusted) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if info, err := os.Stat(path); err != nil || info.Mode() != 0o600 {
+		t.Errorf("the file is now %v, %v", info, err)
+	}
+}
+
+func TestReadMounted(t *testing.T) {
+	folder := t.TempDir()
+	file, link := filepath.Join(folder, "f"), filepath.Join(folder, "link")
+	write(t, file, "text", 0o666)
+	if err := os.Symlink(file, link); err != nil {
+		t.Fatal(err)
+	}
+	tests := []struct {
+		name, path string
+		limit      int64
+		want       string // empty: an error
+	}{
+		{"a file is read through a link", link, 4, "text"},
+		{"a longer file is refused", link, 3, ""},
+		{"a device is refused", "/dev/null", 10, ""},
+		{"a directory is refused", folder, 10, ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			got, err := ReadMounted(tt.path, tt.limit)
+			if string(got) != tt.want || (err == nil) != (tt.want != "") {
+				t.Errorf("read %q, %v", got, err)
+			}
+		})
 	}
 }
 

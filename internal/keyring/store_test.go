@@ -74,3 +74,14 @@ func TestAStoreIsGivenUpOnce(t *testing.T) {
 		}
 	})
 }
+
+func TestLimitsByDefault(t *testing.T) {
+	if got, want := (System{}).withDefaults().Limits, (Limits{Call: 3 * time.Second, Prompt: time.Minute}); got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	for interactive, want := range map[bool]time.Duration{false: 3 * time.Second, true: time.Minute} {
+		if got := (System{Interactive: interactive}).withDefaults().longest(); got != want {
+			t.Errorf("interactive %v: %v", interactive, got)
+		}
+	}
+}

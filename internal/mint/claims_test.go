@@ -61,13 +61,12 @@ func FuzzParseClaims(f *testing.F) {
 	})
 }
 
-// oneAnswer is a connection on which every request has the same answer.
-type oneAnswer struct{ contentType, body string }
-
-// RoundTrip implements http.RoundTripper.
-func (o oneAnswer) RoundTrip(*http.Request) (*http.Response, error) {
-	return &http.Response{StatusCode: 201, Header: http.Header{"Content-Type": {o.contentType}},
-		Body: io.NopCloser(strings.NewReader(o.body))}, nil
+// always answers every request alike.
+func always(contentType, body string) transport {
+	return func(*http.Request) (*http.Response, error) {
+		return &http.Response{StatusCode: 201, Header: http.Header{"Content-Type": {contentType}},
+			Body: io.NopCloser(strings.NewReader(body))}, nil
+	}
 }
 
 func FuzzMint(f *testing.F) {
@@ -78,7 +77,8 @@ func FuzzMint(f *testing.F) {
 	f.Add("application/vnd.kubernetes.protobuf", "k8s\x00")
 	f.Add("text/html; charset=x", "<html>")
 	f.Fuzz(func(t *testing.T, contentType, body string) {
-		minter, err := New(&rest.Config{Host: "https://k", Transport: oneAnswer{contentType, body}}, func() time.Time { return now })
+		config := &rest.Config{Host: "https://k", Transport: always(contentType, body)}
+		minter, err := New(config, func() time.Time { return now })
 		if err != nil {
 			t.Fatal(err)
 		}

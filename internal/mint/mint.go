@@ -137,10 +137,7 @@ func issuerTime(date, issued time.Time) time.Time {
 }
 
 // User is whom a credential stands for.
-type User struct {
-	Name   string
-	Groups []string
-}
+type User struct{ Name string }
 
 // WhoAmI asks the API server whom the minter's own credential stands for (SelfSubjectReview, KEP-3325).
 func (m *Minter) WhoAmI(ctx context.Context) (User, error) {
@@ -151,11 +148,8 @@ func (m *Minter) WhoAmI(ctx context.Context) (User, error) {
 	if err := m.client.Post(ctx, path, &authenticationv1.SelfSubjectReview{}, &answer); err != nil {
 		return User{}, withoutMessage(err)
 	}
-	return User{Name: answer.Status.UserInfo.Username, Groups: answer.Status.UserInfo.Groups}, nil
+	return User{Name: answer.Status.UserInfo.Username}, nil
 }
-
-// ServerTime is the API server's clock at its last answer, in whole seconds; zero when unknown.
-func (m *Minter) ServerTime() time.Time { return m.client.ServerTime() }
 
 // Claims are what a ServiceAccount token says of itself. They are not verified: good for showing and for hints, not
 // for decisions about trust.

@@ -98,12 +98,18 @@ func TestTimes(t *testing.T) {
 		{name: "a server that agrees is believed", header: dateAt(0), granted: time.Hour, want: time.Hour},
 		{name: "a shorter grant is used as granted", header: dateAt(0), granted: 11 * time.Minute, want: 11 * time.Minute},
 		{name: "two seconds are the way's, not the clock's", header: dateAt(2 * time.Second), granted: 30 * time.Minute, want: 30 * time.Minute},
+		{name: "three seconds are the clock's", header: dateAt(3 * time.Second), granted: 30 * time.Minute,
+			want: 30*time.Minute - 3*time.Second, skew: -3 * time.Second},
 		{name: "a server an hour ahead is corrected", header: dateAt(time.Hour), granted: 90 * time.Minute, want: 30 * time.Minute, skew: -time.Hour},
 		{name: "a server an hour behind is corrected", header: dateAt(-time.Hour), granted: -30 * time.Minute, want: 30 * time.Minute, skew: time.Hour},
 		{name: "without a Date the token's iat tells", header: noDate, token: iatAt(time.Hour), granted: 90 * time.Minute, want: 30 * time.Minute, skew: -time.Hour},
 		{name: "a Date that is none is as good as absent", header: func(h http.Header) { h.Set("Date", "yesterday") },
 			token: iatAt(-time.Hour), granted: -30 * time.Minute, want: 30 * time.Minute, skew: time.Hour},
 		{name: "a Date that cannot be the issuer's is passed over", header: dateAt(70 * 365 * 24 * time.Hour), token: iatAt(0), granted: time.Hour, want: time.Hour},
+		{name: "a Date within a minute of the token's iat is the issuer's", header: dateAt(55 * time.Second), token: iatAt(0),
+			granted: 30 * time.Minute, want: 30*time.Minute - 55*time.Second, skew: -55 * time.Second},
+		{name: "a Date more than a minute from the token's iat is a proxy's", header: dateAt(65 * time.Second), token: iatAt(0),
+			granted: 30 * time.Minute, want: 30 * time.Minute},
 		{name: "without either the answer is believed", header: noDate, granted: 30 * time.Minute, want: 30 * time.Minute},
 		{name: "ten years are no more than was asked for", header: dateAt(0), granted: 10 * 365 * 24 * time.Hour, want: time.Hour},
 		{name: "an expiry in the past makes no sense", header: dateAt(0), granted: -time.Minute, err: api.ErrAnswer},
@@ -132,7 +138,7 @@ func TestTimes(t *testing.T) {
 }
 
 func TestAnswersThatAreErrors(t *testing.T) {
-	secrets := map[string]any{"kind": "secrets", "retryAfterSeconds": 7}
+	secrets := map[string]any{"kind": "secrets"}
 	status := func(code int, message string) http.HandlerFunc {
 		return respond(code, "application/json", failure(code, message+" "+credential, secrets))
 	}
@@ -155,6 +161,7 @@ func TestAnswersThatAreErrors(t *testing.T) {
 		{name: "429", answer: status(429, "too many requests"), err: api.ErrThrottled},
 		{name: "500", answer: status(500, "etcd"), err: api.ErrServer},
 		{name: "503", answer: status(503, "starting"), err: api.ErrServer},
+		{name: "500 that speaks of a denial", answer: status(500, `admission webhook "x" denied the request`), err: api.ErrServer},
 		{name: "a page instead of a Status", answer: respond(502, "text/html", "<html>"+credential), err: api.ErrServer},
 		{name: "a page instead of a TokenRequest", answer: respond(200, "text/html", "<html>"+credential), err: api.ErrAnswer},
 		{name: "an answer of an unknown type", answer: respond(200, "application/cbor", answerWith("t", time.Now().Add(time.Hour))), err: api.ErrAnswer},
@@ -214,8 +221,8 @@ func TestDetailsOfAFailure(t *testing.T) {
 		answer   http.HandlerFunc
 		resource string
 	}{
-		{"a Status tells", respond(429, "application/json", failure(429, credential, map[string]any{"kind": "secrets", "retryAfterSeconds": 7})), "secrets"},
-		{"a page's headers tell", respond(429, "text/html", credential), ""},
+		{"a Status tells", respond(429, "application/json", failure(429, credential, map[string]any{"kind": "secrets"})), "secrets"},
+		{"a page tells nothing", respond(429, "text/html", credential), ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -228,7 +235,7 @@ func TestDetailsOfAFailure(t *testing.T) {
 			if !errors.As(err, &status) {
 				t.Fatal(err)
 			}
-			want := api.StatusError{Kind: api.ErrThrottled, Code: 429, RetryAfter: 7 * time.Second, Resource: tt.resource}
+			want := api.StatusError{Kind: api.ErrThrottled, Code: 429, Resource: tt.resource}
 			if !reflect.DeepEqual(*status, want) {
 				t.Errorf("got %#v, want %#v", *status, want)
 			}
@@ -448,13 +455,49 @@ func TestWhoAmI(t *testing.T) {
 			return
 		}
 		respond(201, "application/json", `{"apiVersion":"authentication.k8s.io/v1","kind":"SelfSubjectReview",`+
-			`"status":{"userInfo":{"username":"system:serviceaccount:build:ci","groups":["g"]}}}`)(w, r)
+			`"status":{"userInfo":{"username":"system:serviceaccount:build:ci"}}}`)(w, r)
 	})
 	user, err := minterFor(t, config, time.Now).WhoAmI(t.Context())
-	if err != nil || user.Name != Username("build", "ci") || len(user.Groups) != 1 {
+	if err != nil || user.Name != Username("build", "ci") {
 		t.Errorf("%+v, %v", user, err)
 	}
 }
+
+func TestWhoAmITellsNothingOfARefusal(t *testing.T) {
+	_, config := serve(t, respond(403, "application/json", failure(403, credential, nil)))
+	_, err := minterFor(t, config, time.Now).WhoAmI(t.Context())
+	var status *api.StatusError
+	if !errors.As(err, &status) || status.Kind != api.ErrForbidden || status.Message != "" {
+		t.Errorf("got %#v", status)
+	}
+}
+
+// TestCallsHaveTenSeconds looks at the deadline of the request, which is not waited for.
+func TestCallsHaveTenSeconds(t *testing.T) {
+	tests := map[string]func(*Minter) error{
+		"Mint":   func(m *Minter) error { _, err := m.Mint(context.Background(), request); return err },
+		"WhoAmI": func(m *Minter) error { _, err := m.WhoAmI(context.Background()); return err },
+	}
+	for name, call := range tests {
+		t.Run(name, func(t *testing.T) {
+			config := &rest.Config{Host: "https://127.0.0.1:1", Transport: transport(func(r *http.Request) (*http.Response, error) {
+				if deadline, bounded := r.Context().Deadline(); !bounded || time.Until(deadline) > 10*time.Second {
+					t.Errorf("deadline %v, %v", deadline, bounded)
+				}
+				return nil, io.ErrUnexpectedEOF
+			})}
+			if err := call(minterFor(t, config, time.Now)); !errors.Is(err, api.ErrUnreachable) {
+				t.Errorf("error %v", err)
+			}
+		})
+	}
+}
+
+// transport is a function that answers requests.
+type transport func(*http.Request) (*http.Response, error)
+
+// RoundTrip implements http.RoundTripper.
+func (f transport) RoundTrip(request *http.Request) (*http.Response, error) { return f(request) }
 
 func noCredential(t *testing.T, err error) {
 	t.Helper()

@@ -29,6 +29,7 @@ func serve(t *testing.T, handler http.HandlerFunc) (*httptest.Server, *rest.Conf
 	t.Helper()
 	server := httptest.NewUnstartedServer(handler)
 	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.EnableHTTP2 = true // as an API server offers it
 	server.StartTLS()
 	t.Cleanup(server.Close)
 	return server, configFor(server)

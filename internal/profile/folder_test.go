@@ -134,7 +134,7 @@ func TestALongProfileIsRefused(t *testing.T) {
 	if err := os.MkdirAll(string(folder), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	write(t, string(folder), "p.yaml", string(make([]byte, maxSize+1)), 0o600)
+	write(t, string(folder), "p.yaml", string(make([]byte, 1<<20+1)), 0o600)
 	_, err := folder.Load("p")
 	if !errors.Is(err, ErrMalformed) || !strings.Contains(err.Error(), strconv.Quote(folder.path("p"))) {
 		t.Errorf("got %v, want ErrMalformed with the path in quotes", err)

@@ -180,8 +180,8 @@ func (c Cluster) Identity() (Identity, error) {
 	return IdentityOf(c.Server, c.TLSServerName, c.CertificateAuthorityData)
 }
 
-// Difference is nil when both descriptions are of the same cluster. It is the one place where that is
-// decided; the error is an ErrOtherCluster, or an ErrCluster for a description that is none.
+// Difference is nil when both descriptions are of the same cluster, and otherwise an ErrOtherCluster that says why. It is
+// the one place where that is decided. When it is c itself that describes no cluster, the error is an ErrCluster alone.
 func (c Cluster) Difference(other Cluster) error {
 	first, err := c.Identity()
 	if err != nil {
@@ -189,7 +189,7 @@ func (c Cluster) Difference(other Cluster) error {
 	}
 	second, err := other.Identity()
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: %w", ErrOtherCluster, err)
 	}
 	return first.Difference(second)
 }

@@ -153,6 +153,40 @@ func TestCertificateAuthorities(t *testing.T) {
 	}
 }
 
+func TestClustersThatAreTheSame(t *testing.T) {
+	a, b := certificate(t), certificate(t)
+	own := Cluster{Server: "https://k8s.example:6443", TLSServerName: "kubernetes", CertificateAuthorityData: a}
+	with := func(edit func(*Cluster)) Cluster { other := own; edit(&other); return other }
+	tests := []struct {
+		name  string
+		other Cluster
+		err   error
+	}{
+		{"itself", own, nil},
+		{"another spelling", with(func(c *Cluster) { c.Server = "https://K8S.example.:6443/" }), nil},
+		{"another way through the network", with(func(c *Cluster) { c.ProxyURL = "http://proxy.example:3128" }), nil},
+		{"another server", with(func(c *Cluster) { c.Server = "https://k8s.example" }), ErrOtherCluster},
+		{"another TLS server name", with(func(c *Cluster) { c.TLSServerName = "" }), ErrOtherCluster},
+		{"another certificate authority", with(func(c *Cluster) { c.CertificateAuthorityData = b }), ErrOtherCluster},
+		{"the system's certificate authorities", with(func(c *Cluster) { c.CertificateAuthorityData = nil }), ErrOtherCluster},
+		{"no cluster at all", Cluster{}, ErrOtherCluster},
+		{"a server without TLS", with(func(c *Cluster) { c.Server = "http://k8s.example:6443" }), ErrOtherCluster},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if err := own.Difference(tt.other); !errors.Is(err, tt.err) {
+				t.Errorf("from here: %v", err)
+			}
+			if err := tt.other.Difference(own); (err == nil) != (tt.err == nil) {
+				t.Errorf("from there: %v", err)
+			}
+		})
+	}
+	if err := (Cluster{}).Difference(own); !errors.Is(err, ErrCluster) || errors.Is(err, ErrOtherCluster) {
+		t.Errorf("from what is no cluster: %v", err)
+	}
+}
+
 func FuzzIdentityOf(f *testing.F) {
 	f.Add("https://k8s.example:6443/a/", "name", []byte("-----BEGIN CERTIFICATE-----\nQUJD\n-----END CERTIFICATE-----\n"))
 	f.Add("https://[2001:DB8::1%25eth0]:443", "10.0.0.1", []byte(nil))

@@ -7,6 +7,7 @@ package profile
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
@@ -23,13 +24,6 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
-)
-
-// Limits of the API server, in durations of whole seconds. The server refuses shorter lifetimes, and longer ones
-// (k8s.io/kubernetes, pkg/apis/authentication/validation).
-const (
-	MinDuration = 10 * time.Minute
-	MaxDuration = (1 << 32) * time.Second
 )
 
 const version = 1
@@ -240,15 +234,13 @@ func (p Profile) problem() string {
 			return "cluster.proxyURL is not an http, https or socks5 URL"
 		}
 	}
+	lifetime := CheckLifetime("duration", p.Duration.Duration)
+	if err := cmp.Or(CheckNamespace(p.Namespace), CheckServiceAccount(p.ServiceAccount), lifetime); err != nil {
+		return err.Error()
+	}
 	switch {
-	case !isObjectName(p.Namespace):
-		return "namespace is missing or no Kubernetes name"
-	case !isObjectName(p.ServiceAccount):
-		return "serviceAccount is missing or no Kubernetes name"
 	case slices.Contains(p.Audiences, ""):
 		return "audiences holds an empty one"
-	case !isLifetime(p.Duration.Duration):
-		return fmt.Sprintf("duration %v is not between %v and 2^32 seconds", p.Duration.Duration, MinDuration)
 	case p.Device != "" && CheckName(p.Device) != nil:
 		return "device is not the name of a device record"
 	case !slices.Contains([]keyring.Kind{keyring.Keyring, keyring.Kernel, keyring.None}, p.Store):
@@ -272,8 +264,11 @@ func (b Bootstrap) problem(p Profile) string {
 			return "a bootstrap credential in the keyring needs a store"
 		case p.Device == "":
 			return "a bootstrap credential in the keyring needs a device"
-		case b.Duration == nil || !isLifetime(b.Duration.Duration):
-			return "bootstrap.duration is missing or out of range"
+		case b.Duration == nil:
+			return "bootstrap.duration is missing"
+		}
+		if err := CheckLifetime("bootstrap.duration", b.Duration.Duration); err != nil {
+			return err.Error()
 		}
 	case SourceContext:
 		if b.Context == "" || len(b.Kubeconfig) == 0 || slices.ContainsFunc(b.Kubeconfig, isRelative) {
@@ -300,33 +295,8 @@ func (b Bootstrap) problem(p Profile) string {
 
 func isRelative(path string) bool { return !filepath.IsAbs(path) }
 
-func isLifetime(d time.Duration) bool {
-	return d >= MinDuration && d <= MaxDuration && d%time.Second == 0
-}
-
-// isObjectName holds for DNS subdomain names (RFC 1123), which is what the API server admits for the objects named
-// here. It keeps "/", ".." and control characters out of URLs, file names and terminals.
-func isObjectName(name string) bool {
-	if name == "" || len(name) > 253 {
-		return false
-	}
-	for _, label := range strings.Split(name, ".") {
-		if label == "" || label[0] == '-' || label[len(label)-1] == '-' {
-			return false
-		}
-		for _, r := range label {
-			if (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '-' {
-				return false
-			}
-		}
-	}
-	return true
-}
-
 // Identity is the cluster's identity.
-func (p Profile) Identity() (Identity, error) {
-	return IdentityOf(p.Cluster.Server, p.Cluster.TLSServerName, p.Cluster.CertificateAuthorityData)
-}
+func (p Profile) Identity() (Identity, error) { return p.Cluster.Identity() }
 
 // Account is NAMESPACE/SERVICEACCOUNT, for messages.
 func (p Profile) Account() string { return p.Namespace + "/" + p.ServiceAccount }

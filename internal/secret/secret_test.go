@@ -47,3 +47,27 @@ func TestReveal(t *testing.T) {
 		t.Error("Empty does not tell an empty secret from another")
 	}
 }
+
+func TestIsToken(t *testing.T) {
+	tests := []struct {
+		name, text string
+		want       bool
+	}{
+		{"a JWT", "eyJ.pay-load.sig_", true},
+		{"64 KiB", strings.Repeat("t", 64<<10), true},
+		{"more than 64 KiB", strings.Repeat("t", 64<<10+1), false},
+		{"nothing", "", false},
+		{"two words", "a b", false},
+		{"two header lines", "a\r\nX-Evil: 1", false},
+		{"what a terminal obeys", "a\x1b[2J", false},
+		{"a deleted character", "a\x7f", false},
+		{"a letter beyond ASCII", "ä", false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := IsToken(tt.text); got != tt.want {
+				t.Errorf("got %v", got)
+			}
+		})
+	}
+}
