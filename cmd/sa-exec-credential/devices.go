@@ -39,7 +39,7 @@ type deviceStatus struct {
 
 // Run lists the machines that can mint for a service account.
 func (d *devicesCommand) Run(ctx context.Context, h *host.Host) error {
-	devices, err := lifecycle.List(ctx, h, d.choice(), d.Namespace, d.ServiceAccount)
+	devices, err := lifecycle.List(ctx, h, d.choice(), d.Namespace, d.ServiceAccount, h.Log.Reporter("devices"))
 	if err != nil {
 		return err
 	}

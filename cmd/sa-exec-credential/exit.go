@@ -105,6 +105,7 @@ func administrators(forbidden, missing string) []problem {
 		{session.ErrBootstrapRefused, exitBootstrap, "wait a few seconds and run the same command again"},
 		{session.ErrDeviceGone, exitServer, "run the same command again"},
 		{session.ErrAccountGone, exitServer, "create the service account first, or run setup without --no-rbac"},
+		{admin.ErrLogin, exitBootstrap, otherLogin},
 		{api.ErrAdmission, exitForbidden, "a policy of the cluster denies this: ask its administrator, or choose shorter lifetimes"},
 		{api.ErrUnauthorized, exitBootstrap, otherLogin},
 		{api.ErrForbidden, exitForbidden, forbidden},

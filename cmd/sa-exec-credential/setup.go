@@ -80,7 +80,7 @@ func (c *setupCommand) Run(ctx context.Context, h *host.Host) error {
 		return c.runMany(ctx, h, o, paths, names)
 	}
 	for _, name := range names {
-		p, err := prepare.New(h, o, paths, name, h.Log.Reporter("setup"))
+		p, err := prepare.New(ctx, h, o, paths, name, h.Log.Reporter("setup"))
 		if err != nil {
 			return err
 		}

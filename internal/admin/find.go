@@ -1,10 +1,13 @@
-// Package admin is an administrator's kubeconfig context as an API client.
+// Package admin is an administrator's kubeconfig context as an API client, logged in.
 //
-// It knows nothing of profiles but where they came from and which cluster they are for.
+// It knows nothing of profiles but where they came from and which cluster they are for. It prints
+// nothing: it reports what a person has to wait for. What a context's plugin prints goes to the
+// terminal, and it can ask there where a person runs the command.
 package admin
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 
@@ -15,6 +18,7 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/kubeconfig"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
 )
 
 // Choice names whose credentials act on the cluster: those of a context, by default the one that setup
@@ -34,21 +38,48 @@ type Admin struct {
 // ErrOwnContext is a context that this program created: its account has no rights to manage itself.
 var ErrOwnContext = errors.New("the context's own credential comes from sa-exec-credential")
 
-// New is the administrator of a context.
-func New(context kubeconfig.Context) (*Admin, error) {
-	config, err := context.ClientConfig()
+// New is the administrator of a context, whose plugin has logged in: report is told when that takes a
+// while.
+func New(ctx context.Context, h *host.Host, found kubeconfig.Context, report ui.Report) (*Admin, error) {
+	config, err := found.ClientConfig()
 	if err != nil {
+		return nil, err
+	}
+	if err := login(ctx, h, found.Name, config, report); err != nil {
 		return nil, err
 	}
 	client, err := api.New(config, runtime.NewScheme())
 	if err != nil {
 		return nil, err
 	}
-	return &Admin{Context: context, Config: config, Client: client}, nil
+	return &Admin{Context: found, Config: config, Client: client}, nil
 }
 
-// Find resolves the context. origin is what a profile remembers of its setup, nil when nothing does.
-func Find(h *host.Host, c Choice, origin *profile.Origin) (*Admin, error) {
+// Find resolves the context and logs in. origin is what a profile remembers of its setup, nil when
+// nothing does.
+func Find(ctx context.Context, h *host.Host, c Choice, origin *profile.Origin, report ui.Report) (*Admin, error) {
+	found, err := resolve(h, c, origin)
+	if err != nil {
+		return nil, err
+	}
+	return New(ctx, h, found, report)
+}
+
+// FindFor is Find for the cluster of a profile. A context that leads elsewhere would make the wrong
+// cluster's objects go away, so nobody is asked to log in there.
+func FindFor(ctx context.Context, h *host.Host, c Choice, p profile.Profile, report ui.Report) (*Admin, error) {
+	found, err := resolve(h, c, p.Origin)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.Cluster.Difference(found.Cluster); err != nil {
+		return nil, fmt.Errorf("context %q: %w", found.Name, err)
+	}
+	return New(ctx, h, found, report)
+}
+
+// resolve finds the context that is chosen, and refuses one that this program created.
+func resolve(h *host.Host, c Choice, origin *profile.Origin) (kubeconfig.Context, error) {
 	name, paths := c.Context, []string(nil)
 	if name == "" && c.Kubeconfig == "" && origin != nil {
 		name, paths = origin.Context, origin.Kubeconfig
@@ -56,34 +87,21 @@ func Find(h *host.Host, c Choice, origin *profile.Origin) (*Admin, error) {
 	if paths == nil {
 		var err error
 		if paths, err = h.KubeconfigPaths(c.Kubeconfig); err != nil {
-			return nil, err
+			return kubeconfig.Context{}, err
 		}
 	}
 	found, err := kubeconfig.Resolve(paths, name)
 	if err != nil {
-		return nil, err
+		return kubeconfig.Context{}, err
 	}
 	uses, err := kubeconfig.FindPluginContexts(paths)
 	if err != nil {
-		return nil, err
+		return kubeconfig.Context{}, err
 	}
 	for _, use := range uses {
 		if use.Context == found.Name {
-			return nil, fmt.Errorf("%w: %q", ErrOwnContext, found.Name)
+			return kubeconfig.Context{}, fmt.Errorf("%w: %q", ErrOwnContext, found.Name)
 		}
-	}
-	return New(found)
-}
-
-// FindFor is Find for the cluster of a profile. A context that leads elsewhere would make the wrong
-// cluster's objects go away.
-func FindFor(h *host.Host, c Choice, p profile.Profile) (*Admin, error) {
-	found, err := Find(h, c, p.Origin)
-	if err != nil {
-		return nil, err
-	}
-	if err := p.Cluster.Difference(found.Context.Cluster); err != nil {
-		return nil, fmt.Errorf("context %q: %w", found.Context.Name, err)
 	}
 	return found, nil
 }

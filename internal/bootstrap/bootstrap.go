@@ -1,7 +1,8 @@
 // Package bootstrap finds the credential that authenticates the TokenRequest call, one source a file.
 //
-// It knows nothing of caches or of how tokens are minted: of this module it imports internal/keyring, internal/profile
-// and internal/secret.
+// It knows nothing of caches or of how tokens are minted: of this module it imports internal/execcred,
+// internal/keyring, internal/profile and internal/secret. It runs programs in environments of their own
+// and leaves that of the process alone.
 package bootstrap
 
 import (
@@ -72,7 +73,7 @@ func Find(ctx context.Context, p profile.Profile, system System) (Credential, er
 	}
 	switch p.Bootstrap.Source {
 	case profile.SourceContext:
-		config, err := fromContext(p, system.Getenv(WithinVariable))
+		config, err := fromContext(ctx, p, system.Getenv(WithinVariable))
 		return Credential{Config: config}, err
 	case profile.SourceKeyring:
 		return fromStore(ctx, p, system)

@@ -4,11 +4,8 @@ package bootstrap
 
 import (
 	"context"
-	"encoding/pem"
 	"errors"
 	"fmt"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -17,10 +14,6 @@ import (
 	"testing"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
-
-	"github.com/sa-exec-credential/sa-exec-credential/internal/api"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/secret"
@@ -133,6 +126,7 @@ func TestFilesAndVariables(t *testing.T) {
 
 func TestCommands(t *testing.T) {
 	t.Setenv("FORGED", "yes")
+	typed(t)
 	shell := func(script string) profile.Bootstrap {
 		return profile.Bootstrap{Source: profile.SourceCommand, Command: []string{"/bin/sh", "-c", script},
 			Environment: map[string]string{"AGREED": "tok"}}
@@ -183,6 +177,12 @@ func TestACommandThatHangsIsEndedWithItsChildren(t *testing.T) {
 	if _, err := Find(ctx, profileWith(b), systemWith(nil, nil)); !errors.Is(err, ErrSource) {
 		t.Errorf("error %v", err)
 	}
+	waitUntilEnded(t, file)
+}
+
+// waitUntilEnded waits for the process whose id is in the file.
+func waitUntilEnded(t *testing.T, file string) {
+	t.Helper()
 	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
@@ -193,7 +193,7 @@ func TestACommandThatHangsIsEndedWithItsChildren(t *testing.T) {
 	}
 	for deadline := time.Now().Add(30 * time.Second); running(pid); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatal("the command's child still runs")
+			t.Fatal("the child still runs")
 		}
 	}
 }
@@ -229,94 +229,6 @@ func TestSourcesThatLeadBackToTheirProfile(t *testing.T) {
 	}
 }
 
-func TestContexts(t *testing.T) {
-	server := httptest.NewTLSServer(http.NotFoundHandler())
-	t.Cleanup(server.Close)
-	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
-	cluster := fmt.Sprintf("server: %s, certificate-authority-data: %s", server.URL, encoded(ca))
-	tests := []struct {
-		name    string
-		cluster string
-		user    string
-		context string
-		want    string
-		err     error
-		call    error // of a call with what was found
-	}{
-		{name: "a token is found", cluster: cluster, user: "token: tok", want: "tok", call: api.ErrNotFound},
-		{name: "a plugin of its own is run when it is needed", cluster: cluster, call: api.ErrNotFound,
-			user: plugin(`echo '{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","status":{"token":"tok"}}'`)},
-		{name: "a plugin that fails gives none", cluster: cluster, user: plugin("echo noise >&2; exit 3"), call: api.ErrCredential},
-		{name: "a plugin that prints nonsense gives none", cluster: cluster, user: plugin("echo nonsense"), call: api.ErrCredential},
-		{name: "a plugin that hangs is not waited for", cluster: cluster, user: plugin("exec sleep 5"), call: api.ErrTimeout},
-		{name: "another server is refused", cluster: "server: https://other.example", user: "token: tok", err: ErrSource},
-		{name: "another authority is refused", cluster: "server: " + server.URL, user: "token: tok", err: ErrSource},
-		{name: "a cluster without TLS checks is refused", cluster: "insecure-skip-tls-verify: true, server: " + server.URL, user: "token: tok", err: ErrSource},
-		{name: "another tls-server-name is refused", cluster: cluster + ", tls-server-name: other", user: "token: tok", err: ErrSource},
-		{name: "a server without TLS is refused", cluster: "server: http://k8s.example", user: "token: tok", err: profile.ErrCluster},
-		{name: "a missing context is refused", cluster: cluster, user: "token: tok", context: "none", err: ErrMissing},
-		{name: "a missing certificate file is refused", cluster: "certificate-authority: /nonexistent, server: " + server.URL, user: "token: tok", err: ErrMissing},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			keepEnvironment(t)
-			path := filepath.Join(t.TempDir(), "config")
-			text := fmt.Sprintf("{apiVersion: v1, kind: Config, clusters: [{name: c, cluster: {%s}}], users: [{name: u, user: {%s}}],"+
-				" contexts: [{name: x, context: {cluster: c, user: u}}]}", tt.cluster, tt.user)
-			if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-				t.Fatal(err)
-			}
-			name := tt.context
-			if name == "" {
-				name = "x"
-			}
-			p := profileWith(profile.Bootstrap{Source: profile.SourceContext, Context: name, Kubeconfig: []string{path},
-				Environment: map[string]string{"AGREED": "yes"}})
-			p.Cluster = profile.Cluster{Server: server.URL, CertificateAuthorityData: ca}
-			stderr := captureStderr(t)
-			found, err := Find(t.Context(), p, systemWith(nil, nil))
-			if !errors.Is(err, tt.err) {
-				t.Fatalf("error %v, want %v", err, tt.err)
-			}
-			if err != nil {
-				return
-			}
-			if found.Config.BearerToken != tt.want {
-				t.Errorf("token %q", found.Config.BearerToken)
-			}
-			if os.Getenv("AGREED") != "yes" || os.Getenv("HOME") != "" || os.Getenv(WithinVariable) != "p" {
-				t.Errorf("environment %q", os.Environ())
-			}
-			if err := call(t, found); !errors.Is(err, tt.call) {
-				t.Errorf("a call: %v, want %v", err, tt.call)
-			}
-			if said := stderr(); said != "" {
-				t.Errorf("on standard error: %q", said)
-			}
-		})
-	}
-}
-
-// call tries the credential for as long as a plugin may reasonably take to say what it knows.
-func call(t *testing.T, found Credential) error {
-	t.Helper()
-	client, err := api.New(found.Config, runtime.NewScheme())
-	if err != nil {
-		t.Fatal(err)
-	}
-	limit := 30 * time.Second
-	if found.Config.ExecProvider != nil && strings.Contains(found.Config.ExecProvider.Args[1], "sleep") {
-		limit = 300 * time.Millisecond
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), limit)
-	defer cancel()
-	return client.Post(ctx, "/x", &metav1.Status{}, nil)
-}
-
-func plugin(script string) string {
-	return fmt.Sprintf("exec: {apiVersion: client.authentication.k8s.io/v1, command: /bin/sh, args: [-c, %q], interactiveMode: IfAvailable}", script)
-}
-
 func encoded(b []byte) string {
 	text, err := profile.Base64(b).MarshalText()
 	if err != nil {
@@ -333,18 +245,6 @@ func check(t *testing.T, got Credential, err error, want string, wantErr error) 
 	if err == nil && got.Config.BearerToken != want {
 		t.Errorf("token %q, want %q", got.Config.BearerToken, want)
 	}
-}
-
-// keepEnvironment restores what a context takes away from the process.
-func keepEnvironment(t *testing.T) {
-	before := os.Environ()
-	t.Cleanup(func() {
-		os.Clearenv()
-		for _, setting := range before {
-			name, value, _ := strings.Cut(setting, "=")
-			_ = os.Setenv(name, value)
-		}
-	})
 }
 
 // captureStderr takes what is written to standard error until the function it returns is called.

@@ -43,6 +43,8 @@ type Host struct {
 	Hostname        func() (string, error)
 	OpenStore       func(context.Context, keyring.Kind, keyring.System) (keyring.Store, error)
 	MountedDir      string // of what a pod gets mounted
+
+	terminal chan struct{} // holds something while a program can ask there
 }
 
 // System is the host that the operating system describes.
@@ -61,6 +63,7 @@ func System() *Host {
 		Hostname:        os.Hostname,
 		OpenStore:       keyring.Open,
 		MountedDir:      filepath.Dir(bootstrap.MountedToken),
+		terminal:        make(chan struct{}, 1),
 	}
 }
 
@@ -108,6 +111,21 @@ func (h *Host) With(variables Variables) *Host {
 func (h *Host) CalledByClient() bool {
 	_, present := h.Variables(execcred.EnvironmentVariable)
 	return present
+}
+
+// IsInteractive reports whether a person sits at the terminal that standard input is, and has run this
+// program.
+func (h *Host) IsInteractive() bool { return ui.IsTerminal(h.Stdin) && !h.CalledByClient() }
+
+// TakeTerminal is for programs that may ask a person something: what two of them ask at once nobody can
+// answer. It returns when no other has the terminal, or the error of ctx.
+func (h *Host) TakeTerminal(ctx context.Context) (release func(), err error) {
+	select {
+	case h.terminal <- struct{}{}:
+		return func() { <-h.terminal }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 // Store opens a store, which does no I/O yet.

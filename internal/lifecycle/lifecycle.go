@@ -48,7 +48,7 @@ func open(ctx context.Context, h *host.Host, c admin.Choice, name string, report
 	if p.Device == "" {
 		return nil, ui.Usagef("profile %q has no device; its tokens die when they expire, and logout forgets them here", name)
 	}
-	found, err := admin.FindFor(h, c, p)
+	found, err := admin.FindFor(ctx, h, c, p, report)
 	if err != nil {
 		return nil, err
 	}
@@ -98,8 +98,9 @@ func deleteDevice(ctx context.Context, a *admin.Admin, namespace, account string
 }
 
 // List is every machine that can mint for an account.
-func List(ctx context.Context, h *host.Host, c admin.Choice, namespace, account string) ([]cluster.DeviceInfo, error) {
-	found, err := admin.Find(h, c, nil)
+func List(ctx context.Context, h *host.Host, c admin.Choice, namespace, account string,
+	report ui.Report) ([]cluster.DeviceInfo, error) {
+	found, err := admin.Find(ctx, h, c, nil, report)
 	if err != nil {
 		return nil, err
 	}

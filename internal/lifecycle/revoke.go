@@ -85,7 +85,7 @@ func (m *machine) retireNext(ctx context.Context) error {
 
 // RevokeDevice ends another machine from an administrator's.
 func RevokeDevice(ctx context.Context, h *host.Host, c admin.Choice, namespace, account, name string, report ui.Report) error {
-	found, err := admin.Find(h, c, nil)
+	found, err := admin.Find(ctx, h, c, nil, report)
 	if err != nil {
 		return err
 	}

@@ -40,7 +40,10 @@ func prepareOne(ctx context.Context, h *host.Host, o Options, paths []string, na
 	if ctx.Err() != nil {
 		return Outcome{Context: name, Err: ErrInterrupted}
 	}
-	p, err := New(h, o, paths, name, report)
+	p, err := New(ctx, h, o, paths, name, report)
+	if err != nil && ctx.Err() != nil {
+		return Outcome{Context: name, Err: ErrInterrupted}
+	}
 	if err != nil {
 		return Outcome{Context: name, Err: err}
 	}

@@ -63,7 +63,7 @@ func NewMigration(ctx context.Context, h *host.Host, o MigrateOptions, report ui
 	if o.AdminContext == "" {
 		return nil, ui.Usagef("--admin-context is missing: name the context that can prepare service account %q", m.Account())
 	}
-	if err := m.plan(); err != nil {
+	if err := m.plan(ctx); err != nil {
 		return nil, err
 	}
 	if err := m.askWho(ctx); err != nil {
@@ -107,7 +107,7 @@ func accountClaims(token string) (mint.Claims, error) {
 
 // plan works out the preparation: that of setup for an account that exists, with its rights, and with
 // the cluster as the context has it.
-func (m *Migration) plan() error {
+func (m *Migration) plan(ctx context.Context) error {
 	o := m.options
 	lifetime := profile.Duration{Duration: o.BootstrapDuration}
 	setup := Options{ServiceAccount: m.claims.ServiceAccount, Namespace: m.claims.Namespace, NoRBAC: true,
@@ -117,7 +117,7 @@ func (m *Migration) plan() error {
 	if setup.Profile == "" {
 		setup.Profile = profile.DefaultName(m.claims.ServiceAccount, m.claims.Namespace, m.target.ClusterName)
 	}
-	p, err := New(m.host, setup, m.paths, o.AdminContext, m.report)
+	p, err := New(ctx, m.host, setup, m.paths, o.AdminContext, m.report)
 	if err != nil {
 		return err
 	}

@@ -39,9 +39,10 @@ type Preparation struct {
 	report  ui.Report
 }
 
-// New reads the administrator's context and works out the profile. It writes nothing.
-func New(h *host.Host, o Options, paths []string, context string, report ui.Report) (*Preparation, error) {
-	found, err := kubeconfig.Resolve(paths, context)
+// New logs in with the administrator's context and works out the profile. It writes nothing.
+func New(ctx context.Context, h *host.Host, o Options, paths []string, name string,
+	report ui.Report) (*Preparation, error) {
+	found, err := kubeconfig.Resolve(paths, name)
 	if err != nil {
 		return nil, err
 	}
@@ -49,7 +50,7 @@ func New(h *host.Host, o Options, paths []string, context string, report ui.Repo
 		return nil, ui.Usagef("name the service account to mint tokens for")
 	}
 	p := &Preparation{host: h, options: o, profile: o.profileFor(h, found, paths), report: report}
-	p.admin, err = admin.New(found)
+	p.admin, err = admin.New(ctx, h, found, report)
 	return p, err
 }
 

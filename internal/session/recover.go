@@ -142,15 +142,10 @@ func (s *Session) recoveryClient(ctx context.Context) (*rest.Config, *api.Client
 	return credential.Config, client, err
 }
 
-// deviceExists asks twice when the first time takes too long. Who cannot look at Secrets is told by the
-// request for a token whether it is there.
-func (s *Session) deviceExists(ctx context.Context, client *api.Client) (exists bool, err error) {
-	for range 2 {
-		exists, err = cluster.DeviceExists(ctx, client, s.Profile.Namespace, *s.Device)
-		if !errors.Is(err, api.ErrTimeout) {
-			break
-		}
-	}
+// deviceExists looks for the device. Who cannot look at Secrets is told by the request for a token
+// whether it is there.
+func (s *Session) deviceExists(ctx context.Context, client *api.Client) (bool, error) {
+	exists, err := cluster.DeviceExists(ctx, client, s.Profile.Namespace, *s.Device)
 	if errors.Is(err, api.ErrForbidden) {
 		return true, nil
 	}

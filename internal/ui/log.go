@@ -26,6 +26,7 @@ const (
 	Step    Kind = ""
 	Warning Kind = "warning"
 	Hint    Kind = "hint"
+	Login   Kind = "login" // a person has to do something elsewhere
 )
 
 // Report takes what a use case has to say while it is at work. Packages below cmd print nothing.

@@ -7,7 +7,7 @@ import (
 	"syscall"
 )
 
-// endWithChildren ends the command's whole process group when its time is over.
+// endWithChildren ends the program's whole process group when its time is over.
 func endWithChildren(command *exec.Cmd) {
 	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	command.Cancel = func() error { return syscall.Kill(-command.Process.Pid, syscall.SIGKILL) }

@@ -1,0 +1,334 @@
+//go:build linux || darwin
+
+package admin
+
+import (
+	"bufio"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"math/big"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/creack/pty"
+
+	"github.com/sa-exec-credential/sa-exec-credential/internal/api"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/kubeconfig"
+)
+
+// newServer answers everybody who has the token, or the client certificate of this name, and no one else.
+func newServer(t *testing.T, token, name string) *httptest.Server {
+	t.Helper()
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		byCertificate := len(r.TLS.PeerCertificates) > 0 && r.TLS.PeerCertificates[0].Subject.CommonName == name
+		if r.Header.Get("Authorization") != "Bearer "+token && !byCertificate {
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		_, _ = w.Write([]byte("{}"))
+	}))
+	server.TLS = &tls.Config{ClientAuth: tls.RequestClientCert}
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	return server
+}
+
+// contextOf is a context x of the server whose user is given as a YAML flow mapping.
+func contextOf(t *testing.T, server *httptest.Server, user string) kubeconfig.Context {
+	t.Helper()
+	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+	path := filepath.Join(t.TempDir(), "config")
+	text := fmt.Sprintf("{apiVersion: v1, kind: Config, "+
+		"clusters: [{name: c, cluster: {server: %s, certificate-authority-data: %s}}], "+
+		"users: [{name: u, user: {%s}}], contexts: [{name: x, context: {cluster: c, user: u}}]}",
+		server.URL, base64.StdEncoding.EncodeToString(ca), user)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	found, err := kubeconfig.Resolve([]string{path}, "x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
+
+// scripted is a plugin that notes each of its runs in a file, and then runs a script.
+type scripted struct {
+	runs string
+	user string
+}
+
+func newPlugin(t *testing.T, mode, script string) scripted {
+	t.Helper()
+	runs := filepath.Join(t.TempDir(), "runs")
+	script = "echo run >> " + runs + "\n" + script
+	return scripted{runs, fmt.Sprintf("exec: {apiVersion: client.authentication.k8s.io/v1, command: /bin/sh, args: [-c, %q], "+
+		"interactiveMode: %s}", script, mode)}
+}
+
+func (s scripted) count(t *testing.T) int {
+	t.Helper()
+	text, err := os.ReadFile(s.runs)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		t.Fatal(err)
+	}
+	return strings.Count(string(text), "\n")
+}
+
+// printing is a script that prints an ExecCredential.
+func printing(status string) string {
+	return fmt.Sprintf(`cat <<-END
+		{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","status":%s}
+		END`, status)
+}
+
+// newHost has no terminal: standard input is that of go test.
+func newHost(stdin io.Reader) *host.Host {
+	h := host.System()
+	h.Stdin = stdin
+	return h
+}
+
+func call(t *testing.T, a *Admin) error {
+	t.Helper()
+	_, err := a.Client.Get(t.Context(), "/version", "", nil)
+	return err
+}
+
+func TestLogin(t *testing.T) {
+	server := newServer(t, "tok", "jane")
+	past := time.Now().Add(-time.Hour).UTC().Format(time.RFC3339)
+	pair, err := json.Marshal(newPair(t, "jane"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests := []struct {
+		name   string
+		mode   string
+		script string
+		more   string // of the user
+		login  int    // how often the plugin runs for it
+		renews bool   // it runs for every call, too
+		err    error  // of a call
+	}{
+		{name: "its token is used for every call", script: printing(`{"token": "tok"}`), login: 1},
+		{name: "its certificate is, too", script: printing(string(pair)), login: 1},
+		{name: "what has expired is renewed", login: 1, renews: true,
+			script: printing(`{"token": "tok", "expirationTimestamp": "` + past + `"}`)},
+		{name: "what is refused is renewed", script: printing(`{"token": "other"}`), login: 1, renews: true, err: api.ErrUnauthorized},
+		{name: "a token goes before the plugin", script: "exit 3", more: "token: tok, ", login: 0},
+		{name: "nobody is asked without a terminal", login: 1,
+			script: `case $KUBERNETES_EXEC_INFO in *'"interactive":false'*) ` + printing(`{"token": "tok"}`) + "\nesac"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			plugin := newPlugin(t, "IfAvailable", tt.script)
+			var said heard
+			admin, err := New(t.Context(), newHost(os.Stdin), contextOf(t, server, tt.more+plugin.user), said.report)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := plugin.count(t); got != tt.login {
+				t.Errorf("the plugin has run %d times for the login", got)
+			}
+			for range 2 {
+				before := plugin.count(t)
+				if err := call(t, admin); !errors.Is(err, tt.err) {
+					t.Errorf("a call: %v, want %v", err, tt.err)
+				}
+				if renewed := plugin.count(t) > before; renewed != tt.renews {
+					t.Errorf("the plugin has run again: %v", renewed)
+				}
+			}
+			if len(said) > 0 {
+				t.Errorf("said %q", said)
+			}
+		})
+	}
+}
+
+func TestLoginsThatFail(t *testing.T) {
+	server := newServer(t, "tok", "jane")
+	tests := []struct {
+		name string
+		user string
+		says string
+	}{
+		{"a plugin that fails", newPlugin(t, "Never", "echo secret; exit 3").user, "its plugin: executable /bin/sh failed with exit code 3"},
+		{"one that prints nonsense", newPlugin(t, "Never", "echo secret").user, "its plugin printed no credential"},
+		{"one that prints no credential", newPlugin(t, "Never", printing("{}")).user, "its plugin printed no credential"},
+		{"one that needs a terminal", newPlugin(t, "Always", printing(`{"token": "tok"}`)).user, "standard input is"},
+		{"one that is not there", "exec: {apiVersion: client.authentication.k8s.io/v1, command: nonexistent, interactiveMode: Never, " +
+			"installHint: get it}", "its plugin: executable nonexistent not found"},
+		{"one of another version", "exec: {apiVersion: client.authentication.k8s.io/v1alpha1, command: /bin/sh, interactiveMode: Never}",
+			"its plugin cannot be used"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			var said heard
+			_, err := New(t.Context(), newHost(os.Stdin), contextOf(t, server, tt.user), said.report)
+			if !errors.Is(err, ErrLogin) || !strings.Contains(err.Error(), `context "x"`) || !strings.Contains(err.Error(), tt.says) {
+				t.Errorf("error %v, want %q", err, tt.says)
+			}
+			if err != nil && strings.ContainsAny(err.Error(), "\n") || strings.Contains(fmt.Sprint(err), "secret") {
+				t.Errorf("error %q", err)
+			}
+		})
+	}
+}
+
+// asking is a plugin that asks on standard error for the token.
+func asking(t *testing.T, mode, before string) scripted {
+	return newPlugin(t, mode, before+`printf 'Token: ' >&2; read -r token; `+printing(`{"token": "$token"}`))
+}
+
+func TestALoginAsksOnTheTerminal(t *testing.T) {
+	server := newServer(t, "tok", "jane")
+	for _, mode := range []string{"IfAvailable", "Always"} {
+		person := newPerson(t)
+		var said heard
+		result := make(chan error, 1)
+		go func() {
+			admin, err := New(t.Context(), newHost(os.Stdin), contextOf(t, server, asking(t, mode, "").user), said.report)
+			if err == nil {
+				err = call(t, admin)
+			}
+			result <- err
+		}()
+		person.answer("Token: ", "tok")
+		if err := <-result; err != nil {
+			t.Errorf("interactiveMode %s: %v", mode, err)
+		}
+	}
+}
+
+func TestAClientsPersonIsNotAsked(t *testing.T) {
+	newPerson(t)
+	t.Setenv("KUBERNETES_EXEC_INFO", "{}")
+	server := newServer(t, "tok", "jane")
+	told := `case $KUBERNETES_EXEC_INFO in *'"interactive":true'*) exit 3; esac; `
+	plugin := newPlugin(t, "IfAvailable", told+printing(`{"token": "tok"}`))
+	var said heard
+	if _, err := New(t.Context(), newHost(os.Stdin), contextOf(t, server, plugin.user), said.report); err != nil {
+		t.Error(err)
+	}
+	if _, err := New(t.Context(), newHost(os.Stdin), contextOf(t, server, asking(t, "Always", "").user), said.report); !errors.Is(err, ErrLogin) {
+		t.Errorf("one that has to ask: %v", err)
+	}
+}
+
+func TestLoginsAskOneAfterTheOther(t *testing.T) {
+	person := newPerson(t)
+	server := newServer(t, "tok", "jane")
+	dir := filepath.Join(t.TempDir(), "asking")
+	alone := "mkdir " + dir + " || exit 3; "
+	h := newHost(os.Stdin)
+	var wait sync.WaitGroup
+	for range 3 {
+		context := contextOf(t, server, asking(t, "IfAvailable", alone).user)
+		wait.Go(func() {
+			var said heard
+			if _, err := New(t.Context(), h, context, said.report); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	for range 3 {
+		person.see("Token: ")
+		if err := os.Remove(dir); err != nil {
+			t.Error(err)
+		}
+		person.types("tok")
+	}
+	wait.Wait()
+}
+
+// person sits at the terminal that standard input and standard error of this process are.
+type person struct {
+	*testing.T
+	terminal *os.File
+	screen   *bufio.Reader
+}
+
+func newPerson(t *testing.T) *person {
+	t.Helper()
+	terminal, tty, err := pty.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdin, stderr := os.Stdin, os.Stderr
+	os.Stdin, os.Stderr = tty, tty
+	t.Cleanup(func() {
+		os.Stdin, os.Stderr = stdin, stderr
+		_, _ = tty.Close(), terminal.Close()
+	})
+	return &person{t, terminal, bufio.NewReader(terminal)}
+}
+
+func (p *person) answer(question, answer string) {
+	p.Helper()
+	p.see(question)
+	p.types(answer)
+}
+
+// see reads what is on the screen up to the text.
+func (p *person) see(text string) {
+	p.Helper()
+	if err := p.terminal.SetReadDeadline(time.Now().Add(time.Minute)); err != nil && !errors.Is(err, os.ErrNoDeadline) {
+		p.Fatal(err)
+	}
+	var seen strings.Builder
+	for !strings.HasSuffix(seen.String(), text) {
+		b, err := p.screen.ReadByte()
+		if err != nil {
+			p.Fatalf("waiting for %q, seen %q: %v", text, seen.String(), err)
+		}
+		seen.WriteByte(b)
+	}
+}
+
+func (p *person) types(text string) {
+	p.Helper()
+	if _, err := p.terminal.WriteString(text + "\n"); err != nil {
+		p.Fatal(err)
+	}
+}
+
+// newPair is a status with a client certificate and its key.
+func newPair(t *testing.T, name string) map[string]string {
+	t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
+	template.Subject.CommonName = name
+	signed, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	block := func(kind string, data []byte) string {
+		return string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: data}))
+	}
+	return map[string]string{"clientCertificateData": block("CERTIFICATE", signed), "clientKeyData": block("PRIVATE KEY", key)}
+}

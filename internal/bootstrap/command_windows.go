@@ -1,6 +1,0 @@
-package bootstrap
-
-import "os/exec"
-
-// endWithChildren leaves the command as it is: Windows has no process groups, and WaitDelay bounds the wait.
-func endWithChildren(*exec.Cmd) {}
