@@ -31,10 +31,10 @@ func fromContext(ctx context.Context, p profile.Profile, names string) (*rest.Co
 	found := profile.Cluster{Server: config.Host, TLSServerName: config.ServerName,
 		CertificateAuthorityData: config.CAData}
 	switch err := p.Cluster.Difference(found); {
-	case errors.Is(err, profile.ErrOtherCluster):
-		return nil, fmt.Errorf("%w: context %q is for another cluster than the profile", ErrSource, b.Context)
-	case err != nil:
+	case errors.Is(err, profile.ErrCluster):
 		return nil, err
+	case err != nil:
+		return nil, fmt.Errorf("%w: context %q is for another cluster than the profile", ErrSource, b.Context)
 	}
 	anonymous, err := Anonymous(p.Cluster)
 	if err != nil {
