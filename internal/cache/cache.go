@@ -47,9 +47,9 @@ type Cache struct {
 	Wait time.Duration
 	Now  func() time.Time
 	// Mint requests a new token. It is called at most once a Get, and only it loads the bootstrap credential.
-	Mint minting
+	Mint mintFunc
 	// Refresh is Mint while the stored token is still good, and may do less to get another. Nil: Mint.
-	Refresh minting
+	Refresh mintFunc
 	// Accepted asks the API server whether a token is good. An error means that it could not be asked.
 	Accepted func(context.Context, secret.String) (bool, error)
 	// Warn says what went wrong without keeping the answer from the client.
@@ -65,7 +65,7 @@ type Cache struct {
 	Debug func(message string, details ...any)
 }
 
-type minting = func(context.Context) (mint.Grant, error)
+type mintFunc = func(context.Context) (mint.Grant, error)
 
 // Answer is a token and until when the client may use it without asking again. Expires is earlier than the token's
 // true expiry, because clients compare without leeway.
@@ -85,9 +85,9 @@ const (
 
 // Get returns the stored token or a new one.
 func (c *Cache) Get(ctx context.Context) (Answer, error) {
-	calls := openCalls(c.Folder, c.Key, c.Kinds)
+	calls := openCallLog(c.Folder, c.Key, c.Kinds)
 	defer calls.close()
-	calls.surroundings = shortHash([]byte(c.Surroundings))
+	calls.envHash = shortHash([]byte(c.Surroundings))
 	if err, failed := c.failedBefore(calls, time.Time{}); failed && storeHung(err) {
 		return Answer{}, err // the store would be waited for as long again, or a person asked again
 	}
@@ -101,7 +101,7 @@ func (c *Cache) Get(ctx context.Context) (Answer, error) {
 	state := c.state(entry)
 	if state != absent && c.refused(ctx, calls, entry) {
 		c.Debug("the API server refuses the stored token")
-		return c.await(ctx, calls, entry.Token, look{}) // the question took its time: look again in any case
+		return c.await(ctx, calls, entry.Token, snapshot{}) // the question took its time: look again in any case
 	}
 	switch state {
 	case fresh:
@@ -109,22 +109,22 @@ func (c *Cache) Get(ctx context.Context) (Answer, error) {
 	case stale:
 		return c.refresh(ctx, calls, entry)
 	}
-	return c.await(ctx, calls, secret.String{}, look{before, known})
+	return c.await(ctx, calls, secret.String{}, snapshot{before, known})
 }
 
-// look is the count of stored tokens before the store was read. While it has not grown, reading again would find the same.
-type look struct {
+// snapshot is the count of stored tokens before the store was read. While it has not grown, reading again finds the same.
+type snapshot struct {
 	stored uint64
 	known  bool
 }
 
-func (l look) stillTrue(calls *calls) bool {
+func (s snapshot) unchanged(calls *callLog) bool {
 	now, known := calls.stored()
-	return l.known && known && now == l.stored
+	return s.known && known && now == s.stored
 }
 
 // withoutStore mints when the store fails. Nothing can be shared then, so nobody waits for anybody.
-func (c *Cache) withoutStore(ctx context.Context, calls *calls, problem error) (Answer, error) {
+func (c *Cache) withoutStore(ctx context.Context, calls *callLog, problem error) (Answer, error) {
 	if err, failed := c.failedBefore(calls, time.Time{}); failed {
 		return Answer{}, err
 	}
@@ -159,7 +159,7 @@ func (c *Cache) state(entry keyring.Entry) state {
 
 // refresh replaces a stale token. Whoever gets the lock without waiting mints; all others, and those whose mint fails,
 // answer with the token that is still good.
-func (c *Cache) refresh(ctx context.Context, calls *calls, entry keyring.Entry) (Answer, error) {
+func (c *Cache) refresh(ctx context.Context, calls *callLog, entry keyring.Entry) (Answer, error) {
 	if calls.failedSince(c.Now().Add(-refreshPause), c.Now()) {
 		c.Debug("replacing the token has just failed")
 		return c.answer(calls, entry), nil
@@ -187,7 +187,7 @@ func (c *Cache) refresh(ctx context.Context, calls *calls, entry keyring.Entry) 
 
 // await answers when no stored token can be used. It waits for the lock, looks again and mints. A stored token that
 // equals refused is passed over; every other one is newer.
-func (c *Cache) await(ctx context.Context, calls *calls, refused secret.String, seen look) (Answer, error) {
+func (c *Cache) await(ctx context.Context, calls *callLog, refused secret.String, seen snapshot) (Answer, error) {
 	began := c.Now()
 	if err, failed := c.failedBefore(calls, time.Time{}); failed {
 		return Answer{}, err
@@ -208,7 +208,7 @@ func (c *Cache) await(ctx context.Context, calls *calls, refused secret.String, 
 			return answer, err
 		}
 	}
-	if !seen.stillTrue(calls) {
+	if !seen.unchanged(calls) {
 		if answer, err, done := c.outcome(ctx, calls, refused, began); done {
 			return answer, err
 		}
@@ -219,7 +219,7 @@ func (c *Cache) await(ctx context.Context, calls *calls, refused secret.String, 
 }
 
 // outcome is what came of another process's mint since began, when it is done.
-func (c *Cache) outcome(ctx context.Context, calls *calls, refused secret.String, began time.Time) (Answer, error, bool) {
+func (c *Cache) outcome(ctx context.Context, calls *callLog, refused secret.String, began time.Time) (Answer, error, bool) {
 	if entry, ok := c.usable(ctx, refused); ok {
 		return c.answer(calls, entry), nil, true
 	}
@@ -234,7 +234,7 @@ func (c *Cache) usable(ctx context.Context, refused secret.String) (keyring.Entr
 }
 
 // failedBefore returns the error of a mint that this caller asked for a moment ago, or anybody after the time since.
-func (c *Cache) failedBefore(calls *calls, since time.Time) (error, bool) {
+func (c *Cache) failedBefore(calls *callLog, since time.Time) (error, bool) {
 	caller := c.Caller
 	if c.ByHand {
 		caller = Caller{} // nobody's
@@ -244,8 +244,8 @@ func (c *Cache) failedBefore(calls *calls, since time.Time) (error, bool) {
 
 // refused reports whether the API server no longer accepts a token that is good by its times. It is asked only when a
 // client repeats itself: client-go runs the plugin again before the reported expiry only after a 401.
-func (c *Cache) refused(ctx context.Context, calls *calls, entry keyring.Entry) bool {
-	if !calls.suspicious(c.Caller, entry.Token, c.Now()) {
+func (c *Cache) refused(ctx context.Context, calls *callLog, entry keyring.Entry) bool {
+	if !calls.isRepeat(c.Caller, entry.Token, c.Now()) {
 		return false
 	}
 	ctx, cancel := context.WithTimeout(ctx, checkLimit)
@@ -256,12 +256,12 @@ func (c *Cache) refused(ctx context.Context, calls *calls, entry keyring.Entry) 
 		return true
 	}
 	// Also when it could not be asked: a server that hangs must not hold up every repeat.
-	calls.vouched(c.Caller, entry.Token, c.Now(), true)
+	calls.markValid(c.Caller, entry.Token, c.Now(), true)
 	return false
 }
 
 // mint requests a token, stores it and answers with it. A store that fails costs a warning, never the answer.
-func (c *Cache) mint(ctx context.Context, calls *calls, try minting, refused secret.String) (Answer, error) {
+func (c *Cache) mint(ctx context.Context, calls *callLog, try mintFunc, refused secret.String) (Answer, error) {
 	grant, err := c.request(ctx, calls, try)
 	if err != nil {
 		return Answer{}, err
@@ -275,7 +275,7 @@ func (c *Cache) mint(ctx context.Context, calls *calls, try minting, refused sec
 }
 
 // request mints, and remembers when that fails. A mint that was cancelled says nothing about the next one.
-func (c *Cache) request(ctx context.Context, calls *calls, try minting) (mint.Grant, error) {
+func (c *Cache) request(ctx context.Context, calls *callLog, try mintFunc) (mint.Grant, error) {
 	grant, err := try(ctx)
 	switch {
 	case err == nil:
@@ -292,14 +292,14 @@ func entryOf(grant mint.Grant) keyring.Entry {
 }
 
 // minted answers with a new token. Its issuer has just vouched for it.
-func (c *Cache) minted(calls *calls, entry keyring.Entry, refused secret.String) Answer {
+func (c *Cache) minted(calls *callLog, entry keyring.Entry, refused secret.String) Answer {
 	answer := c.answer(calls, entry)
-	calls.vouched(c.Caller, entry.Token, c.Now(), !refused.Empty())
+	calls.markValid(c.Caller, entry.Token, c.Now(), !refused.Empty())
 	return answer
 }
 
 // answer reports the token and remembers that this caller has got it.
-func (c *Cache) answer(calls *calls, entry keyring.Entry) Answer {
+func (c *Cache) answer(calls *callLog, entry keyring.Entry) Answer {
 	answer := Answer{Token: entry.Token, Expires: c.reportedExpiry(entry)}
 	calls.answered(c.Caller, entry.Token, answer.Expires)
 	return answer

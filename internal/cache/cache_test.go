@@ -189,7 +189,7 @@ func TestAHitReadsTheStoreOnceAndAsksNobody(t *testing.T) {
 		t.Errorf("%d reads", w.store.gets)
 	}
 	if _, err := os.Stat(w.cache(1).lock().flock.Path()); err == nil {
-		t.Error("it made a lock")
+		t.Error("it created a lock")
 	}
 }
 
@@ -373,15 +373,15 @@ func TestALockThatIsHeldAnewIsNotTakenAway(t *testing.T) {
 	}
 }
 
-func TestFoldersThatAreNoUse(t *testing.T) {
+func TestDirsThatAreNoUse(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for name, folder := range map[string]string{"no folder": "", "a folder that does not exist": "/nonexistent/folder", "a file": file} {
+	for name, dir := range map[string]string{"no directory": "", "a directory that does not exist": "/nonexistent/directory", "a file": file} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
-			w.folder = folder
+			w.dir = dir
 			w.want(1, "minted-1", 1, 0)
 			w.want(1, "minted-1", 1, 0)
 			w.want(2, "minted-1", 1, 0)
@@ -519,7 +519,7 @@ func TestWhatIsNotRemembered(t *testing.T) {
 			c.Common = func(error) bool { return false }
 			_, _ = c.Get(t.Context())
 		}
-		calls := openCalls(w.folder, "token:k", w.cache(1).Kinds)
+		calls := openCallLog(w.dir, "token:k", w.cache(1).Kinds)
 		defer calls.close()
 		if err, failed := calls.failure(Caller{PID: 3}, w.clock(), start); failed {
 			t.Errorf("shared: %v", err)
@@ -541,8 +541,8 @@ func TestWhatIsNotRemembered(t *testing.T) {
 		forged.Surroundings = "a proxy that hangs"
 		_, _ = forged.Get(t.Context())
 		for surroundings, shared := range map[string]bool{"a proxy that hangs": true, "": false} {
-			calls := openCalls(w.folder, "token:k", w.cache(1).Kinds)
-			calls.surroundings = shortHash([]byte(surroundings))
+			calls := openCallLog(w.dir, "token:k", w.cache(1).Kinds)
+			calls.envHash = shortHash([]byte(surroundings))
 			if _, failed := calls.failure(Caller{PID: 3}, w.clock(), start); failed != shared {
 				t.Errorf("in %q: %v", surroundings, failed)
 			}

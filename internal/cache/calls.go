@@ -56,31 +56,31 @@ func shortHash(b []byte) uint64 {
 	return binary.LittleEndian.Uint64(sum[:])
 }
 
-// calls remembers, without a secret, which process was answered with which token. Everything about it may fail: then
+// callLog remembers, without a secret, which process was answered with which token. Everything about it may fail: then
 // nothing is remembered.
-type calls struct {
-	file         *os.File // nil: nothing is remembered
-	kinds        []error
-	surroundings uint64 // hash of the process's
-	hung         bool   // in this call the store has let us wait, for nothing
+type callLog struct {
+	file    *os.File // nil: nothing is remembered
+	kinds   []error
+	envHash uint64 // hash of the process's
+	hung    bool   // in this call the store has let us wait, for nothing
 }
 
-func openCalls(folder, key string, kinds []error) *calls {
-	if folder == "" {
-		return &calls{}
+func openCallLog(dir, key string, kinds []error) *callLog {
+	if dir == "" {
+		return &callLog{}
 	}
-	path := filepath.Join(folder, fileName(key)+".calls")
+	path := filepath.Join(dir, fileName(key)+".calls")
 	if !regularOrAbsent(path) {
-		return &calls{}
+		return &callLog{}
 	}
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
-		return &calls{}
+		return &callLog{}
 	}
-	return &calls{file: file, kinds: kinds}
+	return &callLog{file: file, kinds: kinds}
 }
 
-func (c *calls) close() {
+func (c *callLog) close() {
 	if c.file != nil {
 		_ = c.file.Close()
 	}
@@ -131,7 +131,7 @@ func (r record) sinceChecked(now time.Time) time.Duration {
 func offset(caller uint64) int64 { return failureSize + int64(caller%slots)*slotSize }
 
 // stored counts how often a new token has been put into the store. It is false when that is not known.
-func (c *calls) stored() (count uint64, known bool) {
+func (c *callLog) stored() (count uint64, known bool) {
 	if c.file == nil {
 		return 0, false
 	}
@@ -144,14 +144,14 @@ func (c *calls) stored() (count uint64, known bool) {
 }
 
 // noteStored counts a token that has been put into the store. Its caller holds the lock.
-func (c *calls) noteStored() {
+func (c *callLog) noteStored() {
 	if count, known := c.stored(); known {
 		_, _ = c.file.WriteAt(binary.LittleEndian.AppendUint64(nil, count+1), countOffset)
 	}
 }
 
 // of returns the caller's record; one that holds nothing but the caller when there is none.
-func (c *calls) of(caller Caller) record {
+func (c *callLog) of(caller Caller) record {
 	hash := caller.hash()
 	b := make([]byte, slotSize)
 	if c.file != nil {
@@ -164,7 +164,7 @@ func (c *calls) of(caller Caller) record {
 	return record{caller: hash}
 }
 
-func (c *calls) write(r record) {
+func (c *callLog) write(r record) {
 	if c.file != nil {
 		_, _ = c.file.WriteAt(r.encode(), offset(r.caller))
 	}
@@ -172,15 +172,15 @@ func (c *calls) write(r record) {
 
 func tokenHash(token secret.String) uint64 { return shortHash([]byte(token.Reveal())) }
 
-// suspicious reports whether the caller asks again although it has this token and was told that it is still good.
-func (c *calls) suspicious(caller Caller, token secret.String, now time.Time) bool {
+// isRepeat reports whether the caller asks again although it has this token and was told that it is still good.
+func (c *callLog) isRepeat(caller Caller, token secret.String, now time.Time) bool {
 	r := c.of(caller)
 	return r.token == tokenHash(token) && now.Before(time.Unix(0, r.expires)) &&
 		r.sinceChecked(now) >= max(time.Duration(r.quiet)*time.Second, quiet)
 }
 
 // answered notes what the caller is told.
-func (c *calls) answered(caller Caller, token secret.String, expires time.Time) {
+func (c *callLog) answered(caller Caller, token secret.String, expires time.Time) {
 	r := c.of(caller)
 	hash := tokenHash(token)
 	if r.token == hash && r.expires == expires.UnixNano() {
@@ -190,9 +190,9 @@ func (c *calls) answered(caller Caller, token secret.String, expires time.Time) 
 	c.write(r)
 }
 
-// vouched notes that the API server has just vouched for the token, or could not be asked. When that was because the
+// markValid notes that the API server has just vouched for the token, or could not be asked. When that was because the
 // caller had repeated itself, the caller is left alone for longer than the last time.
-func (c *calls) vouched(caller Caller, token secret.String, now time.Time, repeated bool) {
+func (c *callLog) markValid(caller Caller, token secret.String, now time.Time, repeated bool) {
 	r := c.of(caller)
 	next := quiet
 	if repeated && r.sinceChecked(now) < 4*longestQuiet {
@@ -229,11 +229,11 @@ func storeHung(err error) bool {
 	return errors.As(err, &r) && r.hung
 }
 
-func (c *calls) rememberFailure(caller Caller, now time.Time, err error, common bool) {
+func (c *callLog) rememberFailure(caller Caller, now time.Time, err error, common bool) {
 	if c.file == nil {
 		return
 	}
-	f := failure{Caller: caller.hash(), At: now, Text: shortened(err.Error()), Common: common, Within: c.surroundings, Hung: c.hung}
+	f := failure{Caller: caller.hash(), At: now, Text: shortened(err.Error()), Common: common, Within: c.envHash, Hung: c.hung}
 	for i, kind := range c.kinds {
 		if errors.Is(err, kind) {
 			f.Kinds |= 1 << i
@@ -261,14 +261,14 @@ func shortened(text string) string {
 }
 
 // failedSince reports whether the last mint failed, for whomever, between since and now.
-func (c *calls) failedSince(since, now time.Time) bool {
+func (c *callLog) failedSince(since, now time.Time) bool {
 	f, found := c.readFailure()
 	return found && f.At.After(since) && !f.At.After(now)
 }
 
 // failure returns the last failed mint if it was for the same caller and a moment ago, or, where it was everybody's in these
 // surroundings, for anybody after the time since; a zero since means the same caller only.
-func (c *calls) failure(caller Caller, now, since time.Time) (error, bool) {
+func (c *callLog) failure(caller Caller, now, since time.Time) (error, bool) {
 	f, found := c.readFailure()
 	if !found {
 		return nil, false
@@ -276,7 +276,7 @@ func (c *calls) failure(caller Caller, now, since time.Time) (error, bool) {
 	age := now.Sub(f.At)
 	own := f.Caller == caller.hash() && age >= 0 && age < failureHolds
 	// One of the future is from before the clock was set back, and old.
-	shared := f.Common && f.Within == c.surroundings && !since.IsZero() && !f.At.Before(since) && age >= 0
+	shared := f.Common && f.Within == c.envHash && !since.IsZero() && !f.At.Before(since) && age >= 0
 	if !own && !shared {
 		return nil, false
 	}
@@ -289,7 +289,7 @@ func (c *calls) failure(caller Caller, now, since time.Time) (error, bool) {
 	return r, true
 }
 
-func (c *calls) readFailure() (failure, bool) {
+func (c *callLog) readFailure() (failure, bool) {
 	if c.file == nil {
 		return failure{}, false
 	}
@@ -317,17 +317,17 @@ func decodeFailure(b []byte) (failure, bool) {
 }
 
 // forgetFailure lets the next caller try again.
-func (c *calls) forgetFailure() {
+func (c *callLog) forgetFailure() {
 	if _, found := c.readFailure(); found {
 		_, _ = c.file.WriteAt(make([]byte, failureSize), 0)
 	}
 }
 
-// Files names the files in folder that are kept for key, whether they exist or not.
-func Files(folder, key string) []string {
-	if folder == "" {
+// Files names the files in directory that are kept for key, whether they exist or not.
+func Files(dir, key string) []string {
+	if dir == "" {
 		return nil
 	}
-	base := filepath.Join(folder, fileName(key))
+	base := filepath.Join(dir, fileName(key))
 	return []string{base + ".lock", base + ".calls"}
 }

@@ -160,7 +160,7 @@ func TestAfterALongSilenceARepeatIsCheckedAtOnce(t *testing.T) {
 }
 
 func TestCallsAreForgottenWhenTheirFileIsOfNoUse(t *testing.T) {
-	path := func(w *world) string { return Files(w.folder, "token:k")[1] }
+	path := func(w *world) string { return Files(w.dir, "token:k")[1] }
 	tests := []struct {
 		name string
 		do   func(t *testing.T, w *world)
@@ -204,12 +204,12 @@ func TestCallsAreForgottenWhenTheirFileIsOfNoUse(t *testing.T) {
 	}
 }
 
-// TestLinksAreNotFollowed: the folder may be one that a kubeconfig has chosen.
+// TestLinksAreNotFollowed: the directory may be one that a kubeconfig has chosen.
 func TestLinksAreNotFollowed(t *testing.T) {
 	w := newWorld(t)
 	victim := filepath.Join(t.TempDir(), "victim")
 	put(t, victim, []byte("mine"))
-	for _, file := range Files(w.folder, "token:k") {
+	for _, file := range Files(w.dir, "token:k") {
 		if err := os.Symlink(victim, file); err != nil {
 			t.Fatal(err)
 		}
@@ -227,11 +227,11 @@ func TestTheFileOfCallsHoldsNoToken(t *testing.T) {
 	w := newWorld(t)
 	w.get(1)
 	w.get(1)
-	data, err := os.ReadFile(Files(w.folder, "token:k")[1])
+	data, err := os.ReadFile(Files(w.dir, "token:k")[1])
 	if err != nil || len(data) == 0 || len(data) > countOffset+8 {
 		t.Fatalf("%d bytes, %v", len(data), err)
 	}
-	for _, file := range Files(w.folder, "token:k") {
+	for _, file := range Files(w.dir, "token:k") {
 		if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o600 {
 			t.Errorf("%s: %v, %v", file, info, err)
 		}
@@ -248,20 +248,20 @@ func FuzzCalls(f *testing.F) {
 			t.Errorf("%+v is not %x", r, data)
 		}
 		_, _ = decodeFailure(data)
-		folder := t.TempDir()
-		put(t, Files(folder, "token:k")[1], data)
-		calls := openCalls(folder, "token:k", []error{errMint})
+		dir := t.TempDir()
+		put(t, Files(dir, "token:k")[1], data)
+		calls := openCallLog(dir, "token:k", []error{errMint})
 		defer calls.close()
-		_ = calls.suspicious(caller, secret.New("t"), start)
+		_ = calls.isRepeat(caller, secret.New("t"), start)
 		_, _ = calls.failure(caller, start, start)
 		calls.rememberFailure(caller, start, errMint, true)
 		calls.answered(caller, secret.New("t"), start.Add(time.Hour))
-		calls.vouched(caller, secret.New("t"), start, true)
+		calls.markValid(caller, secret.New("t"), start, true)
 		if err, failed := calls.failure(caller, start, time.Time{}); !failed || !errors.Is(err, errMint) {
 			t.Errorf("after writing: %v", err)
 		}
-		if calls.suspicious(caller, secret.New("t"), start) {
-			t.Error("suspicious right after the check")
+		if calls.isRepeat(caller, secret.New("t"), start) {
+			t.Error("a repeat right after the check")
 		}
 	})
 }

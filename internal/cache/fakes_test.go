@@ -63,13 +63,13 @@ func (m *memory) Set(_ context.Context, key string, entry keyring.Entry) error {
 	return m.setErr
 }
 
-// world is what the caches of several processes share: a store, a folder, a clock and an API server.
+// world is what the caches of several processes share: a store, a directory, a clock and an API server.
 type world struct {
 	t        *testing.T
 	mu       sync.Mutex
 	now      time.Time
 	store    *memory
-	folder   string
+	dir      string
 	mints    int
 	checks   int
 	life     time.Duration
@@ -80,7 +80,7 @@ type world struct {
 }
 
 func newWorld(t *testing.T) *world {
-	return &world{t: t, now: start, store: newMemory(), folder: t.TempDir(), life: time.Hour,
+	return &world{t: t, now: start, store: newMemory(), dir: t.TempDir(), life: time.Hour,
 		accepted: func(string) (bool, error) { return true, nil }}
 }
 
@@ -99,7 +99,7 @@ func (w *world) keepToken(token string, issued, expires time.Time) {
 
 // cache is that of one process, called by caller.
 func (w *world) cache(caller int) *Cache {
-	return &Cache{Store: w.store, Key: "token:k", Machine: "machine", Folder: w.folder, Caller: Caller{PID: caller, Start: 1},
+	return &Cache{Store: w.store, Key: "token:k", Machine: "machine", Folder: w.dir, Caller: Caller{PID: caller, Start: 1},
 		Wait: 20 * time.Second, Now: w.clock, Mint: w.mint, Accepted: w.check, Common: func(error) bool { return true },
 		Kinds: []error{errOther, errMint}, Debug: func(string, ...any) {},
 		Warn: func(err error) { w.mu.Lock(); w.warnings = append(w.warnings, err); w.mu.Unlock() }}

@@ -24,16 +24,16 @@ func TestAFullDisk(t *testing.T) {
 
 // onFullDisk limits how large this process's files may grow, to nothing: writing then fails as on a full disk. A miss, a
 // repeat that finds the token, and a stale token have to go as they always do.
-func onFullDisk(folder string) error {
+func onFullDisk(dir string) error {
 	signal.Ignore(syscall.SIGXFSZ) // it would end the process
 	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{}); err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(folder, "x"), []byte("x"), 0o600); err == nil {
+	if err := os.WriteFile(filepath.Join(dir, "x"), []byte("x"), 0o600); err == nil {
 		return errors.New("the disk is not full")
 	}
 	now, mints := start, 0
-	c := &Cache{Store: newMemory(), Key: "token:k", Machine: "m", Folder: folder, Caller: Caller{PID: 1}, Wait: time.Second,
+	c := &Cache{Store: newMemory(), Key: "token:k", Machine: "m", Folder: dir, Caller: Caller{PID: 1}, Wait: time.Second,
 		Now: func() time.Time { return now }, Common: func(error) bool { return true }, Warn: func(error) {}, Debug: func(string, ...any) {},
 		Accepted: func(context.Context, secret.String) (bool, error) { return true, nil },
 		Mint: func(context.Context) (mint.Grant, error) {

@@ -22,7 +22,7 @@ const (
 )
 
 // fileLock is one profile's lock between processes. The kernel releases it when its holder dies. A lock that cannot be
-// had for want of a folder or of space is free: minting twice is better than not at all.
+// had for want of a directory or of space is free: minting twice is better than not at all.
 type fileLock struct {
 	flock  *flock.Flock // nil: there is nothing to lock, or nothing to share
 	guard  string       // a file that is locked while the lock's own is taken away
@@ -36,16 +36,16 @@ func (c *Cache) lock() *fileLock {
 	return lockOf(c.Folder, c.Key)
 }
 
-func lockOf(folder, key string) *fileLock {
-	path := filepath.Join(folder, fileName(key)+".lock")
-	if folder == "" || !regularOrAbsent(path) {
+func lockOf(dir, key string) *fileLock {
+	path := filepath.Join(dir, fileName(key)+".lock")
+	if dir == "" || !regularOrAbsent(path) {
 		return &fileLock{}
 	}
-	guard := filepath.Join(folder, fileName(key)+".calls")
+	guard := filepath.Join(dir, fileName(key)+".calls")
 	return &fileLock{flock: flock.New(path, flock.SetPermissions(0o600)), guard: guard}
 }
 
-// regularOrAbsent passes over what somebody could have put into a folder that a kubeconfig chose: a link to another
+// regularOrAbsent passes over what somebody could have put into a directory that a kubeconfig chose: a link to another
 // file, or a pipe that opening would wait for.
 func regularOrAbsent(path string) bool {
 	info, err := os.Lstat(path)
@@ -111,8 +111,8 @@ func (l *fileLock) abandonHolder() bool {
 
 // Hold takes the lock of a key, for one whose token the caller is about to keep, if nobody has it. It cannot fail: a lock
 // that cannot be had is free.
-func Hold(folder, key string) (release func()) {
-	lock := lockOf(folder, key)
+func Hold(dir, key string) (release func()) {
+	lock := lockOf(dir, key)
 	_ = lock.tryExclusive()
 	return lock.release
 }

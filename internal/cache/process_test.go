@@ -21,12 +21,12 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/secret"
 )
 
-// helperVariable makes the test binary one of the processes of a test; it names the folder that they share.
+// helperVariable makes the test binary one of the processes of a test; it names the directory that they share.
 const helperVariable = "CACHE_TEST_FOLDER"
 
 func TestMain(m *testing.M) {
-	if folder := os.Getenv(helperVariable); folder != "" {
-		if err := helper(folder, os.Args[1]); err != nil {
+	if dir := os.Getenv(helperVariable); dir != "" {
+		if err := helper(dir, os.Args[1]); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -36,11 +36,11 @@ func TestMain(m *testing.M) {
 }
 
 // helper gets a token, or mints without end, as one process of many.
-func helper(folder, what string) error {
+func helper(dir, what string) error {
 	if what == "full" {
-		return onFullDisk(folder)
+		return onFullDisk(dir)
 	}
-	c := &Cache{Store: inFiles(folder), Key: "token:k", Machine: "m", Folder: folder, Caller: Caller{PID: os.Getppid()}, Wait: 30 * time.Second,
+	c := &Cache{Store: inFiles(dir), Key: "token:k", Machine: "m", Folder: dir, Caller: Caller{PID: os.Getppid()}, Wait: 30 * time.Second,
 		Now: time.Now, Accepted: func(context.Context, secret.String) (bool, error) { return true, nil },
 		Common: func(error) bool { return true }, Warn: func(error) {}, Debug: func(string, ...any) {},
 		Mint: func(context.Context) (mint.Grant, error) {
@@ -48,7 +48,7 @@ func helper(folder, what string) error {
 				fmt.Println("minting")
 				select {}
 			}
-			return mintInto(folder)
+			return mintInto(dir)
 		}}
 	answer, err := c.Get(context.Background())
 	if err == nil {
@@ -58,8 +58,8 @@ func helper(folder, what string) error {
 }
 
 // mintInto leaves a file for each token that is minted.
-func mintInto(folder string) (mint.Grant, error) {
-	file, err := os.CreateTemp(folder, "minted-")
+func mintInto(dir string) (mint.Grant, error) {
+	file, err := os.CreateTemp(dir, "minted-")
 	if err != nil {
 		return mint.Grant{}, err
 	}
@@ -100,16 +100,16 @@ func (f inFiles) Set(_ context.Context, _ string, entry keyring.Entry) error {
 	return os.Rename(temp, f.path())
 }
 
-func process(t *testing.T, folder, what string) *exec.Cmd {
+func process(t *testing.T, dir, what string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.Command(os.Args[0], what)
-	cmd.Env = append(os.Environ(), helperVariable+"="+folder)
+	cmd.Env = append(os.Environ(), helperVariable+"="+dir)
 	return cmd
 }
 
-func minted(t *testing.T, folder string) int {
+func minted(t *testing.T, dir string) int {
 	t.Helper()
-	files, err := filepath.Glob(filepath.Join(folder, "minted-*"))
+	files, err := filepath.Glob(filepath.Join(dir, "minted-*"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,12 +117,12 @@ func minted(t *testing.T, folder string) int {
 }
 
 func TestProcesses(t *testing.T) {
-	folder := t.TempDir()
+	dir := t.TempDir()
 	var wait sync.WaitGroup
 	outputs := make([]string, 50)
 	for i := range outputs {
 		wait.Go(func() {
-			out, err := process(t, folder, "get").CombinedOutput()
+			out, err := process(t, dir, "get").CombinedOutput()
 			if err != nil {
 				t.Errorf("%v: %s", err, out)
 			}
@@ -135,15 +135,15 @@ func TestProcesses(t *testing.T) {
 			t.Errorf("%q and %q", out, outputs[0])
 		}
 	}
-	if n := minted(t, folder); n != 1 {
+	if n := minted(t, dir); n != 1 {
 		t.Errorf("%d mints", n)
 	}
 }
 
 // hanging starts a process that holds the lock and mints without end.
-func hanging(t *testing.T, folder string) *exec.Cmd {
+func hanging(t *testing.T, dir string) *exec.Cmd {
 	t.Helper()
-	cmd := process(t, folder, "hang")
+	cmd := process(t, dir, "hang")
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -159,24 +159,24 @@ func hanging(t *testing.T, folder string) *exec.Cmd {
 }
 
 func TestAHolderThatIsKilledLeavesNothingBehind(t *testing.T) {
-	folder := t.TempDir()
-	holder := hanging(t, folder)
-	waiter := process(t, folder, "get")
+	dir := t.TempDir()
+	holder := hanging(t, dir)
+	waiter := process(t, dir, "get")
 	var out strings.Builder
 	waiter.Stdout = &out
 	if err := waiter.Start(); err != nil {
 		t.Fatal(err)
 	}
 	_ = holder.Process.Kill()
-	if err := waiter.Wait(); err != nil || !strings.HasPrefix(out.String(), "minted-") || minted(t, folder) != 1 {
-		t.Errorf("%v, %q, %d mints", err, out.String(), minted(t, folder))
+	if err := waiter.Wait(); err != nil || !strings.HasPrefix(out.String(), "minted-") || minted(t, dir) != 1 {
+		t.Errorf("%v, %q, %d mints", err, out.String(), minted(t, dir))
 	}
 }
 
 // TestAHolderThatIsStopped is what a person does with Control-Z.
 func TestAHolderThatIsStopped(t *testing.T) {
 	w := newWorld(t)
-	holder := hanging(t, w.folder)
+	holder := hanging(t, w.dir)
 	if err := holder.Process.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
@@ -191,7 +191,7 @@ func TestAHolderThatIsStopped(t *testing.T) {
 
 func TestPipesAreNotWaitedFor(t *testing.T) {
 	w := newWorld(t)
-	for _, file := range Files(w.folder, "token:k") {
+	for _, file := range Files(w.dir, "token:k") {
 		if err := syscall.Mkfifo(file, 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -203,7 +203,7 @@ func TestPipesAreNotWaitedFor(t *testing.T) {
 // TestAHolderThatHangsBesideAPipe: what takes the lock away would wait for the pipe, and for no end.
 func TestAHolderThatHangsBesideAPipe(t *testing.T) {
 	w := newWorld(t)
-	if err := syscall.Mkfifo(Files(w.folder, "token:k")[1], 0o600); err != nil {
+	if err := syscall.Mkfifo(Files(w.dir, "token:k")[1], 0o600); err != nil {
 		t.Fatal(err)
 	}
 	holder := w.cache(1).lock()
@@ -229,11 +229,11 @@ func TestAHolderThatHangsBesideAPipe(t *testing.T) {
 }
 
 // TestAFolderThatCannotBeWrittenTo is made so by its mode, or for root by being none.
-func TestAFolderThatCannotBeWrittenTo(t *testing.T) {
+func TestADirThatCannotBeWrittenTo(t *testing.T) {
 	w := newWorld(t)
 	if os.Geteuid() == 0 {
-		w.folder = "/proc/self"
-	} else if err := os.Chmod(w.folder, 0o500); err != nil {
+		w.dir = "/proc/self"
+	} else if err := os.Chmod(w.dir, 0o500); err != nil {
 		t.Fatal(err)
 	}
 	w.want(1, "minted-1", 1, 0)

@@ -12,10 +12,10 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/api"
 )
 
-// Access is what a service account may do, as far as it is worth showing.
+// Access is what a service account can do, as far as it is worth showing.
 type Access struct {
 	Can        []Permission
-	Cannot     []string // well-known things that the account may not do, such as "read secrets"
+	Cannot     []string // well-known things that the account cannot do, such as "read secrets"
 	Incomplete bool     // an authorizer, such as a webhook, cannot list its rules: there may be more
 }
 
@@ -50,7 +50,7 @@ type reviewedRule struct {
 	NonResourceURLs []string `json:"nonResourceURLs"`
 }
 
-// Rules asks, with client's own credential, what it may do in namespace.
+// Rules asks, with client's own credential, what it can do in namespace.
 func Rules(ctx context.Context, client *api.Client, namespace string) (Access, error) {
 	var review struct {
 		Status struct {
@@ -60,30 +60,31 @@ func Rules(ctx context.Context, client *api.Client, namespace string) (Access, e
 		} `json:"status"`
 	}
 	if err := ask(ctx, client, "SelfSubjectRulesReview", map[string]any{"namespace": namespace}, &review); err != nil {
-		return Access{}, fmt.Errorf("asking what the account may do: %w", err)
+		return Access{}, fmt.Errorf("asking what the account can do: %w", err)
 	}
 	access := Access{Incomplete: review.Status.Incomplete,
 		Can: sumUp(slices.Concat(review.Status.ResourceRules, review.Status.NonResourceRules))}
-	for _, deed := range notable(namespace) {
-		allowed, err := allowed(ctx, client, deed.attributes)
+	for _, check := range sensitiveChecks(namespace) {
+		allowed, err := allowed(ctx, client, check.attributes)
 		if err != nil {
-			return Access{}, fmt.Errorf("asking whether the account may %s: %w", deed.name, err)
+			return Access{}, fmt.Errorf("asking whether the account can %s: %w", check.name, err)
 		}
 		if !allowed {
-			access.Cannot = append(access.Cannot, deed.name)
+			access.Cannot = append(access.Cannot, check.name)
 		}
 	}
 	return access, nil
 }
 
-type deed struct {
+// accessCheck is a question to the authorizer.
+type accessCheck struct {
 	name       string
 	attributes map[string]any
 }
 
-// notable is what people fear of a credential.
-func notable(namespace string) []deed {
-	return []deed{
+// sensitiveChecks ask about what people fear of a credential.
+func sensitiveChecks(namespace string) []accessCheck {
+	return []accessCheck{
 		{"read secrets", map[string]any{"verb": "get", "resource": "secrets", "namespace": namespace}},
 		{"create pods", map[string]any{"verb": "create", "resource": "pods", "namespace": namespace}},
 		{"read pods of other namespaces", map[string]any{"verb": "list", "resource": "pods"}},

@@ -23,11 +23,11 @@ type WarningKind string
 
 // The kinds of warnings.
 const (
-	CapForbidden   WarningKind = "cap-forbidden"   // the caller may not make admission policies: lifetimes are not limited
+	CapForbidden   WarningKind = "cap-forbidden"   // the caller cannot create admission policies: lifetimes are not limited
 	CapUnsupported WarningKind = "cap-unsupported" // the server has no admission policies (before Kubernetes 1.30)
 	CapKept        WarningKind = "cap-kept"        // an earlier setup allowed more, and that stays
-	MinterUnknown  WarningKind = "minter-unknown"  // NoRBAC, and the caller may not look at the minter's role or cap
-	MinterDiffers  WarningKind = "minter-differs"  // NoRBAC, and what others made for the minter is not what setup would make
+	MinterUnknown  WarningKind = "minter-unknown"  // NoRBAC, and the caller cannot read the minter's role or cap
+	MinterDiffers  WarningKind = "minter-differs"  // NoRBAC, and what others created for the minter is not what setup would create
 )
 
 // Warning is something that a person should know, though nothing failed.
@@ -64,7 +64,7 @@ func Apply(ctx context.Context, client *api.Client, objects []Object, progress f
 	return warnings, nil
 }
 
-// addWarning says once that something cannot be had, however many objects it would have been made of.
+// addWarning says once that something cannot be had, however many objects it is about.
 func addWarning(warnings []Warning, warning *Warning, object Ref) []Warning {
 	if warning == nil {
 		return warnings
@@ -103,7 +103,7 @@ func reconcile(ctx context.Context, client *api.Client, object Object) (string, 
 	case errors.Is(err, api.ErrNotFound):
 		return created, nil, write(ctx, client, object)
 	case errors.Is(err, api.ErrForbidden) && object.isPlace():
-		// Whoever may not look at a namespace can still be its administrator. If it does not exist, the next object
+		// Whoever cannot read a namespace can still be its administrator. If it does not exist, the next object
 		// says so.
 		return leftAlone, nil, nil
 	case errors.Is(err, api.ErrForbidden) && object.lenient == "":

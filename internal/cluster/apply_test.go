@@ -111,7 +111,7 @@ func TestApplyOwnsItsFieldsAndForcesNobody(t *testing.T) {
 func TestCapsOfEarlierSetups(t *testing.T) {
 	policy := wish(func(*Wanted) {}).caps()[0]
 	tests := []struct {
-		name, seconds string // that the token may live by the cap that is there
+		name, seconds string // that a token can live by the cap that is there
 		want          time.Duration
 		kept          bool
 	}{
@@ -139,7 +139,7 @@ func TestCapsOfEarlierSetups(t *testing.T) {
 				t.Fatal(err)
 			}
 			if got := limitOf(sent, tokenSeconds); got != tt.want {
-				t.Errorf("tokens may live %v, want %v", got, tt.want)
+				t.Errorf("tokens can live %v, want %v", got, tt.want)
 			}
 			kept := slices.ContainsFunc(warnings, func(w Warning) bool { return w.Kind == CapKept && w.Token == tt.want })
 			if kept != tt.kept {

@@ -17,7 +17,7 @@ const (
 )
 
 // caps limits what the minters can ask for, by ValidatingAdmissionPolicies (KEP-3488). RBAC can say for whom a minter
-// may create tokens, but not for how long, and whoever may create tokens may ask for 136 years.
+// can create tokens, but not for how long, and whoever can create tokens can ask for 136 years.
 func (w Wanted) caps() []Object {
 	if !w.Cap {
 		return nil
@@ -44,7 +44,7 @@ func (w Wanted) capName(ending string) string {
 }
 
 // cap is one minter's policy and its binding. It looks only at requests for the named accounts: a minter that others
-// made may have more to do.
+// created may have more to do.
 func (w Wanted) cap(name string, minter Subject, accounts ...string) []Object {
 	policy := newObject(Ref{Kind: "ValidatingAdmissionPolicy", Name: name}, w.ServiceAccount, componentCap).
 		with("spec", map[string]any{

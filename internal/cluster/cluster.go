@@ -9,7 +9,7 @@ import (
 )
 
 // ClusterUID tells a cluster from another one behind the same address: the uid of the namespace kube-system, which lives
-// as long as its cluster. It is empty where the caller may not look at it. Errors are *ObjectError.
+// as long as its cluster. It is empty where the caller cannot read it. Errors are *ObjectError.
 func ClusterUID(ctx context.Context, client *api.Client) (string, error) {
 	ref := Ref{Kind: "Namespace", Name: "kube-system"}
 	found, err := readMetadata(ctx, client, ref)

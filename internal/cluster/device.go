@@ -25,7 +25,7 @@ const (
 	deviceAnnotation = "sa-exec-credential/device"
 	hostAnnotation   = "sa-exec-credential/host"
 	userAnnotation   = "sa-exec-credential/user"
-	// Written whenever an administrator's credential makes a bootstrap token. The bootstrap account can create tokens
+	// Written whenever an administrator's credential creates a bootstrap token. The bootstrap account can create tokens
 	// and nothing else, so what it renews by itself leaves no trace here: only the audit log has that.
 	issuedAnnotation  = "sa-exec-credential/bootstrap-issued"
 	expiresAnnotation = "sa-exec-credential/bootstrap-expires"
@@ -46,12 +46,12 @@ type DeviceInfo struct {
 	Secret, UID string
 	Owner       Owner
 	Created     time.Time
-	// Issued and Expires are of the last bootstrap token that setup or rotate made for the device. The token renews
+	// Issued and Expires are of the last bootstrap token that setup or rotate requested for the device. The token renews
 	// itself, which the cluster does not record: the device can be in use after Expires. Zero when unknown.
 	Issued, Expires time.Time
 }
 
-// NewDeviceName makes a name for this machine from the first part of its host name; each call gives another.
+// NewDeviceName chooses a name for this machine from the first part of its host name; each call gives another.
 func NewDeviceName(hostname string) string {
 	host, _, _ := strings.Cut(strings.ToLower(hostname), ".")
 	host = strings.Map(func(r rune) rune {
@@ -87,7 +87,7 @@ func devicePrefix(account string) string {
 	return shorten(account, maxName-len(middle)-maxDeviceName) + middle
 }
 
-// EnsureDevice returns the device's Secret, made now or by an earlier call. A Secret of that name that is not a device
+// EnsureDevice returns the device's Secret, created now or by an earlier call. A Secret of that name that is not a device
 // of account is an ErrForeign. Errors are *ObjectError, or wrap ErrUsage for a name that cannot be.
 func EnsureDevice(ctx context.Context, client *api.Client, namespace, account, deviceName string, owner Owner) (profile.Device, error) {
 	if problems := validation.IsDNS1123Label(deviceName); len(problems) > 0 {
@@ -95,7 +95,7 @@ func EnsureDevice(ctx context.Context, client *api.Client, namespace, account, d
 	}
 	ref := Ref{Kind: "Secret", Namespace: namespace, Name: DeviceSecret(account, deviceName)}
 	found, err := readMetadata(ctx, client, ref)
-	// Who may create but not read Secrets can still make a new one.
+	// Who can create but not read Secrets can still create a new one.
 	if errors.Is(err, api.ErrNotFound) || errors.Is(err, api.ErrForbidden) {
 		found, err = createDevice(ctx, client, ref, account, deviceName, owner)
 	}
@@ -146,8 +146,8 @@ func printable(s string) string {
 	return s[:min(len(s), maxAnnotation)]
 }
 
-// NoteBootstrap records at a device's Secret that a bootstrap token was made for it. Nothing depends on it, so callers
-// may ignore an error, which is an *ObjectError.
+// NoteBootstrap records at a device's Secret that a bootstrap token was requested for it. Nothing depends on it, so callers
+// can ignore an error, which is an *ObjectError.
 func NoteBootstrap(ctx context.Context, client *api.Client, namespace string, device profile.Device, issued, expires time.Time) error {
 	ref := Ref{Kind: "Secret", Namespace: namespace, Name: device.Secret}
 	// With the uid in it, the patch is refused if the Secret is another by now.
@@ -199,7 +199,7 @@ func DeleteDevice(ctx context.Context, client *api.Client, namespace, account st
 	found, err := readMetadata(ctx, client, ref)
 	switch {
 	case errors.Is(err, api.ErrForbidden):
-		err = nil // who may delete but not read relies on the uid
+		err = nil // who can delete but not read relies on the uid
 	case err == nil && found.Labels[accountLabel] != labelValue(account), err == nil && found.Labels[componentLabel] != componentDevice:
 		err = ErrForeign
 	}

@@ -31,7 +31,7 @@ func (r Ref) String() string {
 }
 
 // ObjectError says what was being done with which object. It wraps one of the typed errors here, or one of package
-// api: with api.ErrForbidden for a role or a binding, the caller may not prepare RBAC at all.
+// api: with api.ErrForbidden for a role or a binding, the caller cannot prepare RBAC at all.
 type ObjectError struct {
 	Doing  string // a gerund, such as "applying"
 	Object Ref

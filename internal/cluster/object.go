@@ -8,7 +8,7 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// The labels of all that is made here. What carries accountLabel is ours; tools that put their own mark on objects,
+// The labels of all that is created here. What carries accountLabel is ours; tools that put their own mark on objects,
 // such as Argo CD and Helm, overwrite labels of app.kubernetes.io.
 const (
 	nameLabel      = "app.kubernetes.io/name"
@@ -21,11 +21,11 @@ const (
 // Object is one object of the cluster as it is wanted.
 type Object struct {
 	content map[string]any
-	// lenient objects are done without when the caller may not read or write them, or the server has no such kind.
+	// lenient objects are done without when the caller cannot read or write them, or the server has no such kind.
 	lenient WarningKind
 }
 
-// collections maps the kinds made here to where their objects are found.
+// collections maps the kinds created here to where their objects are found.
 var collections = map[string]struct{ apiVersion, resource string }{
 	"Namespace":                        {"v1", "namespaces"},
 	"ServiceAccount":                   {"v1", "serviceaccounts"},

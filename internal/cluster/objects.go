@@ -17,7 +17,7 @@ const (
 const prefix = "sa-exec-credential:"
 
 // Objects returns what w asks for, in the order to apply it. known is what the cluster has, and is looked at only for
-// the resources of a role to make. Errors are those of Wanted.Check, or an UnknownError.
+// the resources of a role to create. Errors are those of Wanted.Check, or an UnknownError.
 func Objects(w Wanted, known Resources) ([]Object, error) {
 	if err := w.Check(); err != nil {
 		return nil, err
@@ -34,7 +34,7 @@ func Objects(w Wanted, known Resources) ([]Object, error) {
 	}
 	objects = append(objects, w.bootstrap()...)
 	objects = append(objects, w.minter()...)
-	objects = append(objects, w.made(rules)...)
+	objects = append(objects, w.newRole(rules)...)
 	objects = append(objects, w.existing()...)
 	return append(objects, w.caps()...), nil
 }
@@ -74,7 +74,7 @@ func (w Wanted) minter() []Object {
 			with("subjects", subjects(*w.Minter)))
 }
 
-// lenient marks what an administrator prepared already for those who may not look at it.
+// lenient marks what an administrator prepared already for those who cannot read it.
 func (w Wanted) lenient(objects ...Object) []Object {
 	if w.NoRBAC {
 		for i := range objects {
@@ -88,9 +88,9 @@ func mintingRules(accounts ...string) []any {
 	return []any{rule([]string{"create"}, "", []string{"serviceaccounts/token"}, accounts)}
 }
 
-// made is the role of --verb and --resource with its binding. What lives in no namespace cannot be granted in one: it
+// newRole is the role of --verb and --resource with its binding. What lives in no namespace cannot be granted in one: it
 // gets a ClusterRole of its own, so that the rest stays within the namespace.
-func (w Wanted) made(rules grants) []Object {
+func (w Wanted) newRole(rules grants) []Object {
 	inNamespace, everywhere := rules.namespaced, rules.clusterScoped
 	if w.ClusterWide {
 		inNamespace, everywhere = nil, rules.all
@@ -111,7 +111,7 @@ func (w Wanted) made(rules grants) []Object {
 	return objects
 }
 
-// existing binds the roles that others made.
+// existing binds the roles that others created.
 func (w Wanted) existing() []Object {
 	var objects []Object
 	for _, role := range split(w.Roles) {

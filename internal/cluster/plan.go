@@ -11,14 +11,14 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/api"
 )
 
-// Plan is Objects with what has to be asked of the cluster first: its resources when a role is to be made, and whether
+// Plan is Objects with what has to be asked of the cluster first: its resources when a role is to be created, and whether
 // the roles to bind exist and give everything away. It only reads, so a dry run can call it.
 func Plan(ctx context.Context, client *api.Client, w Wanted) ([]Object, error) {
 	if err := w.Check(); err != nil {
 		return nil, err
 	}
 	var known Resources
-	if w.makesRole() {
+	if w.createsRole() {
 		var err error
 		if known, err = Discover(ctx, client); err != nil {
 			return nil, err
@@ -78,11 +78,11 @@ func unknownRole(ctx context.Context, client *api.Client, ref Ref) error {
 	return unknown
 }
 
-// Superseded lists the bindings that earlier setups made for the account and w does not ask for: they still count. It is
-// empty when w asks for no rights at all, which leaves those there are. Bindings that the caller may not list are not
+// Superseded lists the bindings that earlier setups created for the account and w does not ask for: they still count. It is
+// empty when w asks for no rights at all, which leaves those there are. Bindings that the caller cannot list are not
 // in it.
 func Superseded(ctx context.Context, client *api.Client, w Wanted, objects []Object) ([]Ref, error) {
-	if w.NoRBAC || !w.makesRole() && len(split(w.Roles))+len(split(w.ClusterRoles)) == 0 {
+	if w.NoRBAC || !w.createsRole() && len(split(w.Roles))+len(split(w.ClusterRoles)) == 0 {
 		return nil, nil
 	}
 	wanted := map[Ref]bool{}

@@ -17,7 +17,7 @@ var virtual = Resources{
 	{Group: "certificates.k8s.io", Name: "signers"},
 }
 
-// grants are the rules of a role to make, apart by where they can count.
+// grants are the rules of a role to create, apart by where they can count.
 type grants struct{ all, namespaced, clusterScoped []any }
 
 // rules turns what was spelled as for kubectl create role into rules, one for each API group. Errors are UnknownErrors.
@@ -58,7 +58,7 @@ func (rs Resources) where(namespaced bool) Resources {
 	return slices.DeleteFunc(slices.Clone(rs), func(r Resource) bool { return r.Namespaced != namespaced })
 }
 
-// rulesFor makes a rule for each API group, in order, as kubectl does.
+// rulesFor returns a rule for each API group, in order, as kubectl does.
 func rulesFor(verbs []string, resources Resources, names []string) []any {
 	byGroup := map[string][]string{}
 	for _, r := range resources {

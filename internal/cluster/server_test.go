@@ -87,8 +87,8 @@ func TestCapThatCannotBe(t *testing.T) {
 		want    WarningKind
 	}{
 		{"a server without such policies", nil, CapUnsupported},
-		{"a caller who may not look", map[string]answer{"GET " + policy: {403, status(403, "cannot get")}}, CapForbidden},
-		{"a caller who may not write", map[string]answer{"PATCH " + policy: {403, status(403, "cannot patch")}}, CapForbidden},
+		{"a caller who cannot read", map[string]answer{"GET " + policy: {403, status(403, "cannot get")}}, CapForbidden},
+		{"a caller who cannot write", map[string]answer{"PATCH " + policy: {403, status(403, "cannot patch")}}, CapForbidden},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			client, _ := serve(t, c.answers)
@@ -134,7 +134,7 @@ func TestOtherObjectsAreNotDoneWithout(t *testing.T) {
 	}
 }
 
-func TestNamespaceThatMayNotBeSeenIsTakenToExist(t *testing.T) {
+func TestNamespaceThatCannotBeReadIsTakenToExist(t *testing.T) {
 	client, requests := serve(t, map[string]answer{"GET /api/v1/namespaces/build": {403, status(403, "cannot get")}})
 	objects, err := Objects(wish(func(w *Wanted) {}), nil)
 	if err != nil {

@@ -1,7 +1,7 @@
 // Package setup prepares a cluster for one service account: what setup, rotate, revoke and devices do there. It says
-// which objects are wanted, sends them by server-side apply, keeps the device Secrets, and asks what the account may do.
+// which objects are wanted, sends them by server-side apply, keeps the device Secrets, and asks what the account can do.
 //
-// Objects are JSON built here: it may import neither a generated clientset nor client-go's discovery and dynamic
+// Objects are JSON built here: it must import neither a generated clientset nor client-go's discovery and dynamic
 // clients, which every get would pay for in start-up time. It knows nothing of kubeconfig files, stores or terminals:
 // of this module it imports internal/api and internal/profile.
 package cluster
@@ -41,25 +41,25 @@ type Wanted struct {
 
 	Roles        []string // existing Roles of the namespace to bind
 	ClusterRoles []string // existing ClusterRoles to bind
-	// Verbs, Resources and ResourceNames make a role, spelled as kubectl create role spells them.
+	// Verbs, Resources and ResourceNames are those of a role to create, spelled as kubectl create role spells them.
 	Verbs, Resources, ResourceNames []string
-	ClusterWide                     bool // ClusterRoles and the made role count in all namespaces
+	ClusterWide                     bool // ClusterRoles and the created role count in all namespaces
 	// NoRBAC leaves the account and its rights as they are. What makes its bootstrap service account able to mint is
-	// still looked at, but where the caller may not touch that, it is taken to be there.
+	// still looked at, but where the caller cannot touch that, it is taken to be there.
 	NoRBAC bool
 
-	Bootstrap bool     // make the bootstrap service account and the role that lets it mint
+	Bootstrap bool     // create the bootstrap service account and the role that lets it mint
 	Minter    *Subject // let this one mint, as a pod does with bootstrap source in-cluster
 
-	Cap               bool          // limit what the bootstrap service account and Minter may ask for
-	Duration          time.Duration // most that a token may live
-	BootstrapDuration time.Duration // most that a bootstrap token may live
+	Cap               bool          // limit what the bootstrap service account and Minter can ask for
+	Duration          time.Duration // most that a token can live
+	BootstrapDuration time.Duration // most that a bootstrap token can live
 
 	AllowDefaultAccount bool // go on although every pod of the namespace has the account
 	AllowAdmin          bool // go on although the account gets to do everything
 }
 
-// Subject is a service account that others made, or a user when Namespace is empty.
+// Subject is a service account that others created, or a user when Namespace is empty.
 type Subject struct{ Namespace, Name string }
 
 // Username is the name that RBAC and admission know the subject by.
@@ -72,7 +72,7 @@ func (s Subject) Username() string {
 
 func (w Wanted) bootstrapAccount() string { return w.ServiceAccount + bootstrapSuffix }
 
-func (w Wanted) makesRole() bool { return len(w.Verbs)+len(w.Resources)+len(w.ResourceNames) > 0 }
+func (w Wanted) createsRole() bool { return len(w.Verbs)+len(w.Resources)+len(w.ResourceNames) > 0 }
 
 // Check is an ErrUsage, ErrDefaultAccount or ErrAdmin when the wish cannot or should not be granted. It asks no server.
 func (w Wanted) Check() error {
@@ -104,9 +104,9 @@ func (w Wanted) problem() error {
 		return err
 	}
 	switch {
-	case w.NoRBAC && (w.makesRole() || len(w.Roles)+len(w.ClusterRoles) > 0):
+	case w.NoRBAC && (w.createsRole() || len(w.Roles)+len(w.ClusterRoles) > 0):
 		return errors.New("without RBAC no role can be bound or created")
-	case w.makesRole() && (len(split(w.Verbs)) == 0 || len(split(w.Resources)) == 0):
+	case w.createsRole() && (len(split(w.Verbs)) == 0 || len(split(w.Resources)) == 0):
 		return errors.New("a role needs at least one verb and one resource")
 	case w.Minter != nil && w.Minter.Name == "":
 		return errors.New("the minter has no name")

@@ -93,15 +93,15 @@ func TestRefs(t *testing.T) {
 			`ValidatingAdmissionPolicy "sa-exec-credential.build.ci"`, `ValidatingAdmissionPolicyBinding "sa-exec-credential.build.ci"`}},
 		{"no RBAC leaves the account out", func(w *Wanted) { w.NoRBAC, w.Cap = true, false }, []string{
 			`ServiceAccount "build/ci-bootstrap"`, `Role "build/ci-bootstrap"`, `RoleBinding "build/ci-bootstrap"`}},
-		{"a made role", func(w *Wanted) { bare(w); w.Verbs, w.Resources = []string{"get"}, []string{"po"} }, []string{namespace, account,
+		{"a created role", func(w *Wanted) { bare(w); w.Verbs, w.Resources = []string{"get"}, []string{"po"} }, []string{namespace, account,
 			`Role "build/sa-exec-credential:ci"`, `RoleBinding "build/sa-exec-credential:ci"`}},
-		{"a made role with something outside of namespaces", func(w *Wanted) {
+		{"a created role with something outside of namespaces", func(w *Wanted) {
 			bare(w)
 			w.Verbs, w.Resources = []string{"get"}, []string{"po", "no"}
 		}, []string{namespace, account,
 			`Role "build/sa-exec-credential:ci"`, `RoleBinding "build/sa-exec-credential:ci"`,
 			`ClusterRole "sa-exec-credential:build:ci"`, `ClusterRoleBinding "sa-exec-credential:build:ci"`}},
-		{"a made role for the whole cluster", func(w *Wanted) {
+		{"a created role for the whole cluster", func(w *Wanted) {
 			bare(w)
 			w.Verbs, w.Resources, w.ClusterWide = []string{"get"}, []string{"po"}, true
 		}, []string{namespace, account,
@@ -114,7 +114,7 @@ func TestRefs(t *testing.T) {
 			w.Roles, w.ClusterRoles, w.ClusterWide = []string{"a"}, []string{"a"}, true
 		}, []string{namespace, account,
 			`RoleBinding "build/sa-exec-credential:ci:role:a"`, `ClusterRoleBinding "sa-exec-credential:build:ci:cluster-role:a"`}},
-		{"a minter that others made", func(w *Wanted) {
+		{"a minter that others created", func(w *Wanted) {
 			bare(w)
 			w.Minter = &Subject{Namespace: "other", Name: "runner"}
 		}, []string{namespace, account,

@@ -22,8 +22,8 @@ const (
 // ErrUntrusted is wrapped by errors about files that another user could have written, or that are no regular files.
 var ErrUntrusted = errors.New("file is not trusted")
 
-// MakePrivateFolder makes path and its parents; path itself gets mode 0700, also when it exists already. It is an
-// ErrUntrusted when path belongs to another user or is not a folder.
+// MakePrivateFolder creates path and its parents; path itself gets mode 0700, also when it exists already. It is an
+// ErrUntrusted when path belongs to another user or is not a directory.
 func MakePrivateFolder(path string) error {
 	info, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -36,7 +36,7 @@ func MakePrivateFolder(path string) error {
 		return err
 	}
 	if !info.IsDir() {
-		return fmt.Errorf("%w: %q is not a folder", ErrUntrusted, path)
+		return fmt.Errorf("%w: %q is not a directory", ErrUntrusted, path)
 	}
 	if err := checkOwner(path, info); err != nil {
 		return err
@@ -47,7 +47,7 @@ func MakePrivateFolder(path string) error {
 	return os.Chmod(path, PrivateFolder)
 }
 
-// CheckFolder is an ErrUntrusted when path is a folder that another user owns or may write to. It may be a symbolic
+// CheckFolder is an ErrUntrusted when path is a directory that another user owns or can write to. It can be a symbolic
 // link, but not another user's.
 func CheckFolder(path string) error {
 	info, err := os.Lstat(path)
@@ -63,12 +63,12 @@ func CheckFolder(path string) error {
 		}
 	}
 	if !info.IsDir() {
-		return fmt.Errorf("%w: %q is not a folder", ErrUntrusted, path)
+		return fmt.Errorf("%w: %q is not a directory", ErrUntrusted, path)
 	}
 	return checkPrivate(path, info)
 }
 
-// ReadTrusted reads a regular file that nobody but its owner, the current user or root, may write to. At most limit
+// ReadTrusted reads a regular file that nobody but its owner, the current user or root, can write to. At most limit
 // bytes are read; a longer file is an error. The checks are made on the open file, so nobody can exchange it between
 // check and use.
 func ReadTrusted(path string, limit int64) ([]byte, error) {
@@ -106,7 +106,7 @@ func readAtMost(r io.Reader, path string, limit int64) ([]byte, error) {
 	return data, nil
 }
 
-// Replace writes data to path through a temporary file in the same folder, synced and renamed over path. An existing
+// Replace writes data to path through a temporary file in the same directory, synced and renamed over path. An existing
 // path must be a regular file; it keeps its mode when mode is 0, and a new one then gets 0600.
 func Replace(path string, data []byte, mode fs.FileMode) (err error) {
 	mode, err = modeOf(path, mode)
@@ -129,7 +129,7 @@ func Replace(path string, data []byte, mode fs.FileMode) (err error) {
 	if err := os.Rename(temp.Name(), path); err != nil {
 		return err
 	}
-	return syncFolder(filepath.Dir(path))
+	return syncDir(filepath.Dir(path))
 }
 
 func modeOf(path string, mode fs.FileMode) (fs.FileMode, error) {
@@ -151,7 +151,7 @@ func modeOf(path string, mode fs.FileMode) (fs.FileMode, error) {
 }
 
 func writeSynced(file *os.File, data []byte, mode fs.FileMode) error {
-	// CreateTemp made it 0600: nobody reads it before its final mode is set on purpose.
+	// CreateTemp created it with 0600: nobody reads it before its final mode is set on purpose.
 	if err := file.Chmod(mode); err != nil && !errors.Is(err, errors.ErrUnsupported) {
 		return err
 	}

@@ -44,8 +44,8 @@ func TestReplace(t *testing.T) {
 }
 
 func TestReplaceRefusesALink(t *testing.T) {
-	folder := t.TempDir()
-	target, link := filepath.Join(folder, "target"), filepath.Join(folder, "link")
+	dir := t.TempDir()
+	target, link := filepath.Join(dir, "target"), filepath.Join(dir, "link")
 	write(t, target, "old", 0o600)
 	if err := os.Symlink(target, link); err != nil {
 		t.Fatal(err)
@@ -59,13 +59,13 @@ func TestReplaceRefusesALink(t *testing.T) {
 }
 
 func TestReplaceLeavesNothingWhenItFails(t *testing.T) {
-	folder := t.TempDir()
-	path := filepath.Join(folder, "f")
+	dir := t.TempDir()
+	path := filepath.Join(dir, "f")
 	if err := os.Mkdir(path, 0o700); err != nil {
 		t.Fatal(err)
 	}
 	if err := Replace(path, []byte("new"), 0); err == nil {
-		t.Fatal("a folder was replaced")
+		t.Fatal("a directory was replaced")
 	}
 	onlyFile(t, path)
 }
@@ -79,9 +79,9 @@ func TestReadTrusted(t *testing.T) {
 		kind error
 	}{
 		{name: "a private file is read", mode: 0o600, size: 100},
-		{name: "a file that others may read is read", mode: 0o644, size: 100},
-		{name: "a file that the group may write is refused", mode: 0o660, size: 100, err: true, kind: ErrUntrusted},
-		{name: "a file that others may write is refused", mode: 0o606, size: 100, err: true, kind: ErrUntrusted},
+		{name: "a file that others can read is read", mode: 0o644, size: 100},
+		{name: "a file that the group can write is refused", mode: 0o660, size: 100, err: true, kind: ErrUntrusted},
+		{name: "a file that others can write is refused", mode: 0o606, size: 100, err: true, kind: ErrUntrusted},
 		{name: "a file of just the limit is read", mode: 0o600, size: 4},
 		{name: "a longer file is refused", mode: 0o600, size: 3, err: true},
 	}
@@ -101,20 +101,20 @@ func TestReadTrusted(t *testing.T) {
 }
 
 func TestReadTrustedRefusesWhatIsNoRegularFile(t *testing.T) {
-	folder := t.TempDir()
-	target, link := filepath.Join(folder, "target"), filepath.Join(folder, "link")
+	dir := t.TempDir()
+	target, link := filepath.Join(dir, "target"), filepath.Join(dir, "link")
 	write(t, target, "text", 0o600)
 	if err := os.Symlink(target, link); err != nil {
 		t.Fatal(err)
 	}
-	for _, path := range []string{link, folder, "/dev/null"} {
+	for _, path := range []string{link, dir, "/dev/null"} {
 		if _, err := ReadTrusted(path, 10); !errors.Is(err, ErrUntrusted) {
 			t.Errorf("%s: error %v", path, err)
 		}
 	}
 }
 
-func TestFolders(t *testing.T) {
+func TestDirs(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a", "b")
 	if err := MakePrivateFolder(path); err != nil {
 		t.Fatal(err)
@@ -126,7 +126,7 @@ func TestFolders(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := CheckFolder(path); !errors.Is(err, ErrUntrusted) {
-		t.Errorf("a folder that others may write: %v", err)
+		t.Errorf("a directory that others can write: %v", err)
 	}
 	if err := MakePrivateFolder(path); err != nil {
 		t.Fatal(err)
@@ -201,8 +201,8 @@ func TestAFileIsNoPrivateDirectory(t *testing.T) {
 }
 
 func TestReadMounted(t *testing.T) {
-	folder := t.TempDir()
-	file, link := filepath.Join(folder, "f"), filepath.Join(folder, "link")
+	dir := t.TempDir()
+	file, link := filepath.Join(dir, "f"), filepath.Join(dir, "link")
 	write(t, file, "text", 0o666)
 	if err := os.Symlink(file, link); err != nil {
 		t.Fatal(err)
@@ -215,7 +215,7 @@ func TestReadMounted(t *testing.T) {
 		{"a file is read through a link", link, 4, "text"},
 		{"a longer file is refused", link, 3, ""},
 		{"a device is refused", "/dev/null", 10, ""},
-		{"a directory is refused", folder, 10, ""},
+		{"a directory is refused", dir, 10, ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -14,7 +14,7 @@ func checkPrivate(path string, info fs.FileInfo) error {
 		return err
 	}
 	if info.Mode().Perm()&0o022 != 0 {
-		return fmt.Errorf("%w: %q may be written by others (mode %04o)", ErrUntrusted, path, info.Mode().Perm())
+		return fmt.Errorf("%w: %q can be written by others (mode %04o)", ErrUntrusted, path, info.Mode().Perm())
 	}
 	return nil
 }
@@ -31,11 +31,11 @@ func checkOwner(path string, info fs.FileInfo) error {
 }
 
 // syncFolder makes a rename survive a power cut.
-func syncFolder(path string) error {
-	folder, err := os.Open(path)
+func syncDir(path string) error {
+	dir, err := os.Open(path)
 	if err != nil {
 		return err
 	}
-	defer folder.Close()
-	return folder.Sync()
+	defer dir.Close()
+	return dir.Sync()
 }

@@ -25,7 +25,7 @@ const (
 )
 
 // Store keeps entries by key. A key is "token:ID" or "bootstrap:ID". All methods return within their time limit,
-// also when the store hangs, and may be used by several goroutines.
+// also when the store hangs, and can be used by several goroutines.
 type Store interface {
 	// Kind is the store's name in a profile; never Auto.
 	Kind() Kind

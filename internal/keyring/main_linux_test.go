@@ -51,7 +51,7 @@ func helper(t *testing.T, name string, wrapper []string, arguments ...string) *e
 	return cmd
 }
 
-// readableTestBinary copies the test binary to where every user may run it.
+// readableTestBinary copies the test binary to where every user can run it.
 func readableTestBinary(t *testing.T) string {
 	t.Helper()
 	dir := publicDir(t)
@@ -72,7 +72,7 @@ func readableTestBinary(t *testing.T) string {
 	return path
 }
 
-// publicDir is a folder that every user may enter and write to; t.TempDir's parents are closed to others.
+// publicDir is a directory that every user can enter and write to; t.TempDir's parents are closed to others.
 func publicDir(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "keyring")
@@ -134,7 +134,7 @@ func helpFiltered(answer syscall.Errno) error {
 	nothing := System{Getenv: func(string) string { return "" }}
 	kernel, err := Open(context.Background(), Kernel, nothing)
 	if err != nil {
-		return fmt.Errorf("opening the kernel keyring made calls: %w", err)
+		return fmt.Errorf("opening the kernel keyring already calls it: %w", err)
 	}
 	_, getErr := kernel.Get(context.Background(), testKey)
 	setErr := kernel.Set(context.Background(), testKey, liveEntry("t"))

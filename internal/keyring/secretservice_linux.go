@@ -193,8 +193,8 @@ func (c *caller) ask(ctx context.Context, object dbus.BusObject, method string, 
 	return err
 }
 
-// greet makes a caller known that has nothing to search for.
-func (c *caller) greet(ctx context.Context) error {
+// introduce makes a caller known that has nothing to search for.
+func (c *caller) introduce(ctx context.Context) error {
 	if c.known {
 		return nil
 	}
@@ -341,7 +341,7 @@ func (s secretService) state(ctx context.Context) error {
 		return err
 	}
 	defer s.leave(conn)
-	if err := conn.greet(ctx); err != nil {
+	if err := conn.introduce(ctx); err != nil {
 		return err
 	}
 	return conn.state(ctx)
@@ -388,7 +388,7 @@ func (s secretService) create(ctx context.Context, name string, value []byte) er
 		return err
 	}
 	defer s.leave(conn)
-	if err := conn.greet(ctx); err != nil {
+	if err := conn.introduce(ctx); err != nil {
 		return err
 	}
 	collection, err := conn.collection(ctx)

@@ -375,7 +375,7 @@ func TestSecretServiceThatIsDeletedFromBetweenSearchAndReadIsAMiss(t *testing.T)
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	if err := conn.greet(t.Context()); err != nil {
+	if err := conn.introduce(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	_, err = conn.secret(t.Context(), loginCollection+"/4711")
@@ -396,8 +396,8 @@ func TestSecretServiceAbsentIsUnavailable(t *testing.T) {
 		environment map[string]string
 	}{
 		{"neither variable is set", nil},
-		{"the runtime folder has no bus", map[string]string{"XDG_RUNTIME_DIR": empty}},
-		{"the runtime folder is not absolute", map[string]string{"XDG_RUNTIME_DIR": "."}},
+		{"the runtime directory has no bus", map[string]string{"XDG_RUNTIME_DIR": empty}},
+		{"the runtime directory is not absolute", map[string]string{"XDG_RUNTIME_DIR": "."}},
 		{"the bus's socket does not exist", map[string]string{"DBUS_SESSION_BUS_ADDRESS": "unix:path=" + empty + "/none"}},
 		{"nobody listens on the bus's socket", map[string]string{"DBUS_SESSION_BUS_ADDRESS": "unix:path=" + stale}},
 		{"the bus has no Secret Service", map[string]string{
@@ -414,7 +414,7 @@ func TestSecretServiceAbsentIsUnavailable(t *testing.T) {
 	}
 }
 
-func TestSecretServiceIsFoundInTheRuntimeFolder(t *testing.T) {
+func TestSecretServiceIsFoundInTheRuntimeDir(t *testing.T) {
 	service := secretservicetest.New(t)
 	sys := testService(service)
 	sys.Getenv = func(name string) string {
@@ -472,7 +472,7 @@ func TestForgedBusAddressesAreNotUsed(t *testing.T) {
 		t.Error("a command was run")
 	}
 	if len(called) != 0 {
-		t.Error("a connection was made over TCP")
+		t.Error("there was a connection over TCP")
 	}
 }
 

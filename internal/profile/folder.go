@@ -20,12 +20,12 @@ const extension = ".yaml"
 // Folder is where profiles are kept: the user configuration directory's sa-exec-credential/profiles.
 type Folder string
 
-// FolderIn returns the folder of profiles below a user configuration directory.
+// FolderIn returns the directory of profiles below a user configuration directory.
 func FolderIn(configDirectory string) Folder {
 	return Folder(filepath.Join(configDirectory, "sa-exec-credential", "profiles"))
 }
 
-// ErrUnreadable is wrapped by errors about a profile, or a folder of profiles, that the system does not let us read.
+// ErrUnreadable is wrapped by errors about a profile, or a directory of profiles, that the system does not let us read.
 var ErrUnreadable = errors.New("cannot be read")
 
 // Load reads the profile called name. Errors wrap ErrName, ErrMissing, ErrMalformed, ErrUnreadable or files.ErrUntrusted.
@@ -60,10 +60,10 @@ func notRead(name string, err error) error {
 // quoted puts the path of an operating system's error in quotes: it comes from variables, and may hold anything.
 func quoted(err *fs.PathError) error { return fmt.Errorf("%s %q: %w", err.Op, err.Path, err.Err) }
 
-// check refuses a folder, or one above it that is this program's, in which others could place a profile.
+// check refuses a directory, or one above it that is this program's, in which others could place a profile.
 func (f Folder) check() error {
-	for _, folder := range []string{filepath.Dir(string(f)), string(f)} {
-		if err := files.CheckFolder(folder); err != nil {
+	for _, dir := range []string{filepath.Dir(string(f)), string(f)} {
+		if err := files.CheckFolder(dir); err != nil {
 			return err
 		}
 	}
@@ -108,8 +108,8 @@ func (f Folder) Lock(ctx context.Context, name string) (release func(), err erro
 
 // create makes sure of the directory, and of the one above it that is this program's.
 func (f Folder) create() error {
-	for _, folder := range []string{filepath.Dir(string(f)), string(f)} {
-		if err := files.MakePrivateFolder(folder); err != nil {
+	for _, dir := range []string{filepath.Dir(string(f)), string(f)} {
+		if err := files.MakePrivateFolder(dir); err != nil {
 			return err
 		}
 	}
@@ -127,7 +127,7 @@ func (f Folder) Remove(name string) error {
 	return nil
 }
 
-// Names lists the profiles, sorted. A folder that does not exist holds none; one that cannot be listed is an
+// Names lists the profiles, sorted. A directory that does not exist holds none; one that cannot be listed is an
 // ErrUnreadable.
 func (f Folder) Names() ([]string, error) {
 	entries, err := os.ReadDir(string(f))
@@ -136,7 +136,7 @@ func (f Folder) Names() ([]string, error) {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, nil
 	case errors.As(err, &refused):
-		return nil, fmt.Errorf("the folder of profiles %w: %w", ErrUnreadable, quoted(refused))
+		return nil, fmt.Errorf("the directory of profiles %w: %w", ErrUnreadable, quoted(refused))
 	case err != nil:
 		return nil, fmt.Errorf("listing profiles: %w", err)
 	}

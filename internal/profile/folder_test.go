@@ -16,48 +16,48 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/files"
 )
 
-func TestFolder(t *testing.T) {
-	folder := FolderIn(t.TempDir())
-	if names, err := folder.Names(); err != nil || names != nil {
+func TestDir(t *testing.T) {
+	dir := FolderIn(t.TempDir())
+	if names, err := dir.Names(); err != nil || names != nil {
 		t.Errorf("before the first: %v, %v", names, err)
 	}
-	if _, err := folder.Load("a"); !errors.Is(err, ErrMissing) {
+	if _, err := dir.Load("a"); !errors.Is(err, ErrMissing) {
 		t.Errorf("before the first: %v", err)
 	}
 	want := example(t)
 	for _, name := range []string{"b", "a"} {
 		want.Name = name
-		if err := folder.Save(want); err != nil {
+		if err := dir.Save(want); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if got, err := folder.Load("a"); err != nil || !reflect.DeepEqual(got, want) {
+	if got, err := dir.Load("a"); err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, %v", got, err)
 	}
-	write(t, string(folder), ".c.yaml", "x", 0o600)
-	write(t, string(folder), "d.json", "x", 0o600)
-	if names, err := folder.Names(); err != nil || !slices.Equal(names, []string{"a", "b"}) {
+	write(t, string(dir), ".c.yaml", "x", 0o600)
+	write(t, string(dir), "d.json", "x", 0o600)
+	if names, err := dir.Names(); err != nil || !slices.Equal(names, []string{"a", "b"}) {
 		t.Errorf("names %v, %v", names, err)
 	}
 	for range 2 {
-		if err := folder.Remove("a"); err != nil {
+		if err := dir.Remove("a"); err != nil {
 			t.Error(err)
 		}
 	}
-	if _, err := folder.Load("a"); !errors.Is(err, ErrMissing) {
+	if _, err := dir.Load("a"); !errors.Is(err, ErrMissing) {
 		t.Errorf("after removing: %v", err)
 	}
 }
 
 func TestSaveIgnoresTheUmask(t *testing.T) {
 	defer syscall.Umask(syscall.Umask(0))
-	folder := FolderIn(t.TempDir())
+	dir := FolderIn(t.TempDir())
 	p := example(t)
-	if err := folder.Save(p); err != nil {
+	if err := dir.Save(p); err != nil {
 		t.Fatal(err)
 	}
 	for path, want := range map[string]os.FileMode{
-		folder.path(p.Name): 0o600, string(folder): 0o700, filepath.Dir(string(folder)): 0o700} {
+		dir.path(p.Name): 0o600, string(dir): 0o700, filepath.Dir(string(dir)): 0o700} {
 		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != want {
 			t.Errorf("%s: %v, %v", path, info.Mode(), err)
 		}
@@ -65,12 +65,12 @@ func TestSaveIgnoresTheUmask(t *testing.T) {
 }
 
 func TestNamesThatAreNoNames(t *testing.T) {
-	folder := FolderIn(t.TempDir())
+	dir := FolderIn(t.TempDir())
 	p := example(t)
 	for _, name := range []string{"../x", "", ".", "a/b", "/etc/passwd"} {
 		p.Name = name
-		_, loadErr := folder.Load(name)
-		for _, err := range []error{loadErr, folder.Save(p), folder.Remove(name)} {
+		_, loadErr := dir.Load(name)
+		for _, err := range []error{loadErr, dir.Save(p), dir.Remove(name)} {
 			if !errors.Is(err, ErrName) {
 				t.Errorf("%q: %v", name, err)
 			}
@@ -81,21 +81,21 @@ func TestNamesThatAreNoNames(t *testing.T) {
 func TestWhatOthersCouldHaveWrittenIsRefused(t *testing.T) {
 	tests := []struct {
 		name string
-		do   func(t *testing.T, folder Folder)
+		do   func(t *testing.T, dir Folder)
 		err  error // nil: it is read
 	}{
 		{name: "a private profile is read", do: func(*testing.T, Folder) {}},
-		{name: "a profile that the group may write is refused", err: files.ErrUntrusted,
+		{name: "a profile that the group can write is refused", err: files.ErrUntrusted,
 			do: func(t *testing.T, f Folder) { chmod(t, f.path("p"), 0o620) }},
-		{name: "a profile that others may write is refused", err: files.ErrUntrusted,
+		{name: "a profile that others can write is refused", err: files.ErrUntrusted,
 			do: func(t *testing.T, f Folder) { chmod(t, f.path("p"), 0o602) }},
-		{name: "a folder of profiles that others may write is refused", err: files.ErrUntrusted,
+		{name: "a directory of profiles that others can write is refused", err: files.ErrUntrusted,
 			do: func(t *testing.T, f Folder) { chmod(t, string(f), 0o703) }},
-		{name: "a folder above it that others may write is refused", err: files.ErrUntrusted,
+		{name: "a directory above it that others can write is refused", err: files.ErrUntrusted,
 			do: func(t *testing.T, f Folder) { chmod(t, filepath.Dir(string(f)), 0o777) }},
 		{name: "a linked profile is refused", err: files.ErrUntrusted,
 			do: func(t *testing.T, f Folder) { moveAndLink(t, f.path("p")) }},
-		{name: "a profile that is a folder is refused", err: files.ErrUntrusted, do: func(t *testing.T, f Folder) {
+		{name: "a profile that is a directory is refused", err: files.ErrUntrusted, do: func(t *testing.T, f Folder) {
 			remove(t, f.path("p"))
 			if err := os.Mkdir(f.path("p"), 0o700); err != nil {
 				t.Fatal(err)
@@ -107,22 +107,22 @@ func TestWhatOthersCouldHaveWrittenIsRefused(t *testing.T) {
 				t.Fatal(err)
 			}
 		}},
-		{name: "a linked folder of the user's own is read", do: func(t *testing.T, f Folder) { moveAndLink(t, string(f)) }},
-		{name: "a link to a folder that others may write is refused", err: files.ErrUntrusted, do: func(t *testing.T, f Folder) {
+		{name: "a linked directory of the user's own is read", do: func(t *testing.T, f Folder) { moveAndLink(t, string(f)) }},
+		{name: "a link to a directory that others can write is refused", err: files.ErrUntrusted, do: func(t *testing.T, f Folder) {
 			chmod(t, string(f), 0o777)
 			moveAndLink(t, string(f))
 		}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			folder := FolderIn(t.TempDir())
+			dir := FolderIn(t.TempDir())
 			p := example(t)
 			p.Name = "p"
-			if err := folder.Save(p); err != nil {
+			if err := dir.Save(p); err != nil {
 				t.Fatal(err)
 			}
-			tt.do(t, folder)
-			if _, err := folder.Load("p"); !errors.Is(err, tt.err) {
+			tt.do(t, dir)
+			if _, err := dir.Load("p"); !errors.Is(err, tt.err) {
 				t.Errorf("error %v, want %v", err, tt.err)
 			}
 		})
@@ -130,20 +130,20 @@ func TestWhatOthersCouldHaveWrittenIsRefused(t *testing.T) {
 }
 
 func TestALongProfileIsRefused(t *testing.T) {
-	folder := FolderIn(t.TempDir())
-	if err := os.MkdirAll(string(folder), 0o700); err != nil {
+	dir := FolderIn(t.TempDir())
+	if err := os.MkdirAll(string(dir), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	write(t, string(folder), "p.yaml", string(make([]byte, 1<<20+1)), 0o600)
-	_, err := folder.Load("p")
-	if !errors.Is(err, ErrMalformed) || !strings.Contains(err.Error(), strconv.Quote(folder.path("p"))) {
+	write(t, string(dir), "p.yaml", string(make([]byte, 1<<20+1)), 0o600)
+	_, err := dir.Load("p")
+	if !errors.Is(err, ErrMalformed) || !strings.Contains(err.Error(), strconv.Quote(dir.path("p"))) {
 		t.Errorf("got %v, want ErrMalformed with the path in quotes", err)
 	}
 }
 
-func write(t *testing.T, folder, name, text string, mode os.FileMode) {
+func write(t *testing.T, dir, name, text string, mode os.FileMode) {
 	t.Helper()
-	if err := os.WriteFile(filepath.Join(folder, name), []byte(text), mode); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, name), []byte(text), mode); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -1,4 +1,4 @@
-// Package profile reads and writes profiles: what one machine may mint, in a small file without a secret. It also says
+// Package profile reads and writes profiles: what one machine can mint, in a small file without a secret. It also says
 // which cluster a profile is for, and derives the keys under which its secrets are kept.
 //
 // It knows nothing of the API server or of what is in a store: of this module it imports internal/files and the names
@@ -41,7 +41,7 @@ const (
 	SourceCommand   Source = "command"    // the output of a command
 )
 
-// Profile is what one machine may mint.
+// Profile is what one machine can mint.
 type Profile struct {
 	Name           string       `yaml:"-" json:"-"`
 	Version        int          `yaml:"version" json:"version"`

@@ -14,7 +14,7 @@ import (
 // thisDevice is what tokens are bound to.
 var thisDevice = &Device{Secret: "ci-device-x", UID: "0d9b"}
 
-// example is a profile in which everything that may be set is set.
+// example is a profile in which everything that can be set is set.
 func example(t testing.TB) Profile {
 	return Profile{
 		Name: "ci.build@prod", Version: version,

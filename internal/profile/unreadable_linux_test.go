@@ -15,28 +15,28 @@ import (
 // otherUser is nobody: modes count for it.
 const otherUser = 65534
 
-func TestWhatMayNotBeReadIsUnreadable(t *testing.T) {
+func TestWhatCannotBeReadIsUnreadable(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		closed func(Folder) string
 		lists  bool // the names can be listed all the same
 	}{
 		{"a profile", func(f Folder) string { return f.path("p") }, true},
-		{"the folder of profiles", func(f Folder) string { return string(f) }, false},
-		{"the folder above it", func(f Folder) string { return filepath.Dir(string(f)) }, false},
+		{"the directory of profiles", func(f Folder) string { return string(f) }, false},
+		{"the directory above it", func(f Folder) string { return filepath.Dir(string(f)) }, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			folder := publicProfile(t)
-			chmod(t, tt.closed(folder), 0)
-			defer chmod(t, tt.closed(folder), 0o700) // so that it can be removed
+			dir := publicProfile(t)
+			chmod(t, tt.closed(dir), 0)
+			defer chmod(t, tt.closed(dir), 0o700) // so that it can be removed
 			var loadErr, namesErr error
 			unprivileged(t, func() {
-				_, loadErr = folder.Load("p")
-				_, namesErr = folder.Names()
+				_, loadErr = dir.Load("p")
+				_, namesErr = dir.Names()
 			})
-			wantUnreadable(t, folder, loadErr)
+			wantUnreadable(t, dir, loadErr)
 			if !tt.lists {
-				wantUnreadable(t, folder, namesErr)
+				wantUnreadable(t, dir, namesErr)
 			} else if namesErr != nil {
 				t.Errorf("listing: %v", namesErr)
 			}
@@ -44,14 +44,14 @@ func TestWhatMayNotBeReadIsUnreadable(t *testing.T) {
 	}
 }
 
-func wantUnreadable(t *testing.T, folder Folder, err error) {
+func wantUnreadable(t *testing.T, dir Folder, err error) {
 	t.Helper()
-	if !errors.Is(err, ErrUnreadable) || !strings.Contains(err.Error(), strings.TrimSuffix(strconv.Quote(string(folder)), `"`)) {
+	if !errors.Is(err, ErrUnreadable) || !strings.Contains(err.Error(), strings.TrimSuffix(strconv.Quote(string(dir)), `"`)) {
 		t.Errorf("got %v, want ErrUnreadable with the path in quotes", err)
 	}
 }
 
-// publicProfile is a profile that every user may read, in folders that every user may enter; t.TempDir's is closed.
+// publicProfile is a profile that every user can read, in directories that every user can enter; t.TempDir's is closed.
 func publicProfile(t *testing.T) Folder {
 	t.Helper()
 	base, err := os.MkdirTemp("", "profile")
@@ -59,17 +59,17 @@ func publicProfile(t *testing.T) Folder {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(base) })
-	folder := FolderIn(base)
+	dir := FolderIn(base)
 	p := example(t)
 	p.Name = "p"
-	if err := folder.Save(p); err != nil {
+	if err := dir.Save(p); err != nil {
 		t.Fatal(err)
 	}
-	for _, path := range []string{base, filepath.Dir(string(folder)), string(folder)} {
+	for _, path := range []string{base, filepath.Dir(string(dir)), string(dir)} {
 		chmod(t, path, 0o755)
 	}
-	chmod(t, folder.path("p"), 0o644)
-	return folder
+	chmod(t, dir.path("p"), 0o644)
+	return dir
 }
 
 // unprivileged does something for which modes count, also when the tests run as root: on a thread of its own, which opens

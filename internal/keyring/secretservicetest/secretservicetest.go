@@ -1,5 +1,5 @@
 // Package secretservicetest starts a real Secret Service for tests: a D-Bus session bus and gnome-keyring of their own,
-// with their own home, under one temporary folder. Nothing is shared with the desktop of whoever runs the tests.
+// with their own home, under one temporary directory. Nothing is shared with the desktop of whoever runs the tests.
 //
 // It knows nothing of this module's packages, so that every test may use it.
 package secretservicetest
@@ -97,8 +97,8 @@ func StartBus() (*Service, error) {
 }
 
 func (s *Service) startBus() error {
-	for _, folder := range []string{"home", "run", "data", "config", "cache"} {
-		if err := os.Mkdir(filepath.Join(s.dir, folder), 0o700); err != nil {
+	for _, dir := range []string{"home", "run", "data", "config", "cache"} {
+		if err := os.Mkdir(filepath.Join(s.dir, dir), 0o700); err != nil {
 			return err
 		}
 	}
@@ -155,7 +155,7 @@ func (s *Service) ready(unlocked bool) error {
 // Socket is the path of the bus's socket.
 func (s *Service) Socket() string { return filepath.Join(s.dir, "run", "bus") }
 
-// Dir is the folder that holds everything the daemons write; Stop removes it.
+// Dir is the directory that holds everything the daemons write; Stop removes it.
 func (s *Service) Dir() string { return s.dir }
 
 // Address is the bus's address.
