@@ -1,5 +1,6 @@
-// Package api makes single, bounded calls to an API server through client-go's REST client: no retries, no warnings on
-// standard error, answers of limited size, and errors of a few kinds that say what a person can do about them.
+// Package api makes single, bounded calls to an API server through client-go's REST client: no
+// retries, no warnings on standard error, answers of limited size, and errors of a few kinds that
+// say what a person can do about them.
 //
 // It imports nothing of this module.
 package api
@@ -20,8 +21,8 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// maxAnswer bounds an answer in bytes, headers aside. The largest that is read is a discovery document of a cluster
-// with many custom resources; a TokenRequest is about 2 KB.
+// maxAnswer bounds an answer in bytes, headers aside. The largest that is read is a discovery
+// document of a cluster with many custom resources; a TokenRequest is about 2 KB.
 const maxAnswer = 16 << 20
 
 // userAgent names this program in the API server's audit log.
@@ -33,8 +34,8 @@ type Client struct {
 	date *dateRecorder
 }
 
-// New returns a client for what config describes. The types that scheme knows are what Post encodes and decodes.
-// No connection is made yet.
+// New returns a client for what config describes. The types that scheme knows are what Post encodes
+// and decodes. No connection is made yet.
 func New(config *rest.Config, scheme *runtime.Scheme) (*Client, error) {
 	metav1.AddToGroupVersion(scheme, schema.GroupVersion{Version: "v1"})
 	c := rest.CopyConfig(config)
@@ -46,14 +47,16 @@ func New(config *rest.Config, scheme *runtime.Scheme) (*Client, error) {
 	c.UserAgent = userAgent
 	c.QPS = -1
 	c.WarningHandler = rest.NoWarnings{}
-	// One call a connection gains nothing from HTTP/2, and its debug log would print the Authorization header.
+	// One call a connection gains nothing from HTTP/2, and its debug log would print the
+	// Authorization header.
 	c.NextProtos = []string{"http/1.1"}
 	c.Wrap(recorder.wrap)
 	found, err := rest.HTTPClientFor(c)
 	if err != nil {
 		return nil, fmt.Errorf("preparing the API client: %w", err)
 	}
-	// A redirect is never followed: the round tripper would add the credential for whatever host it names.
+	// A redirect is never followed: the round tripper would add the credential for whatever host it
+	// names.
 	own := *found
 	own.CheckRedirect = notFollowed
 	client, err := rest.RESTClientForConfigAndClient(c, &own)
@@ -65,10 +68,11 @@ func New(config *rest.Config, scheme *runtime.Scheme) (*Client, error) {
 
 func notFollowed(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
-// do returns when ctx is over, whatever the call does: it may run a credential plugin, which nothing stops.
+// do returns when ctx is over, whatever the call does: it may run a credential plugin, which
+// nothing stops.
 //
-// A panic in the call is ErrInternal: nobody else could recover from one in this goroutine, so it would end the process
-// and print what it was raised with, which may hold the credential.
+// A panic in the call is ErrInternal: nobody else could recover from one in this goroutine, so it
+// would end the process and print what it was raised with, which may hold the credential.
 func do(ctx context.Context, request *rest.Request) (rest.Result, error) {
 	type outcome struct {
 		answer rest.Result
@@ -109,8 +113,10 @@ func (c *Client) Post(ctx context.Context, path string, body, result runtime.Obj
 	return nil
 }
 
-// Raw sends body, of the given content type, to the absolute path and returns the answer's bytes. body may be nil.
-func (c *Client) Raw(ctx context.Context, verb, path string, query map[string]string, contentType string, body []byte) ([]byte, error) {
+// Raw sends body, of the given content type, to the absolute path and returns the answer's bytes.
+// body may be nil.
+func (c *Client) Raw(ctx context.Context, verb, path string, query map[string]string,
+	contentType string, body []byte) ([]byte, error) {
 	request := c.rest.Verb(verb).AbsPath(path).MaxRetries(0)
 	for name, value := range query {
 		request = request.Param(name, value)
@@ -121,7 +127,8 @@ func (c *Client) Raw(ctx context.Context, verb, path string, query map[string]st
 	return raw(ctx, request)
 }
 
-// raw asks for the error apart, because only that way does the REST client read the Status in an answer's body.
+// raw asks for the error apart, because only that way does the REST client read the Status in an
+// answer's body.
 func raw(ctx context.Context, request *rest.Request) ([]byte, error) {
 	answer, err := do(ctx, request)
 	if err != nil {
@@ -130,8 +137,10 @@ func raw(ctx context.Context, request *rest.Request) ([]byte, error) {
 	return answer.Raw()
 }
 
-// Get returns the bytes found at the absolute path. accept is the media type asked for; empty means JSON.
-func (c *Client) Get(ctx context.Context, path, accept string, query map[string]string) ([]byte, error) {
+// Get returns the bytes found at the absolute path. accept is the media type asked for; empty means
+// JSON.
+func (c *Client) Get(ctx context.Context, path, accept string,
+	query map[string]string) ([]byte, error) {
 	request := c.rest.Get().AbsPath(path).MaxRetries(0)
 	for name, value := range query {
 		request = request.Param(name, value)
@@ -150,8 +159,9 @@ func (c *Client) ServerTime() time.Time {
 	return time.Time{}
 }
 
-// dateRecorder keeps the Date header, which the REST client does not hand out, and reads the body for it: the REST
-// client has no limit, and complains of a connection that breaks off on standard error.
+// dateRecorder keeps the Date header, which the REST client does not hand out, and reads the body
+// for it: the REST client has no limit, and complains of a connection that breaks off on standard
+// error.
 type dateRecorder struct {
 	host string // of the API server, as a URL
 	next http.RoundTripper

@@ -9,7 +9,8 @@ import (
 	"testing"
 )
 
-// TestACallIsMadeOnce, also where client-go would try again by itself: the caller has a time limit and knows better.
+// TestACallIsMadeOnce, also where client-go would try again by itself: the caller has a time limit
+// and knows better.
 func TestACallIsMadeOnce(t *testing.T) {
 	for name, call := range calls {
 		t.Run(name, func(t *testing.T) {
@@ -27,7 +28,8 @@ func TestACallIsMadeOnce(t *testing.T) {
 }
 
 func TestCallsAreNotSlowedDown(t *testing.T) {
-	client := clientThrough(t, func(*http.Request) (*http.Response, error) { return answer(http.NoBody) })
+	client := clientThrough(t,
+		func(*http.Request) (*http.Response, error) { return answer(http.NoBody) })
 	if limiter := client.rest.GetRateLimiter(); limiter != nil {
 		t.Errorf("client-go lets through %v calls a second", limiter.QPS())
 	}
@@ -60,17 +62,22 @@ func TestWhatIsAskedFor(t *testing.T) {
 	if _, err := client.Get(t.Context(), "/x", "application/json;as=Table", query); err != nil {
 		t.Fatal(err)
 	}
-	if got.Header.Get("Accept") != "application/json;as=Table" || got.URL.Query().Get("labelSelector") != "a=b,c=d" {
+	if got.Header.Get("Accept") != "application/json;as=Table" ||
+		got.URL.Query().Get("labelSelector") != "a=b,c=d" {
 		t.Errorf("asked for %q as %q", got.URL, got.Header.Get("Accept"))
 	}
-	if _, err := client.Get(t.Context(), "/x", "", nil); err != nil || !strings.HasPrefix(got.Header.Get("Accept"), "application/json") {
+	if _, err := client.Get(t.Context(), "/x", "", nil); err != nil ||
+		!strings.HasPrefix(got.Header.Get("Accept"), "application/json") {
 		t.Errorf("by default as %q, %v", got.Header.Get("Accept"), err)
 	}
 	body := []byte(`{"a":1}`)
-	if _, err := client.Raw(t.Context(), http.MethodPatch, "/x", query, "application/merge-patch+json", body); err != nil {
+	if _, err := client.Raw(t.Context(), http.MethodPatch, "/x", query,
+		"application/merge-patch+json", body); err != nil {
 		t.Fatal(err)
 	}
-	if got.Method != http.MethodPatch || got.Header.Get("Content-Type") != "application/merge-patch+json" || !bytes.Equal(sent, body) {
+	if got.Method != http.MethodPatch ||
+		got.Header.Get("Content-Type") != "application/merge-patch+json" ||
+		!bytes.Equal(sent, body) {
 		t.Errorf("sent %s %q of %q", got.Method, sent, got.Header.Get("Content-Type"))
 	}
 }

@@ -16,7 +16,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// What an API server, or the way to it, can answer. Every error of this package wraps exactly one of them.
+// What an API server, or the way to it, can answer. Every error of this package wraps exactly one
+// of them.
 var (
 	ErrUnauthorized = errors.New("the API server refused the credential (401)")
 	ErrForbidden    = errors.New("forbidden")
@@ -30,21 +31,25 @@ var (
 	ErrTimeout      = errors.New("the API server did not answer in time")
 	ErrAnswer       = errors.New("the API server's answer makes no sense")
 	ErrCredential   = errors.New("the credential cannot be obtained")
-	ErrInternal     = errors.New("internal error") // a panic: a bug, of this program or of a library
+	// a panic: a bug, of this program or of a library
+	ErrInternal = errors.New("internal error")
 )
 
-// ErrAdmission is wrapped, beside ErrForbidden or ErrInvalid, by what admission and not RBAC denies.
+// ErrAdmission is wrapped, beside ErrForbidden or ErrInvalid, by what admission and not RBAC
+// denies.
 var ErrAdmission = errors.New("denied by admission")
 
-// StatusError is an answer that is no success. Its text holds nothing of the answer's body, which a proxy or an
-// attacker may have written; Message does.
+// StatusError is an answer that is no success. Its text holds nothing of the answer's body, which a
+// proxy or an attacker may have written; Message does.
 type StatusError struct {
-	Kind      error  // one of the errors above
-	Code      int    // HTTP status code
-	Admission bool   // denied by admission, such as a policy, and not by RBAC
-	Resource  string // what the answer is about, for example "secrets"; empty when it is not the API server's own
-	Message   string // the server's own words: data, never to be printed unquoted, never of a TokenRequest
-	Causes    []metav1.StatusCause
+	Kind      error // one of the errors above
+	Code      int   // HTTP status code
+	Admission bool  // denied by admission, such as a policy, and not by RBAC
+	// what the answer is about, for example "secrets"; empty when it is not the API server's own
+	Resource string
+	// the server's own words: data, never to be printed unquoted, never of a TokenRequest
+	Message string
+	Causes  []metav1.StatusCause
 }
 
 // Error implements error.
@@ -64,8 +69,9 @@ func (e *StatusError) Unwrap() error { return e.Kind }
 // Is makes what admission denies an ErrAdmission too.
 func (e *StatusError) Is(target error) bool { return e.Admission && target == ErrAdmission }
 
-var kinds = []error{ErrUnauthorized, ErrForbidden, ErrNotFound, ErrConflict, ErrInvalid, ErrThrottled, ErrServer,
-	ErrUnreachable, ErrTLS, ErrTimeout, ErrAnswer, ErrCredential, ErrInternal}
+var kinds = []error{ErrUnauthorized, ErrForbidden, ErrNotFound, ErrConflict, ErrInvalid,
+	ErrThrottled, ErrServer, ErrUnreachable, ErrTLS, ErrTimeout, ErrAnswer, ErrCredential,
+	ErrInternal}
 
 // Kind returns which of this package's errors err wraps, nil when none.
 func Kind(err error) error {
@@ -88,14 +94,17 @@ func classify(ctx context.Context, err error) error {
 }
 
 func fromStatus(status metav1.Status) error {
-	e := &StatusError{Kind: kindOf(int(status.Code)), Code: int(status.Code), Message: status.Message}
+	e := &StatusError{Kind: kindOf(int(status.Code)), Code: int(status.Code),
+		Message: status.Message}
 	if status.Details != nil {
 		e.Causes, e.Resource = status.Details.Causes, status.Details.Kind
 	}
-	// The authorizer's message is `… cannot create resource …`; what admission denies has other words, and a
-	// ValidatingAdmissionPolicy by default another code. The API has no field that tells.
+	// The authorizer's message is `… cannot create resource …`; what admission denies has other
+	// words, and a ValidatingAdmissionPolicy by default another code. The API has no field that
+	// tells.
 	denied := e.Code == http.StatusForbidden || e.Code == http.StatusUnprocessableEntity
-	e.Admission = denied && (strings.Contains(e.Message, "denied request") || strings.Contains(e.Message, "denied the request"))
+	e.Admission = denied && (strings.Contains(e.Message, "denied request") ||
+		strings.Contains(e.Message, "denied the request"))
 	return e
 }
 
@@ -121,8 +130,8 @@ func kindOf(code int) error {
 	return ErrInvalid
 }
 
-// fromNetwork says what went wrong on the way. It passes on no text of the packages that read an answer: they quote what
-// they cannot read, and a server could have put the credential there.
+// fromNetwork says what went wrong on the way. It passes on no text of the packages that read an
+// answer: they quote what they cannot read, and a server could have put the credential there.
 func fromNetwork(ctx context.Context, err error) error {
 	var (
 		verification *tls.CertificateVerificationError
@@ -137,7 +146,8 @@ func fromNetwork(ctx context.Context, err error) error {
 		record       tls.RecordHeaderError
 	)
 	switch {
-	case errors.As(err, &verification), errors.As(err, &authority), errors.As(err, &hostname), errors.As(err, &invalid):
+	case errors.As(err, &verification), errors.As(err, &authority), errors.As(err, &hostname),
+		errors.As(err, &invalid):
 		return fmt.Errorf("%w: %s", ErrTLS, certificateProblem(err))
 	case fromCredential(err):
 		return fmt.Errorf("%w: its credential plugin or token file failed", ErrCredential)
@@ -148,7 +158,8 @@ func fromNetwork(ctx context.Context, err error) error {
 	case errors.As(err, &address):
 		return fmt.Errorf("%w: its name cannot be resolved", ErrUnreachable)
 	case errors.As(err, &alert) && strings.HasSuffix(alert.Op, " error"):
-		return fmt.Errorf("%w: %s", ErrUnreachable, alert.Err) // a TLS alert: Go's own words for its number
+		// a TLS alert: Go's own words for its number
+		return fmt.Errorf("%w: %s", ErrUnreachable, alert.Err)
 	case errors.As(err, &number):
 		return fmt.Errorf("%w: %w", ErrUnreachable, number)
 	case errors.Is(err, http.ErrSchemeMismatch), errors.As(err, &record):
@@ -165,8 +176,9 @@ func (e proxyError) Error() string {
 	return fmt.Sprintf("the proxy refused the connection (%d)", int(e))
 }
 
-// hearingProxies lets a transport tell a proxy's refusal from other troubles, where there is a proxy. client-go shares its
-// transports among clients, so it is a copy then, with connections of its own.
+// hearingProxies lets a transport tell a proxy's refusal from other troubles, where there is a
+// proxy. client-go shares its transports among clients, so it is a copy then, with connections of
+// its own.
 func hearingProxies(next http.RoundTripper, host string) http.RoundTripper {
 	transport, ok := next.(*http.Transport)
 	location, err := url.Parse(host)
@@ -188,13 +200,16 @@ func checkProxy(_ context.Context, _ *url.URL, _ *http.Request, response *http.R
 	return proxyError(response.StatusCode)
 }
 
-// fromCredential reports whether client-go could not get what it was to authenticate with, for which it has no type.
+// fromCredential reports whether client-go could not get what it was to authenticate with, for
+// which it has no type.
 func fromCredential(err error) bool {
 	text := err.Error()
-	return strings.Contains(text, "getting credentials: ") || strings.Contains(text, "failed to read token file")
+	return strings.Contains(text, "getting credentials: ") ||
+		strings.Contains(text, "failed to read token file")
 }
 
-// certificateProblem is the x509 package's text without the certificate's own names, which a stranger chose.
+// certificateProblem is the x509 package's text without the certificate's own names, which a
+// stranger chose.
 func certificateProblem(err error) string {
 	var invalid x509.CertificateInvalidError
 	var hostname x509.HostnameError

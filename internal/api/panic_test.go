@@ -24,10 +24,12 @@ type panicking struct{ value any }
 func (p panicking) Read([]byte) (int, error) { panic(p.value) }
 
 func answer(body io.Reader) (*http.Response, error) {
-	return &http.Response{StatusCode: http.StatusOK, Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(body)}, nil
+	return &http.Response{StatusCode: http.StatusOK,
+		Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(body)}, nil
 }
 
-// clientThrough has its requests answered by next, which stands for what client-go and other people's code do.
+// clientThrough has its requests answered by next, which stands for what client-go and other
+// people's code do.
 func clientThrough(t *testing.T, next roundTripper) *Client {
 	t.Helper()
 	config := &rest.Config{Host: "https://127.0.0.1:1"}
@@ -50,21 +52,32 @@ var calls = map[string]func(*testing.T, *Client) error{
 		return err
 	},
 	"Post": func(t *testing.T, c *Client) error {
-		return c.Post(t.Context(), "/x", &runtime.Unknown{Raw: []byte("{}"), ContentType: "application/json"}, nil)
+		return c.Post(t.Context(), "/x",
+			&runtime.Unknown{Raw: []byte("{}"), ContentType: "application/json"}, nil)
 	},
 }
 
-// TestACallThatPanicsIsAnError would end with the whole test binary, if the panic could get away: the call has a goroutine
-// of its own, in which nobody else recovers.
+// TestACallThatPanicsIsAnError would end with the whole test binary, if the panic could get away:
+// the call has a goroutine of its own, in which nobody else recovers.
 func TestACallThatPanicsIsAnError(t *testing.T) {
 	const credential = "hunter2"
 	var nobody *http.Request
 	tests := map[string]roundTripper{
-		"while it is sent":              func(*http.Request) (*http.Response, error) { panic("Bearer " + credential) },
-		"with an error":                 func(*http.Request) (*http.Response, error) { panic(errors.New(credential)) },
-		"of the runtime":                func(*http.Request) (*http.Response, error) { return answer(strings.NewReader(nobody.Method)) },
-		"while its answer is read":      func(*http.Request) (*http.Response, error) { return answer(panicking{credential}) },
-		"without an answer or an error": func(*http.Request) (*http.Response, error) { return nil, nil },
+		"while it is sent": func(*http.Request) (*http.Response, error) {
+			panic("Bearer " + credential)
+		},
+		"with an error": func(*http.Request) (*http.Response, error) {
+			panic(errors.New(credential))
+		},
+		"of the runtime": func(*http.Request) (*http.Response, error) {
+			return answer(strings.NewReader(nobody.Method))
+		},
+		"while its answer is read": func(*http.Request) (*http.Response, error) {
+			return answer(panicking{credential})
+		},
+		"without an answer or an error": func(*http.Request) (*http.Response, error) {
+			return nil, nil
+		},
 	}
 	for name, panics := range tests {
 		for verb, call := range calls {
@@ -73,7 +86,8 @@ func TestACallThatPanicsIsAnError(t *testing.T) {
 				if Kind(err) != ErrInternal {
 					t.Errorf("error %v of kind %v", err, Kind(err))
 				}
-				if shown := fmt.Sprintf("%v %+v %#v", err, err, err); strings.Contains(shown, credential) {
+				if shown := fmt.Sprintf("%v %+v %#v", err, err, err); strings.Contains(shown,
+					credential) {
 					t.Errorf("the error shows the panic's value: %s", shown)
 				}
 			})
@@ -92,7 +106,8 @@ func TestAClientGoesOnAfterAPanic(t *testing.T) {
 	if _, err := client.Get(t.Context(), "/x", "", nil); err == nil {
 		t.Error("the panic is no error")
 	}
-	if body, err := client.Get(t.Context(), "/x", "", nil); err != nil || string(body) != `{"works":true}` {
+	if body, err := client.Get(t.Context(), "/x", "", nil); err != nil ||
+		string(body) != `{"works":true}` {
 		t.Errorf("%q, %v", body, err)
 	}
 }

@@ -1,8 +1,9 @@
-// Package cache answers with a token that is good: the stored one while it is fresh, else a new one, minted once
-// however many processes ask at the same time.
+// Package cache answers with a token that is good: the stored one while it is fresh, else a new
+// one, minted once however many processes ask at the same time.
 //
-// It wraps a minter that it knows only as a function. Of this module it imports internal/keyring, internal/mint for
-// the Grant, and internal/secret; it knows nothing of profiles, kubeconfigs or the API server.
+// It wraps a minter that it knows only as a function. Of this module it imports internal/keyring,
+// internal/mint for the Grant, and internal/secret; it knows nothing of profiles, kubeconfigs or
+// the API server.
 package cache
 
 import (
@@ -18,48 +19,59 @@ import (
 
 // Times of the way of a get.
 const (
-	// checkLimit bounds the question whether a token is still accepted. The answer can wait; the client cannot.
+	// checkLimit bounds the question whether a token is still accepted. The answer can wait; the
+	// client cannot.
 	checkLimit = 3 * time.Second
-	// staleRetry is how long a client is told to use a stale token that could not be replaced, or that another
-	// process is replacing, before it asks again.
+	// staleRetry is how long a client is told to use a stale token that could not be replaced, or
+	// that another process is replacing, before it asks again.
 	staleRetry = 10 * time.Second
-	// refreshPause is how long nobody tries to replace a stale token after that has failed: it may take as long as a
-	// server that hangs, and the token is still good.
+	// refreshPause is how long nobody tries to replace a stale token after that has failed: it may
+	// take as long as a server that hangs, and the token is still good.
 	refreshPause = 30 * time.Second
-	// patience is how long a store may take to fail without being one that hangs, or that waits for a person.
+	// patience is how long a store may take to fail without being one that hangs, or that waits for
+	// a person.
 	patience = time.Second
 	// margin is kept before the true expiry, so that a token does not die on its way to the server.
 	margin = 5 * time.Second
-	// clockTolerance is how far a token may have been issued in the future before the clock must have jumped.
+	// clockTolerance is how far a token may have been issued in the future before the clock must
+	// have jumped.
 	clockTolerance = 5 * time.Second
 )
 
-// Cache is one profile's token. Its fields are set once, before the first call, unless it says otherwise.
+// Cache is one profile's token. Its fields are set once, before the first call, unless it says
+// otherwise.
 type Cache struct {
-	Store   keyring.Store
-	Key     string // of the token in the store; Mint may change it, and the new token is kept under the new one
+	Store keyring.Store
+	// of the token in the store; Mint may change it, and the new token is kept under the new one
+	Key     string
 	Machine string // decides the jitter of the refresh window; differs by machine
 	Folder  string // of lock and call records; empty: neither is kept
 	Caller  Caller // the process that asked
-	// ByHand says that a person asks, not a client: a mint that failed a moment ago is then tried again.
+	// ByHand says that a person asks, not a client: a mint that failed a moment ago is then tried
+	// again.
 	ByHand bool
 	// Wait is the longest that another process's mint may take. One that takes longer is given up.
 	Wait time.Duration
 	Now  func() time.Time
-	// Mint requests a new token. It is called at most once a Get, and only it loads the bootstrap credential.
+	// Mint requests a new token. It is called at most once a Get, and only it loads the bootstrap
+	// credential.
 	Mint mintFunc
-	// Refresh is Mint while the stored token is still good, and may do less to get another. Nil: Mint.
+	// Refresh is Mint while the stored token is still good, and may do less to get another. Nil:
+	// Mint.
 	Refresh mintFunc
-	// Accepted asks the API server whether a token is good. An error means that it could not be asked.
+	// Accepted asks the API server whether a token is good. An error means that it could not be
+	// asked.
 	Accepted func(context.Context, secret.String) (bool, error)
 	// Warn says what went wrong without keeping the answer from the client.
 	Warn func(error)
-	// Common reports whether a failed mint would have failed for every process, and not only for the one that tried.
+	// Common reports whether a failed mint would have failed for every process, and not only for
+	// the one that tried.
 	Common func(error) bool
-	// Surroundings is what of this process's environment decides whether a mint works, such as a proxy: how it went in
-	// others says nothing.
+	// Surroundings is what of this process's environment decides whether a mint works, such as a
+	// proxy: how it went in others says nothing.
 	Surroundings string
-	// Kinds are the errors that a remembered failure still wraps when it is given to the next caller; at most 64.
+	// Kinds are the errors that a remembered failure still wraps when it is given to the next
+	// caller; at most 64.
 	Kinds []error
 	// Debug says what is being done.
 	Debug func(message string, details ...any)
@@ -67,8 +79,8 @@ type Cache struct {
 
 type mintFunc = func(context.Context) (mint.Grant, error)
 
-// Answer is a token and until when the client may use it without asking again. Expires is earlier than the token's
-// true expiry, because clients compare without leeway.
+// Answer is a token and until when the client may use it without asking again. Expires is earlier
+// than the token's true expiry, because clients compare without leeway.
 type Answer struct {
 	Token   secret.String
 	Expires time.Time
@@ -101,7 +113,8 @@ func (c *Cache) Get(ctx context.Context) (Answer, error) {
 	state := c.state(entry)
 	if state != absent && c.refused(ctx, calls, entry) {
 		c.Debug("the API server refuses the stored token")
-		return c.await(ctx, calls, entry.Token, snapshot{}) // the question took its time: look again in any case
+		// the question took its time: look again in any case
+		return c.await(ctx, calls, entry.Token, snapshot{})
 	}
 	switch state {
 	case fresh:
@@ -112,7 +125,8 @@ func (c *Cache) Get(ctx context.Context) (Answer, error) {
 	return c.await(ctx, calls, secret.String{}, snapshot{before, known})
 }
 
-// snapshot is the count of stored tokens before the store was read. While it has not grown, reading again finds the same.
+// snapshot is the count of stored tokens before the store was read. While it has not grown, reading
+// again finds the same.
 type snapshot struct {
 	stored uint64
 	known  bool
@@ -149,7 +163,8 @@ func (c *Cache) state(entry keyring.Entry) state {
 	case entry.Token.Empty(), !now.Before(hardExpiry(entry)):
 		return absent
 	case entry.IssuedAt.After(now.Add(clockTolerance)):
-		// The clock was set back since, so the stored times say nothing. The token itself may well be good.
+		// The clock was set back since, so the stored times say nothing. The token itself may well
+		// be good.
 		return stale
 	case !now.Before(refreshAt(entry, c.Machine)):
 		return stale
@@ -157,8 +172,8 @@ func (c *Cache) state(entry keyring.Entry) state {
 	return fresh
 }
 
-// refresh replaces a stale token. Whoever gets the lock without waiting mints; all others, and those whose mint fails,
-// answer with the token that is still good.
+// refresh replaces a stale token. Whoever gets the lock without waiting mints; all others, and
+// those whose mint fails, answer with the token that is still good.
 func (c *Cache) refresh(ctx context.Context, calls *callLog, entry keyring.Entry) (Answer, error) {
 	if calls.failedSince(c.Now().Add(-refreshPause), c.Now()) {
 		c.Debug("replacing the token has just failed")
@@ -185,9 +200,10 @@ func (c *Cache) refresh(ctx context.Context, calls *callLog, entry keyring.Entry
 	return minted, nil
 }
 
-// await answers when no stored token can be used. It waits for the lock, looks again and mints. A stored token that
-// equals refused is passed over; every other one is newer.
-func (c *Cache) await(ctx context.Context, calls *callLog, refused secret.String, seen snapshot) (Answer, error) {
+// await answers when no stored token can be used. It waits for the lock, looks again and mints. A
+// stored token that equals refused is passed over; every other one is newer.
+func (c *Cache) await(ctx context.Context, calls *callLog, refused secret.String,
+	seen snapshot) (Answer, error) {
 	began := c.Now()
 	if err, failed := c.failedBefore(calls, time.Time{}); failed {
 		return Answer{}, err
@@ -203,7 +219,8 @@ func (c *Cache) await(ctx context.Context, calls *callLog, refused secret.String
 			c.Debug("the lock's holder takes too long, or cannot be waited for; going on without it", "error", err)
 			break
 		}
-		// The holder is done: its outcome serves everyone who waited, without another turn for each at the lock.
+		// The holder is done: its outcome serves everyone who waited, without another turn for each
+		// at the lock.
 		if answer, err, done := c.outcome(ctx, calls, refused, began); done {
 			return answer, err
 		}
@@ -219,7 +236,8 @@ func (c *Cache) await(ctx context.Context, calls *callLog, refused secret.String
 }
 
 // outcome is what came of another process's mint since began, when it is done.
-func (c *Cache) outcome(ctx context.Context, calls *callLog, refused secret.String, began time.Time) (Answer, error, bool) {
+func (c *Cache) outcome(ctx context.Context, calls *callLog, refused secret.String,
+	began time.Time) (Answer, error, bool) {
 	if entry, ok := c.usable(ctx, refused); ok {
 		return c.answer(calls, entry), nil, true
 	}
@@ -233,7 +251,8 @@ func (c *Cache) usable(ctx context.Context, refused secret.String) (keyring.Entr
 	return entry, err == nil && c.state(entry) != absent && entry.Token != refused
 }
 
-// failedBefore returns the error of a mint that this caller asked for a moment ago, or anybody after the time since.
+// failedBefore returns the error of a mint that this caller asked for a moment ago, or anybody
+// after the time since.
 func (c *Cache) failedBefore(calls *callLog, since time.Time) (error, bool) {
 	caller := c.Caller
 	if c.ByHand {
@@ -242,8 +261,9 @@ func (c *Cache) failedBefore(calls *callLog, since time.Time) (error, bool) {
 	return calls.failure(caller, c.Now(), since)
 }
 
-// refused reports whether the API server no longer accepts a token that is good by its times. It is asked only when a
-// client repeats itself: client-go runs the plugin again before the reported expiry only after a 401.
+// refused reports whether the API server no longer accepts a token that is good by its times. It is
+// asked only when a client repeats itself: client-go runs the plugin again before the reported
+// expiry only after a 401.
 func (c *Cache) refused(ctx context.Context, calls *callLog, entry keyring.Entry) bool {
 	if !calls.isRepeat(c.Caller, entry.Token, c.Now()) {
 		return false
@@ -260,8 +280,10 @@ func (c *Cache) refused(ctx context.Context, calls *callLog, entry keyring.Entry
 	return false
 }
 
-// mint requests a token, stores it and answers with it. A store that fails costs a warning, never the answer.
-func (c *Cache) mint(ctx context.Context, calls *callLog, try mintFunc, refused secret.String) (Answer, error) {
+// mint requests a token, stores it and answers with it. A store that fails costs a warning, never
+// the answer.
+func (c *Cache) mint(ctx context.Context, calls *callLog, try mintFunc,
+	refused secret.String) (Answer, error) {
 	grant, err := c.request(ctx, calls, try)
 	if err != nil {
 		return Answer{}, err
@@ -274,7 +296,8 @@ func (c *Cache) mint(ctx context.Context, calls *callLog, try mintFunc, refused 
 	return c.minted(calls, entry, refused), nil
 }
 
-// request mints, and remembers when that fails. A mint that was cancelled says nothing about the next one.
+// request mints, and remembers when that fails. A mint that was cancelled says nothing about the
+// next one.
 func (c *Cache) request(ctx context.Context, calls *callLog, try mintFunc) (mint.Grant, error) {
 	grant, err := try(ctx)
 	switch {
@@ -305,8 +328,9 @@ func (c *Cache) answer(calls *callLog, entry keyring.Entry) Answer {
 	return answer
 }
 
-// reportedExpiry is when the token turns stale. A token that is stale already is reported for a few seconds more, so
-// that a client with many requests does not run the plugin for each of them. Clients are told whole seconds.
+// reportedExpiry is when the token turns stale. A token that is stale already is reported for a few
+// seconds more, so that a client with many requests does not run the plugin for each of them.
+// Clients are told whole seconds.
 func (c *Cache) reportedExpiry(entry keyring.Entry) time.Time {
 	if c.state(entry) == fresh {
 		return refreshAt(entry, c.Machine)

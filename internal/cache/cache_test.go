@@ -18,7 +18,8 @@ import (
 
 // TestBoundaries puts the clock a nanosecond to each side of every change.
 func TestBoundaries(t *testing.T) {
-	entry := keyring.Entry{Token: secret.New("kept"), IssuedAt: start, ExpiresAt: start.Add(time.Hour)}
+	entry := keyring.Entry{Token: secret.New("kept"), IssuedAt: start,
+		ExpiresAt: start.Add(time.Hour)}
 	refresh, end := refreshAt(entry, "machine"), hardExpiry(entry)
 	tests := []struct {
 		name    string
@@ -87,7 +88,8 @@ func TestStaleTokensWhenMintingFails(t *testing.T) {
 		good    bool
 		expires time.Time
 	}{
-		{"in the refresh window the old token is used a little longer", refreshAt(entry, "machine"), true, refreshAt(entry, "machine").Add(staleRetry)},
+		{"in the refresh window the old token is used a little longer", refreshAt(entry, "machine"),
+			true, refreshAt(entry, "machine").Add(staleRetry)},
 		{"just before its end it is used to its end", end.Add(-1), true, end},
 		{"at its end there is none", end, false, time.Time{}},
 	}
@@ -102,13 +104,15 @@ func TestStaleTokensWhenMintingFails(t *testing.T) {
 				t.Fatalf("error %v", err)
 			}
 			if tt.good && (answer.Token.Reveal() != "kept" || !answer.Expires.Equal(tt.expires)) {
-				t.Errorf("got %q until %v, want %v", answer.Token.Reveal(), answer.Expires, tt.expires)
+				t.Errorf("got %q until %v, want %v", answer.Token.Reveal(), answer.Expires,
+					tt.expires)
 			}
 		})
 	}
 }
 
-// TestAFailingRefreshIsTriedOnlyNowAndThen matters when a server hangs: a good token must not wait for it each time.
+// TestAFailingRefreshIsTriedOnlyNowAndThen matters when a server hangs: a good token must not wait
+// for it each time.
 func TestAFailingRefreshIsTriedOnlyNowAndThen(t *testing.T) {
 	w := newWorld(t)
 	w.keep(start, start.Add(time.Hour))
@@ -134,7 +138,8 @@ func TestJitter(t *testing.T) {
 		if !at.Equal(refreshAt(entry, machine)) {
 			t.Error("it is not always the same for a machine")
 		}
-		if early := entry.ExpiresAt.Sub(at); early < 5*time.Minute || early > 7*time.Minute+31*time.Second {
+		if early := entry.ExpiresAt.Sub(at); early < 5*time.Minute ||
+			early > 7*time.Minute+31*time.Second {
 			t.Errorf("%v early", early)
 		}
 		times[at] = true
@@ -142,7 +147,8 @@ func TestJitter(t *testing.T) {
 	if len(times) < 50 {
 		t.Errorf("only %d times for 100 machines", len(times))
 	}
-	for _, life := range []time.Duration{time.Nanosecond, time.Second, 10 * time.Second, 10 * time.Minute, 24 * time.Hour} {
+	for _, life := range []time.Duration{time.Nanosecond, time.Second, 10 * time.Second,
+		10 * time.Minute, 24 * time.Hour} {
 		e := keyring.Entry{IssuedAt: start, ExpiresAt: start.Add(life)}
 		if at := refreshAt(e, "m"); at.After(hardExpiry(e)) {
 			t.Errorf("a token of %v turns stale %v after its end", life, at.Sub(hardExpiry(e)))
@@ -157,8 +163,10 @@ func TestClocksThatJump(t *testing.T) {
 		err   error
 		token string
 	}{
-		{name: "an hour back, the times say nothing and the token is replaced", jump: -time.Hour, token: "minted-1"},
-		{name: "an hour back and the server is down, the token is used", jump: -time.Hour, err: errMint, token: "kept"},
+		{name: "an hour back, the times say nothing and the token is replaced", jump: -time.Hour,
+			token: "minted-1"},
+		{name: "an hour back and the server is down, the token is used", jump: -time.Hour,
+			err: errMint, token: "kept"},
 		{name: "five seconds back mean nothing", jump: -5 * time.Second, token: "kept"},
 		{name: "six seconds back are a jump", jump: -6 * time.Second, token: "minted-1"},
 		{name: "an hour ahead, the token has expired", jump: time.Hour, token: "minted-1"},
@@ -201,9 +209,12 @@ func TestStoresThatFail(t *testing.T) {
 		warnings       int
 		mints          int // of two calls
 	}{
-		{name: "a store that cannot be read costs a warning", getErr: keyring.ErrLocked, warnings: 2, mints: 2},
-		{name: "a store that cannot be written costs a warning", setErr: keyring.ErrQuota, warnings: 2, mints: 2},
-		{name: "when minting fails too there is one error and no warning", getErr: keyring.ErrTimeout, mintErr: errMint, mints: 2},
+		{name: "a store that cannot be read costs a warning", getErr: keyring.ErrLocked,
+			warnings: 2, mints: 2},
+		{name: "a store that cannot be written costs a warning", setErr: keyring.ErrQuota,
+			warnings: 2, mints: 2},
+		{name: "when minting fails too there is one error and no warning",
+			getErr: keyring.ErrTimeout, mintErr: errMint, mints: 2},
 		{name: "a store that works costs nothing", mints: 1},
 	}
 	for _, tt := range tests {
@@ -223,7 +234,8 @@ func TestStoresThatFail(t *testing.T) {
 	}
 }
 
-// TestCrowd is fifty processes in one; each has a cache and a lock of its own. TestProcesses has real ones.
+// TestCrowd is fifty processes in one; each has a cache and a lock of its own. TestProcesses has
+// real ones.
 func TestCrowd(t *testing.T) {
 	tests := []struct {
 		name  string
@@ -248,7 +260,8 @@ func TestCrowd(t *testing.T) {
 					read := c.Store
 					c.Store = &announcing{Store: read, once: arrived.Done}
 					answer, err := c.Get(t.Context())
-					if !errors.Is(err, tt.err) || err == nil && answer.Token.Reveal() != "minted-1" {
+					if !errors.Is(err, tt.err) || err == nil &&
+						answer.Token.Reveal() != "minted-1" {
 						t.Errorf("%q, %v", answer.Token.Reveal(), err)
 					}
 				})
@@ -299,7 +312,8 @@ func TestTheLockIsHeldElsewhere(t *testing.T) {
 			done.Go(func() {
 				c := w.cache(caller + 2)
 				c.Wait = time.Second
-				if answer, err := c.Get(t.Context()); err != nil || answer.Token.Reveal() != "minted-1" {
+				if answer, err := c.Get(t.Context()); err != nil ||
+					answer.Token.Reveal() != "minted-1" {
 					t.Errorf("%q, %v", answer.Token.Reveal(), err)
 				}
 			})
@@ -318,12 +332,15 @@ func TestTheLockIsHeldElsewhere(t *testing.T) {
 		c.Debug = func(message string, _ ...any) {
 			if message == "read the store" && w.store.gets == 1 {
 				time.AfterFunc(50*time.Millisecond, func() {
-					_ = w.store.Set(context.Background(), "token:k", keyring.Entry{Token: secret.New("theirs"), IssuedAt: start, ExpiresAt: start.Add(time.Hour)})
+					_ = w.store.Set(context.Background(), "token:k",
+						keyring.Entry{Token: secret.New("theirs"), IssuedAt: start,
+							ExpiresAt: start.Add(time.Hour)})
 					lock.release()
 				})
 			}
 		}
-		if answer, err := c.Get(t.Context()); err != nil || answer.Token.Reveal() != "theirs" || w.mints != 0 {
+		if answer, err := c.Get(t.Context()); err != nil || answer.Token.Reveal() != "theirs" ||
+			w.mints != 0 {
 			t.Errorf("%q, %v, %d mints", answer.Token.Reveal(), err, w.mints)
 		}
 	})
@@ -344,8 +361,8 @@ func TestTheLockIsHeldElsewhere(t *testing.T) {
 	})
 }
 
-// TestALockThatIsHeldAnewIsNotTakenAway has two wait for a holder that hangs. The one that comes late finds the lock of a
-// holder that does not.
+// TestALockThatIsHeldAnewIsNotTakenAway has two wait for a holder that hangs. The one that comes
+// late finds the lock of a holder that does not.
 func TestALockThatIsHeldAnewIsNotTakenAway(t *testing.T) {
 	w := newWorld(t)
 	locks := make([]*fileLock, 5)
@@ -378,7 +395,8 @@ func TestDirsThatAreNoUse(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for name, dir := range map[string]string{"no directory": "", "a directory that does not exist": "/nonexistent/directory", "a file": file} {
+	for name, dir := range map[string]string{"no directory": "",
+		"a directory that does not exist": "/nonexistent/directory", "a file": file} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
 			w.dir = dir
@@ -454,7 +472,8 @@ func TestAStoreThatHangsIsWaitedForOnceACommand(t *testing.T) {
 			w.store.getErr, w.mintErr = tt.err, tt.err
 			for range 6 {
 				c := w.cache(1)
-				c.Kinds, c.Store = []error{tt.err}, slowStore{w.store, func() { w.advance(tt.took) }}
+				c.Kinds, c.Store = []error{tt.err}, slowStore{w.store,
+					func() { w.advance(tt.took) }}
 				if _, err := c.Get(t.Context()); !errors.Is(err, tt.err) {
 					t.Errorf("error %v", err)
 				}
@@ -471,7 +490,8 @@ func TestAStoreThatHangsIsWaitedForOnceACommand(t *testing.T) {
 	}
 }
 
-// TestAGoodTokenIsAnsweredThoughTheBootstrapCredentialCannotBeRead, also when its client asks again.
+// TestAGoodTokenIsAnsweredThoughTheBootstrapCredentialCannotBeRead, also when its client asks
+// again.
 func TestAGoodTokenIsAnsweredThoughTheBootstrapCredentialCannotBeRead(t *testing.T) {
 	w := newWorld(t)
 	w.keep(start, start.Add(time.Hour))
@@ -563,7 +583,8 @@ func TestWhatIsNotRemembered(t *testing.T) {
 		for range 2 {
 			_, _ = w.cache(1).Get(t.Context())
 		}
-		if _, err := w.cache(1).Get(t.Context()); err == nil || w.mints != 1 || len(err.Error()) > maxText+len("…") || !strings.HasSuffix(err.Error(), "ä…") {
+		if _, err := w.cache(1).Get(t.Context()); err == nil || w.mints != 1 ||
+			len(err.Error()) > maxText+len("…") || !strings.HasSuffix(err.Error(), "ä…") {
 			t.Errorf("%d mints, %v", w.mints, err)
 		}
 	})

@@ -18,18 +18,20 @@ import (
 
 // How long what was learned about a caller holds.
 const (
-	// quiet is how long after a check, or a mint, a caller's repeats are not checked again. The API server itself
-	// remembers a token review for about ten seconds, so asking more often would learn nothing. It doubles with every
-	// check up to longestQuiet: a shell that runs the plugin for each of its requests repeats itself for no reason.
+	// quiet is how long after a check, or a mint, a caller's repeats are not checked again. The API
+	// server itself remembers a token review for about ten seconds, so asking more often would
+	// learn nothing. It doubles with every check up to longestQuiet: a shell that runs the plugin
+	// for each of its requests repeats itself for no reason.
 	quiet        = 15 * time.Second
 	longestQuiet = 5 * time.Minute
-	// failureHolds is how long a failed mint answers its caller's repeats: kubectl asks up to six times a command.
+	// failureHolds is how long a failed mint answers its caller's repeats: kubectl asks up to six
+	// times a command.
 	failureHolds = 5 * time.Second
 )
 
-// The file of a key's calls has room for one failure, then a table in which each caller has one slot by its hash, then a count. Its
-// size is fixed, so it needs no cleaning up. Two callers that share a slot overwrite each other, which costs at most a
-// 401 that is noticed one call later.
+// The file of a key's calls has room for one failure, then a table in which each caller has one
+// slot by its hash, then a count. Its size is fixed, so it needs no cleaning up. Two callers that
+// share a slot overwrite each other, which costs at most a 401 that is noticed one call later.
 const (
 	failureSize = 1024 // bytes
 	slotSize    = 40   // bytes: four numbers of 8, one of 4, a checksum
@@ -38,7 +40,8 @@ const (
 	countOffset = failureSize + slots*slotSize // of the number of tokens stored, 8 bytes
 )
 
-// Caller identifies the process that runs the plugin. The start time tells it from another one with the same id later.
+// Caller identifies the process that runs the plugin. The start time tells it from another one with
+// the same id later.
 type Caller struct {
 	PID   int
 	Start uint64 // in the system's own unit; 0 when unknown
@@ -56,8 +59,8 @@ func shortHash(b []byte) uint64 {
 	return binary.LittleEndian.Uint64(sum[:])
 }
 
-// callLog remembers, without a secret, which process was answered with which token. Everything about it may fail: then
-// nothing is remembered.
+// callLog remembers, without a secret, which process was answered with which token. Everything
+// about it may fail: then nothing is remembered.
 type callLog struct {
 	file    *os.File // nil: nothing is remembered
 	kinds   []error
@@ -91,7 +94,8 @@ type record struct {
 	caller  uint64 // hash
 	token   uint64 // first bytes of its SHA-256
 	expires int64  // reported; Unix nanoseconds
-	checked int64  // when the API server last vouched for a token of this caller; Unix nanoseconds, 0 for never
+	// when the API server last vouched for a token of this caller; Unix nanoseconds, 0 for never
+	checked int64
 	quiet   uint32 // seconds after that in which it is not asked again
 }
 
@@ -119,7 +123,8 @@ func decodeRecord(b []byte) (record, bool) {
 	}, true
 }
 
-// sinceChecked is how long ago the API server was asked; a clock that was set back makes it very long.
+// sinceChecked is how long ago the API server was asked; a clock that was set back makes it very
+// long.
 func (r record) sinceChecked(now time.Time) time.Duration {
 	since := now.Sub(time.Unix(0, r.checked))
 	if since < 0 {
@@ -130,7 +135,8 @@ func (r record) sinceChecked(now time.Time) time.Duration {
 
 func offset(caller uint64) int64 { return failureSize + int64(caller%slots)*slotSize }
 
-// stored counts how often a new token has been put into the store. It is false when that is not known.
+// stored counts how often a new token has been put into the store. It is false when that is not
+// known.
 func (c *callLog) stored() (count uint64, known bool) {
 	if c.file == nil {
 		return 0, false
@@ -172,7 +178,8 @@ func (c *callLog) write(r record) {
 
 func tokenHash(token secret.String) uint64 { return shortHash([]byte(token.Reveal())) }
 
-// isRepeat reports whether the caller asks again although it has this token and was told that it is still good.
+// isRepeat reports whether the caller asks again although it has this token and was told that it is
+// still good.
 func (c *callLog) isRepeat(caller Caller, token secret.String, now time.Time) bool {
 	r := c.of(caller)
 	return r.token == tokenHash(token) && now.Before(time.Unix(0, r.expires)) &&
@@ -190,8 +197,9 @@ func (c *callLog) answered(caller Caller, token secret.String, expires time.Time
 	c.write(r)
 }
 
-// markValid notes that the API server has just vouched for the token, or could not be asked. When that was because the
-// caller had repeated itself, the caller is left alone for longer than the last time.
+// markValid notes that the API server has just vouched for the token, or could not be asked. When
+// that was because the caller had repeated itself, the caller is left alone for longer than the
+// last time.
 func (c *callLog) markValid(caller Caller, token secret.String, now time.Time, repeated bool) {
 	r := c.of(caller)
 	next := quiet
@@ -233,7 +241,8 @@ func (c *callLog) rememberFailure(caller Caller, now time.Time, err error, commo
 	if c.file == nil {
 		return
 	}
-	f := failure{Caller: caller.hash(), At: now, Text: shortened(err.Error()), Common: common, Within: c.envHash, Hung: c.hung}
+	f := failure{Caller: caller.hash(), At: now, Text: shortened(err.Error()), Common: common,
+		Within: c.envHash, Hung: c.hung}
 	for i, kind := range c.kinds {
 		if errors.Is(err, kind) {
 			f.Kinds |= 1 << i
@@ -250,7 +259,8 @@ func (c *callLog) rememberFailure(caller Caller, now time.Time, err error, commo
 	_, _ = c.file.WriteAt(b, 0)
 }
 
-// maxText is how much of an error is remembered, in bytes. There is room for it also where JSON escapes some of it.
+// maxText is how much of an error is remembered, in bytes. There is room for it also where JSON
+// escapes some of it.
 const maxText = 500
 
 func shortened(text string) string {
@@ -266,8 +276,9 @@ func (c *callLog) failedSince(since, now time.Time) bool {
 	return found && f.At.After(since) && !f.At.After(now)
 }
 
-// failure returns the last failed mint if it was for the same caller and a moment ago, or, where it was everybody's in these
-// surroundings, for anybody after the time since; a zero since means the same caller only.
+// failure returns the last failed mint if it was for the same caller and a moment ago, or, where it
+// was everybody's in these surroundings, for anybody after the time since; a zero since means the
+// same caller only.
 func (c *callLog) failure(caller Caller, now, since time.Time) (error, bool) {
 	f, found := c.readFailure()
 	if !found {
@@ -276,7 +287,8 @@ func (c *callLog) failure(caller Caller, now, since time.Time) (error, bool) {
 	age := now.Sub(f.At)
 	own := f.Caller == caller.hash() && age >= 0 && age < failureHolds
 	// One of the future is from before the clock was set back, and old.
-	shared := f.Common && f.Within == c.envHash && !since.IsZero() && !f.At.Before(since) && age >= 0
+	shared := f.Common && f.Within == c.envHash && !since.IsZero() && !f.At.Before(since) &&
+		age >= 0
 	if !own && !shared {
 		return nil, false
 	}
@@ -310,7 +322,8 @@ func decodeFailure(b []byte) (failure, bool) {
 	}
 	encoded := b[8 : 8+length]
 	var f failure
-	if binary.LittleEndian.Uint32(b[4:]) != crc32.ChecksumIEEE(encoded) || json.Unmarshal(encoded, &f) != nil {
+	if binary.LittleEndian.Uint32(b[4:]) != crc32.ChecksumIEEE(encoded) ||
+		json.Unmarshal(encoded, &f) != nil {
 		return failure{}, false
 	}
 	return f, true

@@ -106,7 +106,8 @@ func TestACheckHasThreeSeconds(t *testing.T) {
 	}
 }
 
-// TestWhatLoopsCost counts what the API server is asked in an hour in which shells run the plugin every second.
+// TestWhatLoopsCost counts what the API server is asked in an hour in which shells run the plugin
+// every second.
 func TestWhatLoopsCost(t *testing.T) {
 	const least = 12 // checks of a shell: a token that is revoked is noticed within five minutes
 	tests := []struct {
@@ -116,10 +117,13 @@ func TestWhatLoopsCost(t *testing.T) {
 		checks, mints int // at most
 	}{
 		{name: "one shell, a token that is good", accepted: true, shells: 1, checks: 20, mints: 1},
-		{name: "three shells, a token that is good", accepted: true, shells: 3, checks: 60, mints: 1},
+		{name: "three shells, a token that is good", accepted: true, shells: 3, checks: 60,
+			mints: 1},
 		// As with a token for other audiences than the API server's.
-		{name: "one shell, a server that refuses every token", accepted: false, shells: 1, checks: 20, mints: 21},
-		{name: "three shells, a server that refuses every token", accepted: false, shells: 3, checks: 60, mints: 61},
+		{name: "one shell, a server that refuses every token", accepted: false, shells: 1,
+			checks: 20, mints: 21},
+		{name: "three shells, a server that refuses every token", accepted: false, shells: 3,
+			checks: 60, mints: 61},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -134,7 +138,8 @@ func TestWhatLoopsCost(t *testing.T) {
 			}
 			t.Logf("%d checks, %d mints", w.checks, w.mints)
 			if w.checks < least*tt.shells || w.checks > tt.checks || w.mints > tt.mints {
-				t.Errorf("%d checks and %d mints, wanted are %d to %d, and at most %d", w.checks, w.mints,
+				t.Errorf("%d checks and %d mints, wanted are %d to %d, and at most %d", w.checks,
+					w.mints,
 					least*tt.shells, tt.checks, tt.mints)
 			}
 		})
@@ -179,7 +184,8 @@ func TestCallsAreForgottenWhenTheirFileIsOfNoUse(t *testing.T) {
 		{"no file", func(t *testing.T, w *world) { _ = os.Remove(path(w)) }},
 		{"a slot that another caller has taken", func(_ *testing.T, w *world) {
 			for caller := 2; ; caller++ {
-				if offset(Caller{PID: caller, Start: 1}.hash()) == offset(Caller{PID: 1, Start: 1}.hash()) {
+				other := Caller{PID: caller, Start: 1}
+				if offset(other.hash()) == offset(Caller{PID: 1, Start: 1}.hash()) {
 					w.get(caller)
 					return
 				}
@@ -257,7 +263,8 @@ func FuzzCalls(f *testing.F) {
 		calls.rememberFailure(caller, start, errMint, true)
 		calls.answered(caller, secret.New("t"), start.Add(time.Hour))
 		calls.markValid(caller, secret.New("t"), start, true)
-		if err, failed := calls.failure(caller, start, time.Time{}); !failed || !errors.Is(err, errMint) {
+		if err, failed := calls.failure(caller, start, time.Time{}); !failed ||
+			!errors.Is(err, errMint) {
 			t.Errorf("after writing: %v", err)
 		}
 		if calls.isRepeat(caller, secret.New("t"), start) {

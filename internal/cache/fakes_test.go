@@ -29,7 +29,10 @@ type memory struct {
 	kind           keyring.Kind
 }
 
-func newMemory() *memory { return &memory{entries: map[string]keyring.Entry{}, kind: keyring.Keyring} }
+func newMemory() *memory {
+	return &memory{entries: map[string]keyring.Entry{},
+		kind: keyring.Keyring}
+}
 
 func (m *memory) Kind() keyring.Kind                     { return m.kind }
 func (m *memory) Description() string                    { return "memory" }
@@ -63,7 +66,8 @@ func (m *memory) Set(_ context.Context, key string, entry keyring.Entry) error {
 	return m.setErr
 }
 
-// world is what the caches of several processes share: a store, a directory, a clock and an API server.
+// world is what the caches of several processes share: a store, a directory, a clock and an API
+// server.
 type world struct {
 	t        *testing.T
 	mu       sync.Mutex
@@ -94,13 +98,17 @@ func (w *world) set(now time.Time)              { w.mu.Lock(); w.now = now; w.mu
 func (w *world) advance(by time.Duration)       { w.set(w.clock().Add(by)) }
 func (w *world) keep(issued, expires time.Time) { w.keepToken("kept", issued, expires) }
 func (w *world) keepToken(token string, issued, expires time.Time) {
-	w.store.entries["token:k"] = keyring.Entry{Token: secret.New(token), IssuedAt: issued, ExpiresAt: expires}
+	w.store.entries["token:k"] = keyring.Entry{Token: secret.New(token), IssuedAt: issued,
+		ExpiresAt: expires}
 }
 
 // cache is that of one process, called by caller.
 func (w *world) cache(caller int) *Cache {
-	return &Cache{Store: w.store, Key: "token:k", Machine: "machine", Folder: w.dir, Caller: Caller{PID: caller, Start: 1},
-		Wait: 20 * time.Second, Now: w.clock, Mint: w.mint, Accepted: w.check, Common: func(error) bool { return true },
+	return &Cache{Store: w.store, Key: "token:k", Machine: "machine", Folder: w.dir,
+		Caller: Caller{PID: caller, Start: 1},
+		Wait:   20 * time.Second, Now: w.clock, Mint: w.mint, Accepted: w.check, Common: func(error) bool {
+			return true
+		},
 		Kinds: []error{errOther, errMint}, Debug: func(string, ...any) {},
 		Warn: func(err error) { w.mu.Lock(); w.warnings = append(w.warnings, err); w.mu.Unlock() }}
 }
@@ -116,7 +124,8 @@ func (w *world) mint(context.Context) (mint.Grant, error) {
 	if err != nil {
 		return mint.Grant{}, fmt.Errorf("minting: %w", err)
 	}
-	return mint.Grant{Token: secret.New(fmt.Sprintf("minted-%d", number)), IssuedAt: now, ExpiresAt: now.Add(w.life)}, nil
+	return mint.Grant{Token: secret.New(fmt.Sprintf("minted-%d", number)), IssuedAt: now,
+		ExpiresAt: now.Add(w.life)}, nil
 }
 
 func (w *world) check(_ context.Context, token secret.String) (bool, error) {
@@ -135,7 +144,8 @@ func (w *world) get(caller int) Answer {
 	return answer
 }
 
-// want gets a token as caller and checks which it is, and how often the API server was asked so far.
+// want gets a token as caller and checks which it is, and how often the API server was asked so
+// far.
 func (w *world) want(caller int, token string, mints, checks int) Answer {
 	w.t.Helper()
 	answer := w.get(caller)

@@ -22,8 +22,8 @@ func TestAFullDisk(t *testing.T) {
 	}
 }
 
-// onFullDisk limits how large this process's files may grow, to nothing: writing then fails as on a full disk. A miss, a
-// repeat that finds the token, and a stale token have to go as they always do.
+// onFullDisk limits how large this process's files may grow, to nothing: writing then fails as on a
+// full disk. A miss, a repeat that finds the token, and a stale token have to go as they always do.
 func onFullDisk(dir string) error {
 	signal.Ignore(syscall.SIGXFSZ) // it would end the process
 	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{}); err != nil {
@@ -33,19 +33,26 @@ func onFullDisk(dir string) error {
 		return errors.New("the disk is not full")
 	}
 	now, mints := start, 0
-	c := &Cache{Store: newMemory(), Key: "token:k", Machine: "m", Folder: dir, Caller: Caller{PID: 1}, Wait: time.Second,
-		Now: func() time.Time { return now }, Common: func(error) bool { return true }, Warn: func(error) {}, Debug: func(string, ...any) {},
+	c := &Cache{Store: newMemory(), Key: "token:k", Machine: "m", Folder: dir,
+		Caller: Caller{PID: 1}, Wait: time.Second,
+		Now: func() time.Time {
+			return now
+		}, Common: func(error) bool {
+			return true
+		}, Warn: func(error) {}, Debug: func(string, ...any) {},
 		Accepted: func(context.Context, secret.String) (bool, error) { return true, nil },
 		Mint: func(context.Context) (mint.Grant, error) {
 			mints++
-			return mint.Grant{Token: secret.New(fmt.Sprint("minted-", mints)), IssuedAt: now, ExpiresAt: now.Add(time.Hour)}, nil
+			return mint.Grant{Token: secret.New(fmt.Sprint("minted-", mints)), IssuedAt: now,
+				ExpiresAt: now.Add(time.Hour)}, nil
 		}}
 	for _, step := range []struct {
 		after time.Duration
 		token string
 	}{{0, "minted-1"}, {0, "minted-1"}, {57 * time.Minute, "minted-2"}} {
 		now = now.Add(step.after)
-		if answer, err := c.Get(context.Background()); err != nil || answer.Token.Reveal() != step.token {
+		if answer, err := c.Get(context.Background()); err != nil ||
+			answer.Token.Reveal() != step.token {
 			return fmt.Errorf("got %q, %w, want %q", answer.Token.Reveal(), err, step.token)
 		}
 	}

@@ -15,14 +15,15 @@ import (
 )
 
 const (
-	// guardLimit is how long taking a lock away may wait for others who do the same, and guardPoll how often that looks
-	// whether they are done.
+	// guardLimit is how long taking a lock away may wait for others who do the same, and guardPoll
+	// how often that looks whether they are done.
 	guardLimit = time.Second
 	guardPoll  = 5 * time.Millisecond
 )
 
-// fileLock is one profile's lock between processes. The kernel releases it when its holder dies. A lock that cannot be
-// had for want of a directory or of space is free: minting twice is better than not at all.
+// fileLock is one profile's lock between processes. The kernel releases it when its holder dies. A
+// lock that cannot be had for want of a directory or of space is free: minting twice is better than
+// not at all.
 type fileLock struct {
 	flock  *flock.Flock // nil: there is nothing to lock, or nothing to share
 	guard  string       // a file that is locked while the lock's own is taken away
@@ -45,8 +46,8 @@ func lockOf(dir, key string) *fileLock {
 	return &fileLock{flock: flock.New(path, flock.SetPermissions(0o600)), guard: guard}
 }
 
-// regularOrAbsent passes over what somebody could have put into a directory that a kubeconfig chose: a link to another
-// file, or a pipe that opening would wait for.
+// regularOrAbsent passes over what somebody could have put into a directory that a kubeconfig
+// chose: a link to another file, or a pipe that opening would wait for.
 func regularOrAbsent(path string) bool {
 	info, err := os.Lstat(path)
 	return err != nil || info.Mode().IsRegular()
@@ -63,11 +64,11 @@ func (l *fileLock) tryExclusive() bool {
 	return locked || err != nil
 }
 
-// awaitHolder waits until nobody holds the lock, at most for the time given, and reports whether that came to pass. An error
-// says nothing of the holder.
+// awaitHolder waits until nobody holds the lock, at most for the time given, and reports whether
+// that came to pass. An error says nothing of the holder.
 //
-// Waiters share the lock to find out, so one release lets all of them go on at once. The kernel wakes them: hundreds that
-// look again and again would take the processor from the one that mints.
+// Waiters share the lock to find out, so one release lets all of them go on at once. The kernel
+// wakes them: hundreds that look again and again would take the processor from the one that mints.
 func (l *fileLock) awaitHolder(ctx context.Context, atMost time.Duration) (freed bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, atMost)
 	defer cancel()
@@ -87,10 +88,12 @@ func (l *fileLock) awaitHolder(ctx context.Context, atMost time.Duration) (freed
 	}
 }
 
-// abandonHolder takes the lock from a holder that hangs, or was stopped, by taking the file away: all who wait then
-// find a new one, so that one of them mints for the others. It reports whether there is now another file to lock.
+// abandonHolder takes the lock from a holder that hangs, or was stopped, by taking the file away:
+// all who wait then find a new one, so that one of them mints for the others. It reports whether
+// there is now another file to lock.
 //
-// One waiter at a time looks and removes: who has looked and comes late would remove the new file, which is locked again.
+// One waiter at a time looks and removes: who has looked and comes late would remove the new file,
+// which is locked again.
 func (l *fileLock) abandonHolder() bool {
 	if !regularOrAbsent(l.guard) {
 		return false
@@ -104,13 +107,14 @@ func (l *fileLock) abandonHolder() bool {
 	}
 	current, err := os.Stat(l.flock.Path())
 	if err != nil || l.waited == nil || !os.SameFile(l.waited, current) {
-		return errors.Is(err, fs.ErrNotExist) || err == nil && l.waited != nil // somebody else has taken it away
+		// somebody else has taken it away
+		return errors.Is(err, fs.ErrNotExist) || err == nil && l.waited != nil
 	}
 	return os.Remove(l.flock.Path()) == nil
 }
 
-// Hold takes the lock of a key, for one whose token the caller is about to keep, if nobody has it. It cannot fail: a lock
-// that cannot be had is free.
+// Hold takes the lock of a key, for one whose token the caller is about to keep, if nobody has it.
+// It cannot fail: a lock that cannot be had is free.
 func Hold(dir, key string) (release func()) {
 	lock := lockOf(dir, key)
 	_ = lock.tryExclusive()

@@ -21,7 +21,8 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/secret"
 )
 
-// helperVariable makes the test binary one of the processes of a test; it names the directory that they share.
+// helperVariable makes the test binary one of the processes of a test; it names the directory that
+// they share.
 const helperVariable = "CACHE_TEST_FOLDER"
 
 func TestMain(m *testing.M) {
@@ -40,9 +41,13 @@ func helper(dir, what string) error {
 	if what == "full" {
 		return onFullDisk(dir)
 	}
-	c := &Cache{Store: inFiles(dir), Key: "token:k", Machine: "m", Folder: dir, Caller: Caller{PID: os.Getppid()}, Wait: 30 * time.Second,
-		Now: time.Now, Accepted: func(context.Context, secret.String) (bool, error) { return true, nil },
-		Common: func(error) bool { return true }, Warn: func(error) {}, Debug: func(string, ...any) {},
+	c := &Cache{Store: inFiles(dir), Key: "token:k", Machine: "m", Folder: dir,
+		Caller: Caller{PID: os.Getppid()}, Wait: 30 * time.Second,
+		Now: time.Now, Accepted: func(context.Context, secret.String) (bool, error) {
+			return true, nil
+		},
+		Common: func(error) bool { return true }, Warn: func(error) {},
+		Debug: func(string, ...any) {},
 		Mint: func(context.Context) (mint.Grant, error) {
 			if what == "hang" {
 				fmt.Println("minting")
@@ -65,7 +70,8 @@ func mintInto(dir string) (mint.Grant, error) {
 	}
 	time.Sleep(20 * time.Millisecond) // as a server would take
 	now := time.Now()
-	return mint.Grant{Token: secret.New(filepath.Base(file.Name())), IssuedAt: now, ExpiresAt: now.Add(time.Hour)}, file.Close()
+	return mint.Grant{Token: secret.New(filepath.Base(file.Name())), IssuedAt: now,
+		ExpiresAt: now.Add(time.Hour)}, file.Close()
 }
 
 // inFiles is a store of what the test's processes share; what it holds is no secret.
@@ -89,7 +95,8 @@ func (f inFiles) Get(context.Context, string) (keyring.Entry, error) {
 }
 
 func (f inFiles) Set(_ context.Context, _ string, entry keyring.Entry) error {
-	data, err := json.Marshal(map[string]any{"Token": entry.Token.Reveal(), "Issued": entry.IssuedAt, "Expires": entry.ExpiresAt})
+	data, err := json.Marshal(map[string]any{"Token": entry.Token.Reveal(),
+		"Issued": entry.IssuedAt, "Expires": entry.ExpiresAt})
 	if err != nil {
 		return err
 	}
@@ -168,7 +175,8 @@ func TestAHolderThatIsKilledLeavesNothingBehind(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = holder.Process.Kill()
-	if err := waiter.Wait(); err != nil || !strings.HasPrefix(out.String(), "minted-") || minted(t, dir) != 1 {
+	if err := waiter.Wait(); err != nil || !strings.HasPrefix(out.String(), "minted-") ||
+		minted(t, dir) != 1 {
 		t.Errorf("%v, %q, %d mints", err, out.String(), minted(t, dir))
 	}
 }
@@ -200,7 +208,8 @@ func TestPipesAreNotWaitedFor(t *testing.T) {
 	w.want(1, "minted-1", 1, 0)
 }
 
-// TestAHolderThatHangsBesideAPipe: what takes the lock away would wait for the pipe, and for no end.
+// TestAHolderThatHangsBesideAPipe: what takes the lock away would wait for the pipe, and for no
+// end.
 func TestAHolderThatHangsBesideAPipe(t *testing.T) {
 	w := newWorld(t)
 	if err := syscall.Mkfifo(Files(w.dir, "token:k")[1], 0o600); err != nil {

@@ -13,5 +13,6 @@ func Find() Process {
 	if err != nil {
 		return Process{PID: pid}
 	}
-	return Process{PID: pid, Start: uint64(info.Proc.P_starttime.Sec)*1e6 + uint64(info.Proc.P_starttime.Usec)}
+	return Process{PID: pid,
+		Start: uint64(info.Proc.P_starttime.Sec)*1e6 + uint64(info.Proc.P_starttime.Usec)}
 }

@@ -14,13 +14,14 @@ import (
 const (
 	// maxWrappers is how many scripts may stand between a client and this program.
 	maxWrappers = 16
-	// maxEnviron bounds what is read of another process's environment, in bytes. Linux lets no process be started with more
-	// than 6 MiB of arguments and environment (execve(2)).
+	// maxEnviron bounds what is read of another process's environment, in bytes. Linux lets no
+	// process be started with more than 6 MiB of arguments and environment (execve(2)).
 	maxEnviron = 8 << 20
 )
 
-// Find returns the client. A process that was started with exec info is none: the client sets that for its plugin, so it is
-// a wrapper, whose environment a kubeconfig has had its hands in, and which is another one at each call.
+// Find returns the client. A process that was started with exec info is none: the client sets that
+// for its plugin, so it is a wrapper, whose environment a kubeconfig has had its hands in, and
+// which is another one at each call.
 func Find() Process {
 	parent := stat("self").parent // of the namespace that /proc shows, which need not be getppid's
 	pid := parent
@@ -42,7 +43,8 @@ func isExecInfo(setting string) bool {
 	return strings.HasPrefix(setting, execcred.EnvironmentVariable+"=")
 }
 
-// environ is nil when it cannot be read, or not as a whole: exec info may be at its end (proc(5), /proc/pid/environ).
+// environ is nil when it cannot be read, or not as a whole: exec info may be at its end (proc(5),
+// /proc/pid/environ).
 func environ(pid int) []string {
 	file, err := os.Open("/proc/" + strconv.Itoa(pid) + "/environ")
 	if err != nil {
@@ -62,7 +64,8 @@ type status struct {
 	start  uint64 // in clock ticks since boot
 }
 
-// The indexes of ppid and starttime among the fields after the command's name (proc(5): fields 4 and 22).
+// The indexes of ppid and starttime among the fields after the command's name (proc(5): fields 4
+// and 22).
 const (
 	parentField = 1
 	startField  = 19
@@ -74,7 +77,8 @@ func stat(pid string) (s status) {
 	if err != nil {
 		return s
 	}
-	// The command's name may itself hold spaces and parentheses; what follows the last one is plain.
+	// The command's name may itself hold spaces and parentheses; what follows the last one is
+	// plain.
 	fields := bytes.Fields(line[bytes.LastIndexByte(line, ')')+1:])
 	if len(fields) <= startField {
 		return s

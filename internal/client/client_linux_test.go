@@ -49,7 +49,8 @@ func found(t *testing.T, script string, environment ...string) (Process, int) {
 
 func TestTheParentIsTheClient(t *testing.T) {
 	p, shell := found(t, `KUBERNETES_EXEC_INFO={} CLIENT_TEST_FOLDER=/forged "$@"; exit $?`, agreed)
-	if p.PID != shell || p.Start == 0 || !slices.Contains(p.Environment, agreed) || slices.Contains(p.Environment, forged) {
+	if p.PID != shell || p.Start == 0 || !slices.Contains(p.Environment, agreed) ||
+		slices.Contains(p.Environment, forged) {
 		t.Errorf("found %+v, the shell was %d", p, shell)
 	}
 }
@@ -66,7 +67,8 @@ func TestWrappersAreNoClients(t *testing.T) {
 			if p.PID != os.Getpid() || p.Start != stat("self").start || p.Start == 0 {
 				t.Errorf("found %d, started at %d; the client is %d", p.PID, p.Start, os.Getpid())
 			}
-			if len(p.Environment) == 0 || slices.Contains(p.Environment, forged) || slices.Contains(p.Environment, execInfo) {
+			if len(p.Environment) == 0 || slices.Contains(p.Environment, forged) ||
+				slices.Contains(p.Environment, execInfo) {
 				t.Errorf("its environment is %q", p.Environment)
 			}
 		})
@@ -80,22 +82,25 @@ func TestAProcessThatIsGoneHasNothing(t *testing.T) {
 	}
 }
 
-// TestAWrapperWithAVeryLargeEnvironmentIsNoClient: exec info comes last in what client-go sets, behind all that a kubeconfig
-// has in exec.env.
+// TestAWrapperWithAVeryLargeEnvironmentIsNoClient: exec info comes last in what client-go sets,
+// behind all that a kubeconfig has in exec.env.
 func TestAWrapperWithAVeryLargeEnvironmentIsNoClient(t *testing.T) {
 	var before syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_STACK, &before); err != nil {
 		t.Fatal(err)
 	}
-	stack := min(64<<20, before.Max) // a quarter of it is for arguments and environment, but 6 MiB at most
-	if err := syscall.Setrlimit(syscall.RLIMIT_STACK, &syscall.Rlimit{Cur: stack, Max: before.Max}); err != nil {
+	// a quarter of it is for arguments and environment, but 6 MiB at most
+	stack := min(64<<20, before.Max)
+	if err := syscall.Setrlimit(syscall.RLIMIT_STACK,
+		&syscall.Rlimit{Cur: stack, Max: before.Max}); err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = syscall.Setrlimit(syscall.RLIMIT_STACK, &before) }()
 	const filler = 120 << 10 // of the 128 KiB that one variable may have
 	environment := []string{forged}
 	for i := range min(5<<20, stack/5) / filler {
-		environment = append(environment, "FILLER_"+strconv.FormatUint(i, 10)+"="+strings.Repeat("x", filler))
+		environment = append(environment,
+			"FILLER_"+strconv.FormatUint(i, 10)+"="+strings.Repeat("x", filler))
 	}
 	p, shell := found(t, `"$@"; exit $?`, append(environment, execInfo)...)
 	if p.PID == shell || slices.Contains(p.Environment, forged) {

@@ -9,7 +9,8 @@ import (
 // Find returns the process that runs this one; Start is in units of 100 ns.
 func Find() Process {
 	pid := os.Getppid()
-	process, err := windows.OpenProcess(windows.PROCESS_QUERY_LIMITED_INFORMATION, false, uint32(pid))
+	process, err := windows.OpenProcess(windows.PROCESS_QUERY_LIMITED_INFORMATION, false,
+		uint32(pid))
 	if err != nil {
 		return Process{PID: pid}
 	}

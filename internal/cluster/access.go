@@ -14,9 +14,10 @@ import (
 
 // Access is what a service account can do, as far as it is worth showing.
 type Access struct {
-	Can        []Permission
-	Cannot     []string // well-known things that the account cannot do, such as "read secrets"
-	Incomplete bool     // an authorizer, such as a webhook, cannot list its rules: there may be more
+	Can    []Permission
+	Cannot []string // well-known things that the account cannot do, such as "read secrets"
+	// an authorizer, such as a webhook, cannot list its rules: there may be more
+	Incomplete bool
 }
 
 // Permission is some verbs on some resources.
@@ -59,7 +60,8 @@ func Rules(ctx context.Context, client *api.Client, namespace string) (Access, e
 			Incomplete       bool           `json:"incomplete"`
 		} `json:"status"`
 	}
-	if err := ask(ctx, client, "SelfSubjectRulesReview", map[string]any{"namespace": namespace}, &review); err != nil {
+	if err := ask(ctx, client, "SelfSubjectRulesReview", map[string]any{"namespace": namespace},
+		&review); err != nil {
 		return Access{}, fmt.Errorf("asking what the account can do: %w", err)
 	}
 	access := Access{Incomplete: review.Status.Incomplete,
@@ -85,10 +87,13 @@ type accessCheck struct {
 // sensitiveChecks ask about what people fear of a credential.
 func sensitiveChecks(namespace string) []accessCheck {
 	return []accessCheck{
-		{"read secrets", map[string]any{"verb": "get", "resource": "secrets", "namespace": namespace}},
-		{"create pods", map[string]any{"verb": "create", "resource": "pods", "namespace": namespace}},
+		{"read secrets",
+			map[string]any{"verb": "get", "resource": "secrets", "namespace": namespace}},
+		{"create pods", map[string]any{"verb": "create", "resource": "pods",
+			"namespace": namespace}},
 		{"read pods of other namespaces", map[string]any{"verb": "list", "resource": "pods"}},
-		{"mint tokens", map[string]any{"verb": "create", "resource": "serviceaccounts", "subresource": "token", "namespace": namespace}},
+		{"mint tokens", map[string]any{"verb": "create", "resource": "serviceaccounts",
+			"subresource": "token", "namespace": namespace}},
 		{"do everything", map[string]any{"verb": "*", "group": "*", "resource": "*"}},
 	}
 }
@@ -100,13 +105,16 @@ func allowed(ctx context.Context, client *api.Client, attributes map[string]any)
 			Allowed bool `json:"allowed"`
 		} `json:"status"`
 	}
-	err := ask(ctx, client, "SelfSubjectAccessReview", map[string]any{"resourceAttributes": attributes}, &review)
+	err := ask(ctx, client, "SelfSubjectAccessReview",
+		map[string]any{"resourceAttributes": attributes}, &review)
 	return review.Status.Allowed, err
 }
 
 // ask sends a review, which is a question in the form of an object.
-func ask(ctx context.Context, client *api.Client, kind string, spec map[string]any, answer any) error {
-	question, err := json.Marshal(map[string]any{"apiVersion": "authorization.k8s.io/v1", "kind": kind, "spec": spec})
+func ask(ctx context.Context, client *api.Client, kind string, spec map[string]any,
+	answer any) error {
+	question, err := json.Marshal(map[string]any{"apiVersion": "authorization.k8s.io/v1",
+		"kind": kind, "spec": spec})
 	if err != nil {
 		return err
 	}
@@ -139,7 +147,8 @@ func sumUp(rules []reviewedRule) []Permission {
 	for _, key := range slices.Sorted(maps.Keys(together)) {
 		permissions = append(permissions, *together[key])
 	}
-	slices.SortStableFunc(permissions, func(a, b Permission) int { return len(b.Resources) - len(a.Resources) })
+	slices.SortStableFunc(permissions,
+		func(a, b Permission) int { return len(b.Resources) - len(a.Resources) })
 	return permissions
 }
 
@@ -161,7 +170,9 @@ func (r reviewedRule) targets() []target {
 	for _, group := range r.APIGroups {
 		for _, resource := range r.Resources {
 			if !isEverybodys(group, resource) {
-				targets = append(targets, target{qualified(resource, group), strings.Join(r.ResourceNames, nameSeparator)})
+				targets = append(targets,
+					target{qualified(resource, group),
+						strings.Join(r.ResourceNames, nameSeparator)})
 			}
 		}
 	}
@@ -175,14 +186,16 @@ func (r reviewedRule) targets() []target {
 
 // isEverybodys holds for what the role system:basic-user gives whoever is authenticated.
 func isEverybodys(group, resource string) bool {
-	return (group == "authorization.k8s.io" || group == "authentication.k8s.io") && strings.HasPrefix(resource, "selfsubject")
+	return (group == "authorization.k8s.io" || group == "authentication.k8s.io") &&
+		strings.HasPrefix(resource, "selfsubject")
 }
 
 // isPublicPath holds for what the roles system:discovery, system:public-info-viewer and
 // system:service-account-issuer-discovery give.
 func isPublicPath(path string) bool {
 	path = strings.TrimRight(path, "*/")
-	for _, public := range []string{"/api", "/apis", "/healthz", "/livez", "/readyz", "/openapi", "/version"} {
+	for _, public := range []string{"/api", "/apis", "/healthz", "/livez", "/readyz", "/openapi",
+		"/version"} {
 		if path == public || strings.HasPrefix(path, public+"/") {
 			return true
 		}
@@ -191,7 +204,8 @@ func isPublicPath(path string) bool {
 }
 
 // known are the resources that say most about an account.
-var known = []string{"*", "*.*", "pods", "deployments.apps", "services", "configmaps", "secrets", "jobs.batch", "namespaces", "nodes"}
+var known = []string{"*", "*.*", "pods", "deployments.apps", "services", "configmaps", "secrets",
+	"jobs.batch", "namespaces", "nodes"}
 
 // compareTargets orders the well-known first, then whole resources before their parts.
 func compareTargets(a, b target) int {

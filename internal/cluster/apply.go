@@ -23,18 +23,23 @@ type WarningKind string
 
 // The kinds of warnings.
 const (
-	CapForbidden   WarningKind = "cap-forbidden"   // the caller cannot create admission policies: lifetimes are not limited
-	CapUnsupported WarningKind = "cap-unsupported" // the server has no admission policies (before Kubernetes 1.30)
-	CapKept        WarningKind = "cap-kept"        // an earlier setup allowed more, and that stays
-	MinterUnknown  WarningKind = "minter-unknown"  // NoRBAC, and the caller cannot read the minter's role or cap
-	MinterDiffers  WarningKind = "minter-differs"  // NoRBAC, and what others created for the minter is not what setup would create
+	// the caller cannot create admission policies: lifetimes are not limited
+	CapForbidden WarningKind = "cap-forbidden"
+	// the server has no admission policies (before Kubernetes 1.30)
+	CapUnsupported WarningKind = "cap-unsupported"
+	CapKept        WarningKind = "cap-kept" // an earlier setup allowed more, and that stays
+	// NoRBAC, and the caller cannot read the minter's role or cap
+	MinterUnknown WarningKind = "minter-unknown"
+	// NoRBAC, and what others created for the minter is not what setup would create
+	MinterDiffers WarningKind = "minter-differs"
 )
 
 // Warning is something that a person should know, though nothing failed.
 type Warning struct {
 	Kind   WarningKind
 	Object Ref
-	// CapKept: what the cap allows. Bootstrap is 0 where the cap is not for a bootstrap service account.
+	// CapKept: what the cap allows. Bootstrap is 0 where the cap is not for a bootstrap service
+	// account.
 	Token, Bootstrap time.Duration
 }
 
@@ -48,10 +53,12 @@ const (
 	skipped   = "skipped"
 )
 
-// Apply brings the cluster to hold objects, in their order, and calls progress after each. What is right already is
-// not written to, so that a second run changes no resourceVersion, and namespaces and accounts that exist are left
-// alone. Errors are *ObjectError; what was applied before one stays.
-func Apply(ctx context.Context, client *api.Client, objects []Object, progress func(step string)) ([]Warning, error) {
+// Apply brings the cluster to hold objects, in their order, and calls progress after each. What is
+// right already is not written to, so that a second run changes no resourceVersion, and namespaces
+// and accounts that exist are left alone. Errors are *ObjectError; what was applied before one
+// stays.
+func Apply(ctx context.Context, client *api.Client, objects []Object,
+	progress func(step string)) ([]Warning, error) {
 	var warnings []Warning
 	for _, object := range objects {
 		result, warning, err := applyOne(ctx, client, object)
@@ -103,8 +110,8 @@ func reconcile(ctx context.Context, client *api.Client, object Object) (string, 
 	case errors.Is(err, api.ErrNotFound):
 		return created, nil, write(ctx, client, object)
 	case errors.Is(err, api.ErrForbidden) && object.isPlace():
-		// Whoever cannot read a namespace can still be its administrator. If it does not exist, the next object
-		// says so.
+		// Whoever cannot read a namespace can still be its administrator. If it does not exist, the
+		// next object says so.
 		return leftAlone, nil, nil
 	case errors.Is(err, api.ErrForbidden) && object.lenient == "":
 		return applied, nil, write(ctx, client, object)
@@ -114,7 +121,8 @@ func reconcile(ctx context.Context, client *api.Client, object Object) (string, 
 	return reconcileWith(ctx, client, object, live)
 }
 
-func reconcileWith(ctx context.Context, client *api.Client, object Object, live map[string]any) (string, *Warning, error) {
+func reconcileWith(ctx context.Context, client *api.Client, object Object,
+	live map[string]any) (string, *Warning, error) {
 	if text(live, "metadata", "deletionTimestamp") != "" {
 		return "", nil, ErrTerminating
 	}
@@ -130,7 +138,8 @@ func reconcileWith(ctx context.Context, client *api.Client, object Object, live 
 	var warning *Warning
 	if object.Ref().Kind == "ValidatingAdmissionPolicy" && keepLarger(object, live) {
 		warning = &Warning{Kind: CapKept,
-			Token: limitOf(object.content, tokenSeconds), Bootstrap: limitOf(object.content, bootstrapSeconds)}
+			Token: limitOf(object.content, tokenSeconds), Bootstrap: limitOf(object.content,
+				bootstrapSeconds)}
 	}
 	if object.isIn(live) {
 		return unchanged, warning, nil
@@ -148,7 +157,8 @@ func isOurs(live map[string]any) bool {
 	return text(live, "metadata", "labels", accountLabel) != ""
 }
 
-// isIn reports whether live is as wanted. Labels count only for what is ours: others need not wear them.
+// isIn reports whether live is as wanted. Labels count only for what is ours: others need not wear
+// them.
 func (o Object) isIn(live map[string]any) bool {
 	for field, wanted := range o.content {
 		if field == "metadata" {
@@ -176,7 +186,8 @@ func roleRefName(content map[string]any) string {
 	return fmt.Sprintf("%s %q", text(content, "roleRef", "kind"), text(content, "roleRef", "name"))
 }
 
-// normalised is a copy with the types that decoding JSON gives, so that it compares with what the server answers.
+// normalised is a copy with the types that decoding JSON gives, so that it compares with what the
+// server answers.
 func (o Object) normalised() Object {
 	var content map[string]any
 	if err := json.Unmarshal(o.encode(), &content); err != nil {
@@ -197,17 +208,20 @@ func read(ctx context.Context, client *api.Client, ref Ref) (map[string]any, err
 // write applies without force: what another manager owns and has otherwise is a ConflictError.
 func write(ctx context.Context, client *api.Client, object Object) error {
 	query := map[string]string{"fieldManager": fieldManager, "fieldValidation": "Strict"}
-	_, err := send(ctx, client, http.MethodPatch, object.Ref().path(), query, applyPatch, object.encode())
+	_, err := send(ctx, client, http.MethodPatch, object.Ref().path(), query, applyPatch,
+		object.encode())
 	return explain(err)
 }
 
-func get(ctx context.Context, client *api.Client, path, accept string, query map[string]string) ([]byte, error) {
+func get(ctx context.Context, client *api.Client, path, accept string,
+	query map[string]string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, callDeadline)
 	defer cancel()
 	return client.Get(ctx, path, accept, query)
 }
 
-func send(ctx context.Context, client *api.Client, verb, path string, query map[string]string, contentType string, body []byte) ([]byte, error) {
+func send(ctx context.Context, client *api.Client, verb, path string, query map[string]string,
+	contentType string, body []byte) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, callDeadline)
 	defer cancel()
 	return client.Raw(ctx, verb, path, query, contentType, body)

@@ -16,8 +16,8 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/api"
 )
 
-// TestManifests compares with what people reviewed: a change of who can do what in a cluster has to be seen in the file,
-// and not only in code.
+// TestManifests compares with what people reviewed: a change of who can do what in a cluster has to
+// be seen in the file, and not only in code.
 func TestManifests(t *testing.T) {
 	objects, err := Objects(wish(func(w *Wanted) {
 		w.Roles, w.ClusterRoles = []string{"deployer"}, []string{"view"}
@@ -56,7 +56,9 @@ func TestWhatIsThereAlready(t *testing.T) {
 	account, role, binding := bootstrap[0], bootstrap[1], bootstrap[2]
 	var otherRole *RoleRefError
 	isOtherRole := func(err error) bool { return errors.As(err, &otherRole) }
-	is := func(want error) func(error) bool { return func(err error) bool { return errors.Is(err, want) } }
+	is := func(want error) func(error) bool {
+		return func(err error) bool { return errors.Is(err, want) }
+	}
 	tests := []struct {
 		name   string
 		object Object
@@ -65,24 +67,35 @@ func TestWhatIsThereAlready(t *testing.T) {
 		writes bool
 	}{
 		{"an account as it should be is left alone", account, func(map[string]any) {}, nil, false},
-		{"fields that the server added are left alone", role, func(c map[string]any) { metadataOf(c)["generation"] = 3 }, nil, false},
+		{"fields that the server added are left alone", role,
+			func(c map[string]any) { metadataOf(c)["generation"] = 3 }, nil, false},
 		{"an account with a mounted token is corrected", account,
 			func(c map[string]any) { c["automountServiceAccountToken"] = true }, nil, true},
-		{"a role with other rules is corrected", role, func(c map[string]any) { c["rules"] = []any{} }, nil, true},
-		{"a binding of others is corrected", binding, func(c map[string]any) { c["subjects"] = []any{} }, nil, true},
+		{"a role with other rules is corrected", role,
+			func(c map[string]any) { c["rules"] = []any{} }, nil, true},
+		{"a binding of others is corrected", binding,
+			func(c map[string]any) { c["subjects"] = []any{} }, nil, true},
 		{"an account that others own is refused", account,
 			func(c map[string]any) { delete(metadataOf(c), "labels") }, is(ErrForeign), false},
 		{"an account that is being deleted is refused", account,
-			func(c map[string]any) { metadataOf(c)["deletionTimestamp"] = "2026-03-01T12:00:00Z" }, is(ErrTerminating), false},
+			func(c map[string]any) {
+				metadataOf(c)["deletionTimestamp"] = "2026-03-01T12:00:00Z"
+			}, is(ErrTerminating), false},
 		{"a role that is being deleted is refused", role,
-			func(c map[string]any) { metadataOf(c)["deletionTimestamp"] = "2026-03-01T12:00:00Z" }, is(ErrTerminating), false},
+			func(c map[string]any) {
+				metadataOf(c)["deletionTimestamp"] = "2026-03-01T12:00:00Z"
+			}, is(ErrTerminating), false},
 		{"a binding of another role is refused", binding,
-			func(c map[string]any) { c["roleRef"] = map[string]any{"kind": "ClusterRole", "name": "edit"} }, isOtherRole, false},
+			func(c map[string]any) {
+				c["roleRef"] = map[string]any{"kind": "ClusterRole", "name": "edit"}
+			}, isOtherRole, false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			path := tt.object.Ref().path()
-			client, requests := serve(t, map[string]answer{"GET " + path: live(t, tt.object, tt.edit), "PATCH " + path: {200, "{}"}})
+			client, requests := serve(t,
+				map[string]answer{"GET " + path: live(t, tt.object, tt.edit),
+					"PATCH " + path: {200, "{}"}})
 			warnings, err := Apply(t.Context(), client, []Object{tt.object}, func(string) {})
 			if tt.err == nil && err != nil || tt.err != nil && !tt.err(err) || len(warnings) > 0 {
 				t.Errorf("error %v, warnings %v", err, warnings)
@@ -107,7 +120,8 @@ func TestApplyOwnsItsFieldsAndForcesNobody(t *testing.T) {
 	}
 }
 
-// TestCapsOfEarlierSetups: another machine was set up with what they allow, and its next mint would fail.
+// TestCapsOfEarlierSetups: another machine was set up with what they allow, and its next mint would
+// fail.
 func TestCapsOfEarlierSetups(t *testing.T) {
 	policy := wish(func(*Wanted) {}).caps()[0]
 	tests := []struct {
@@ -126,10 +140,12 @@ func TestCapsOfEarlierSetups(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			there := live(t, policy, func(c map[string]any) {
 				c["spec"].(map[string]any)["variables"].([]any)[0].(map[string]any)["expression"] = tt.seconds
-				c["spec"].(map[string]any)["failurePolicy"] = "Ignore" // so that there is something to write
+				// so that there is something to write
+				c["spec"].(map[string]any)["failurePolicy"] = "Ignore"
 			})
 			path := policy.Ref().path()
-			client, requests := serve(t, map[string]answer{"GET " + path: there, "PATCH " + path: {200, "{}"}})
+			client, requests := serve(t,
+				map[string]answer{"GET " + path: there, "PATCH " + path: {200, "{}"}})
 			warnings, err := Apply(t.Context(), client, []Object{policy}, func(string) {})
 			if err != nil {
 				t.Fatal(err)
@@ -141,7 +157,8 @@ func TestCapsOfEarlierSetups(t *testing.T) {
 			if got := limitOf(sent, tokenSeconds); got != tt.want {
 				t.Errorf("tokens can live %v, want %v", got, tt.want)
 			}
-			kept := slices.ContainsFunc(warnings, func(w Warning) bool { return w.Kind == CapKept && w.Token == tt.want })
+			kept := slices.ContainsFunc(warnings,
+				func(w Warning) bool { return w.Kind == CapKept && w.Token == tt.want })
 			if kept != tt.kept {
 				t.Errorf("warnings %v", warnings)
 			}
@@ -156,18 +173,21 @@ func TestARoleThatGivesEverythingAway(t *testing.T) {
 		`{"rules":[{"verbs":["get"],"resources":["*"]},{"verbs":["*"],"resources":["pods"]}]}`:           nil,
 	} {
 		client, _ := serve(t, map[string]answer{path: {200, rules}})
-		_, err := Plan(t.Context(), client, wish(func(w *Wanted) { w.ClusterRoles = []string{"root"} }))
+		_, err := Plan(t.Context(), client,
+			wish(func(w *Wanted) { w.ClusterRoles = []string{"root"} }))
 		if !errors.Is(err, want) {
 			t.Errorf("%s: error %v, want %v", rules, err, want)
 		}
 	}
 	client, _ := serve(t, map[string]answer{path: {403, status(403, "cannot get")}})
-	if _, err := Plan(t.Context(), client, wish(func(w *Wanted) { w.ClusterRoles = []string{"root"} })); err != nil {
+	if _, err := Plan(t.Context(), client,
+		wish(func(w *Wanted) { w.ClusterRoles = []string{"root"} })); err != nil {
 		t.Errorf("a role that cannot be read: %v", err)
 	}
 }
 
-// TestSuperseded has bindings of the account, and those of an account of that name in another namespace.
+// TestSuperseded has bindings of the account, and those of an account of that name in another
+// namespace.
 func TestSuperseded(t *testing.T) {
 	const rbac = "GET /apis/rbac.authorization.k8s.io/v1/"
 	w := wish(func(w *Wanted) { w.Roles = []string{"deployer"} })
@@ -185,7 +205,8 @@ func TestSuperseded(t *testing.T) {
 	}
 	client, requests := serve(t, answers)
 	got, err := Superseded(t.Context(), client, w, objects)
-	want := []Ref{{"RoleBinding", "build", "sa-exec-credential:ci:role:old"}, {"ClusterRoleBinding", "", "sa-exec-credential:build:ci"},
+	want := []Ref{{"RoleBinding", "build", "sa-exec-credential:ci:role:old"},
+		{"ClusterRoleBinding", "", "sa-exec-credential:build:ci"},
 		{"ClusterRoleBinding", "", "sa-exec-credential:build:ci:cluster-role:view"}}
 	if err != nil || !slices.Equal(got, want) {
 		t.Errorf("got %v, %v, want %v", got, err, want)
@@ -203,7 +224,8 @@ func TestSuperseded(t *testing.T) {
 
 func TestRules(t *testing.T) {
 	const reviews = "POST /apis/authorization.k8s.io/v1/selfsubject"
-	for incomplete, want := range map[string]bool{`,"incomplete":true`: true, `,"incomplete":false`: false, "": false} {
+	for incomplete, want := range map[string]bool{`,"incomplete":true`: true,
+		`,"incomplete":false`: false, "": false} {
 		client, requests := serve(t, map[string]answer{
 			reviews + "rulesreviews": {201, `{"status":{"resourceRules":[{"verbs":["get"],"apiGroups":[""],
 				"resources":["pods"]}],"nonResourceRules":[{"verbs":["get"],"nonResourceURLs":["/metrics"]}]` + incomplete + `}}`},
@@ -223,12 +245,14 @@ func TestRules(t *testing.T) {
 
 // TestCallsHaveTenSeconds looks at the deadline of each request, which is not waited for.
 func TestCallsHaveTenSeconds(t *testing.T) {
-	config := &rest.Config{Host: "https://127.0.0.1:1", Transport: transport(func(r *http.Request) (*http.Response, error) {
-		if deadline, bounded := r.Context().Deadline(); !bounded || time.Until(deadline) > 10*time.Second {
-			t.Errorf("%s: deadline %v, %v", r.Method, deadline, bounded)
-		}
-		return nil, errors.New("not sent")
-	})}
+	config := &rest.Config{Host: "https://127.0.0.1:1",
+		Transport: transport(func(r *http.Request) (*http.Response, error) {
+			if deadline, bounded := r.Context().Deadline(); !bounded ||
+				time.Until(deadline) > 10*time.Second {
+				t.Errorf("%s: deadline %v, %v", r.Method, deadline, bounded)
+			}
+			return nil, errors.New("not sent")
+		})}
 	client, err := api.New(config, runtime.NewScheme())
 	if err != nil {
 		t.Fatal(err)

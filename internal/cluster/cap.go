@@ -16,8 +16,9 @@ const (
 	bootstrapSeconds = "bootstrapSeconds"
 )
 
-// caps limits what the minters can ask for, by ValidatingAdmissionPolicies (KEP-3488). RBAC can say for whom a minter
-// can create tokens, but not for how long, and whoever can create tokens can ask for 136 years.
+// caps limits what the minters can ask for, by ValidatingAdmissionPolicies (KEP-3488). RBAC can say
+// for whom a minter can create tokens, but not for how long, and whoever can create tokens can ask
+// for 136 years.
 func (w Wanted) caps() []Object {
 	if !w.Cap {
 		return nil
@@ -40,13 +41,15 @@ func (w Wanted) caps() []Object {
 
 // capName is unambiguous, because a namespace's name has no dot.
 func (w Wanted) capName(ending string) string {
-	return shorten("sa-exec-credential."+w.Namespace+"."+w.ServiceAccount, maxName-len(ending)) + ending
+	return shorten("sa-exec-credential."+w.Namespace+"."+w.ServiceAccount, maxName-len(ending)) +
+		ending
 }
 
-// cap is one minter's policy and its binding. It looks only at requests for the named accounts: a minter that others
-// created may have more to do.
+// cap is one minter's policy and its binding. It looks only at requests for the named accounts: a
+// minter that others created may have more to do.
 func (w Wanted) cap(name string, minter Subject, accounts ...string) []Object {
-	policy := newObject(Ref{Kind: "ValidatingAdmissionPolicy", Name: name}, w.ServiceAccount, componentCap).
+	policy := newObject(Ref{Kind: "ValidatingAdmissionPolicy", Name: name}, w.ServiceAccount,
+		componentCap).
 		with("spec", map[string]any{
 			"failurePolicy":    "Fail",
 			"matchConstraints": w.tokenRequests(),
@@ -55,7 +58,8 @@ func (w Wanted) cap(name string, minter Subject, accounts ...string) []Object {
 			"variables":   w.limits(),
 			"validations": w.validations(),
 		})
-	binding := newObject(Ref{Kind: "ValidatingAdmissionPolicyBinding", Name: name}, w.ServiceAccount, componentCap).
+	binding := newObject(Ref{Kind: "ValidatingAdmissionPolicyBinding", Name: name},
+		w.ServiceAccount, componentCap).
 		with("spec", map[string]any{"policyName": name, "validationActions": []any{"Deny"}})
 	return []Object{policy, binding}
 }
@@ -81,8 +85,8 @@ func variable(name string, d time.Duration) map[string]any {
 	return map[string]any{"name": name, "expression": seconds(d)}
 }
 
-// validations guard every optional field to its last member: an expression that fails to evaluate denies as well, but
-// with words that nobody understands.
+// validations guard every optional field to its last member: an expression that fails to evaluate
+// denies as well, but with words that nobody understands.
 func (w Wanted) validations() []any {
 	limit := "variables." + tokenSeconds
 	if w.Bootstrap {
@@ -98,7 +102,8 @@ func (w Wanted) validations() []any {
 		map[string]any{
 			"expression": "has(object.spec.boundObjectRef) && has(object.spec.boundObjectRef.kind) && " +
 				"has(object.spec.boundObjectRef.name) && object.spec.boundObjectRef.kind == 'Secret' && " +
-				"object.spec.boundObjectRef.name.startsWith(" + quote(devicePrefix(w.ServiceAccount)) + ")",
+				"object.spec.boundObjectRef.name.startsWith(" +
+				quote(devicePrefix(w.ServiceAccount)) + ")",
 			"message": "the token is not bound to a device Secret of this account",
 			"reason":  "Forbidden",
 		},
@@ -116,8 +121,8 @@ func quoteList(texts []string) string {
 	return "[" + strings.Join(quoted, ", ") + "]"
 }
 
-// keepLarger raises the limits of policy to those of a cap that is there: another machine was set up with them, and its
-// next mint would fail. It reports whether there was something to raise.
+// keepLarger raises the limits of policy to those of a cap that is there: another machine was set
+// up with them, and its next mint would fail. It reports whether there was something to raise.
 func keepLarger(policy Object, live map[string]any) bool {
 	raised := false
 	variables, _ := value(policy.content, "spec", "variables").([]any)

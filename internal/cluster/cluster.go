@@ -8,8 +8,9 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
 )
 
-// ClusterUID tells a cluster from another one behind the same address: the uid of the namespace kube-system, which lives
-// as long as its cluster. It is empty where the caller cannot read it. Errors are *ObjectError.
+// ClusterUID tells a cluster from another one behind the same address: the uid of the namespace
+// kube-system, which lives as long as its cluster. It is empty where the caller cannot read it.
+// Errors are *ObjectError.
 func ClusterUID(ctx context.Context, client *api.Client) (string, error) {
 	ref := Ref{Kind: "Namespace", Name: "kube-system"}
 	found, err := readMetadata(ctx, client, ref)
@@ -22,8 +23,10 @@ func ClusterUID(ctx context.Context, client *api.Client) (string, error) {
 	return found.UID, nil
 }
 
-// DeviceExists reports whether the device's Secret is still the one that tokens are bound to. Errors are *ObjectError.
-func DeviceExists(ctx context.Context, client *api.Client, namespace string, device profile.Device) (bool, error) {
+// DeviceExists reports whether the device's Secret is still the one that tokens are bound to.
+// Errors are *ObjectError.
+func DeviceExists(ctx context.Context, client *api.Client, namespace string,
+	device profile.Device) (bool, error) {
 	ref := Ref{Kind: "Secret", Namespace: namespace, Name: device.Secret}
 	found, err := readMetadata(ctx, client, ref)
 	if errors.Is(err, api.ErrNotFound) {

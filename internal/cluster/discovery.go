@@ -40,8 +40,8 @@ func qualified(name, group string) string {
 // Resources are what a cluster has, each in the version that it prefers, in its order of groups.
 type Resources []Resource
 
-// aggregated asks for all groups in one answer (KEP-3352). Servers that cannot, and proxies that drop the parameters,
-// answer with the plain list of groups.
+// aggregated asks for all groups in one answer (KEP-3352). Servers that cannot, and proxies that
+// drop the parameters, answer with the plain list of groups.
 const aggregated = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json"
 
 // Discover asks which resources the cluster has. A group whose own server is down is left out.
@@ -105,7 +105,8 @@ func readAggregated(answer []byte) (Resources, error) {
 					ShortNames: r.ShortNames, Namespaced: r.Scope == "Namespaced", Verbs: r.Verbs}
 				found = found.add(main)
 				for _, sub := range r.Subresources {
-					found = found.add(Resource{Group: group.Name, Name: r.Resource + "/" + sub.Subresource,
+					found = found.add(Resource{Group: group.Name,
+						Name:       r.Resource + "/" + sub.Subresource,
 						Namespaced: main.Namespaced, Verbs: sub.Verbs})
 				}
 			}
@@ -116,14 +117,16 @@ func readAggregated(answer []byte) (Resources, error) {
 
 // add leaves out what a preferred version had already.
 func (rs Resources) add(r Resource) Resources {
-	if slices.ContainsFunc(rs, func(o Resource) bool { return o.Group == r.Group && o.Name == r.Name }) {
+	if slices.ContainsFunc(rs,
+		func(o Resource) bool { return o.Group == r.Group && o.Name == r.Name }) {
 		return rs
 	}
 	return append(rs, r)
 }
 
 // discoverOneByOne reads the document of every group and version.
-func discoverOneByOne(ctx context.Context, client *api.Client, root string, answer []byte) (Resources, error) {
+func discoverOneByOne(ctx context.Context, client *api.Client, root string,
+	answer []byte) (Resources, error) {
 	versions, err := groupVersions(root, answer)
 	if err != nil {
 		return nil, err
@@ -146,7 +149,8 @@ func discoverOneByOne(ctx context.Context, client *api.Client, root string, answ
 			group = ""
 		}
 		for _, r := range list.APIResources {
-			found = found.add(Resource{Group: group, Name: r.Name, Singular: r.SingularName, ShortNames: r.ShortNames,
+			found = found.add(Resource{Group: group, Name: r.Name, Singular: r.SingularName,
+				ShortNames: r.ShortNames,
 				Namespaced: r.Namespaced, Verbs: r.Verbs})
 		}
 	}

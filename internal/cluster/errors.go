@@ -30,8 +30,9 @@ func (r Ref) String() string {
 	return fmt.Sprintf("%s %q", r.Kind, r.Namespace+"/"+r.Name)
 }
 
-// ObjectError says what was being done with which object. It wraps one of the typed errors here, or one of package
-// api: with api.ErrForbidden for a role or a binding, the caller cannot prepare RBAC at all.
+// ObjectError says what was being done with which object. It wraps one of the typed errors here, or
+// one of package api: with api.ErrForbidden for a role or a binding, the caller cannot prepare RBAC
+// at all.
 type ObjectError struct {
 	Doing  string // a gerund, such as "applying"
 	Object Ref
@@ -44,7 +45,8 @@ func (e *ObjectError) Error() string { return fmt.Sprintf("%s %v: %v", e.Doing, 
 // Unwrap gives the cause.
 func (e *ObjectError) Unwrap() error { return e.Err }
 
-// ConflictError says that others manage fields which setup would have to change (server-side apply, KEP-555).
+// ConflictError says that others manage fields which setup would have to change (server-side apply,
+// KEP-555).
 type ConflictError struct{ Fields []OwnedField }
 
 // OwnedField is a field and the field manager that owns it.
@@ -62,10 +64,12 @@ func (e *ConflictError) Error() string {
 // Unwrap makes it an api.ErrConflict.
 func (e *ConflictError) Unwrap() error { return api.ErrConflict }
 
-// EscalationError is the API server's refusal to let a user grant what they do not hold themselves. On GKE, an owner of
-// the project holds nothing in RBAC's eyes until bound to cluster-admin.
+// EscalationError is the API server's refusal to let a user grant what they do not hold themselves.
+// On GKE, an owner of the project holds nothing in RBAC's eyes until bound to cluster-admin.
 type EscalationError struct {
-	Missing []string // the rules not held, such as "get, list: secrets"; empty when the server's words are not understood
+	// the rules not held, such as "get, list: secrets"; empty when the server's words are not
+	// understood
+	Missing []string
 }
 
 // shownRules bounds a line.
@@ -87,8 +91,8 @@ func (e *EscalationError) Error() string {
 // Unwrap makes it an api.ErrForbidden.
 func (e *EscalationError) Unwrap() error { return api.ErrForbidden }
 
-// RoleRefError is a binding that exists under the wanted name for another role. What a binding refers to cannot be
-// changed, only deleted.
+// RoleRefError is a binding that exists under the wanted name for another role. What a binding
+// refers to cannot be changed, only deleted.
 type RoleRefError struct{ Has, Wanted string }
 
 // Error implements error.
@@ -112,7 +116,8 @@ func (e *UnknownError) Error() string {
 	for i, name := range e.Nearest {
 		quoted[i] = fmt.Sprintf("%q", name)
 	}
-	return fmt.Sprintf("there is no %s %q; similar: %s", e.What, e.Given, strings.Join(quoted, ", "))
+	return fmt.Sprintf("there is no %s %q; similar: %s", e.What, e.Given,
+		strings.Join(quoted, ", "))
 }
 
 const escalation = "attempting to grant RBAC permissions not currently held"
@@ -126,7 +131,8 @@ func explain(err error) error {
 	if !errors.As(err, &status) {
 		return err
 	}
-	if _, rules, found := strings.Cut(status.Message, escalation); found && status.Kind == api.ErrForbidden {
+	if _, rules, found := strings.Cut(status.Message, escalation); found &&
+		status.Kind == api.ErrForbidden {
 		return &EscalationError{Missing: missingRules(rules)}
 	}
 	if fields := ownedFields(status); len(fields) > 0 {
@@ -135,16 +141,19 @@ func explain(err error) error {
 	return err
 }
 
-// missingRules reads the rules that the server lists one a line, such as
-// {APIGroups:["apps"], Resources:["deployments"], Verbs:["get" "list"]} (k8s.io/kubernetes,
-// pkg/apis/rbac/v1/helpers.go). What it cannot read it leaves out: nothing else of the server's words is shown.
+// missingRules reads the rules that the server lists one a line, such as {APIGroups:["apps"],
+// Resources:["deployments"], Verbs:["get" "list"]} (k8s.io/kubernetes,
+// pkg/apis/rbac/v1/helpers.go). What it cannot read it leaves out: nothing else of the server's
+// words is shown.
 func missingRules(text string) []string {
 	var rules []reviewedRule
 	for line := range strings.Lines(text) {
 		if strings.HasPrefix(line, "{") {
-			rules = append(rules, reviewedRule{Verbs: fieldOf(line, "Verbs"), APIGroups: fieldOf(line, "APIGroups"),
-				Resources: fieldOf(line, "Resources"), ResourceNames: fieldOf(line, "ResourceNames"),
-				NonResourceURLs: fieldOf(line, "NonResourceURLs")})
+			rules = append(rules,
+				reviewedRule{Verbs: fieldOf(line, "Verbs"), APIGroups: fieldOf(line, "APIGroups"),
+					Resources:       fieldOf(line, "Resources"),
+					ResourceNames:   fieldOf(line, "ResourceNames"),
+					NonResourceURLs: fieldOf(line, "NonResourceURLs")})
 		}
 	}
 	var missing []string
@@ -172,7 +181,8 @@ func fieldOf(rule, field string) []string {
 func ownedFields(status *api.StatusError) []OwnedField {
 	var fields []OwnedField
 	for _, cause := range status.Causes {
-		if match := managerOf.FindStringSubmatch(cause.Message); match != nil && status.Kind == api.ErrConflict {
+		if match := managerOf.FindStringSubmatch(cause.Message); match != nil &&
+			status.Kind == api.ErrConflict {
 			fields = append(fields, OwnedField{Field: cause.Field, Manager: match[1]})
 		}
 	}

@@ -14,8 +14,10 @@ const legacyName = "kubernetes.io/service-account.name"
 // LegacySecret holds a ServiceAccount token that never expires.
 type LegacySecret struct{ Name, UID string }
 
-// ListLegacySecrets lists the legacy token Secrets of account. Of the Secrets only the metadata is read.
-func ListLegacySecrets(ctx context.Context, client *api.Client, namespace, account string) ([]LegacySecret, error) {
+// ListLegacySecrets lists the legacy token Secrets of account. Of the Secrets only the metadata is
+// read.
+func ListLegacySecrets(ctx context.Context, client *api.Client, namespace,
+	account string) ([]LegacySecret, error) {
 	ref := Ref{Kind: "Secret", Namespace: namespace}
 	query := map[string]string{"fieldSelector": "type=kubernetes.io/service-account-token"}
 	items, err := listMetadata(ctx, client, ref.collection(), query)
@@ -31,8 +33,10 @@ func ListLegacySecrets(ctx context.Context, client *api.Client, namespace, accou
 	return secrets, nil
 }
 
-// DeleteLegacySecret deletes what ListLegacySecrets found, and with it its token. Errors are *ObjectError; another
-// Secret under that name by now is an api.ErrConflict.
-func DeleteLegacySecret(ctx context.Context, client *api.Client, namespace string, secret LegacySecret) error {
-	return deleteSecret(ctx, client, Ref{Kind: "Secret", Namespace: namespace, Name: secret.Name}, secret.UID)
+// DeleteLegacySecret deletes what ListLegacySecrets found, and with it its token. Errors are
+// *ObjectError; another Secret under that name by now is an api.ErrConflict.
+func DeleteLegacySecret(ctx context.Context, client *api.Client, namespace string,
+	secret LegacySecret) error {
+	return deleteSecret(ctx, client, Ref{Kind: "Secret", Namespace: namespace, Name: secret.Name},
+		secret.UID)
 }

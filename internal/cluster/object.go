@@ -8,8 +8,8 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// The labels of all that is created here. What carries accountLabel is ours; tools that put their own mark on objects,
-// such as Argo CD and Helm, overwrite labels of app.kubernetes.io.
+// The labels of all that is created here. What carries accountLabel is ours; tools that put their
+// own mark on objects, such as Argo CD and Helm, overwrite labels of app.kubernetes.io.
 const (
 	nameLabel      = "app.kubernetes.io/name"
 	componentLabel = "app.kubernetes.io/component"
@@ -21,21 +21,24 @@ const (
 // Object is one object of the cluster as it is wanted.
 type Object struct {
 	content map[string]any
-	// lenient objects are done without when the caller cannot read or write them, or the server has no such kind.
+	// lenient objects are done without when the caller cannot read or write them, or the server has
+	// no such kind.
 	lenient WarningKind
 }
 
 // collections maps the kinds created here to where their objects are found.
 var collections = map[string]struct{ apiVersion, resource string }{
-	"Namespace":                        {"v1", "namespaces"},
-	"ServiceAccount":                   {"v1", "serviceaccounts"},
-	"Secret":                           {"v1", "secrets"},
-	"Role":                             {"rbac.authorization.k8s.io/v1", "roles"},
-	"RoleBinding":                      {"rbac.authorization.k8s.io/v1", "rolebindings"},
-	"ClusterRole":                      {"rbac.authorization.k8s.io/v1", "clusterroles"},
-	"ClusterRoleBinding":               {"rbac.authorization.k8s.io/v1", "clusterrolebindings"},
-	"ValidatingAdmissionPolicy":        {"admissionregistration.k8s.io/v1", "validatingadmissionpolicies"},
-	"ValidatingAdmissionPolicyBinding": {"admissionregistration.k8s.io/v1", "validatingadmissionpolicybindings"},
+	"Namespace":          {"v1", "namespaces"},
+	"ServiceAccount":     {"v1", "serviceaccounts"},
+	"Secret":             {"v1", "secrets"},
+	"Role":               {"rbac.authorization.k8s.io/v1", "roles"},
+	"RoleBinding":        {"rbac.authorization.k8s.io/v1", "rolebindings"},
+	"ClusterRole":        {"rbac.authorization.k8s.io/v1", "clusterroles"},
+	"ClusterRoleBinding": {"rbac.authorization.k8s.io/v1", "clusterrolebindings"},
+	"ValidatingAdmissionPolicy": {"admissionregistration.k8s.io/v1",
+		"validatingadmissionpolicies"},
+	"ValidatingAdmissionPolicyBinding": {"admissionregistration.k8s.io/v1",
+		"validatingadmissionpolicybindings"},
 }
 
 // newObject returns an object that has labels for the account and no more.
@@ -69,7 +72,8 @@ func (o Object) with(field string, value any) Object {
 // Ref names the object.
 func (o Object) Ref() Ref {
 	kind, _ := o.content["kind"].(string)
-	return Ref{Kind: kind, Namespace: text(o.content, "metadata", "namespace"), Name: text(o.content, "metadata", "name")}
+	return Ref{Kind: kind, Namespace: text(o.content, "metadata", "namespace"),
+		Name: text(o.content, "metadata", "name")}
 }
 
 // path is where the API server keeps the object.
@@ -93,7 +97,8 @@ func (r Ref) collection() string {
 func (o Object) encode() []byte {
 	encoded, err := json.Marshal(o.content)
 	if err != nil {
-		panic(fmt.Sprintf("encoding %v: %v", o.Ref(), err)) // strings, booleans, lists and maps of them always encode
+		// strings, booleans, lists and maps of them always encode
+		panic(fmt.Sprintf("encoding %v: %v", o.Ref(), err))
 	}
 	return encoded
 }
@@ -127,8 +132,8 @@ func value(content map[string]any, keys ...string) any {
 	return current
 }
 
-// holds reports whether live has everything that wanted has. What the server added by itself does not matter, except
-// in lists, which belong to one owner as a whole.
+// holds reports whether live has everything that wanted has. What the server added by itself does
+// not matter, except in lists, which belong to one owner as a whole.
 func holds(live, wanted any) bool {
 	switch wanted := wanted.(type) {
 	case map[string]any:

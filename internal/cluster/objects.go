@@ -12,12 +12,13 @@ const (
 	componentDevice    = "device"
 )
 
-// prefix begins the names of roles and bindings for the account. A colon cannot be in the name of a service account or
-// namespace, so no two accounts share a name.
+// prefix begins the names of roles and bindings for the account. A colon cannot be in the name of a
+// service account or namespace, so no two accounts share a name.
 const prefix = "sa-exec-credential:"
 
-// Objects returns what w asks for, in the order to apply it. known is what the cluster has, and is looked at only for
-// the resources of a role to create. Errors are those of Wanted.Check, or an UnknownError.
+// Objects returns what w asks for, in the order to apply it. known is what the cluster has, and is
+// looked at only for the resources of a role to create. Errors are those of Wanted.Check, or an
+// UnknownError.
 func Objects(w Wanted, known Resources) ([]Object, error) {
 	if err := w.Check(); err != nil {
 		return nil, err
@@ -29,8 +30,10 @@ func Objects(w Wanted, known Resources) ([]Object, error) {
 	var objects []Object
 	if !w.NoRBAC {
 		objects = append(objects,
-			newObject(Ref{Kind: "Namespace", Name: w.Namespace}, w.ServiceAccount, componentNamespace),
-			newObject(w.namespaced("ServiceAccount", w.ServiceAccount), w.ServiceAccount, componentAccount))
+			newObject(Ref{Kind: "Namespace", Name: w.Namespace}, w.ServiceAccount,
+				componentNamespace),
+			newObject(w.namespaced("ServiceAccount", w.ServiceAccount), w.ServiceAccount,
+				componentAccount))
 	}
 	objects = append(objects, w.bootstrap()...)
 	objects = append(objects, w.minter()...)
@@ -43,13 +46,15 @@ func (w Wanted) namespaced(kind, name string) Ref {
 	return Ref{Kind: kind, Namespace: w.Namespace, Name: name}
 }
 
-// bootstrap is the dedicated minter: an account with one right, which no pod gets a token of unasked.
+// bootstrap is the dedicated minter: an account with one right, which no pod gets a token of
+// unasked.
 func (w Wanted) bootstrap() []Object {
 	if !w.Bootstrap {
 		return nil
 	}
 	name := w.bootstrapAccount()
-	account := newObject(w.namespaced("ServiceAccount", name), w.ServiceAccount, componentBootstrap).
+	account := newObject(w.namespaced("ServiceAccount", name), w.ServiceAccount,
+		componentBootstrap).
 		with("automountServiceAccountToken", false)
 	role := newObject(w.namespaced("Role", name), w.ServiceAccount, componentBootstrap).
 		with("rules", mintingRules(w.ServiceAccount, name))
@@ -65,7 +70,8 @@ func (w Wanted) minter() []Object {
 		return nil
 	}
 	role := shorten(prefix+w.ServiceAccount+":minter", maxName)
-	binding := shorten(role+":"+strings.NewReplacer("/", ":", "%", ":").Replace(w.Minter.Username()), maxName)
+	binding := shorten(role+":"+strings.NewReplacer("/", ":", "%",
+		":").Replace(w.Minter.Username()), maxName)
 	return w.lenient(
 		newObject(w.namespaced("Role", role), w.ServiceAccount, componentBootstrap).
 			with("rules", mintingRules(w.ServiceAccount)),
@@ -88,8 +94,8 @@ func mintingRules(accounts ...string) []any {
 	return []any{rule([]string{"create"}, "", []string{"serviceaccounts/token"}, accounts)}
 }
 
-// newRole is the role of --verb and --resource with its binding. What lives in no namespace cannot be granted in one: it
-// gets a ClusterRole of its own, so that the rest stays within the namespace.
+// newRole is the role of --verb and --resource with its binding. What lives in no namespace cannot
+// be granted in one: it gets a ClusterRole of its own, so that the rest stays within the namespace.
 func (w Wanted) newRole(rules grants) []Object {
 	inNamespace, everywhere := rules.namespaced, rules.clusterScoped
 	if w.ClusterWide {
@@ -99,13 +105,15 @@ func (w Wanted) newRole(rules grants) []Object {
 	if len(inNamespace) > 0 {
 		name := shorten(prefix+w.ServiceAccount, maxName)
 		objects = append(objects,
-			newObject(w.namespaced("Role", name), w.ServiceAccount, componentAccess).with("rules", inNamespace),
+			newObject(w.namespaced("Role", name), w.ServiceAccount, componentAccess).with("rules",
+				inNamespace),
 			w.binding(name, "Role", name, false))
 	}
 	if len(everywhere) > 0 {
 		name := shorten(prefix+w.Namespace+":"+w.ServiceAccount, maxName)
 		objects = append(objects,
-			newObject(Ref{Kind: "ClusterRole", Name: name}, w.ServiceAccount, componentAccess).with("rules", everywhere),
+			newObject(Ref{Kind: "ClusterRole", Name: name}, w.ServiceAccount,
+				componentAccess).with("rules", everywhere),
 			w.binding(name, "ClusterRole", name, true))
 	}
 	return objects
@@ -153,7 +161,8 @@ func subjects(s Subject) []any {
 }
 
 func rule(verbs []string, group string, resources, names []string) map[string]any {
-	r := map[string]any{"verbs": list(verbs), "apiGroups": []any{group}, "resources": list(resources)}
+	r := map[string]any{"verbs": list(verbs), "apiGroups": []any{group},
+		"resources": list(resources)}
 	if len(names) > 0 {
 		r["resourceNames"] = list(names)
 	}

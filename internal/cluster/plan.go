@@ -11,8 +11,9 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/api"
 )
 
-// Plan is Objects with what has to be asked of the cluster first: its resources when a role is to be created, and whether
-// the roles to bind exist and give everything away. It only reads, so a dry run can call it.
+// Plan is Objects with what has to be asked of the cluster first: its resources when a role is to
+// be created, and whether the roles to bind exist and give everything away. It only reads, so a dry
+// run can call it.
 func Plan(ctx context.Context, client *api.Client, w Wanted) ([]Object, error) {
 	if err := w.Check(); err != nil {
 		return nil, err
@@ -37,7 +38,8 @@ func Plan(ctx context.Context, client *api.Client, w Wanted) ([]Object, error) {
 	return Objects(w, known)
 }
 
-// checkRole looks at a role to bind. The API server lets an administrator bind a role that does not exist.
+// checkRole looks at a role to bind. The API server lets an administrator bind a role that does not
+// exist.
 func checkRole(ctx context.Context, client *api.Client, w Wanted, ref Ref) error {
 	answer, err := get(ctx, client, ref.path(), "", nil)
 	switch {
@@ -55,7 +57,8 @@ func checkRole(ctx context.Context, client *api.Client, w Wanted, ref Ref) error
 		return &ObjectError{Doing: "reading", Object: ref, Err: err}
 	}
 	for _, rule := range role.Rules {
-		if slices.Contains(rule.Verbs, "*") && slices.Contains(rule.Resources, "*") && !w.AllowAdmin {
+		if slices.Contains(rule.Verbs, "*") && slices.Contains(rule.Resources, "*") &&
+			!w.AllowAdmin {
 			return fmt.Errorf("%w: %v", ErrAdmin, ref)
 		}
 	}
@@ -78,10 +81,11 @@ func unknownRole(ctx context.Context, client *api.Client, ref Ref) error {
 	return unknown
 }
 
-// Superseded lists the bindings that earlier setups created for the account and w does not ask for: they still count. It is
-// empty when w asks for no rights at all, which leaves those there are. Bindings that the caller cannot list are not
-// in it.
-func Superseded(ctx context.Context, client *api.Client, w Wanted, objects []Object) ([]Ref, error) {
+// Superseded lists the bindings that earlier setups created for the account and w does not ask for:
+// they still count. It is empty when w asks for no rights at all, which leaves those there are.
+// Bindings that the caller cannot list are not in it.
+func Superseded(ctx context.Context, client *api.Client, w Wanted,
+	objects []Object) ([]Ref, error) {
 	if w.NoRBAC || !w.createsRole() && len(split(w.Roles))+len(split(w.ClusterRoles)) == 0 {
 		return nil, nil
 	}
@@ -89,16 +93,19 @@ func Superseded(ctx context.Context, client *api.Client, w Wanted, objects []Obj
 	for _, object := range objects {
 		wanted[object.Ref()] = true
 	}
-	query := map[string]string{"labelSelector": accountLabel + "=" + labelValue(w.ServiceAccount) + "," + componentLabel + "=" + componentAccess}
+	query := map[string]string{"labelSelector": accountLabel + "=" + labelValue(w.ServiceAccount) +
+		"," + componentLabel + "=" + componentAccess}
 	var superseded []Ref
 	for _, ref := range []Ref{w.namespaced("RoleBinding", ""), {Kind: "ClusterRoleBinding"}} {
 		items, err := listMetadata(ctx, client, ref.collection(), query)
 		if err != nil && !errors.Is(err, api.ErrForbidden) {
-			return nil, fmt.Errorf("listing the bindings of %q: %w", w.Namespace+"/"+w.ServiceAccount, err)
+			return nil, fmt.Errorf("listing the bindings of %q: %w",
+				w.Namespace+"/"+w.ServiceAccount, err)
 		}
 		for _, item := range items {
 			ref.Name = item.Name
-			// A binding for the cluster has the account's label, but may be for another namespace's account.
+			// A binding for the cluster has the account's label, but may be for another namespace's
+			// account.
 			mine := ref.Namespace != "" || w.isClusterName(item.Name)
 			if mine && !wanted[ref] {
 				superseded = append(superseded, ref)
@@ -125,8 +132,10 @@ type metadata struct {
 }
 
 // listMetadata has the server leave out all but the metadata (KEP-2334).
-func listMetadata(ctx context.Context, client *api.Client, path string, query map[string]string) ([]metadata, error) {
-	answer, err := get(ctx, client, path, "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1", query)
+func listMetadata(ctx context.Context, client *api.Client, path string,
+	query map[string]string) ([]metadata, error) {
+	answer, err := get(ctx, client, path,
+		"application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1", query)
 	if err != nil {
 		return nil, err
 	}
@@ -146,7 +155,8 @@ func listMetadata(ctx context.Context, client *api.Client, path string, query ma
 }
 
 func readMetadata(ctx context.Context, client *api.Client, ref Ref) (metadata, error) {
-	answer, err := get(ctx, client, ref.path(), "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1", nil)
+	answer, err := get(ctx, client, ref.path(),
+		"application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1", nil)
 	if err != nil {
 		return metadata{}, err
 	}

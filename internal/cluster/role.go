@@ -7,20 +7,23 @@ import (
 )
 
 // standardVerbs are those that kubectl create role takes without a word, and those of certificates.
-var standardVerbs = []string{"*", "get", "list", "watch", "create", "update", "patch", "delete", "deletecollection",
+var standardVerbs = []string{"*", "get", "list", "watch", "create", "update", "patch", "delete",
+	"deletecollection",
 	"proxy", "use", "bind", "escalate", "impersonate", "approve", "sign", "attest"}
 
 // virtual resources exist for the authorizer only; no discovery document lists them.
 var virtual = Resources{
 	{Name: "users"}, {Name: "groups"},
-	{Group: "authentication.k8s.io", Name: "userextras"}, {Group: "authentication.k8s.io", Name: "uids"},
+	{Group: "authentication.k8s.io", Name: "userextras"}, {Group: "authentication.k8s.io",
+		Name: "uids"},
 	{Group: "certificates.k8s.io", Name: "signers"},
 }
 
 // grants are the rules of a role to create, apart by where they can count.
 type grants struct{ all, namespaced, clusterScoped []any }
 
-// rules turns what was spelled as for kubectl create role into rules, one for each API group. Errors are UnknownErrors.
+// rules turns what was spelled as for kubectl create role into rules, one for each API group.
+// Errors are UnknownErrors.
 func (rs Resources) rules(verbs, resources, names []string) (grants, error) {
 	verbs, err := checkVerbs(verbs)
 	if err != nil {
@@ -48,14 +51,16 @@ func checkVerbs(verbs []string) ([]string, error) {
 	}
 	for _, verb := range verbs {
 		if !slices.Contains(standardVerbs, verb) {
-			return nil, &UnknownError{What: "verb", Given: verb, Nearest: nearest(verb, standardVerbs)}
+			return nil, &UnknownError{What: "verb", Given: verb,
+				Nearest: nearest(verb, standardVerbs)}
 		}
 	}
 	return verbs, nil
 }
 
 func (rs Resources) where(namespaced bool) Resources {
-	return slices.DeleteFunc(slices.Clone(rs), func(r Resource) bool { return r.Namespaced != namespaced })
+	return slices.DeleteFunc(slices.Clone(rs),
+		func(r Resource) bool { return r.Namespaced != namespaced })
 }
 
 // rulesFor returns a rule for each API group, in order, as kubectl does.
@@ -71,24 +76,29 @@ func rulesFor(verbs []string, resources Resources, names []string) []any {
 	return rules
 }
 
-// find resolves "pods", "pod", "po", "deployments.apps", "pods/log" and "*". What stands for several resources is taken
-// to live in namespaces.
+// find resolves "pods", "pod", "po", "deployments.apps", "pods/log" and "*". What stands for
+// several resources is taken to live in namespaces.
 func (rs Resources) find(spelled string) (Resource, error) {
 	main, sub, _ := strings.Cut(strings.ToLower(spelled), "/")
 	name, group, grouped := strings.Cut(main, ".")
 	if name == "*" {
 		return Resource{Group: group, Name: join(name, sub), Namespaced: true}, nil
 	}
-	i := slices.IndexFunc(rs, func(r Resource) bool { return r.called(name) && (!grouped || r.Group == group) })
+	i := slices.IndexFunc(rs,
+		func(r Resource) bool { return r.called(name) && (!grouped || r.Group == group) })
 	if i < 0 {
-		return Resource{}, &UnknownError{What: "resource", Given: spelled, Nearest: rs.similar(name, main)}
+		return Resource{}, &UnknownError{What: "resource", Given: spelled,
+			Nearest: rs.similar(name, main)}
 	}
 	found := rs[i]
 	found.Name = join(found.Name, sub)
-	if sub == "" || sub == "*" || slices.ContainsFunc(rs, func(r Resource) bool { return r.Group == found.Group && r.Name == found.Name }) {
+	if sub == "" || sub == "*" || slices.ContainsFunc(rs, func(r Resource) bool {
+		return r.Group == found.Group && r.Name == found.Name
+	}) {
 		return found, nil
 	}
-	return Resource{}, &UnknownError{What: "resource", Given: spelled, Nearest: rs.subresources(rs[i], sub)}
+	return Resource{}, &UnknownError{What: "resource", Given: spelled,
+		Nearest: rs.subresources(rs[i], sub)}
 }
 
 func join(name, sub string) string {
@@ -99,7 +109,8 @@ func join(name, sub string) string {
 }
 
 func (r Resource) called(name string) bool {
-	return !strings.Contains(r.Name, "/") && (r.Name == name || r.Singular == name || slices.Contains(r.ShortNames, name))
+	return !strings.Contains(r.Name, "/") &&
+		(r.Name == name || r.Singular == name || slices.Contains(r.ShortNames, name))
 }
 
 // similar lists resources that name, without its group, or spelled, with it, comes near to.
@@ -143,7 +154,8 @@ type candidate struct {
 	distance int
 }
 
-// best keeps up to three candidates that differ from given in at most a third of its letters, or in two.
+// best keeps up to three candidates that differ from given in at most a third of its letters, or in
+// two.
 func best(candidates []candidate, given string) []string {
 	limit := max(2, len(given)/3)
 	candidates = slices.DeleteFunc(candidates, func(c candidate) bool { return c.distance > limit })
@@ -157,8 +169,8 @@ func best(candidates []candidate, given string) []string {
 	return names
 }
 
-// editDistance counts the letters to insert, delete, replace or swap with their neighbour to turn a into b (optimal
-// string alignment).
+// editDistance counts the letters to insert, delete, replace or swap with their neighbour to turn a
+// into b (optimal string alignment).
 func editDistance(a, b string) int {
 	before, previous := make([]int, len(b)+1), make([]int, len(b)+1)
 	for j := range previous {

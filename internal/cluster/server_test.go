@@ -46,10 +46,12 @@ func (rs requests) lines() []string {
 
 // wrote returns the requests that change something.
 func (rs requests) wrote() requests {
-	return slices.DeleteFunc(slices.Clone(rs), func(r received) bool { return strings.HasPrefix(r.line, "GET ") })
+	return slices.DeleteFunc(slices.Clone(rs),
+		func(r received) bool { return strings.HasPrefix(r.line, "GET ") })
 }
 
-// serve returns a client of a server with these answers, and the requests that it got; others get a 404.
+// serve returns a client of a server with these answers, and the requests that it got; others get a
+// 404.
 func serve(t *testing.T, answers map[string]answer) (*api.Client, *requests) {
 	t.Helper()
 	var all requests
@@ -87,8 +89,10 @@ func TestCapThatCannotBe(t *testing.T) {
 		want    WarningKind
 	}{
 		{"a server without such policies", nil, CapUnsupported},
-		{"a caller who cannot read", map[string]answer{"GET " + policy: {403, status(403, "cannot get")}}, CapForbidden},
-		{"a caller who cannot write", map[string]answer{"PATCH " + policy: {403, status(403, "cannot patch")}}, CapForbidden},
+		{"a caller who cannot read",
+			map[string]answer{"GET " + policy: {403, status(403, "cannot get")}}, CapForbidden},
+		{"a caller who cannot write",
+			map[string]answer{"PATCH " + policy: {403, status(403, "cannot patch")}}, CapForbidden},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			client, _ := serve(t, c.answers)
@@ -112,7 +116,8 @@ func TestOneWarningForPolicyAndBinding(t *testing.T) {
 func TestCapThatCannotBeReadIsNotLowered(t *testing.T) {
 	client, requests := serve(t, map[string]answer{
 		"GET " + policies + "/sa-exec-credential.build.ci": {403, status(403, "cannot get")}})
-	if _, err := Apply(t.Context(), client, wish(func(w *Wanted) {}).caps()[:1], func(string) {}); err != nil {
+	if _, err := Apply(t.Context(), client, wish(func(w *Wanted) {}).caps()[:1],
+		func(string) {}); err != nil {
 		t.Error(err)
 	}
 	if len(requests.wrote()) > 0 {
@@ -122,11 +127,13 @@ func TestCapThatCannotBeReadIsNotLowered(t *testing.T) {
 
 func TestOtherObjectsAreNotDoneWithout(t *testing.T) {
 	client, _ := serve(t, map[string]answer{
-		"PATCH /api/v1/namespaces/build/serviceaccounts/ci-bootstrap": {403, status(403, "cannot patch")}})
+		"PATCH /api/v1/namespaces/build/serviceaccounts/ci-bootstrap": {403,
+			status(403, "cannot patch")}})
 	objects := wish(func(w *Wanted) {}).bootstrap()
 	_, err := Apply(t.Context(), client, objects, func(string) {})
 	var object *ObjectError
-	if !errors.Is(err, api.ErrForbidden) || !errors.As(err, &object) || object.Object != objects[0].Ref() {
+	if !errors.Is(err, api.ErrForbidden) || !errors.As(err, &object) ||
+		object.Object != objects[0].Ref() {
 		t.Errorf("got %v, want that the first is forbidden", err)
 	}
 	if text := err.Error(); strings.Contains(text, "cannot patch") {
@@ -135,7 +142,8 @@ func TestOtherObjectsAreNotDoneWithout(t *testing.T) {
 }
 
 func TestNamespaceThatCannotBeReadIsTakenToExist(t *testing.T) {
-	client, requests := serve(t, map[string]answer{"GET /api/v1/namespaces/build": {403, status(403, "cannot get")}})
+	client, requests := serve(t,
+		map[string]answer{"GET /api/v1/namespaces/build": {403, status(403, "cannot get")}})
 	objects, err := Objects(wish(func(w *Wanted) {}), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -150,8 +158,9 @@ func TestNamespaceThatCannotBeReadIsTakenToExist(t *testing.T) {
 
 func TestDiscoveryGoesOnWithoutAGroupThatIsDown(t *testing.T) {
 	client, _ := serve(t, map[string]answer{
-		"GET /api":    {200, `{"kind":"APIVersions","versions":["v1"]}`},
-		"GET /api/v1": {200, `{"kind":"APIResourceList","groupVersion":"v1","resources":[{"name":"pods","namespaced":true}]}`},
+		"GET /api": {200, `{"kind":"APIVersions","versions":["v1"]}`},
+		"GET /api/v1": {200,
+			`{"kind":"APIResourceList","groupVersion":"v1","resources":[{"name":"pods","namespaced":true}]}`},
 		"GET /apis": {200, `{"kind":"APIGroupList","groups":[{"name":"metrics.k8s.io",
 			"versions":[{"groupVersion":"metrics.k8s.io/v1"}],"preferredVersion":{"groupVersion":"metrics.k8s.io/v1"}}]}`},
 		"GET /apis/metrics.k8s.io/v1": {503, status(503, "down")},
@@ -195,7 +204,8 @@ func TestWaitUntilAllowed(t *testing.T) {
 		})
 	}
 	t.Run("with its limit", func(t *testing.T) {
-		err := WaitUntilAllowed(t.Context(), time.Nanosecond, func(context.Context) error { return forbidden })
+		err := WaitUntilAllowed(t.Context(), time.Nanosecond,
+			func(context.Context) error { return forbidden })
 		if !errors.Is(err, api.ErrForbidden) {
 			t.Errorf("got %v, want %v", err, api.ErrForbidden)
 		}
@@ -211,14 +221,16 @@ func TestRefusalsOfAWriteAreExplained(t *testing.T) {
 			"message":"conflict with \"argocd-controller\" using rbac.authorization.k8s.io/v1","field":".rules"}]}}`}})
 		_, err := Apply(t.Context(), client, object, func(string) {})
 		var conflict *ConflictError
-		if !errors.As(err, &conflict) || !slices.Equal(conflict.Fields, []OwnedField{{".rules", "argocd-controller"}}) {
+		if !errors.As(err, &conflict) ||
+			!slices.Equal(conflict.Fields, []OwnedField{{".rules", "argocd-controller"}}) {
 			t.Errorf("got %v, want a conflict with argocd-controller", err)
 		}
 	})
 	t.Run("an escalation has what is missing", func(t *testing.T) {
 		message := `roles "x" is forbidden: user "jane" (groups=["dev"]) is ` + escalation + ":\n" +
 			`{APIGroups:[""], Resources:["secrets" "pods\x1b[2J"], Verbs:["get" "list"]}` + "\n" +
-			`{APIGroups:["apps"], Resources:["deployments"], ResourceNames:["web"], Verbs:["*"]}` + "\n" +
+			`{APIGroups:["apps"], Resources:["deployments"], ResourceNames:["web"], Verbs:["*"]}` +
+			"\n" +
 			`{NonResourceURLs:["/metrics"], Verbs:["get"]}; resolution errors: [jane]`
 		client, _ := serve(t, map[string]answer{"PATCH " + role: {403, status(403, message)}})
 		_, err := Apply(t.Context(), client, object, func(string) {})
@@ -234,12 +246,14 @@ func TestRefusalsOfAWriteAreExplained(t *testing.T) {
 		client, _ := serve(t, map[string]answer{"PATCH " + role: {403, status(403, message)}})
 		_, err := Apply(t.Context(), client, object, func(string) {})
 		var refused *EscalationError
-		if !errors.As(err, &refused) || len(refused.Missing) > 0 || strings.Contains(err.Error(), "jane") {
+		if !errors.As(err, &refused) || len(refused.Missing) > 0 ||
+			strings.Contains(err.Error(), "jane") {
 			t.Errorf("got %v, want an escalation without rules", err)
 		}
 	})
 	t.Run("another conflict stays one", func(t *testing.T) {
-		client, _ := serve(t, map[string]answer{"PATCH " + role: {409, status(409, "the object has been modified")}})
+		client, _ := serve(t,
+			map[string]answer{"PATCH " + role: {409, status(409, "the object has been modified")}})
 		_, err := Apply(t.Context(), client, object, func(string) {})
 		var conflict *ConflictError
 		if !errors.Is(err, api.ErrConflict) || errors.As(err, &conflict) {

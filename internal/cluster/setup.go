@@ -1,9 +1,11 @@
-// Package setup prepares a cluster for one service account: what setup, rotate, revoke and devices do there. It says
-// which objects are wanted, sends them by server-side apply, keeps the device Secrets, and asks what the account can do.
+// Package setup prepares a cluster for one service account: what setup, rotate, revoke and devices
+// do there. It says which objects are wanted, sends them by server-side apply, keeps the device
+// Secrets, and asks what the account can do.
 //
-// Objects are JSON built here: it must import neither a generated clientset nor client-go's discovery and dynamic
-// clients, which every get would pay for in start-up time. It knows nothing of kubeconfig files, stores or terminals:
-// of this module it imports internal/api and internal/profile.
+// Objects are JSON built here: it must import neither a generated clientset nor client-go's
+// discovery and dynamic clients, which every get would pay for in start-up time. It knows nothing
+// of kubeconfig files, stores or terminals: of this module it imports internal/api and
+// internal/profile.
 package cluster
 
 import (
@@ -41,17 +43,21 @@ type Wanted struct {
 
 	Roles        []string // existing Roles of the namespace to bind
 	ClusterRoles []string // existing ClusterRoles to bind
-	// Verbs, Resources and ResourceNames are those of a role to create, spelled as kubectl create role spells them.
+	// Verbs, Resources and ResourceNames are those of a role to create, spelled as kubectl create
+	// role spells them.
 	Verbs, Resources, ResourceNames []string
-	ClusterWide                     bool // ClusterRoles and the created role count in all namespaces
-	// NoRBAC leaves the account and its rights as they are. What makes its bootstrap service account able to mint is
-	// still looked at, but where the caller cannot touch that, it is taken to be there.
+	// ClusterRoles and the created role count in all namespaces
+	ClusterWide bool
+	// NoRBAC leaves the account and its rights as they are. What makes its bootstrap service
+	// account able to mint is still looked at, but where the caller cannot touch that, it is taken
+	// to be there.
 	NoRBAC bool
 
 	Bootstrap bool     // create the bootstrap service account and the role that lets it mint
 	Minter    *Subject // let this one mint, as a pod does with bootstrap source in-cluster
 
-	Cap               bool          // limit what the bootstrap service account and Minter can ask for
+	// limit what the bootstrap service account and Minter can ask for
+	Cap               bool
 	Duration          time.Duration // most that a token can live
 	BootstrapDuration time.Duration // most that a bootstrap token can live
 
@@ -74,7 +80,8 @@ func (w Wanted) bootstrapAccount() string { return w.ServiceAccount + bootstrapS
 
 func (w Wanted) createsRole() bool { return len(w.Verbs)+len(w.Resources)+len(w.ResourceNames) > 0 }
 
-// Check is an ErrUsage, ErrDefaultAccount or ErrAdmin when the wish cannot or should not be granted. It asks no server.
+// Check is an ErrUsage, ErrDefaultAccount or ErrAdmin when the wish cannot or should not be
+// granted. It asks no server.
 func (w Wanted) Check() error {
 	if err := w.problem(); err != nil {
 		return fmt.Errorf("%w: %w", ErrUsage, err)
@@ -92,7 +99,8 @@ func (w Wanted) Check() error {
 		return fmt.Errorf("%w: verb %q", ErrAdmin, "*")
 	}
 	for _, resource := range split(w.Resources) {
-		if resource == "*" || strings.HasPrefix(resource, "*.") || strings.HasPrefix(resource, "*/") {
+		if resource == "*" || strings.HasPrefix(resource, "*.") ||
+			strings.HasPrefix(resource, "*/") {
 			return fmt.Errorf("%w: resource %q", ErrAdmin, resource)
 		}
 	}
@@ -122,9 +130,11 @@ func (w Wanted) problem() error {
 }
 
 func (w Wanted) namesProblem() error {
-	err := cmp.Or(profile.CheckNamespace(w.Namespace), profile.CheckServiceAccount(w.ServiceAccount))
+	err := cmp.Or(profile.CheckNamespace(w.Namespace),
+		profile.CheckServiceAccount(w.ServiceAccount))
 	if err == nil && len(w.bootstrapAccount()) > maxName {
-		err = fmt.Errorf("invalid service account %q: must be no more than %d bytes", w.ServiceAccount, maxName-len(bootstrapSuffix))
+		err = fmt.Errorf("invalid service account %q: must be no more than %d bytes",
+			w.ServiceAccount, maxName-len(bootstrapSuffix))
 	}
 	for _, role := range split(slices.Concat(w.Roles, w.ClusterRoles)) {
 		if err == nil && !isRoleName(role) {
@@ -139,7 +149,8 @@ func isRoleName(name string) bool {
 	return name != "" && len(name) <= maxName && len(path.IsValidPathSegmentName(name)) == 0
 }
 
-// split takes lists written with commas apart, as kubectl does, and drops what is empty or there twice.
+// split takes lists written with commas apart, as kubectl does, and drops what is empty or there
+// twice.
 func split(values []string) []string {
 	var parts []string
 	for _, value := range values {
@@ -152,8 +163,8 @@ func split(values []string) []string {
 	return parts
 }
 
-// shorten keeps a name within limit bytes. A hash of the whole takes the place of what does not fit, so that two long
-// names stay two.
+// shorten keeps a name within limit bytes. A hash of the whole takes the place of what does not
+// fit, so that two long names stay two.
 func shorten(name string, limit int) string {
 	if len(name) <= limit {
 		return name

@@ -27,34 +27,59 @@ func TestCheck(t *testing.T) {
 		{"an ordinary wish is granted", func(w *Wanted) {}, nil},
 		{"a namespace is needed", func(w *Wanted) { w.Namespace = "" }, ErrUsage},
 		{"a namespace has no dots", func(w *Wanted) { w.Namespace = "a.b" }, ErrUsage},
-		{"a namespace does not leave its place in a path", func(w *Wanted) { w.Namespace = "../x" }, ErrUsage},
-		{"a namespace has at most 63 letters", func(w *Wanted) { w.Namespace = strings.Repeat("n", 64) }, ErrUsage},
+		{"a namespace does not leave its place in a path", func(w *Wanted) { w.Namespace = "../x" },
+			ErrUsage},
+		{"a namespace has at most 63 letters",
+			func(w *Wanted) { w.Namespace = strings.Repeat("n", 64) }, ErrUsage},
 		{"an account is needed", func(w *Wanted) { w.ServiceAccount = "" }, ErrUsage},
 		{"an account may have dots", func(w *Wanted) { w.ServiceAccount = "a.b" }, nil},
 		{"an account is in lower case", func(w *Wanted) { w.ServiceAccount = "CI" }, ErrUsage},
-		{"an account leaves room for its bootstrap account", func(w *Wanted) { w.ServiceAccount = strings.Repeat("a", 243) }, nil},
-		{"an account has its limit", func(w *Wanted) { w.ServiceAccount = strings.Repeat("a", 244) }, ErrUsage},
-		{"the default account is refused", func(w *Wanted) { w.ServiceAccount = "default" }, ErrDefaultAccount},
-		{"the default account needs a word", func(w *Wanted) { w.ServiceAccount, w.AllowDefaultAccount = "default", true }, nil},
-		{"cluster-admin is refused", func(w *Wanted) { w.ClusterRoles = []string{"view", "cluster-admin"} }, ErrAdmin},
-		{"cluster-admin is found in a list", func(w *Wanted) { w.ClusterRoles = []string{"view,cluster-admin"} }, ErrAdmin},
-		{"cluster-admin needs a word", func(w *Wanted) { w.ClusterRoles, w.AllowAdmin = []string{"cluster-admin"}, true }, nil},
-		{"every verb is refused", func(w *Wanted) { w.Verbs, w.Resources = []string{"get,*"}, []string{"pods"} }, ErrAdmin},
-		{"every resource is refused", func(w *Wanted) { w.Verbs, w.Resources = []string{"get"}, []string{"pods,*"} }, ErrAdmin},
-		{"every resource of a group is refused", func(w *Wanted) { w.Verbs, w.Resources = []string{"get"}, []string{"*.apps"} }, ErrAdmin},
-		{"every resource's scale is refused", func(w *Wanted) { w.Verbs, w.Resources = []string{"get"}, []string{"*/scale"} }, ErrAdmin},
+		{"an account leaves room for its bootstrap account",
+			func(w *Wanted) { w.ServiceAccount = strings.Repeat("a", 243) }, nil},
+		{"an account has its limit",
+			func(w *Wanted) { w.ServiceAccount = strings.Repeat("a", 244) }, ErrUsage},
+		{"the default account is refused", func(w *Wanted) { w.ServiceAccount = "default" },
+			ErrDefaultAccount},
+		{"the default account needs a word",
+			func(w *Wanted) { w.ServiceAccount, w.AllowDefaultAccount = "default", true }, nil},
+		{"cluster-admin is refused",
+			func(w *Wanted) { w.ClusterRoles = []string{"view", "cluster-admin"} }, ErrAdmin},
+		{"cluster-admin is found in a list",
+			func(w *Wanted) { w.ClusterRoles = []string{"view,cluster-admin"} }, ErrAdmin},
+		{"cluster-admin needs a word", func(w *Wanted) {
+			w.ClusterRoles, w.AllowAdmin = []string{"cluster-admin"}, true
+		}, nil},
+		{"every verb is refused", func(w *Wanted) {
+			w.Verbs, w.Resources = []string{"get,*"}, []string{"pods"}
+		}, ErrAdmin},
+		{"every resource is refused", func(w *Wanted) {
+			w.Verbs, w.Resources = []string{"get"}, []string{"pods,*"}
+		}, ErrAdmin},
+		{"every resource of a group is refused", func(w *Wanted) {
+			w.Verbs, w.Resources = []string{"get"}, []string{"*.apps"}
+		}, ErrAdmin},
+		{"every resource's scale is refused", func(w *Wanted) {
+			w.Verbs, w.Resources = []string{"get"}, []string{"*/scale"}
+		}, ErrAdmin},
 		{"every resource needs a word", func(w *Wanted) {
 			w.Verbs, w.Resources, w.AllowAdmin = []string{"get"}, []string{"*"}, true
 		}, nil},
 		{"verbs need resources", func(w *Wanted) { w.Verbs = []string{"get"} }, ErrUsage},
 		{"resources need verbs", func(w *Wanted) { w.Resources = []string{"pods"} }, ErrUsage},
-		{"resource names need both", func(w *Wanted) { w.ResourceNames = []string{"one"} }, ErrUsage},
-		{"no RBAC and a role contradict each other", func(w *Wanted) { w.NoRBAC, w.Roles = true, []string{"r"} }, ErrUsage},
-		{"a role's name stays in its place in a path", func(w *Wanted) { w.Roles = []string{"../x"} }, ErrUsage},
-		{"a role's name may have a colon", func(w *Wanted) { w.ClusterRoles = []string{"system:discovery"} }, nil},
-		{"a token lives ten minutes", func(w *Wanted) { w.Duration = 10*time.Minute - time.Second }, ErrUsage},
-		{"a bootstrap token lives ten minutes", func(w *Wanted) { w.BootstrapDuration = 0 }, ErrUsage},
-		{"lifetimes are whole seconds", func(w *Wanted) { w.Duration += time.Millisecond }, ErrUsage},
+		{"resource names need both", func(w *Wanted) { w.ResourceNames = []string{"one"} },
+			ErrUsage},
+		{"no RBAC and a role contradict each other",
+			func(w *Wanted) { w.NoRBAC, w.Roles = true, []string{"r"} }, ErrUsage},
+		{"a role's name stays in its place in a path",
+			func(w *Wanted) { w.Roles = []string{"../x"} }, ErrUsage},
+		{"a role's name may have a colon",
+			func(w *Wanted) { w.ClusterRoles = []string{"system:discovery"} }, nil},
+		{"a token lives ten minutes", func(w *Wanted) { w.Duration = 10*time.Minute - time.Second },
+			ErrUsage},
+		{"a bootstrap token lives ten minutes", func(w *Wanted) { w.BootstrapDuration = 0 },
+			ErrUsage},
+		{"lifetimes are whole seconds", func(w *Wanted) { w.Duration += time.Millisecond },
+			ErrUsage},
 		{"a minter has a name", func(w *Wanted) { w.Minter = &Subject{Namespace: "n"} }, ErrUsage},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -71,9 +96,11 @@ var cluster = Resources{
 	{Name: "pods/log", Namespaced: true},
 	{Name: "nodes", Singular: "node", ShortNames: []string{"no"}},
 	{Name: "events", Singular: "event", ShortNames: []string{"ev"}, Namespaced: true},
-	{Group: "apps", Name: "deployments", Singular: "deployment", ShortNames: []string{"deploy"}, Namespaced: true},
+	{Group: "apps", Name: "deployments", Singular: "deployment", ShortNames: []string{"deploy"},
+		Namespaced: true},
 	{Group: "apps", Name: "deployments/scale", Namespaced: true},
-	{Group: "events.k8s.io", Name: "events", Singular: "event", ShortNames: []string{"ev"}, Namespaced: true},
+	{Group: "events.k8s.io", Name: "events", Singular: "event", ShortNames: []string{"ev"},
+		Namespaced: true},
 }
 
 func TestRefs(t *testing.T) {
@@ -91,9 +118,13 @@ func TestRefs(t *testing.T) {
 		{"what the bootstrap account needs", func(w *Wanted) {}, []string{namespace, account,
 			`ServiceAccount "build/ci-bootstrap"`, `Role "build/ci-bootstrap"`, `RoleBinding "build/ci-bootstrap"`,
 			`ValidatingAdmissionPolicy "sa-exec-credential.build.ci"`, `ValidatingAdmissionPolicyBinding "sa-exec-credential.build.ci"`}},
-		{"no RBAC leaves the account out", func(w *Wanted) { w.NoRBAC, w.Cap = true, false }, []string{
-			`ServiceAccount "build/ci-bootstrap"`, `Role "build/ci-bootstrap"`, `RoleBinding "build/ci-bootstrap"`}},
-		{"a created role", func(w *Wanted) { bare(w); w.Verbs, w.Resources = []string{"get"}, []string{"po"} }, []string{namespace, account,
+		{"no RBAC leaves the account out", func(w *Wanted) { w.NoRBAC, w.Cap = true, false },
+			[]string{
+				`ServiceAccount "build/ci-bootstrap"`, `Role "build/ci-bootstrap"`, `RoleBinding "build/ci-bootstrap"`}},
+		{"a created role", func(w *Wanted) {
+			bare(w)
+			w.Verbs, w.Resources = []string{"get"}, []string{"po"}
+		}, []string{namespace, account,
 			`Role "build/sa-exec-credential:ci"`, `RoleBinding "build/sa-exec-credential:ci"`}},
 		{"a created role with something outside of namespaces", func(w *Wanted) {
 			bare(w)
@@ -106,7 +137,10 @@ func TestRefs(t *testing.T) {
 			w.Verbs, w.Resources, w.ClusterWide = []string{"get"}, []string{"po"}, true
 		}, []string{namespace, account,
 			`ClusterRole "sa-exec-credential:build:ci"`, `ClusterRoleBinding "sa-exec-credential:build:ci"`}},
-		{"existing roles", func(w *Wanted) { bare(w); w.Roles, w.ClusterRoles = []string{"a,b"}, []string{"a"} }, []string{namespace, account,
+		{"existing roles", func(w *Wanted) {
+			bare(w)
+			w.Roles, w.ClusterRoles = []string{"a,b"}, []string{"a"}
+		}, []string{namespace, account,
 			`RoleBinding "build/sa-exec-credential:ci:role:a"`, `RoleBinding "build/sa-exec-credential:ci:role:b"`,
 			`RoleBinding "build/sa-exec-credential:ci:cluster-role:a"`}},
 		{"existing roles for the whole cluster", func(w *Wanted) {
@@ -143,19 +177,22 @@ func TestLongNamesFitAndStayApart(t *testing.T) {
 		account := strings.Repeat("a", 242) + last
 		objects, err := Objects(wish(func(w *Wanted) {
 			w.Namespace, w.ServiceAccount = strings.Repeat("n", 63), account
-			w.Roles, w.Verbs, w.Resources = []string{strings.Repeat("r", 253)}, []string{"get"}, []string{"pods"}
+			w.Roles, w.Verbs, w.Resources = []string{strings.Repeat("r",
+				253)}, []string{"get"}, []string{"pods"}
 			w.Minter = &Subject{Name: "https://login.example/jane"}
 		}), cluster)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, o := range objects[1:] {
-			if ref := o.Ref(); len(ref.Name) > maxName || seen[ref.String()] || strings.ContainsAny(ref.Name, "/%") {
+			if ref := o.Ref(); len(ref.Name) > maxName || seen[ref.String()] ||
+				strings.ContainsAny(ref.Name, "/%") {
 				t.Errorf("%v has %d letters, or is there twice", ref, len(ref.Name))
 			}
 			seen[o.Ref().String()] = true
 		}
-		if value := labelValue(account); len(validation.IsValidLabelValue(value)) > 0 || seen[value] {
+		if value := labelValue(account); len(validation.IsValidLabelValue(value)) > 0 ||
+			seen[value] {
 			t.Errorf("%q is no label's value, or is there twice", value)
 		} else {
 			seen[value] = true
@@ -172,17 +209,26 @@ func TestRulesOfARole(t *testing.T) {
 		verbs, resources, names []string
 		want                    string
 	}{
-		{"one of the core group", []string{"get"}, []string{"pods"}, nil, `[{apiGroups: [""], resources: [pods], verbs: [get]}]`},
-		{"a short name and a singular are the same", []string{"get"}, []string{"po", "pod", "Pods"}, nil, `[{apiGroups: [""], resources: [pods], verbs: [get]}]`},
-		{"a subresource", []string{"get"}, []string{"po/log"}, nil, `[{apiGroups: [""], resources: [pods/log], verbs: [get]}]`},
-		{"groups get a rule each", []string{"get", "list"}, []string{"deploy", "pods", "deployments.apps/scale"}, []string{"one"},
+		{"one of the core group", []string{"get"}, []string{"pods"}, nil,
+			`[{apiGroups: [""], resources: [pods], verbs: [get]}]`},
+		{"a short name and a singular are the same", []string{"get"}, []string{"po", "pod", "Pods"},
+			nil, `[{apiGroups: [""], resources: [pods], verbs: [get]}]`},
+		{"a subresource", []string{"get"}, []string{"po/log"}, nil,
+			`[{apiGroups: [""], resources: [pods/log], verbs: [get]}]`},
+		{"groups get a rule each", []string{"get", "list"},
+			[]string{"deploy", "pods", "deployments.apps/scale"}, []string{"one"},
 			`[{apiGroups: [""], resources: [pods], resourceNames: [one], verbs: [get, list]},
 			  {apiGroups: [apps], resources: [deployments, deployments/scale], resourceNames: [one], verbs: [get, list]}]`},
-		{"the first group has it", []string{"get"}, []string{"events"}, nil, `[{apiGroups: [""], resources: [events], verbs: [get]}]`},
-		{"another group on demand", []string{"get"}, []string{"events.events.k8s.io"}, nil, `[{apiGroups: [events.k8s.io], resources: [events], verbs: [get]}]`},
-		{"all of a group", []string{"get"}, []string{"*.apps"}, nil, `[{apiGroups: [apps], resources: ["*"], verbs: [get]}]`},
-		{"every verb is all there is to say", []string{"get", "*"}, []string{"pods"}, nil, `[{apiGroups: [""], resources: [pods], verbs: ["*"]}]`},
-		{"what only the authorizer knows", []string{"impersonate"}, []string{"users"}, nil, `[{apiGroups: [""], resources: [users], verbs: [impersonate]}]`},
+		{"the first group has it", []string{"get"}, []string{"events"}, nil,
+			`[{apiGroups: [""], resources: [events], verbs: [get]}]`},
+		{"another group on demand", []string{"get"}, []string{"events.events.k8s.io"}, nil,
+			`[{apiGroups: [events.k8s.io], resources: [events], verbs: [get]}]`},
+		{"all of a group", []string{"get"}, []string{"*.apps"}, nil,
+			`[{apiGroups: [apps], resources: ["*"], verbs: [get]}]`},
+		{"every verb is all there is to say", []string{"get", "*"}, []string{"pods"}, nil,
+			`[{apiGroups: [""], resources: [pods], verbs: ["*"]}]`},
+		{"what only the authorizer knows", []string{"impersonate"}, []string{"users"}, nil,
+			`[{apiGroups: [""], resources: [users], verbs: [impersonate]}]`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got, err := cluster.rules(c.verbs, c.resources, c.names)
@@ -190,7 +236,8 @@ func TestRulesOfARole(t *testing.T) {
 				t.Fatal(err)
 			}
 			var want []any
-			if err := yaml.Unmarshal([]byte(strings.ReplaceAll(c.want, "\t", "")), &want); err != nil {
+			if err := yaml.Unmarshal([]byte(strings.ReplaceAll(c.want, "\t", "")),
+				&want); err != nil {
 				t.Fatal(err)
 			}
 			if !holds(any(got.all), any(want)) || !holds(any(want), any(got.all)) {
@@ -225,14 +272,17 @@ func TestUnknownNamesGetTheNearest(t *testing.T) {
 }
 
 func TestHolds(t *testing.T) {
-	live := map[string]any{"a": "1", "m": map[string]any{"x": true, "y": "added"}, "l": []any{map[string]any{"k": "v", "d": "default"}}}
+	live := map[string]any{"a": "1", "m": map[string]any{"x": true, "y": "added"},
+		"l": []any{map[string]any{"k": "v", "d": "default"}}}
 	for _, c := range []struct {
 		name   string
 		wanted map[string]any
 		want   bool
 	}{
-		{"the server may add fields", map[string]any{"a": "1", "m": map[string]any{"x": true}}, true},
-		{"the server may add fields to what is in lists", map[string]any{"l": []any{map[string]any{"k": "v"}}}, true},
+		{"the server may add fields", map[string]any{"a": "1", "m": map[string]any{"x": true}},
+			true},
+		{"the server may add fields to what is in lists",
+			map[string]any{"l": []any{map[string]any{"k": "v"}}}, true},
 		{"another value", map[string]any{"a": "2"}, false},
 		{"a missing field", map[string]any{"b": "1"}, false},
 		{"a longer list", map[string]any{"l": []any{}}, false},
@@ -280,15 +330,22 @@ func TestDeviceOfAnotherAccountHasNoName(t *testing.T) {
 
 func TestSumUp(t *testing.T) {
 	rules := []reviewedRule{
-		{Verbs: []string{"create"}, APIGroups: []string{"authorization.k8s.io"}, Resources: []string{"selfsubjectaccessreviews"}},
-		{Verbs: []string{"get"}, NonResourceURLs: []string{"/api", "/apis/*", "/healthz", "/.well-known/openid-configuration/", "/openid/v1/jwks/"}},
-		{Verbs: []string{"list"}, APIGroups: []string{""}, Resources: []string{"pods", "pods/log", "secrets"}},
-		{Verbs: []string{"get"}, APIGroups: []string{""}, Resources: []string{"pods", "pods/log", "secrets"}},
+		{Verbs: []string{"create"}, APIGroups: []string{"authorization.k8s.io"},
+			Resources: []string{"selfsubjectaccessreviews"}},
+		{Verbs: []string{"get"},
+			NonResourceURLs: []string{"/api", "/apis/*", "/healthz",
+				"/.well-known/openid-configuration/", "/openid/v1/jwks/"}},
+		{Verbs: []string{"list"}, APIGroups: []string{""},
+			Resources: []string{"pods", "pods/log", "secrets"}},
+		{Verbs: []string{"get"}, APIGroups: []string{""},
+			Resources: []string{"pods", "pods/log", "secrets"}},
 		{Verbs: []string{"*"}, APIGroups: []string{"apps"}, Resources: []string{"deployments"}},
-		{Verbs: []string{"update"}, APIGroups: []string{""}, Resources: []string{"configmaps"}, ResourceNames: []string{"one", "two"}},
+		{Verbs: []string{"update"}, APIGroups: []string{""}, Resources: []string{"configmaps"},
+			ResourceNames: []string{"one", "two"}},
 		{Verbs: []string{"get"}, NonResourceURLs: []string{"/metrics"}},
 	}
-	want := []string{"get, list: pods, secrets, pods/log", "*: deployments.apps", "get: /metrics", "update: configmaps named one, two"}
+	want := []string{"get, list: pods, secrets, pods/log", "*: deployments.apps", "get: /metrics",
+		"update: configmaps named one, two"}
 	var got []string
 	for _, permission := range sumUp(rules) {
 		got = append(got, permission.String())

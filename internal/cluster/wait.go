@@ -8,15 +8,17 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/api"
 )
 
-// The pauses between tries: RBAC reaches an API server in some 100 ms, with several of them in a second or so.
+// The pauses between tries: RBAC reaches an API server in some 100 ms, with several of them in a
+// second or so.
 const (
 	firstPause = 50 * time.Millisecond
 	lastPause  = 500 * time.Millisecond
 )
 
-// WaitUntilAllowed repeats try for as long as RBAC forbids it, up to limit: roles count only once every API server has
-// heard of them. It returns what try last did; a denial by admission is final.
-func WaitUntilAllowed(ctx context.Context, limit time.Duration, try func(context.Context) error) error {
+// WaitUntilAllowed repeats try for as long as RBAC forbids it, up to limit: roles count only once
+// every API server has heard of them. It returns what try last did; a denial by admission is final.
+func WaitUntilAllowed(ctx context.Context, limit time.Duration,
+	try func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {

@@ -1,7 +1,8 @@
-// Package execcred speaks the client-go exec credential protocol: it reads what a client says of itself in
-// KUBERNETES_EXEC_INFO and encodes the answer.
+// Package execcred speaks the client-go exec credential protocol: it reads what a client says of
+// itself in KUBERNETES_EXEC_INFO and encodes the answer.
 //
-// It knows nothing of profiles, stores or the API server: of this module it imports only internal/secret.
+// It knows nothing of profiles, stores or the API server: of this module it imports only
+// internal/secret.
 package execcred
 
 import (
@@ -28,8 +29,8 @@ const (
 	V1Beta1 = "client.authentication.k8s.io/v1beta1"
 )
 
-// maxInfo bounds what is parsed, in bytes. Linux limits one environment variable to 128 KiB; a cluster's CA bundle is
-// the only large part.
+// maxInfo bounds what is parsed, in bytes. Linux limits one environment variable to 128 KiB; a
+// cluster's CA bundle is the only large part.
 const maxInfo = 1 << 20
 
 // What can be wrong with exec info. The errors of Parse wrap one of them.
@@ -38,15 +39,16 @@ var (
 	ErrAPIVersion = errors.New("unknown apiVersion")
 )
 
-// Info is what a client says: the version it wants its answer in and the cluster it will send the token to.
+// Info is what a client says: the version it wants its answer in and the cluster it will send the
+// token to.
 type Info struct {
 	APIVersion string
 	Cluster    *clientauth.Cluster // nil when the client did not say
 	Absent     bool                // the client sent no exec info at all
 }
 
-// Absent returns what a client that sets no exec info is taken to say: some clients set none at all, and of the versions
-// they may expect v1 is the only one that is not deprecated.
+// Absent returns what a client that sets no exec info is taken to say: some clients set none at
+// all, and of the versions they may expect v1 is the only one that is not deprecated.
 func Absent() Info { return Info{APIVersion: V1, Absent: true} }
 
 // Parse reads the value of KUBERNETES_EXEC_INFO.
@@ -57,7 +59,8 @@ func Parse(text string) (Info, error) {
 	// v1beta1 differs from v1 in nothing that JSON shows, so one type reads both.
 	var cred clientauth.ExecCredential
 	if err := json.Unmarshal([]byte(text), &cred); err != nil {
-		return Info{}, fmt.Errorf("%w: %s does not hold an ExecCredential in JSON", ErrMalformed, EnvironmentVariable)
+		return Info{}, fmt.Errorf("%w: %s does not hold an ExecCredential in JSON", ErrMalformed,
+			EnvironmentVariable)
 	}
 	if cred.Kind != kind {
 		return Info{}, fmt.Errorf("%w: kind is %q, not %q", ErrMalformed, cred.Kind, kind)
@@ -68,9 +71,9 @@ func Parse(text string) (Info, error) {
 	return Info{APIVersion: cred.APIVersion, Cluster: cred.Spec.Cluster}, nil
 }
 
-// Encode returns the ExecCredential that answers a client in the version it asked for, ending in a newline. The client
-// uses token until expires, compared without leeway, so expires has to be early already; it is written in whole
-// seconds, rounded down.
+// Encode returns the ExecCredential that answers a client in the version it asked for, ending in a
+// newline. The client uses token until expires, compared without leeway, so expires has to be early
+// already; it is written in whole seconds, rounded down.
 func Encode(apiVersion string, token secret.String, expires time.Time) ([]byte, error) {
 	timestamp := metav1.NewTime(expires.UTC().Truncate(time.Second))
 	meta := metav1.TypeMeta{APIVersion: apiVersion, Kind: kind}
@@ -80,8 +83,9 @@ func Encode(apiVersion string, token secret.String, expires time.Time) ([]byte, 
 		answer = clientauth.ExecCredential{TypeMeta: meta, Status: &clientauth.ExecCredentialStatus{
 			Token: token.Reveal(), ExpirationTimestamp: &timestamp}}
 	case V1Beta1:
-		answer = clientauthv1beta1.ExecCredential{TypeMeta: meta, Status: &clientauthv1beta1.ExecCredentialStatus{
-			Token: token.Reveal(), ExpirationTimestamp: &timestamp}}
+		answer = clientauthv1beta1.ExecCredential{TypeMeta: meta,
+			Status: &clientauthv1beta1.ExecCredentialStatus{
+				Token: token.Reveal(), ExpirationTimestamp: &timestamp}}
 	default:
 		return nil, fmt.Errorf("%w %q", ErrAPIVersion, apiVersion)
 	}

@@ -19,10 +19,12 @@ func TestParse(t *testing.T) {
 		server  string
 		err     error
 	}{
-		{name: "a v1 client with cluster information is read", version: V1, server: "https://c:6443",
-			text: `{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","spec":{"interactive":true,"cluster":` + cluster + `}}`},
-		{name: "a v1beta1 client with cluster information is read", version: V1Beta1, server: "https://c:6443",
-			text: `{"apiVersion":"client.authentication.k8s.io/v1beta1","kind":"ExecCredential","spec":{"cluster":` + cluster + `}}`},
+		{name: "a v1 client with cluster information is read", version: V1,
+			server: "https://c:6443",
+			text:   `{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","spec":{"interactive":true,"cluster":` + cluster + `}}`},
+		{name: "a v1beta1 client with cluster information is read", version: V1Beta1,
+			server: "https://c:6443",
+			text:   `{"apiVersion":"client.authentication.k8s.io/v1beta1","kind":"ExecCredential","spec":{"cluster":` + cluster + `}}`},
 		{name: "a client without cluster information is read", version: V1,
 			text: `{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","spec":{"interactive":false}}`},
 		{name: "unknown fields are a newer client's business", version: V1,
@@ -55,7 +57,8 @@ func TestParse(t *testing.T) {
 				}
 				return
 			}
-			if info.Cluster == nil || info.Cluster.Server != tt.server || string(info.Cluster.CertificateAuthorityData) != "ABC" ||
+			if info.Cluster == nil || info.Cluster.Server != tt.server ||
+				string(info.Cluster.CertificateAuthorityData) != "ABC" ||
 				info.Cluster.TLSServerName != "n" || info.Cluster.ProxyURL != "http://p" {
 				t.Errorf("cluster %+v", info.Cluster)
 			}

@@ -1,5 +1,6 @@
-// Package files reads and replaces the small files that decide what this program does. Replacing is atomic, so a kill
-// at any moment leaves the old file or the new one; reading refuses what somebody else could have written.
+// Package files reads and replaces the small files that decide what this program does. Replacing is
+// atomic, so a kill at any moment leaves the old file or the new one; reading refuses what somebody
+// else could have written.
 //
 // It imports nothing of this module.
 package files
@@ -19,11 +20,12 @@ const (
 	PrivateFolder fs.FileMode = 0o700
 )
 
-// ErrUntrusted is wrapped by errors about files that another user could have written, or that are no regular files.
+// ErrUntrusted is wrapped by errors about files that another user could have written, or that are
+// no regular files.
 var ErrUntrusted = errors.New("file is not trusted")
 
-// MakePrivateFolder creates path and its parents; path itself gets mode 0700, also when it exists already. It is an
-// ErrUntrusted when path belongs to another user or is not a directory.
+// MakePrivateFolder creates path and its parents; path itself gets mode 0700, also when it exists
+// already. It is an ErrUntrusted when path belongs to another user or is not a directory.
 func MakePrivateFolder(path string) error {
 	info, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -47,8 +49,8 @@ func MakePrivateFolder(path string) error {
 	return os.Chmod(path, PrivateFolder)
 }
 
-// CheckFolder is an ErrUntrusted when path is a directory that another user owns or can write to. It can be a symbolic
-// link, but not another user's.
+// CheckFolder is an ErrUntrusted when path is a directory that another user owns or can write to.
+// It can be a symbolic link, but not another user's.
 func CheckFolder(path string) error {
 	info, err := os.Lstat(path)
 	if err != nil {
@@ -68,9 +70,9 @@ func CheckFolder(path string) error {
 	return checkPrivate(path, info)
 }
 
-// ReadTrusted reads a regular file that nobody but its owner, the current user or root, can write to. At most limit
-// bytes are read; a longer file is an error. The checks are made on the open file, so nobody can exchange it between
-// check and use.
+// ReadTrusted reads a regular file that nobody but its owner, the current user or root, can write
+// to. At most limit bytes are read; a longer file is an error. The checks are made on the open
+// file, so nobody can exchange it between check and use.
 func ReadTrusted(path string, limit int64) ([]byte, error) {
 	if info, err := os.Lstat(path); err != nil {
 		return nil, err
@@ -106,8 +108,9 @@ func readAtMost(r io.Reader, path string, limit int64) ([]byte, error) {
 	return data, nil
 }
 
-// Replace writes data to path through a temporary file in the same directory, synced and renamed over path. An existing
-// path must be a regular file; it keeps its mode when mode is 0, and a new one then gets 0600.
+// Replace writes data to path through a temporary file in the same directory, synced and renamed
+// over path. An existing path must be a regular file; it keeps its mode when mode is 0, and a new
+// one then gets 0600.
 func Replace(path string, data []byte, mode fs.FileMode) (err error) {
 	mode, err = modeOf(path, mode)
 	if err != nil {
@@ -164,8 +167,8 @@ func writeSynced(file *os.File, data []byte, mode fs.FileMode) error {
 	return file.Close()
 }
 
-// ReadMounted reads at most limit bytes of a regular file that may be reached through links, as kubelet's mounts are.
-// Whoever could have written it is not looked at.
+// ReadMounted reads at most limit bytes of a regular file that may be reached through links, as
+// kubelet's mounts are. Whoever could have written it is not looked at.
 func ReadMounted(path string, limit int64) ([]byte, error) {
 	file, err := os.Open(path)
 	if err != nil {

@@ -80,8 +80,10 @@ func TestReadTrusted(t *testing.T) {
 	}{
 		{name: "a private file is read", mode: 0o600, size: 100},
 		{name: "a file that others can read is read", mode: 0o644, size: 100},
-		{name: "a file that the group can write is refused", mode: 0o660, size: 100, err: true, kind: ErrUntrusted},
-		{name: "a file that others can write is refused", mode: 0o606, size: 100, err: true, kind: ErrUntrusted},
+		{name: "a file that the group can write is refused", mode: 0o660, size: 100, err: true,
+			kind: ErrUntrusted},
+		{name: "a file that others can write is refused", mode: 0o606, size: 100, err: true,
+			kind: ErrUntrusted},
 		{name: "a file of just the limit is read", mode: 0o600, size: 4},
 		{name: "a longer file is refused", mode: 0o600, size: 3, err: true},
 	}
@@ -190,7 +192,8 @@ func TestWhatBelongsToRootIsTrusted(t *testing.T) {
 func TestAFileIsNoPrivateDirectory(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "f")
 	write(t, path, "text", 0o600)
-	for name, err := range map[string]error{"created": MakePrivateFolder(path), "checked": CheckFolder(path)} {
+	for name, err := range map[string]error{"created": MakePrivateFolder(path),
+		"checked": CheckFolder(path)} {
 		if !errors.Is(err, ErrUntrusted) {
 			t.Errorf("%s: %v", name, err)
 		}

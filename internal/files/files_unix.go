@@ -14,7 +14,8 @@ func checkPrivate(path string, info fs.FileInfo) error {
 		return err
 	}
 	if info.Mode().Perm()&0o022 != 0 {
-		return fmt.Errorf("%w: %q can be written by others (mode %04o)", ErrUntrusted, path, info.Mode().Perm())
+		return fmt.Errorf("%w: %q can be written by others (mode %04o)", ErrUntrusted, path,
+			info.Mode().Perm())
 	}
 	return nil
 }

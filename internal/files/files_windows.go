@@ -2,7 +2,8 @@ package files
 
 import "io/fs"
 
-// On Windows the user's AppData directory is private by its access control list; the mode bits that Go shows say nothing.
+// On Windows the user's AppData directory is private by its access control list; the mode bits that
+// Go shows say nothing.
 
 func checkPrivate(string, fs.FileInfo) error { return nil }
 

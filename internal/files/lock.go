@@ -16,9 +16,9 @@ var ErrBusy = errors.New("another command holds the lock")
 
 const lockPoll = 20 * time.Millisecond
 
-// Lock waits for a lock between processes until ctx ends, which is an ErrBusy. The kernel releases it
-// when its holder dies. Its file goes away with the lock, so that none are left in a directory that
-// people look into.
+// Lock waits for a lock between processes until ctx ends, which is an ErrBusy. The kernel releases
+// it when its holder dies. Its file goes away with the lock, so that none are left in a directory
+// that people look into.
 func Lock(ctx context.Context, path string) (release func(), err error) {
 	for {
 		lock := flock.New(path, flock.SetPermissions(PrivateFile))
@@ -46,8 +46,8 @@ func isAt(lock *flock.Flock, path string) bool {
 	return err == nil && os.SameFile(held, there)
 }
 
-// unlock removes the file first, so that nobody can lock it in between. Windows removes no open file:
-// there it is closed before, and a process that opens it in between keeps it.
+// unlock removes the file first, so that nobody can lock it in between. Windows removes no open
+// file: there it is closed before, and a process that opens it in between keeps it.
 func unlock(lock *flock.Flock, path string) {
 	err := os.Remove(path)
 	_ = lock.Close()

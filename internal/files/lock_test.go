@@ -51,7 +51,8 @@ func TestLock(t *testing.T) {
 		}
 	})
 	t.Run("a directory that is missing is an error of the system's", func(t *testing.T) {
-		if _, err := Lock(t.Context(), filepath.Join(t.TempDir(), "none", "l")); err == nil || errors.Is(err, ErrBusy) {
+		if _, err := Lock(t.Context(), filepath.Join(t.TempDir(), "none", "l")); err == nil ||
+			errors.Is(err, ErrBusy) {
 			t.Errorf("error %v", err)
 		}
 	})

@@ -14,8 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestReplaceSurvivesAPowerCut looks at what there is whenever something is synced: the whole new file before it takes the
-// place of the old one, and then the directory that names it.
+// TestReplaceSurvivesAPowerCut looks at what there is whenever something is synced: the whole new
+// file before it takes the place of the old one, and then the directory that names it.
 func TestReplaceSurvivesAPowerCut(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "f")
 	write(t, path, "old", 0o600)
@@ -37,7 +37,8 @@ func TestReplaceSurvivesAPowerCut(t *testing.T) {
 		t.Fatal(err)
 	}
 	synced = slices.Compact(synced)
-	if len(synced) != 2 || filepath.Dir(synced[0]) != filepath.Dir(path) || synced[1] != filepath.Dir(path) {
+	if len(synced) != 2 || filepath.Dir(synced[0]) != filepath.Dir(path) ||
+		synced[1] != filepath.Dir(path) {
 		t.Errorf("synced %q", synced)
 	}
 }
@@ -47,7 +48,8 @@ func TestReplaceKeepsTheOldFileWhenTheDiskFails(t *testing.T) {
 	write(t, path, "old", 0o600)
 	err := watchingSyncs(t, func(string) syscall.Errno { return syscall.EIO },
 		func() error { return Replace(path, []byte("new"), 0) })
-	if got, readErr := os.ReadFile(path); !errors.Is(err, syscall.EIO) || readErr != nil || string(got) != "old" {
+	if got, readErr := os.ReadFile(path); !errors.Is(err, syscall.EIO) || readErr != nil ||
+		string(got) != "old" {
 		t.Errorf("error %v; the file holds %q, %v", err, got, readErr)
 	}
 	onlyFile(t, path)
@@ -84,8 +86,9 @@ type (
 	}
 )
 
-// watchingSyncs runs do on a thread whose calls of fsync(2) wait for an answer: zero lets them through, anything else is
-// what they fail with. The kernel asks by way of seccomp's notifications. The thread is never given back to the runtime.
+// watchingSyncs runs do on a thread whose calls of fsync(2) wait for an answer: zero lets them
+// through, anything else is what they fail with. The kernel asks by way of seccomp's notifications.
+// The thread is never given back to the runtime.
 func watchingSyncs(t *testing.T, answer func(path string) syscall.Errno, do func() error) error {
 	t.Helper()
 	listener, problem, done := make(chan int), make(chan error, 1), make(chan error, 1)
@@ -167,7 +170,8 @@ func answerSync(fd int, answer func(path string) syscall.Errno) error {
 }
 
 func control(fd int, request uintptr, argument unsafe.Pointer) error {
-	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), request, uintptr(argument)); errno != 0 {
+	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), request,
+		uintptr(argument)); errno != 0 {
 		return errno
 	}
 	return nil

@@ -16,16 +16,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// busAddress is one address of a session bus that this program is willing to use: a Unix socket. The environment may
-// come from a kubeconfig that somebody else wrote, and other transports run commands (unixexec:, autolaunch:) or
-// lead to other machines (tcp:, nonce-tcp:).
+// busAddress is one address of a session bus that this program is willing to use: a Unix socket.
+// The environment may come from a kubeconfig that somebody else wrote, and other transports run
+// commands (unixexec:, autolaunch:) or lead to other machines (tcp:, nonce-tcp:).
 type busAddress struct {
 	path     string // absolute; or empty when abstract is set
 	abstract string
 }
 
-// findBus returns the address of the session bus that the environment names, without looking for one anywhere else and
-// without starting one. It is ErrUnavailable when there is none, or none of an acceptable form.
+// findBus returns the address of the session bus that the environment names, without looking for
+// one anywhere else and without starting one. It is ErrUnavailable when there is none, or none of
+// an acceptable form.
 func findBus(getenv func(string) string) (busAddress, error) {
 	list := getenv("DBUS_SESSION_BUS_ADDRESS")
 	if list == "" {
@@ -36,7 +37,8 @@ func findBus(getenv func(string) string) (busAddress, error) {
 			return bus, nil
 		}
 	}
-	return busAddress{}, fmt.Errorf("%w: DBUS_SESSION_BUS_ADDRESS names no Unix socket", ErrUnavailable)
+	return busAddress{}, fmt.Errorf("%w: DBUS_SESSION_BUS_ADDRESS names no Unix socket",
+		ErrUnavailable)
 }
 
 // findUserBus returns the bus that systemd starts for a user.
@@ -51,8 +53,8 @@ func findUserBus(runtimeDir string) (busAddress, error) {
 	return busAddress{path: path}, nil
 }
 
-// parseBusAddress reads one address, see "Server Addresses" in the D-Bus specification. Keys that it does not know make
-// an address unacceptable.
+// parseBusAddress reads one address, see "Server Addresses" in the D-Bus specification. Keys that
+// it does not know make an address unacceptable.
 func parseBusAddress(address string) (busAddress, bool) {
 	pairs, ok := strings.CutPrefix(address, "unix:")
 	if !ok {
@@ -97,7 +99,8 @@ func (b busAddress) String() string {
 	return "unix:path=" + dbus.EscapeBusAddressValue(b.path)
 }
 
-// dial connects to the bus and makes sure, before anything is sent, that it is run by this user or by root.
+// dial connects to the bus and makes sure, before anything is sent, that it is run by this user or
+// by root.
 func (b busAddress) dial(ctx context.Context, uid int) (*net.UnixConn, error) {
 	var dialer net.Dialer
 	conn, err := dialer.DialContext(ctx, "unix", b.socketName())
@@ -135,15 +138,17 @@ func checkPeer(socket *net.UnixConn, uid int) error {
 	return nil
 }
 
-// pin returns an address that leads to the very socket that dial would have accepted now, for a library that connects by
-// itself: a path may be replaced between the check and the use, an open socket file may not. The address is good
-// until release is called.
-func (b busAddress) pin(ctx context.Context, uid int) (pinned busAddress, release func(), err error) {
+// pin returns an address that leads to the very socket that dial would have accepted now, for a
+// library that connects by itself: a path may be replaced between the check and the use, an open
+// socket file may not. The address is good until release is called.
+func (b busAddress) pin(ctx context.Context,
+	uid int) (pinned busAddress, release func(), err error) {
 	pinned, release = b, func() {}
 	if b.path != "" {
 		fd, err := unix.Open(b.path, unix.O_PATH|unix.O_CLOEXEC, 0)
 		if err != nil {
-			return pinned, release, fmt.Errorf("%w: opening the session bus: %w", ErrUnavailable, err)
+			return pinned, release, fmt.Errorf("%w: opening the session bus: %w", ErrUnavailable,
+				err)
 		}
 		pinned.path = fmt.Sprintf("/proc/self/fd/%d", fd)
 		release = func() { _ = unix.Close(fd) }
@@ -200,8 +205,8 @@ func connectEagerly(ctx context.Context, bus busAddress, uid int) (*busConn, err
 	return &busConn{Conn: conn, socket: socket, eager: eager}, nil
 }
 
-// connectPatiently leaves everything to godbus. It lets the bus find out who we are, which helps where both count users
-// differently, as with the bus of a host in a container.
+// connectPatiently leaves everything to godbus. It lets the bus find out who we are, which helps
+// where both count users differently, as with the bus of a host in a container.
 func connectPatiently(ctx context.Context, bus busAddress, uid int) (*busConn, error) {
 	socket, err := bus.dial(ctx, uid)
 	if err != nil {
@@ -223,9 +228,10 @@ func (c *busConn) flush() error {
 	return c.eager.flush()
 }
 
-// eagerSocket saves four of the six round trips before a first answer that godbus takes: it authenticates in one, as
-// libdbus does, plays the server's part to godbus, and holds back what godbus writes until flush, so that BEGIN, Hello
-// and the first calls are one write. The bus sees nothing that the specification does not allow.
+// eagerSocket saves four of the six round trips before a first answer that godbus takes: it
+// authenticates in one, as libdbus does, plays the server's part to godbus, and holds back what
+// godbus writes until flush, so that BEGIN, Hello and the first calls are one write. The bus sees
+// nothing that the specification does not allow.
 type eagerSocket struct {
 	*net.UnixConn
 	in      *bufio.Reader
@@ -237,9 +243,11 @@ type eagerSocket struct {
 
 var errAuthentication error = &reason{&ErrUnavailable, "the session bus refused the authentication"}
 
-// authenticate proves to the bus who we are, see "Authentication Protocol" in the D-Bus specification.
+// authenticate proves to the bus who we are, see "Authentication Protocol" in the D-Bus
+// specification.
 func (s *eagerSocket) authenticate(uid int) error {
-	if _, err := fmt.Fprintf(s.UnixConn, "\x00AUTH EXTERNAL %x\r\n", strconv.Itoa(uid)); err != nil {
+	if _, err := fmt.Fprintf(s.UnixConn, "\x00AUTH EXTERNAL %x\r\n",
+		strconv.Itoa(uid)); err != nil {
 		return busError(err)
 	}
 	line, err := s.in.ReadSlice('\n')

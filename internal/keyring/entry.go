@@ -12,17 +12,19 @@ import (
 )
 
 const (
-	// entryVersion is the version of the stored form. A value of another version is not read, whatever it holds.
+	// entryVersion is the version of the stored form. A value of another version is not read,
+	// whatever it holds.
 	entryVersion = 1
-	// maxValue bounds an encoded entry in bytes. A ServiceAccount token has about one thousand; no answer of a store
-	// that is many times larger is worth parsing.
+	// maxValue bounds an encoded entry in bytes. A ServiceAccount token has about one thousand; no
+	// answer of a store that is many times larger is worth parsing.
 	maxValue = 128 << 10
-	// maxKey bounds a key in bytes, so that the key and its part's name fit every platform's item names.
+	// maxKey bounds a key in bytes, so that the key and its part's name fit every platform's item
+	// names.
 	maxKey = 200
 )
 
-// storedEntry is the form of an entry in a store. The key is repeated inside, because some stores let a person copy a
-// value from one item to another.
+// storedEntry is the form of an entry in a store. The key is repeated inside, because some stores
+// let a person copy a value from one item to another.
 type storedEntry struct {
 	Version   int       `json:"version"`
 	Key       string    `json:"key"`
@@ -31,8 +33,9 @@ type storedEntry struct {
 	ExpiresAt time.Time `json:"expiresAt"`
 }
 
-// Encode returns the stored form of entry under key. It refuses what Decode would not give back: a key that is no key,
-// an empty token, one that is not UTF-8, or a missing time. A form of more than 128 KiB is ErrTooBig.
+// Encode returns the stored form of entry under key. It refuses what Decode would not give back: a
+// key that is no key, an empty token, one that is not UTF-8, or a missing time. A form of more than
+// 128 KiB is ErrTooBig.
 func Encode(key string, entry Entry) ([]byte, error) {
 	stored := storedEntry{
 		Version:   entryVersion,
@@ -54,8 +57,8 @@ func Encode(key string, entry Entry) ([]byte, error) {
 	return value, nil
 }
 
-// Decode returns the entry that Encode made for key. Whatever is wrong with value, the error is ErrNotFound with the
-// reason, and never any part of value.
+// Decode returns the entry that Encode made for key. Whatever is wrong with value, the error is
+// ErrNotFound with the reason, and never any part of value.
 func Decode(key string, value []byte) (Entry, error) {
 	if len(value) > maxValue {
 		return Entry{}, notFound("the entry is too long")
@@ -67,10 +70,12 @@ func Decode(key string, value []byte) (Entry, error) {
 	if err := stored.check(key); err != nil {
 		return Entry{}, notFound(err.Error())
 	}
-	return Entry{Token: secret.New(stored.Token), IssuedAt: stored.IssuedAt, ExpiresAt: stored.ExpiresAt}, nil
+	return Entry{Token: secret.New(stored.Token), IssuedAt: stored.IssuedAt,
+		ExpiresAt: stored.ExpiresAt}, nil
 }
 
-// check reports what keeps e from being the entry under key. Its messages hold nothing of e but the version.
+// check reports what keeps e from being the entry under key. Its messages hold nothing of e but the
+// version.
 func (e storedEntry) check(key string) error {
 	switch {
 	case !validKey(key):
@@ -91,8 +96,8 @@ func (e storedEntry) check(key string) error {
 	return nil
 }
 
-// validKey reports whether key is one of this program's: "token:ID" or "bootstrap:ID", where ID has only characters
-// that no store, shell or part's name gives a meaning to.
+// validKey reports whether key is one of this program's: "token:ID" or "bootstrap:ID", where ID has
+// only characters that no store, shell or part's name gives a meaning to.
 func validKey(key string) bool {
 	id, ok := strings.CutPrefix(key, "token:")
 	if !ok {
@@ -102,10 +107,12 @@ func validKey(key string) bool {
 }
 
 func strange(r rune) bool {
-	return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '_' || r == '.')
+	return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' ||
+		r == '_' || r == '.')
 }
 
-// reason is an error of this package's with a text. Unlike one of fmt.Errorf it costs nothing when the program starts.
+// reason is an error of this package's with a text. Unlike one of fmt.Errorf it costs nothing when
+// the program starts.
 type reason struct {
 	kind *error
 	text string
@@ -116,4 +123,6 @@ func (r *reason) Unwrap() error { return *r.kind }
 
 func notFound(text string) error { return &reason{&ErrNotFound, text} }
 
-func tooBig(size, limit int) error { return fmt.Errorf("%w: %d bytes, not %d", ErrTooBig, size, limit) }
+func tooBig(size, limit int) error {
+	return fmt.Errorf("%w: %d bytes, not %d", ErrTooBig, size, limit)
+}

@@ -27,7 +27,8 @@ func liveEntry(token string) Entry {
 }
 
 func TestEncodedEntryIsDecoded(t *testing.T) {
-	for _, token := range []string{"a", "eyJhbGciOiJSUzI1NiJ9.e30.c2ln", `quotes " and \ and <>&`, "čeština\n\x01", strings.Repeat("x", 100_000)} {
+	for _, token := range []string{"a", "eyJhbGciOiJSUzI1NiJ9.e30.c2ln", `quotes " and \ and <>&`,
+		"čeština\n\x01", strings.Repeat("x", 100_000)} {
 		value, err := Encode(testKey, testEntry(token))
 		if err != nil {
 			t.Fatal(err)
@@ -36,7 +37,8 @@ func TestEncodedEntryIsDecoded(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got.Token.Reveal() != token || !got.IssuedAt.Equal(testIssued) || !got.ExpiresAt.Equal(testExpires) {
+		if got.Token.Reveal() != token || !got.IssuedAt.Equal(testIssued) ||
+			!got.ExpiresAt.Equal(testExpires) {
 			t.Errorf("a token of %d bytes came back different", len(token))
 		}
 	}
@@ -56,7 +58,8 @@ func TestEncodeRefuses(t *testing.T) {
 		{"an empty token", testKey, testEntry(""), nil},
 		{"a token that JSON would change", testKey, testEntry("\xff\xfe"), nil},
 		{"an entry without times", testKey, Entry{Token: secret.New("t")}, nil},
-		{"an expiry before the issue", testKey, Entry{secret.New("t"), testExpires, testIssued}, nil},
+		{"an expiry before the issue", testKey, Entry{secret.New("t"), testExpires, testIssued},
+			nil},
 		{"a token that is too long", testKey, testEntry(strings.Repeat("x", maxValue)), ErrTooBig},
 	}
 	for _, test := range tests {
@@ -69,22 +72,34 @@ func TestEncodeRefuses(t *testing.T) {
 	}
 }
 
-// badValues are what a store may hold under testKey instead of an entry. Each has "hunter2" where a secret could be.
+// badValues are what a store may hold under testKey instead of an entry. Each has "hunter2" where a
+// secret could be.
 var badValues = []struct{ name, value string }{
 	{"nothing", ``},
 	{"no JSON", `hunter2`},
-	{"a truncated entry", `{"version":1,"key":"token:0123456789abcdef","token":"hunter2","issuedAt":"2026-03-01T12:00:00Z","expi`},
+	{"a truncated entry",
+		`{"version":1,"key":"token:0123456789abcdef","token":"hunter2","issuedAt":"2026-03-01T12:00:00Z","expi`},
 	{"two entries", `{"version":1,"key":"token:0123456789abcdef","token":"hunter2","issuedAt":"2026-03-01T12:00:00Z","expiresAt":"2026-03-01T13:00:00Z"}{}`},
-	{"an entry of a newer version", `{"version":2,"key":"token:0123456789abcdef","token":"hunter2","issuedAt":"2026-03-01T12:00:00Z","expiresAt":"2026-03-01T13:00:00Z"}`},
-	{"an entry without a version", `{"key":"token:0123456789abcdef","token":"hunter2","issuedAt":"2026-03-01T12:00:00Z","expiresAt":"2026-03-01T13:00:00Z"}`},
-	{"an entry of another key", `{"version":1,"key":"token:fedcba9876543210","token":"hunter2","issuedAt":"2026-03-01T12:00:00Z","expiresAt":"2026-03-01T13:00:00Z"}`},
-	{"an entry with an empty token", `{"version":1,"key":"token:0123456789abcdef","token":"","issuedAt":"2026-03-01T12:00:00Z","expiresAt":"2026-03-01T13:00:00Z"}`},
-	{"an entry without a time", `{"version":1,"key":"token:0123456789abcdef","token":"hunter2","issuedAt":"2026-03-01T12:00:00Z"}`},
-	{"an entry with a time that is none", `{"version":1,"key":"token:0123456789abcdef","token":"t","issuedAt":"hunter2","expiresAt":"2026-03-01T13:00:00Z"}`},
-	{"an entry with its times swapped", `{"version":1,"key":"token:0123456789abcdef","token":"hunter2","issuedAt":"2026-03-01T13:00:00Z","expiresAt":"2026-03-01T12:00:00Z"}`},
-	{"a token that is a number", `{"version":1,"key":"token:0123456789abcdef","token":2,"issuedAt":"2026-03-01T12:00:00Z","expiresAt":"2026-03-01T13:00:00Z"}`},
+	{"an entry of a newer version",
+		`{"version":2,"key":"token:0123456789abcdef","token":"hunter2","issuedAt":"2026-03-01T12:00:00Z","expiresAt":"2026-03-01T13:00:00Z"}`},
+	{"an entry without a version",
+		`{"key":"token:0123456789abcdef","token":"hunter2","issuedAt":"2026-03-01T12:00:00Z","expiresAt":"2026-03-01T13:00:00Z"}`},
+	{"an entry of another key",
+		`{"version":1,"key":"token:fedcba9876543210","token":"hunter2","issuedAt":"2026-03-01T12:00:00Z","expiresAt":"2026-03-01T13:00:00Z"}`},
+	{"an entry with an empty token",
+		`{"version":1,"key":"token:0123456789abcdef","token":"","issuedAt":"2026-03-01T12:00:00Z","expiresAt":"2026-03-01T13:00:00Z"}`},
+	{"an entry without a time",
+		`{"version":1,"key":"token:0123456789abcdef","token":"hunter2","issuedAt":"2026-03-01T12:00:00Z"}`},
+	{"an entry with a time that is none",
+		`{"version":1,"key":"token:0123456789abcdef","token":"t","issuedAt":"hunter2","expiresAt":"2026-03-01T13:00:00Z"}`},
+	{"an entry with its times swapped",
+		`{"version":1,"key":"token:0123456789abcdef","token":"hunter2","issuedAt":"2026-03-01T13:00:00Z","expiresAt":"2026-03-01T12:00:00Z"}`},
+	{"a token that is a number",
+		`{"version":1,"key":"token:0123456789abcdef","token":2,"issuedAt":"2026-03-01T12:00:00Z","expiresAt":"2026-03-01T13:00:00Z"}`},
 	{"a manifest without its parts", `{"version":1,"slot":"a","parts":2,"sha256":"hunter2"}`},
-	{"more than any entry has", `{"version":1,"key":"token:0123456789abcdef","token":"hunter2` + strings.Repeat(" ", maxValue)},
+	{"more than any entry has",
+		`{"version":1,"key":"token:0123456789abcdef","token":"hunter2` +
+			strings.Repeat(" ", maxValue)},
 }
 
 func TestDecodeTakesABadValueForAMissAndDoesNotShowIt(t *testing.T) {
@@ -122,7 +137,8 @@ func FuzzDecode(f *testing.F) {
 		if err != nil {
 			t.Fatalf("what was decoded is not encoded: %v", err)
 		}
-		if back, err := Decode(testKey, again); err != nil || back.Token.Reveal() != entry.Token.Reveal() {
+		if back, err := Decode(testKey, again); err != nil ||
+			back.Token.Reveal() != entry.Token.Reveal() {
 			t.Fatalf("the entry changed on its way: %v", err)
 		}
 	})

@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// indexName is the item that holds the list of the others. It is no key, so it cannot be taken for an entry.
+// indexName is the item that holds the list of the others. It is no key, so it cannot be taken for
+// an entry.
 const indexName = "index"
 
 // unlisted is a platform that cannot list its items.
@@ -19,9 +20,10 @@ type unlisted interface {
 	remove(ctx context.Context, name string) error
 }
 
-// indexed lists the items of a platform that cannot do so itself, by a list in an item of its own. The list holds keys,
-// no secret. Two processes that change it at once may lose one name from it; the next write of that item puts it
-// back. The list serves people (status, logout), nothing is ever decided by it.
+// indexed lists the items of a platform that cannot do so itself, by a list in an item of its own.
+// The list holds keys, no secret. Two processes that change it at once may lose one name from it;
+// the next write of that item puts it back. The list serves people (status, logout), nothing is
+// ever decided by it.
 type indexed struct {
 	unlisted
 	limit int // bytes an item holds

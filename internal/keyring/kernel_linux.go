@@ -19,13 +19,14 @@ import (
 const (
 	// kernelLimit is the longest payload of a "user" key in bytes, see keyrings(7).
 	kernelLimit = 32767
-	// ownerOnly are a key's permissions: everything for its owner, nothing for others, see keyctl_setperm(3). The
-	// kernel's own choice lets the owner read only in a process whose session keyring links the user keyring.
+	// ownerOnly are a key's permissions: everything for its owner, nothing for others, see
+	// keyctl_setperm(3). The kernel's own choice lets the owner read only in a process whose
+	// session keyring links the user keyring.
 	ownerOnly = 0x3f3f0000
 )
 
-// kernelItems are "user" keys in the user keyring, see keyrings(7). They are in memory only, and the kernel drops them
-// when they expire.
+// kernelItems are "user" keys in the user keyring, see keyrings(7). They are in memory only, and
+// the kernel drops them when they expire.
 type kernelItems struct {
 	sys    System
 	uid    int    // owner that a key must have
@@ -72,9 +73,11 @@ func (k kernelItems) read(_ context.Context, name string) ([]byte, error) {
 	return value, nil
 }
 
-// write adds the key, or changes it in place: at no moment is neither the old value nor the new one there. Until the
-// permissions are set, a new key can be read by fewer processes than wanted, never by other users.
-func (k kernelItems) write(ctx context.Context, name string, value []byte, expires time.Time) error {
+// write adds the key, or changes it in place: at no moment is neither the old value nor the new one
+// there. Until the permissions are set, a new key can be read by fewer processes than wanted, never
+// by other users.
+func (k kernelItems) write(ctx context.Context, name string, value []byte,
+	expires time.Time) error {
 	seconds := math.Ceil(expires.Sub(k.sys.Now()).Seconds())
 	if seconds <= 0 {
 		return k.remove(ctx, name) // a timeout of zero would mean for ever
@@ -133,8 +136,8 @@ func (k kernelItems) find(name string) (int, error) {
 	return id, nil
 }
 
-// parse returns the owner and the name of a key from what KEYCTL_DESCRIBE gives, "type;uid;gid;perm;description". It is
-// not ok when the key is not of our type or prefix.
+// parse returns the owner and the name of a key from what KEYCTL_DESCRIBE gives,
+// "type;uid;gid;perm;description". It is not ok when the key is not of our type or prefix.
 func (k kernelItems) parse(description string) (uid int, name string, ok bool) {
 	fields := strings.SplitN(description, ";", 5)
 	if len(fields) != 5 || fields[0] != "user" {
@@ -145,8 +148,9 @@ func (k kernelItems) parse(description string) (uid int, name string, ok bool) {
 	return uid, name, ours && err == nil
 }
 
-// addWithinQuota adds the key, and where the quota is used up makes room: first expired entries, then tokens, the
-// oldest first. A bootstrap credential is never dropped for a token that can be minted again.
+// addWithinQuota adds the key, and where the quota is used up makes room: first expired entries,
+// then tokens, the oldest first. A bootstrap credential is never dropped for a token that can be
+// minted again.
 func (k kernelItems) addWithinQuota(name string, value []byte) (int, error) {
 	id, err := k.add(name, value)
 	if !errors.Is(err, unix.EDQUOT) {
@@ -167,15 +171,16 @@ func (k kernelItems) addWithinQuota(name string, value []byte) (int, error) {
 	return 0, err
 }
 
-// add adds the key or changes it in place, and sets its permissions. A new key whose permissions cannot be set is taken
-// away again.
+// add adds the key or changes it in place, and sets its permissions. A new key whose permissions
+// cannot be set is taken away again.
 func (k kernelItems) add(name string, value []byte) (int, error) {
 	id, err := unix.AddKey("user", k.prefix+name, value, unix.KEY_SPEC_USER_KEYRING)
 	if err != nil {
 		return 0, err
 	}
 	err = unix.KeyctlSetperm(id, ownerOnly)
-	if errors.Is(err, unix.EACCES) { // a new key, and no room for the link when this thread asked for it
+	// a new key, and no room for the link when this thread asked for it
+	if errors.Is(err, unix.EACCES) {
 		if err = linkUserKeyring(); err == nil {
 			err = unix.KeyctlSetperm(id, ownerOnly)
 		}
@@ -186,7 +191,8 @@ func (k kernelItems) add(name string, value []byte) (int, error) {
 	return id, err
 }
 
-// addSoon gives the kernel a tenth of a second: it counts a dropped key until its collector has run.
+// addSoon gives the kernel a tenth of a second: it counts a dropped key until its collector has
+// run.
 func (k kernelItems) addSoon(name string, value []byte) (id int, err error) {
 	for range 20 {
 		if id, err = k.add(name, value); !errors.Is(err, unix.EDQUOT) {
@@ -216,13 +222,16 @@ func (k kernelItems) victims(name string) ([]string, error) {
 		value, err := readKey(key.id)
 		entry, decodeErr := Decode(whole, value)
 		switch {
-		case errors.Is(err, unix.EKEYEXPIRED) || decodeErr == nil && !entry.ExpiresAt.After(k.sys.Now()):
+		case errors.Is(err, unix.EKEYEXPIRED),
+			decodeErr == nil && !entry.ExpiresAt.After(k.sys.Now()):
 			expired = append(expired, victim{name: key.name})
 		case strings.HasPrefix(whole, "token:"):
-			tokens = append(tokens, victim{name: key.name, entry: entry}) // an undecodable one has the zero time: first
+			// an undecodable one has the zero time: first
+			tokens = append(tokens, victim{name: key.name, entry: entry})
 		}
 	}
-	slices.SortStableFunc(tokens, func(a, b victim) int { return a.entry.IssuedAt.Compare(b.entry.IssuedAt) })
+	slices.SortStableFunc(tokens,
+		func(a, b victim) int { return a.entry.IssuedAt.Compare(b.entry.IssuedAt) })
 	var names []string
 	for _, v := range append(expired, tokens...) {
 		names = append(names, v.name)
@@ -230,8 +239,9 @@ func (k kernelItems) victims(name string) ([]string, error) {
 	return names, nil
 }
 
-// drop takes the key out of the user keyring. It is revoked first, because that gives its bytes back to the quota at
-// once. Expired and revoked keys are no longer found by a search, so the list is what is looked through.
+// drop takes the key out of the user keyring. It is revoked first, because that gives its bytes
+// back to the quota at once. Expired and revoked keys are no longer found by a search, so the list
+// is what is looked through.
 func (k kernelItems) drop(name string) error {
 	keys, err := k.list()
 	if err != nil {
@@ -242,9 +252,11 @@ func (k kernelItems) drop(name string) error {
 			continue
 		}
 		if !key.foreign {
-			_, _ = unix.KeyctlInt(unix.KEYCTL_REVOKE, key.id, 0, 0, 0) // a dead key cannot be revoked again
+			// a dead key cannot be revoked again
+			_, _ = unix.KeyctlInt(unix.KEYCTL_REVOKE, key.id, 0, 0, 0)
 		}
-		if _, err := unix.KeyctlInt(unix.KEYCTL_UNLINK, key.id, unix.KEY_SPEC_USER_KEYRING, 0, 0); err != nil {
+		if _, err := unix.KeyctlInt(unix.KEYCTL_UNLINK, key.id, unix.KEY_SPEC_USER_KEYRING, 0,
+			0); err != nil {
 			return err
 		}
 	}
@@ -292,9 +304,10 @@ func readKey(id int) ([]byte, error) {
 	}
 }
 
-// possessing runs call on a thread that possesses the keys of the user keyring, which their permissions may ask for. The
-// thread's own keyring links it; both end with the thread, because it is never given back to the runtime. A panic in call
-// is ErrUnavailable, as in bounded, which cannot see it.
+// possessing runs call on a thread that possesses the keys of the user keyring, which their
+// permissions may ask for. The thread's own keyring links it; both end with the thread, because it
+// is never given back to the runtime. A panic in call is ErrUnavailable, as in bounded, which
+// cannot see it.
 func possessing(call func() error) error {
 	done := make(chan error, 1)
 	go func() {
@@ -304,15 +317,18 @@ func possessing(call func() error) error {
 			done <- err
 		}()
 		runtime.LockOSThread()
-		_ = linkUserKeyring() // a full quota may refuse it; call is then refused only where it needs the link
+		// a full quota may refuse it; call is then refused only where it needs the link
+		_ = linkUserKeyring()
 		err = call()
 	}()
 	return <-done
 }
 
-// linkUserKeyring makes the calling thread possess the keys of the user keyring. The goroutine must be locked to it.
+// linkUserKeyring makes the calling thread possess the keys of the user keyring. The goroutine must
+// be locked to it.
 func linkUserKeyring() error {
-	_, err := unix.KeyctlInt(unix.KEYCTL_LINK, unix.KEY_SPEC_USER_KEYRING, unix.KEY_SPEC_THREAD_KEYRING, 0, 0)
+	_, err := unix.KeyctlInt(unix.KEYCTL_LINK, unix.KEY_SPEC_USER_KEYRING,
+		unix.KEY_SPEC_THREAD_KEYRING, 0, 0)
 	return err
 }
 
@@ -324,7 +340,8 @@ func kernelError(doing string, err error) error {
 		return nil
 	case errors.Is(err, ErrNotFound):
 		return fmt.Errorf("%s: %w", doing, err)
-	case errors.Is(err, unix.ENOKEY), errors.Is(err, unix.EKEYEXPIRED), errors.Is(err, unix.EKEYREVOKED):
+	case errors.Is(err, unix.ENOKEY), errors.Is(err, unix.EKEYEXPIRED),
+		errors.Is(err, unix.EKEYREVOKED):
 		typed = ErrNotFound
 	case errors.Is(err, unix.EDQUOT):
 		typed = ErrQuota

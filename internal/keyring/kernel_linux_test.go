@@ -16,8 +16,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// testKernel is the kernel keyring with names of the test's own, which are removed when it ends: the user keyring
-// outlives the process, and it holds the entries of whoever runs the tests.
+// testKernel is the kernel keyring with names of the test's own, which are removed when it ends:
+// the user keyring outlives the process, and it holds the entries of whoever runs the tests.
 func testKernel(t *testing.T) kernelItems {
 	t.Helper()
 	k := kernelItems{sys: System{}.withDefaults(), uid: os.Geteuid()}
@@ -34,10 +34,12 @@ func dropAll(k kernelItems) {
 }
 
 func TestKernelKeepsReplacesAndForgets(t *testing.T) {
-	wantKeepsReplacesAndForgets(t, testKernel(t).store(), strings.Repeat("x", 20_000), strings.Repeat("y", 40_000), "short")
+	wantKeepsReplacesAndForgets(t, testKernel(t).store(), strings.Repeat("x", 20_000),
+		strings.Repeat("y", 40_000), "short")
 }
 
-// wantKeepsReplacesAndForgets tries what every store does, with tokens that are special to this one.
+// wantKeepsReplacesAndForgets tries what every store does, with tokens that are special to this
+// one.
 func wantKeepsReplacesAndForgets(t *testing.T, s Store, tokens ...string) {
 	t.Helper()
 	_, err := s.Get(t.Context(), testKey)
@@ -49,7 +51,8 @@ func wantKeepsReplacesAndForgets(t *testing.T, s Store, tokens ...string) {
 		wantToken(t, s, testKey, token)
 	}
 	mustSet(t, s, "bootstrap:b", "credential")
-	if keys, err := s.Keys(t.Context()); err != nil || !slices.Equal(keys, []string{"bootstrap:b", testKey}) {
+	if keys, err := s.Keys(t.Context()); err != nil ||
+		!slices.Equal(keys, []string{"bootstrap:b", testKey}) {
 		t.Errorf("the keys are %q, %v", keys, err)
 	}
 	wantError(t, "deleting", s.Delete(t.Context(), testKey), nil)
@@ -64,7 +67,8 @@ func TestKernelTakesABadValueForAMiss(t *testing.T) {
 		if len(bad.value) == 0 || len(bad.value) > kernelLimit {
 			continue // the kernel keeps no such payload
 		}
-		if err := k.write(t.Context(), testKey, []byte(bad.value), time.Now().Add(time.Hour)); err != nil {
+		if err := k.write(t.Context(), testKey, []byte(bad.value),
+			time.Now().Add(time.Hour)); err != nil {
 			t.Fatal(err)
 		}
 		_, err := k.store().Get(t.Context(), testKey)
@@ -103,11 +107,14 @@ func helpRead(arguments []string) error {
 	return nil
 }
 
-// withoutUserKeyring are ways to start a process whose session keyring does not link the user keyring.
+// withoutUserKeyring are ways to start a process whose session keyring does not link the user
+// keyring.
 var withoutUserKeyring = map[string][]string{
-	"a fresh session":                     {"keyctl", "session", "-"},
-	"no session, as in cron":              {"keyctl", "session", "-", "sh", "-c", `keyctl revoke @s; exec setsid --wait "$@"`, "-"},
-	"a session with an unreadable linkup": {"keyctl", "session", "-", "sh", "-c", `keyctl setperm @s 0; exec "$@"`, "-"},
+	"a fresh session": {"keyctl", "session", "-"},
+	"no session, as in cron": {"keyctl", "session", "-", "sh", "-c",
+		`keyctl revoke @s; exec setsid --wait "$@"`, "-"},
+	"a session with an unreadable linkup": {"keyctl", "session", "-", "sh", "-c",
+		`keyctl setperm @s 0; exec "$@"`, "-"},
 }
 
 func TestKernelKeyIsReadWithoutTheUserKeyringInTheSession(t *testing.T) {
@@ -115,7 +122,9 @@ func TestKernelKeyIsReadWithoutTheUserKeyringInTheSession(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			k := testKernel(t)
 			mustSet(t, k.store(), testKey, "the token")
-			if out := mustRun(t, helper(t, "get", wrapper, k.prefix, testKey)); !strings.HasSuffix(out, "the token") {
+			if out := mustRun(t,
+				helper(t, "get", wrapper, k.prefix,
+					testKey)); !strings.HasSuffix(out, "the token") {
 				t.Errorf("got %s", out)
 			}
 		})
@@ -133,13 +142,15 @@ func TestKernelKeyOfAKilledWriterIsReadToo(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, wrapper := range withoutUserKeyring {
-		if out := mustRun(t, helper(t, "get", wrapper, k.prefix, testKey)); !strings.HasSuffix(out, "the token") {
+		if out := mustRun(t, helper(t, "get", wrapper, k.prefix, testKey)); !strings.HasSuffix(out,
+			"the token") {
 			t.Errorf("%s: got %s", name, out)
 		}
 	}
 }
 
-// helpGet PREFIX KEY writes, reads and deletes an entry of its own, then prints the token under KEY.
+// helpGet PREFIX KEY writes, reads and deletes an entry of its own, then prints the token under
+// KEY.
 func helpGet(arguments []string) error {
 	s := kernelItems{sys: System{}.withDefaults(), uid: os.Geteuid(), prefix: arguments[0]}.store()
 	err := s.Set(context.Background(), "token:own", liveEntry("own"))
@@ -155,7 +166,8 @@ func helpGet(arguments []string) error {
 func TestKernelDropsAnExpiredKey(t *testing.T) {
 	s := testKernel(t).store()
 	now := time.Now()
-	if err := s.Set(t.Context(), testKey, Entry{secret.New("t"), now, now.Add(time.Second)}); err != nil {
+	if err := s.Set(t.Context(), testKey,
+		Entry{secret.New("t"), now, now.Add(time.Second)}); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, func() error {
@@ -188,11 +200,13 @@ func TestKernelTimeoutIsRoundedUpAndNeverForEver(t *testing.T) {
 			k := testKernel(t)
 			k.sys.Now = func() time.Time { return now }
 			mustSet(t, k.store(), testKey, "old")
-			if err := k.store().Set(t.Context(), testKey, Entry{secret.New("new"), now.Add(-2 * time.Hour), test.expires}); err != nil {
+			if err := k.store().Set(t.Context(), testKey,
+				Entry{secret.New("new"), now.Add(-2 * time.Hour), test.expires}); err != nil {
 				t.Fatal(err)
 			}
 			entry, err := k.store().Get(t.Context(), testKey)
-			if test.kept && (err != nil || entry.Token.Reveal() != "new") || !test.kept && !errors.Is(err, ErrNotFound) {
+			if test.kept && (err != nil || entry.Token.Reveal() != "new") || !test.kept &&
+				!errors.Is(err, ErrNotFound) {
 				t.Errorf("got %q, %v", entry.Token.Reveal(), err)
 			}
 			if left := timeLeft(t, k); test.kept && (left == "" || left == "perm") {
@@ -202,7 +216,8 @@ func TestKernelTimeoutIsRoundedUpAndNeverForEver(t *testing.T) {
 	}
 }
 
-// timeLeft is the column of /proc/keys that says for how long the kernel keeps the only key of the test.
+// timeLeft is the column of /proc/keys that says for how long the kernel keeps the only key of the
+// test.
 func timeLeft(t *testing.T, k kernelItems) string {
 	t.Helper()
 	keys, err := os.ReadFile("/proc/keys")
@@ -270,7 +285,8 @@ func TestKernelMakesRoomWhereTheQuotaIsUsedUp(t *testing.T) {
 func helpQuota(arguments []string) error {
 	k := kernelItems{sys: System{}.withDefaults(), uid: os.Geteuid(), prefix: arguments[0]}
 	defer dropAll(k)
-	for _, step := range []func(kernelItems) error{keepTheNewest, dropTheExpiredFirst, neverDropABootstrap} {
+	for _, step := range []func(kernelItems) error{keepTheNewest, dropTheExpiredFirst,
+		neverDropABootstrap} {
 		dropAll(k)
 		if err := step(k); err != nil {
 			return err
@@ -300,7 +316,8 @@ func present(k kernelItems, key string) bool {
 // fill sets tokens, each issued a second after the one before, until the first is dropped.
 func fill(k kernelItems, now time.Time) (last int, err error) {
 	for i := range enough {
-		if err := set(k, fmt.Sprintf("token:%d", i), now.Add(time.Duration(i)*time.Second), now.Add(2*time.Hour)); err != nil {
+		if err := set(k, fmt.Sprintf("token:%d", i), now.Add(time.Duration(i)*time.Second),
+			now.Add(2*time.Hour)); err != nil {
 			return i, err
 		}
 		if !present(k, "token:0") {
@@ -319,7 +336,8 @@ func keepTheNewest(k kernelItems) error {
 	if err != nil {
 		return err
 	}
-	if !present(k, "bootstrap:b") || !present(k, "token:1") || !present(k, fmt.Sprintf("token:%d", last)) {
+	if !present(k, "bootstrap:b") || !present(k, "token:1") ||
+		!present(k, fmt.Sprintf("token:%d", last)) {
 		return errors.New("more was dropped than the oldest token")
 	}
 	return nil
@@ -377,7 +395,8 @@ func TestKernelServesManyAtOnce(t *testing.T) {
 			var err error
 			for range 50 {
 				if i%4 == 0 {
-					err = errors.Join(err, s.Set(t.Context(), testKey, liveEntry("t"+strconv.Itoa(i))))
+					err = errors.Join(err,
+						s.Set(t.Context(), testKey, liveEntry("t"+strconv.Itoa(i))))
 				}
 				_, getErr := s.Get(t.Context(), testKey) // at no moment is there nothing
 				err = errors.Join(err, getErr)

@@ -1,8 +1,9 @@
-// Package keyring keeps secrets in the operating system's store: the Secret Service, Keychain, Credential Manager,
-// or the Linux kernel keyring. It is the only importer of go-keyring. Every call has a time limit, because a store
-// may wait for a person without end.
+// Package keyring keeps secrets in the operating system's store: the Secret Service, Keychain,
+// Credential Manager, or the Linux kernel keyring. It is the only importer of go-keyring. Every
+// call has a time limit, because a store may wait for a person without end.
 //
-// It knows nothing of profiles, tokens' meaning or the API server: of this module it imports only internal/secret.
+// It knows nothing of profiles, tokens' meaning or the API server: of this module it imports only
+// internal/secret.
 package keyring
 
 import (
@@ -24,15 +25,16 @@ const (
 	None    Kind = "none"    // nothing is kept
 )
 
-// Store keeps entries by key. A key is "token:ID" or "bootstrap:ID". All methods return within their time limit,
-// also when the store hangs, and can be used by several goroutines.
+// Store keeps entries by key. A key is "token:ID" or "bootstrap:ID". All methods return within
+// their time limit, also when the store hangs, and can be used by several goroutines.
 type Store interface {
 	// Kind is the store's name in a profile; never Auto.
 	Kind() Kind
 	// Description names the store for people, for example "Secret Service (login)".
 	Description() string
-	// Get returns the entry under key. An absent entry is ErrNotFound, and so is one that is torn, corrupt, of a
-	// newer version or was written for another key: none of them may keep the user from a fresh one.
+	// Get returns the entry under key. An absent entry is ErrNotFound, and so is one that is torn,
+	// corrupt, of a newer version or was written for another key: none of them may keep the user
+	// from a fresh one.
 	Get(ctx context.Context, key string) (Entry, error)
 	// Set replaces the entry under key.
 	Set(ctx context.Context, key string, entry Entry) error

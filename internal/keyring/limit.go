@@ -7,11 +7,13 @@ import (
 	"time"
 )
 
-// bounded runs call and returns its result, or ErrTimeout after limit. A call that hangs is left behind with its
-// goroutine: a store may wait for a person without end, and the process ends soon.
+// bounded runs call and returns its result, or ErrTimeout after limit. A call that hangs is left
+// behind with its goroutine: a store may wait for a person without end, and the process ends soon.
 //
-// A panic in call is ErrUnavailable: go-keyring reads a nil signal when the bus goes away under a prompt.
-func bounded[T any](ctx context.Context, limit time.Duration, call func(context.Context) (T, error)) (T, error) {
+// A panic in call is ErrUnavailable: go-keyring reads a nil signal when the bus goes away under a
+// prompt.
+func bounded[T any](ctx context.Context, limit time.Duration,
+	call func(context.Context) (T, error)) (T, error) {
 	type result struct {
 		value T
 		err   error
@@ -51,6 +53,7 @@ func ended(ctx context.Context) error {
 
 // boundedErr is bounded for a call without a result.
 func boundedErr(ctx context.Context, limit time.Duration, call func(context.Context) error) error {
-	_, err := bounded(ctx, limit, func(ctx context.Context) (struct{}, error) { return struct{}{}, call(ctx) })
+	_, err := bounded(ctx, limit,
+		func(ctx context.Context) (struct{}, error) { return struct{}{}, call(ctx) })
 	return err
 }

@@ -18,8 +18,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// helperVariable makes the test binary run one of the helpers instead of the tests: what depends on a process's user,
-// session or system call filter needs a process of its own.
+// helperVariable makes the test binary run one of the helpers instead of the tests: what depends on
+// a process's user, session or system call filter needs a process of its own.
 const helperVariable = "KEYRING_TEST_HELPER"
 
 func TestMain(m *testing.M) {
@@ -42,7 +42,8 @@ var helpers = map[string]func(arguments []string) error{
 	"old kernel": func([]string) error { return helpFiltered(unix.ENOSYS) },
 }
 
-// helper prepares the test binary to run a helper, after the words of a wrapper such as "keyctl session -".
+// helper prepares the test binary to run a helper, after the words of a wrapper such as "keyctl
+// session -".
 func helper(t *testing.T, name string, wrapper []string, arguments ...string) *exec.Cmd {
 	t.Helper()
 	command := append(append(wrapper, readableTestBinary(t)), arguments...)
@@ -72,7 +73,8 @@ func readableTestBinary(t *testing.T) string {
 	return path
 }
 
-// publicDir is a directory that every user can enter and write to; t.TempDir's parents are closed to others.
+// publicDir is a directory that every user can enter and write to; t.TempDir's parents are closed
+// to others.
 func publicDir(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "keyring")
@@ -88,7 +90,8 @@ func publicDir(t *testing.T) string {
 
 // asOther makes cmd run as another user than this one, which only root can.
 func asOther(cmd *exec.Cmd) {
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: otherUser, Gid: otherUser}}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: otherUser,
+		Gid: otherUser}}
 	cmd.Dir = "/"
 }
 
@@ -151,8 +154,11 @@ func helpFiltered(answer syscall.Errno) error {
 
 // refuseKeyctl makes the kernel answer the three calls of keyrings(7) with answer, on every thread.
 func refuseKeyctl(answer syscall.Errno) error {
-	statement := func(code uint16, k uint32) unix.SockFilter { return unix.SockFilter{Code: code, K: k} }
-	program := []unix.SockFilter{statement(unix.BPF_LD|unix.BPF_W|unix.BPF_ABS, 0)} // the call's number
+	statement := func(code uint16, k uint32) unix.SockFilter {
+		return unix.SockFilter{Code: code, K: k}
+	}
+	// the call's number
+	program := []unix.SockFilter{statement(unix.BPF_LD|unix.BPF_W|unix.BPF_ABS, 0)}
 	for _, number := range []uint32{unix.SYS_ADD_KEY, unix.SYS_REQUEST_KEY, unix.SYS_KEYCTL} {
 		program = append(program,
 			unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, Jf: 1, K: number},
@@ -164,7 +170,8 @@ func refuseKeyctl(answer syscall.Errno) error {
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return err
 	}
-	_, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_TSYNC,
+	_, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER,
+		unix.SECCOMP_FILTER_FLAG_TSYNC,
 		uintptr(unsafe.Pointer(&filter)))
 	if errno != 0 {
 		return errno

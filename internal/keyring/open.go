@@ -11,12 +11,14 @@ import (
 // service is the name under which this program's entries are kept, where a store has such a thing.
 const service = "sa-exec-credential"
 
-// System is what a store uses of its surroundings. The zero value is the real ones, with nobody to ask.
+// System is what a store uses of its surroundings. The zero value is the real ones, with nobody to
+// ask.
 type System struct {
 	Getenv func(string) string
 	Now    func() time.Time
 	Limits Limits
-	// Interactive says that a person may be asked to unlock the store. Without it, a locked store is ErrLocked at once.
+	// Interactive says that a person may be asked to unlock the store. Without it, a locked store
+	// is ErrLocked at once.
 	Interactive bool
 }
 
@@ -26,11 +28,12 @@ type Limits struct {
 	Prompt time.Duration // where a person may have to unlock the store; 60 s when zero
 }
 
-// Open returns the store of a kind. Only Auto asks the stores whether they work; the others are opened without any I/O,
-// and an absent store shows at the first call.
+// Open returns the store of a kind. Only Auto asks the stores whether they work; the others are
+// opened without any I/O, and an absent store shows at the first call.
 //
-// Auto is the platform's keyring when it can keep a secret now, or once a person has unlocked it, else the kernel
-// keyring, else ErrUnavailable with the reason of each. It is never None: that one has to be wished for.
+// Auto is the platform's keyring when it can keep a secret now, or once a person has unlocked it,
+// else the kernel keyring, else ErrUnavailable with the reason of each. It is never None: that one
+// has to be wished for.
 func Open(ctx context.Context, kind Kind, sys System) (Store, error) {
 	sys = sys.withDefaults()
 	switch kind {

@@ -27,10 +27,12 @@ const (
 	propertiesGet     = "org.freedesktop.DBus.Properties.Get"
 )
 
-// secretService keeps items in the collection that go-keyring uses: "login" where there is one, else the default.
+// secretService keeps items in the collection that go-keyring uses: "login" where there is one,
+// else the default.
 //
-// What every kubectl call does, and what every mint does, are short exchanges over a connection of its own. Whatever is
-// not plain in their answers (a locked collection, two items of one name, a prompt) is left to go-keyring.
+// What every kubectl call does, and what every mint does, are short exchanges over a connection of
+// its own. Whatever is not plain in their answers (a locked collection, two items of one name, a
+// prompt) is left to go-keyring.
 type secretService struct {
 	sys  System
 	uid  int
@@ -75,7 +77,8 @@ func (s secretService) read(ctx context.Context, name string) ([]byte, error) {
 	return []byte(text), err
 }
 
-// quickLookup is bounded by the connection's deadline, without a goroutine of its own: this is what every hit pays for.
+// quickLookup is bounded by the connection's deadline, without a goroutine of its own: this is what
+// every hit pays for.
 func (s secretService) quickLookup(ctx context.Context, name string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.sys.Limits.Call)
 	defer cancel()
@@ -108,7 +111,8 @@ func (s secretService) quick(ctx context.Context, exchange func(context.Context)
 
 // careful makes a call of go-keyring, unless it would ask a person who must not be asked.
 func (s secretService) careful(ctx context.Context, call func() (string, error)) (string, error) {
-	if err := s.quick(ctx, s.state); err != nil && !(errors.Is(err, ErrLocked) && s.sys.Interactive) {
+	if err := s.quick(ctx, s.state); err != nil &&
+		!(errors.Is(err, ErrLocked) && s.sys.Interactive) {
 		return "", err
 	}
 	return s.throughGoKeyring(ctx, call)
@@ -119,10 +123,11 @@ var errUnusual = errors.New("an unusual answer of the Secret Service")
 
 // caller is a connection to the Secret Service.
 //
-// gnome-keyring takes note of a caller beside its work at the caller's first message, and ends, with everybody's secrets,
-// when it comes to an OpenSession, or since GLib 2.88.2 to a property, before that, or when the caller is gone already
-// (https://gitlab.gnome.org/GNOME/gnome-keyring/-/issues/190). So the first message is one that can do no harm, nothing
-// is asked before its answer is here, and nobody leaves before all answers are.
+// gnome-keyring takes note of a caller beside its work at the caller's first message, and ends,
+// with everybody's secrets, when it comes to an OpenSession, or since GLib 2.88.2 to a property,
+// before that, or when the caller is gone already
+// (https://gitlab.gnome.org/GNOME/gnome-keyring/-/issues/190). So the first message is one that can
+// do no harm, nothing is asked before its answer is here, and nobody leaves before all answers are.
 type caller struct {
 	*busConn
 	service dbus.BusObject
@@ -181,7 +186,8 @@ func (s secretService) connect(ctx context.Context) (*caller, error) {
 }
 
 // ask makes a call and waits for its results.
-func (c *caller) ask(ctx context.Context, object dbus.BusObject, method string, arguments []any, results ...any) error {
+func (c *caller) ask(ctx context.Context, object dbus.BusObject, method string, arguments []any,
+	results ...any) error {
 	c.pending = true
 	call := object.GoWithContext(ctx, method, 0, nil, arguments...)
 	if err := c.flush(); err != nil {
@@ -206,10 +212,13 @@ func (c *caller) introduce(ctx context.Context) error {
 	return nil
 }
 
-// search is a good first message. gnome-keyring says that it knows no such method when it does not know the caller yet.
-func (c *caller) search(ctx context.Context, attributes map[string]string) (unlocked, locked []dbus.ObjectPath, err error) {
+// search is a good first message. gnome-keyring says that it knows no such method when it does not
+// know the caller yet.
+func (c *caller) search(ctx context.Context,
+	attributes map[string]string) (unlocked, locked []dbus.ObjectPath, err error) {
 	for range 2 {
-		err = c.ask(ctx, c.service, secretsService+"SearchItems", []any{attributes}, &unlocked, &locked)
+		err = c.ask(ctx, c.service, secretsService+"SearchItems", []any{attributes}, &unlocked,
+			&locked)
 		if !errors.Is(err, errUnusual) {
 			break
 		}
@@ -217,14 +226,15 @@ func (c *caller) search(ctx context.Context, attributes map[string]string) (unlo
 	return unlocked, locked, err
 }
 
-// openSession returns the connection's session. One that the service no longer knows, because it was started again, is
-// found out by the call that names it.
+// openSession returns the connection's session. One that the service no longer knows, because it
+// was started again, is found out by the call that names it.
 func (c *caller) openSession(ctx context.Context) (dbus.ObjectPath, error) {
 	if c.session != "" {
 		return c.session, nil
 	}
 	var output dbus.Variant
-	err := c.ask(ctx, c.service, secretsService+"OpenSession", []any{"plain", dbus.MakeVariant("")}, &output, &c.session)
+	err := c.ask(ctx, c.service, secretsService+"OpenSession", []any{"plain", dbus.MakeVariant("")},
+		&output, &c.session)
 	return c.session, err
 }
 
@@ -273,7 +283,8 @@ func (c *caller) secret(ctx context.Context, item dbus.ObjectPath) ([]byte, erro
 		return nil, err
 	}
 	var secret secretValue
-	if err := c.ask(ctx, c.Object(secretsName, item), secretsItem+".GetSecret", []any{session}, &secret); err != nil {
+	if err := c.ask(ctx, c.Object(secretsName, item), secretsItem+".GetSecret", []any{session},
+		&secret); err != nil {
 		if fatal(err) {
 			return nil, err
 		}
@@ -305,7 +316,8 @@ func (s secretService) list(ctx context.Context) ([]string, error) {
 	return conn.usernames(ctx, unlocked)
 }
 
-// askedAtOnce is below what a bus refuses to keep track of for one caller: dbus-daemon's own limit is 128.
+// askedAtOnce is below what a bus refuses to keep track of for one caller: dbus-daemon's own limit
+// is 128.
 const askedAtOnce = 64
 
 func (c *caller) usernames(ctx context.Context, items []dbus.ObjectPath) ([]string, error) {
@@ -314,7 +326,8 @@ func (c *caller) usernames(ctx context.Context, items []dbus.ObjectPath) ([]stri
 	for some := range slices.Chunk(items, askedAtOnce) {
 		calls := make([]*dbus.Call, len(some))
 		for i, item := range some {
-			calls[i] = c.Object(secretsName, item).GoWithContext(ctx, propertiesGet, 0, nil, secretsItem, "Attributes")
+			calls[i] = c.Object(secretsName, item).GoWithContext(ctx, propertiesGet, 0, nil,
+				secretsItem, "Attributes")
 		}
 		for _, call := range calls {
 			var attributes map[string]string
@@ -330,11 +343,12 @@ func (c *caller) usernames(ctx context.Context, items []dbus.ObjectPath) ([]stri
 	return names, nil
 }
 
-// errNoCollection means that a Secret Service runs that has nowhere to put a secret, as gnome-keyring has where nobody
-// ever logged in with a password.
+// errNoCollection means that a Secret Service runs that has nowhere to put a secret, as
+// gnome-keyring has where nobody ever logged in with a password.
 var errNoCollection error = &reason{&ErrUnavailable, "the Secret Service has no default collection"}
 
-// state reports whether a secret can be kept now: nil, ErrLocked, errNoCollection or another ErrUnavailable.
+// state reports whether a secret can be kept now: nil, ErrLocked, errNoCollection or another
+// ErrUnavailable.
 func (s secretService) state(ctx context.Context) error {
 	conn, err := s.connect(ctx)
 	if err != nil {
@@ -352,12 +366,14 @@ func (c *caller) state(ctx context.Context) error {
 	return err
 }
 
-// collection returns the collection that go-keyring writes to, or what state reports. The default one is asked for only
-// where it is needed: gnome-keyring looks its alias up while it may be changing it, and ends of that, too.
+// collection returns the collection that go-keyring writes to, or what state reports. The default
+// one is asked for only where it is needed: gnome-keyring looks its alias up while it may be
+// changing it, and ends of that, too.
 func (c *caller) collection(ctx context.Context) (dbus.ObjectPath, error) {
 	for _, path := range []dbus.ObjectPath{loginCollection, defaultCollection} {
 		var locked bool
-		err := c.ask(ctx, c.Object(secretsName, path), propertiesGet, []any{secretsCollection, "Locked"}, &locked)
+		err := c.ask(ctx, c.Object(secretsName, path), propertiesGet,
+			[]any{secretsCollection, "Locked"}, &locked)
 		switch {
 		case fatal(err):
 			return "", err
@@ -370,14 +386,15 @@ func (c *caller) collection(ctx context.Context) (dbus.ObjectPath, error) {
 	return "", errNoCollection
 }
 
-// write stores the item. Where the collection is unlocked, that is a session and one CreateItem, as go-keyring makes it
-// after nine round trips more.
+// write stores the item. Where the collection is unlocked, that is a session and one CreateItem, as
+// go-keyring makes it after nine round trips more.
 func (s secretService) write(ctx context.Context, name string, value []byte, _ time.Time) error {
 	err := s.quick(ctx, func(ctx context.Context) error { return s.create(ctx, name, value) })
 	if !errors.Is(err, errUnusual) {
 		return err
 	}
-	_, err = s.careful(ctx, func() (string, error) { return "", gokeyring.Set(service, name, string(value)) })
+	_, err = s.careful(ctx,
+		func() (string, error) { return "", gokeyring.Set(service, name, string(value)) })
 	return err
 }
 
@@ -400,12 +417,15 @@ func (s secretService) create(ctx context.Context, name string, value []byte) er
 		return err
 	}
 	properties := map[string]dbus.Variant{
-		secretsItem + ".Label":      dbus.MakeVariant(fmt.Sprintf("Password for '%s' on '%s'", name, service)),
+		secretsItem + ".Label": dbus.MakeVariant(fmt.Sprintf("Password for '%s' on '%s'", name,
+			service)),
 		secretsItem + ".Attributes": dbus.MakeVariant(attributes(name)),
 	}
-	secret := secretValue{Session: session, Parameters: []byte{}, Value: value, ContentType: "text/plain; charset=utf8"}
+	secret := secretValue{Session: session, Parameters: []byte{}, Value: value,
+		ContentType: "text/plain; charset=utf8"}
 	var item, prompt dbus.ObjectPath
-	err = conn.ask(ctx, conn.Object(secretsName, collection), secretsCollection+".CreateItem", []any{properties, secret, true}, &item, &prompt)
+	err = conn.ask(ctx, conn.Object(secretsName, collection), secretsCollection+".CreateItem",
+		[]any{properties, secret, true}, &item, &prompt)
 	if err != nil {
 		conn.session = "" // it may be what the service does not know
 		return err
@@ -433,11 +453,13 @@ func (s secretService) remove(ctx context.Context, name string) error {
 	return err
 }
 
-// goKeyring is held while go-keyring is used: it finds its bus through the environment of the process.
+// goKeyring is held while go-keyring is used: it finds its bus through the environment of the
+// process.
 var goKeyring sync.Mutex
 
 // throughGoKeyring makes a call of go-keyring, which may wait for a person where one may be asked.
-func (s secretService) throughGoKeyring(ctx context.Context, call func() (string, error)) (string, error) {
+func (s secretService) throughGoKeyring(ctx context.Context,
+	call func() (string, error)) (string, error) {
 	bus, err := findBus(s.sys.Getenv)
 	if err != nil {
 		return "", err
@@ -459,7 +481,8 @@ func (s secretService) throughGoKeyring(ctx context.Context, call func() (string
 			return "", unavailable(err)
 		}
 		defer conn.Close()
-		defer context.AfterFunc(ctx, func() { _ = conn.Close() })() // takes an unanswered prompt away
+		// takes an unanswered prompt away
+		defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
 		text, err := call()
 		return text, goKeyringError(err)
 	})
@@ -492,8 +515,8 @@ func reply(call *dbus.Call, results ...any) error {
 	return busError(done.Store(results...))
 }
 
-// busError gives err a type of this package: ErrTimeout, ErrLocked, ErrUnavailable when the bus or the service is not there
-// (any longer), and errUnusual for every other answer.
+// busError gives err a type of this package: ErrTimeout, ErrLocked, ErrUnavailable when the bus or
+// the service is not there (any longer), and errUnusual for every other answer.
 func busError(err error) error {
 	var refusal dbus.Error
 	switch {

@@ -164,7 +164,8 @@ func TestBusErrorsHaveTypes(t *testing.T) {
 	}{
 		{dbus.Error{Name: standard + "ServiceUnknown"}, ErrUnavailable},
 		{dbus.Error{Name: standard + "NameHasNoOwner"}, ErrUnavailable},
-		{dbus.Error{Name: standard + "NoReply"}, ErrUnavailable}, // the service went away during the call
+		// the service went away during the call
+		{dbus.Error{Name: standard + "NoReply"}, ErrUnavailable},
 		{dbus.Error{Name: standard + "Disconnected"}, ErrUnavailable},
 		{dbus.Error{Name: standard + "Spawn.ExecFailed"}, ErrUnavailable},
 		{dbus.Error{Name: "org.freedesktop.Secret.Error.IsLocked"}, ErrLocked},
@@ -179,7 +180,8 @@ func TestBusErrorsHaveTypes(t *testing.T) {
 }
 
 // createIn puts an item under testKey into a collection.
-func createIn(t *testing.T, service *secretservicetest.Service, collection dbus.ObjectPath, value []byte) {
+func createIn(t *testing.T, service *secretservicetest.Service, collection dbus.ObjectPath,
+	value []byte) {
 	t.Helper()
 	conn, err := service.Connect()
 	if err != nil {
@@ -193,10 +195,11 @@ func createIn(t *testing.T, service *secretservicetest.Service, collection dbus.
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = conn.Object(secretsName, collection).Call(secretsCollection+".CreateItem", 0, map[string]dbus.Variant{
-		secretsItem + ".Label":      dbus.MakeVariant("a copy"),
-		secretsItem + ".Attributes": dbus.MakeVariant(attributes(testKey)),
-	}, secretValue{path, []byte{}, value, "text/plain"}, false).Store(&item, &prompt)
+	err = conn.Object(secretsName, collection).Call(secretsCollection+".CreateItem", 0,
+		map[string]dbus.Variant{
+			secretsItem + ".Label":      dbus.MakeVariant("a copy"),
+			secretsItem + ".Attributes": dbus.MakeVariant(attributes(testKey)),
+		}, secretValue{path, []byte{}, value, "text/plain"}, false).Store(&item, &prompt)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -239,7 +242,8 @@ func TestSecretServiceWithoutACollectionIsUnavailable(t *testing.T) {
 	wantError(t, "getting", err, ErrNotFound)
 	wantError(t, "deleting", s.Delete(t.Context(), testKey), nil)
 	sys.Interactive = true
-	wantError(t, "setting", openService(t, sys).Set(t.Context(), testKey, liveEntry("t")), ErrUnavailable)
+	wantError(t, "setting", openService(t, sys).Set(t.Context(), testKey, liveEntry("t")),
+		ErrUnavailable)
 }
 
 // fakePrompter takes the place of the program that asks for the password, and never does.
@@ -263,7 +267,8 @@ func startPrompter(t *testing.T, service *secretservicetest.Service) fakePrompte
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := conn.RequestName("org.gnome.keyring.SystemPrompter", dbus.NameFlagDoNotQueue); err != nil {
+	if _, err := conn.RequestName("org.gnome.keyring.SystemPrompter",
+		dbus.NameFlagDoNotQueue); err != nil {
 		t.Fatal(err)
 	}
 	return p
@@ -398,8 +403,10 @@ func TestSecretServiceAbsentIsUnavailable(t *testing.T) {
 		{"neither variable is set", nil},
 		{"the runtime directory has no bus", map[string]string{"XDG_RUNTIME_DIR": empty}},
 		{"the runtime directory is not absolute", map[string]string{"XDG_RUNTIME_DIR": "."}},
-		{"the bus's socket does not exist", map[string]string{"DBUS_SESSION_BUS_ADDRESS": "unix:path=" + empty + "/none"}},
-		{"nobody listens on the bus's socket", map[string]string{"DBUS_SESSION_BUS_ADDRESS": "unix:path=" + stale}},
+		{"the bus's socket does not exist",
+			map[string]string{"DBUS_SESSION_BUS_ADDRESS": "unix:path=" + empty + "/none"}},
+		{"nobody listens on the bus's socket",
+			map[string]string{"DBUS_SESSION_BUS_ADDRESS": "unix:path=" + stale}},
 		{"the bus has no Secret Service", map[string]string{
 			"DBUS_SESSION_BUS_ADDRESS": secretservicetest.NewBus(t).Address()}},
 	}
@@ -450,7 +457,8 @@ func TestForgedBusAddressesAreNotUsed(t *testing.T) {
 	addresses := []string{
 		fmt.Sprintf("tcp:host=127.0.0.1,port=%d", port),
 		fmt.Sprintf("nonce-tcp:host=127.0.0.1,port=%d,noncefile=/dev/null", port),
-		fmt.Sprintf("tcp:host=127.0.0.1,port=%d;tcp:host=127.0.0.1,port=%d,family=ipv4", port, port),
+		fmt.Sprintf("tcp:host=127.0.0.1,port=%d;tcp:host=127.0.0.1,port=%d,family=ipv4", port,
+			port),
 		"unixexec:path=/usr/bin/touch,argv1=" + touched,
 		"autolaunch:", "autolaunch:scope=*user", "launchd:env=DBUS_LAUNCHD_SESSION_BUS_SOCKET", "systemd:", "disabled:",
 		"unix:", "unix:path=", "unix:path=relative", "unix:abstract=", "unix:path=/a,abstract=b", "unix:tmpdir=/tmp",
@@ -567,7 +575,8 @@ func TestPinnedBusIsTheOneThatWasChecked(t *testing.T) {
 	}
 	defer conn.Close()
 	var owned bool
-	if err := conn.BusObject().Call("org.freedesktop.DBus.NameHasOwner", 0, secretsName).Store(&owned); err != nil || !owned {
+	if err := conn.BusObject().Call("org.freedesktop.DBus.NameHasOwner", 0,
+		secretsName).Store(&owned); err != nil || !owned {
 		t.Errorf("the pinned address leads elsewhere: %v", err)
 	}
 }
@@ -600,7 +609,8 @@ func fakeBus(t *testing.T, respond func(net.Conn)) System {
 			if err != nil {
 				return
 			}
-			// One that nothing refers to any more is closed by the garbage collector, which would be an answer.
+			// One that nothing refers to any more is closed by the garbage collector, which would
+			// be an answer.
 			t.Cleanup(func() { _ = conn.Close() })
 			go respond(conn)
 		}
@@ -609,7 +619,8 @@ func fakeBus(t *testing.T, respond func(net.Conn)) System {
 }
 
 func TestBusThatNeverAnswersTimesOut(t *testing.T) {
-	for name, greeting := range map[string]string{"not even the authentication": "", "nothing after it": "OK 0\r\n"} {
+	for name, greeting := range map[string]string{"not even the authentication": "",
+		"nothing after it": "OK 0\r\n"} {
 		t.Run(name, func(t *testing.T) {
 			sys := fakeBus(t, func(conn net.Conn) { _, _ = conn.Write([]byte(greeting)) })
 			wantAll(t, openService(t, sys), ErrTimeout)
@@ -621,11 +632,12 @@ func TestBusThatNeverAnswersTimesOut(t *testing.T) {
 
 func TestBusThatTalksNonsenseDoesNoHarm(t *testing.T) {
 	answers := map[string]string{
-		"it hangs up":              "",
-		"it refuses":               "REJECTED\r\n",
-		"it answers with no line":  strings.Repeat("x", 1<<16),
-		"it answers with HTTP":     "HTTP/1.1 400 Bad Request\r\n\r\n",
-		"it is no bus after that":  "OK 0\r\n" + strings.Repeat("l\x02\x00\x01\xff\xff\xff\xff", 64),
+		"it hangs up":             "",
+		"it refuses":              "REJECTED\r\n",
+		"it answers with no line": strings.Repeat("x", 1<<16),
+		"it answers with HTTP":    "HTTP/1.1 400 Bad Request\r\n\r\n",
+		"it is no bus after that": "OK 0\r\n" +
+			strings.Repeat("l\x02\x00\x01\xff\xff\xff\xff", 64),
 		"it sends an empty header": "OK 0\r\nl\x02\x00\x01\x00\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00",
 	}
 	for name, answer := range answers {
@@ -667,7 +679,8 @@ func TestSecretServiceServesManyAtOnce(t *testing.T) {
 			for j := range 10 {
 				key := fmt.Sprintf("token:%d.%d", i, j)
 				_, getErr := s.Get(t.Context(), testKey)
-				err = errors.Join(err, getErr, s.Set(t.Context(), key, liveEntry("t")), s.Delete(t.Context(), key))
+				err = errors.Join(err, getErr, s.Set(t.Context(), key, liveEntry("t")),
+					s.Delete(t.Context(), key))
 			}
 			done <- err
 		}()
@@ -702,7 +715,8 @@ func TestAutoTakesTheFirstStoreThatWorks(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			for _, interactive := range []bool{false, true} {
-				s, err := Open(t.Context(), Auto, System{Getenv: test.getenv, Limits: patient, Interactive: interactive})
+				s, err := Open(t.Context(), Auto,
+					System{Getenv: test.getenv, Limits: patient, Interactive: interactive})
 				if err != nil || s.Kind() != test.want || s.Description() == "" {
 					t.Fatalf("got %v, %v, want %s", s, err, test.want)
 				}
@@ -740,8 +754,8 @@ func TestNoneKeepsNothing(t *testing.T) {
 	}
 }
 
-// gnome-keyring ends with everybody's secrets when a caller is gone before its question comes to be looked at
-// (GNOME/gnome-keyring#144).
+// gnome-keyring ends with everybody's secrets when a caller is gone before its question comes to be
+// looked at (GNOME/gnome-keyring#144).
 func TestGnomeKeyringSurvivesManyShortQuestions(t *testing.T) {
 	service := secretservicetest.New(t)
 	store, err := openKeyring(System{Getenv: service.Getenv}.withDefaults())

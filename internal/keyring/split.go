@@ -11,7 +11,8 @@ import (
 	"time"
 )
 
-// items is what a platform offers: named values of bounded size. Each call is bounded in time by its implementation.
+// items is what a platform offers: named values of bounded size. Each call is bounded in time by
+// its implementation.
 type items interface {
 	// read returns the item's value, or ErrNotFound.
 	read(ctx context.Context, name string) ([]byte, error)
@@ -25,18 +26,20 @@ type items interface {
 
 // parted keeps values that are larger than an item, by splitting them over several.
 //
-// A small value is the item NAME itself. A large one is a manifest in NAME and the parts NAME/a1, NAME/a2 and so on, or
-// NAME/b1, NAME/b2: a new value is written to the slot that the old one does not use, then the manifest is switched, then
-// the old slot is cleared. So a writer that is killed leaves the old value or the new one. Two writers at once may use
-// the same slot; the manifest's digest makes what they leave a miss, never a mix. The parts of a slot have no gaps, also
-// after a kill, because they are written upwards and removed downwards: they are found without a list of items.
+// A small value is the item NAME itself. A large one is a manifest in NAME and the parts NAME/a1,
+// NAME/a2 and so on, or NAME/b1, NAME/b2: a new value is written to the slot that the old one does
+// not use, then the manifest is switched, then the old slot is cleared. So a writer that is killed
+// leaves the old value or the new one. Two writers at once may use the same slot; the manifest's
+// digest makes what they leave a miss, never a mix. The parts of a slot have no gaps, also after a
+// kill, because they are written upwards and removed downwards: they are found without a list of
+// items.
 type parted struct {
 	items
 	limit int // bytes an item holds; 0 means no limit
 }
 
-// manifest is the item under a large value's name. Only an entry has a token and only a manifest has parts, so
-// neither is taken for the other.
+// manifest is the item under a large value's name. Only an entry has a token and only a manifest
+// has parts, so neither is taken for the other.
 type manifest struct {
 	Version int    `json:"version"`
 	Slot    string `json:"slot"`
@@ -49,7 +52,8 @@ const (
 	slotB = "b"
 )
 
-// read returns the whole value under name, or ErrNotFound when any part is missing or not of this value.
+// read returns the whole value under name, or ErrNotFound when any part is missing or not of this
+// value.
 func (p parted) read(ctx context.Context, name string) ([]byte, error) {
 	head, err := p.items.read(ctx, name)
 	if err != nil || p.limit == 0 {
@@ -99,7 +103,8 @@ func (p parted) write(ctx context.Context, name string, value []byte, expires ti
 	if err != nil {
 		return err
 	}
-	head, err := json.Marshal(manifest{Version: entryVersion, Slot: slot, Parts: parts, SHA256: digest(value)})
+	head, err := json.Marshal(manifest{Version: entryVersion, Slot: slot, Parts: parts,
+		SHA256: digest(value)})
 	if err != nil {
 		return err
 	}
@@ -109,21 +114,24 @@ func (p parted) write(ctx context.Context, name string, value []byte, expires ti
 	return errors.Join(p.clear(ctx, name, slot, parts+1), p.clear(ctx, name, other(slot), 1))
 }
 
-// writeSmall stores a value that fits one item. Parts are looked for only when the old value had some: a look costs as
-// much as a read, and nearly no value is ever split.
-func (p parted) writeSmall(ctx context.Context, name string, value []byte, expires time.Time, old string) error {
+// writeSmall stores a value that fits one item. Parts are looked for only when the old value had
+// some: a look costs as much as a read, and nearly no value is ever split.
+func (p parted) writeSmall(ctx context.Context, name string, value []byte, expires time.Time,
+	old string) error {
 	if err := p.items.write(ctx, name, value, expires); err != nil || old == "" {
 		return err
 	}
 	return errors.Join(p.clear(ctx, name, slotA, 1), p.clear(ctx, name, slotB, 1))
 }
 
-func (p parted) writeParts(ctx context.Context, name, slot string, value []byte, expires time.Time) (int, error) {
+func (p parted) writeParts(ctx context.Context, name, slot string, value []byte,
+	expires time.Time) (int, error) {
 	parts := 0
 	for len(value) > 0 {
 		size := min(p.limit, len(value))
 		parts++
-		if err := p.items.write(ctx, partName(name, slot, parts), value[:size], expires); err != nil {
+		if err := p.items.write(ctx, partName(name, slot, parts), value[:size],
+			expires); err != nil {
 			return 0, err
 		}
 		value = value[size:]

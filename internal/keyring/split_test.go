@@ -88,10 +88,12 @@ func TestValuesOfAnySizeComeBackAndLeaveNothing(t *testing.T) {
 		if got, err := p.read(t.Context(), "name"); err != nil || !bytes.Equal(got, want) {
 			t.Fatalf("a value of %d bytes came back as %d bytes, %v", size, len(got), err)
 		}
-		if parts := len(m.items) - 1; size <= testLimit && parts != 0 || size > testLimit && parts != (size+testLimit-1)/testLimit {
+		if parts := len(m.items) - 1; size <= testLimit && parts != 0 || size > testLimit &&
+			parts != (size+testLimit-1)/testLimit {
 			t.Errorf("a value of %d bytes has %d parts", size, parts)
 		}
-		if names, err := p.names(t.Context()); err != nil || !slices.Equal(names, []string{"name"}) {
+		if names, err := p.names(t.Context()); err != nil ||
+			!slices.Equal(names, []string{"name"}) {
 			t.Errorf("the names are %q, %v", names, err)
 		}
 	}
@@ -103,7 +105,8 @@ func TestValuesOfAnySizeComeBackAndLeaveNothing(t *testing.T) {
 
 func TestAValueLargerThanAnyEntryIsTooBig(t *testing.T) {
 	p := parted{items: newMemory(testLimit), limit: testLimit}
-	if err := p.write(t.Context(), "name", value('x', maxValue+1), time.Time{}); !errors.Is(err, ErrTooBig) {
+	if err := p.write(t.Context(), "name", value('x', maxValue+1),
+		time.Time{}); !errors.Is(err, ErrTooBig) {
 		t.Errorf("got %v, want ErrTooBig", err)
 	}
 }
@@ -113,7 +116,8 @@ func TestAKilledWriterLeavesTheOldValueOrTheNew(t *testing.T) {
 	for _, before := range sizes {
 		for _, after := range sizes[1:] {
 			for steps := range 14 {
-				t.Run(fmt.Sprintf("%d bytes over %d, killed after %d changes", after, before, steps), func(t *testing.T) {
+				t.Run(fmt.Sprintf("%d bytes over %d, killed after %d changes", after, before,
+					steps), func(t *testing.T) {
 					m := newMemory(testLimit)
 					p := parted{items: m, limit: testLimit}
 					if before > 0 {
@@ -125,7 +129,8 @@ func TestAKilledWriterLeavesTheOldValueOrTheNew(t *testing.T) {
 					checkEither(t, p, before, after, killed == nil)
 
 					mustWrite(t, p, "name", value('l', 250))
-					if got, err := p.read(t.Context(), "name"); err != nil || !bytes.Equal(got, value('l', 250)) {
+					if got, err := p.read(t.Context(), "name"); err != nil ||
+						!bytes.Equal(got, value('l', 250)) {
 						t.Errorf("the next value came back as %d bytes, %v", len(got), err)
 					}
 					if len(m.items) != 3 { // the manifest and two parts
@@ -190,9 +195,11 @@ func TestTwoWritersAtOnceNeverMakeAMix(t *testing.T) {
 				_ = p.write(t.Context(), "name", value('1', 600), time.Time{})
 				m.before = nil
 				got, err := p.read(t.Context(), "name")
-				whole := bytes.Equal(got, value('1', 600)) || bytes.Equal(got, value('2', 900)) || bytes.Equal(got, value('o', before))
+				whole := bytes.Equal(got, value('1', 600)) || bytes.Equal(got, value('2', 900)) ||
+					bytes.Equal(got, value('o', before))
 				if err == nil && !whole || err != nil && !errors.Is(err, ErrNotFound) {
-					t.Fatalf("at change %d, after %d of the other's: got a mix of %d bytes, %v", at, steps, len(got), err)
+					t.Fatalf("at change %d, after %d of the other's: got a mix of %d bytes, %v", at,
+						steps, len(got), err)
 				}
 			}
 		}

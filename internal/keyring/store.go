@@ -40,7 +40,8 @@ func (s *store) Set(ctx context.Context, key string, entry Entry) error {
 	if err != nil {
 		return err
 	}
-	return s.bounded(ctx, func(ctx context.Context) error { return s.items.write(ctx, key, value, entry.ExpiresAt) })
+	return s.bounded(ctx,
+		func(ctx context.Context) error { return s.items.write(ctx, key, value, entry.ExpiresAt) })
 }
 
 func (s *store) Delete(ctx context.Context, key string) error {
@@ -65,13 +66,16 @@ func (s *store) probe(ctx context.Context) error {
 }
 
 func (s *store) bounded(ctx context.Context, call func(context.Context) error) error {
-	_, err := limited(ctx, s, func(ctx context.Context) (struct{}, error) { return struct{}{}, call(ctx) })
+	_, err := limited(ctx, s,
+		func(ctx context.Context) (struct{}, error) { return struct{}{}, call(ctx) })
 	return err
 }
 
-// limited is bounded by the store's own limit. A store that does not answer, or whose prompt nobody answers, is waited for
-// once: the further calls of the process, a mint makes three, would wait as long and put the same question to the person.
-func limited[T any](ctx context.Context, s *store, call func(context.Context) (T, error)) (T, error) {
+// limited is bounded by the store's own limit. A store that does not answer, or whose prompt nobody
+// answers, is waited for once: the further calls of the process, a mint makes three, would wait as
+// long and put the same question to the person.
+func limited[T any](ctx context.Context, s *store,
+	call func(context.Context) (T, error)) (T, error) {
 	if problem := s.gaveUp.Load(); problem != nil {
 		var none T
 		return none, *problem
@@ -87,9 +91,11 @@ func limited[T any](ctx context.Context, s *store, call func(context.Context) (T
 // none is the store that keeps nothing.
 type none struct{}
 
-func (none) Kind() Kind                                 { return None }
-func (none) Description() string                        { return "none" }
-func (none) Get(context.Context, string) (Entry, error) { return Entry{}, notFound("nothing is kept") }
-func (none) Set(context.Context, string, Entry) error   { return nil }
-func (none) Delete(context.Context, string) error       { return nil }
-func (none) Keys(context.Context) ([]string, error)     { return nil, nil }
+func (none) Kind() Kind          { return None }
+func (none) Description() string { return "none" }
+func (none) Get(context.Context, string) (Entry, error) {
+	return Entry{}, notFound("nothing is kept")
+}
+func (none) Set(context.Context, string, Entry) error { return nil }
+func (none) Delete(context.Context, string) error     { return nil }
+func (none) Keys(context.Context) ([]string, error)   { return nil, nil }

@@ -50,7 +50,9 @@ func TestAStoreIsGivenUpOnce(t *testing.T) {
 			if want == nil {
 				limit, want = time.Millisecond, ErrTimeout
 			}
-			s := &store{items: parted{items: items}, sys: System{Interactive: tt.interactive, Limits: Limits{Call: limit, Prompt: limit}}}
+			s := &store{items: parted{items: items},
+				sys: System{Interactive: tt.interactive,
+					Limits: Limits{Call: limit, Prompt: limit}}}
 			for range 3 {
 				if _, err := s.Get(t.Context(), key); !errors.Is(err, want) {
 					t.Errorf("error %v, want %v", err, want)
@@ -76,10 +78,12 @@ func TestAStoreIsGivenUpOnce(t *testing.T) {
 }
 
 func TestLimitsByDefault(t *testing.T) {
-	if got, want := (System{}).withDefaults().Limits, (Limits{Call: 3 * time.Second, Prompt: time.Minute}); got != want {
+	if got, want := (System{}).withDefaults().Limits, (Limits{Call: 3 * time.Second,
+		Prompt: time.Minute}); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
-	for interactive, want := range map[bool]time.Duration{false: 3 * time.Second, true: time.Minute} {
+	for interactive, want := range map[bool]time.Duration{false: 3 * time.Second,
+		true: time.Minute} {
 		if got := (System{Interactive: interactive}).withDefaults().longest(); got != want {
 			t.Errorf("interactive %v: %v", interactive, got)
 		}

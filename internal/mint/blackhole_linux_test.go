@@ -17,8 +17,9 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/api"
 )
 
-// blackHole is an address at which packets are dropped, as by a firewall or a VPN that is down: a socket that listens, and
-// whose queue is full. The kernel answers no further SYN then, neither with an ACK nor with a reset.
+// blackHole is an address at which packets are dropped, as by a firewall or a VPN that is down: a
+// socket that listens, and whose queue is full. The kernel answers no further SYN then, neither
+// with an ACK nor with a reset.
 type blackHole struct{ socket int }
 
 // newBlackHole opens one at an address and a port, 0 for any.
@@ -48,7 +49,8 @@ func newBlackHole(t *testing.T, address string, port int) (hole blackHole, at st
 }
 
 func listenWithoutQueue(address net.IP, port int) (socket int, err error) {
-	domain, bound := sys.AF_INET6, sys.Sockaddr(&sys.SockaddrInet6{Port: port, Addr: [16]byte(address.To16())})
+	domain, bound := sys.AF_INET6, sys.Sockaddr(&sys.SockaddrInet6{Port: port,
+		Addr: [16]byte(address.To16())})
 	if four := address.To4(); four != nil {
 		domain, bound = sys.AF_INET, &sys.SockaddrInet4{Port: port, Addr: [4]byte(four)}
 	}
@@ -68,7 +70,8 @@ func portOf(address sys.Sockaddr) int {
 	return address.(*sys.SockaddrInet4).Port
 }
 
-// waiting is how many connections nobody has accepted. For a socket that listens, Linux has the number in this field.
+// waiting is how many connections nobody has accepted. For a socket that listens, Linux has the
+// number in this field.
 func (b blackHole) waiting(t *testing.T) int {
 	t.Helper()
 	info, err := sys.GetsockoptTCPInfo(b.socket, sys.IPPROTO_TCP, sys.TCP_INFO)
@@ -82,7 +85,8 @@ func TestABlackHoleIsGivenUpInTime(t *testing.T) {
 	hole, at := newBlackHole(t, "127.0.0.1", 0)
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
-	_, err := minterFor(t, &rest.Config{Host: "https://" + at, BearerToken: credential}, time.Now).Mint(ctx, request)
+	_, err := minterFor(t, &rest.Config{Host: "https://" + at, BearerToken: credential},
+		time.Now).Mint(ctx, request)
 	if !errors.Is(err, api.ErrTimeout) || api.Kind(err) != api.ErrTimeout {
 		t.Errorf("error %v of kind %v", err, api.Kind(err))
 	}
@@ -92,10 +96,11 @@ func TestABlackHoleIsGivenUpInTime(t *testing.T) {
 	}
 }
 
-// TestABlackHoleAtOneOfTwoAddressesIsPassedOver has a name lead to one at ::1, which is tried first, and to a server at
-// 127.0.0.1.
+// TestABlackHoleAtOneOfTwoAddressesIsPassedOver has a name lead to one at ::1, which is tried
+// first, and to a server at 127.0.0.1.
 func TestABlackHoleAtOneOfTwoAddressesIsPassedOver(t *testing.T) {
-	server, config := serve(t, respond(201, "application/json", answerWith("t", time.Now().Add(time.Hour))))
+	server, config := serve(t,
+		respond(201, "application/json", answerWith("t", time.Now().Add(time.Hour))))
 	port := server.Listener.Addr().(*net.TCPAddr).Port
 	if hasIPv6(t) { // else nothing at all is at the first address
 		newBlackHole(t, "::1", port)
@@ -115,16 +120,18 @@ func hasIPv6(t *testing.T) bool {
 	return err == nil
 }
 
-// init has this process ask a server of its own for names: what "localhost" leads to is up to the machine, and there has
-// to be one name with two addresses. It is done before all tests, because of those that leave a dial behind.
+// init has this process ask a server of its own for names: what "localhost" leads to is up to the
+// machine, and there has to be one name with two addresses. It is done before all tests, because of
+// those that leave a dial behind.
 func init() {
 	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
 		panic(err)
 	}
-	net.DefaultResolver = &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) {
-		return net.Dial("udp", conn.LocalAddr().String())
-	}}
+	net.DefaultResolver = &net.Resolver{PreferGo: true,
+		Dial: func(context.Context, string, string) (net.Conn, error) {
+			return net.Dial("udp", conn.LocalAddr().String())
+		}}
 	go func() {
 		for query := make([]byte, 512); ; {
 			size, from, err := conn.ReadFrom(query)
@@ -136,8 +143,8 @@ func init() {
 	}()
 }
 
-// addressOf answers a question of the DNS (RFC 1035, 4.1), which is a header of 12 bytes, a name, a type and a class: two.test
-// is at ::1 and 127.0.0.1, and nothing else is anywhere.
+// addressOf answers a question of the DNS (RFC 1035, 4.1), which is a header of 12 bytes, a name, a
+// type and a class: two.test is at ::1 and 127.0.0.1, and nothing else is anywhere.
 func addressOf(query []byte) []byte {
 	const header, typeA, name = 12, 1, "\x03two\x04test\x00"
 	question := query[header:]

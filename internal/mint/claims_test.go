@@ -26,11 +26,16 @@ func TestParseClaims(t *testing.T) {
 		token string
 		want  Claims
 	}{
-		{"a bound token", tokenOf(bound), Claims{ID: "id", Issuer: "https://kubernetes", Subject: "system:serviceaccount:build:ci",
-			Audiences: []string{"a", "b"}, IssuedAt: time.Unix(100, 0), ExpiresAt: time.Unix(200, 0), Namespace: "build",
-			ServiceAccount: "ci", BoundSecret: Secret{"device", "v"}}},
-		{"a token of a legacy Secret never expires", tokenOf(legacy), Claims{Issuer: "kubernetes/serviceaccount", Namespace: "build",
-			ServiceAccount: "ci", LegacySecret: "ci-token"}},
+		{"a bound token", tokenOf(bound),
+			Claims{ID: "id", Issuer: "https://kubernetes",
+				Subject:   "system:serviceaccount:build:ci",
+				Audiences: []string{"a", "b"}, IssuedAt: time.Unix(100,
+					0), ExpiresAt: time.Unix(200,
+					0), Namespace: "build",
+				ServiceAccount: "ci", BoundSecret: Secret{"device", "v"}}},
+		{"a token of a legacy Secret never expires", tokenOf(legacy),
+			Claims{Issuer: "kubernetes/serviceaccount", Namespace: "build",
+				ServiceAccount: "ci", LegacySecret: "ci-token"}},
 		{"one audience may be a string", tokenOf(`{"aud":"a"}`), Claims{Audiences: []string{"a"}}},
 		{"an audience of another type is none", tokenOf(`{"aud":7}`), Claims{}},
 		{"a time before 1970 is none", tokenOf(`{"iat":-1}`), Claims{}},
@@ -73,7 +78,8 @@ func FuzzMint(f *testing.F) {
 	now := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
 	f.Add("application/json", answerWith("t", now.Add(time.Hour)))
 	f.Add("application/json", failure(403, "no", nil))
-	f.Add("application/json", `{"status":{"token":"t","expirationTimestamp":"9999-12-31T23:59:59Z"}}`)
+	f.Add("application/json",
+		`{"status":{"token":"t","expirationTimestamp":"9999-12-31T23:59:59Z"}}`)
 	f.Add("application/vnd.kubernetes.protobuf", "k8s\x00")
 	f.Add("text/html; charset=x", "<html>")
 	f.Fuzz(func(t *testing.T, contentType, body string) {
@@ -89,7 +95,8 @@ func FuzzMint(f *testing.F) {
 			}
 			return
 		}
-		if grant.Token.Empty() || !grant.ExpiresAt.After(now) || grant.ExpiresAt.After(now.Add(request.Duration)) {
+		if grant.Token.Empty() || !grant.ExpiresAt.After(now) ||
+			grant.ExpiresAt.After(now.Add(request.Duration)) {
 			t.Errorf("grant %+v", grant)
 		}
 	})

@@ -1,6 +1,7 @@
 // Package mint makes the TokenRequest call, and asks whom a token stands for.
 //
-// It knows nothing of caches, stores or profiles: of this module it imports only internal/api and internal/secret.
+// It knows nothing of caches, stores or profiles: of this module it imports only internal/api and
+// internal/secret.
 package mint
 
 import (
@@ -24,8 +25,8 @@ import (
 // Deadline bounds a call, from looking up the server's name to the last byte of the answer.
 const Deadline = 10 * time.Second
 
-// tolerance is how far this machine's clock may be from the server's before times are corrected. The server's Date
-// has whole seconds, so less cannot be told apart from the time on the way.
+// tolerance is how far this machine's clock may be from the server's before times are corrected.
+// The server's Date has whole seconds, so less cannot be told apart from the time on the way.
 const tolerance = 2 * time.Second
 
 // Minter calls one API server with one credential.
@@ -80,7 +81,8 @@ func (m *Minter) Mint(ctx context.Context, r Request) (Grant, error) {
 	return m.grant(r, answer.Status, asked)
 }
 
-// withoutMessage drops the server's words: a server, or who poses as one, could put the token into them.
+// withoutMessage drops the server's words: a server, or who poses as one, could put the token into
+// them.
 func withoutMessage(err error) error {
 	var status *api.StatusError
 	if errors.As(err, &status) {
@@ -100,9 +102,11 @@ func (r Request) body() *authenticationv1.TokenRequest {
 	return request
 }
 
-// grant checks the answer and moves its times to this machine's clock. The expiry is the server's word
-// (status.expirationTimestamp, KEP-1205), except that a token is never taken to live longer than was asked for.
-func (m *Minter) grant(r Request, status authenticationv1.TokenRequestStatus, asked time.Time) (Grant, error) {
+// grant checks the answer and moves its times to this machine's clock. The expiry is the server's
+// word (status.expirationTimestamp, KEP-1205), except that a token is never taken to live longer
+// than was asked for.
+func (m *Minter) grant(r Request, status authenticationv1.TokenRequestStatus,
+	asked time.Time) (Grant, error) {
 	if !secret.IsToken(status.Token) {
 		return Grant{}, fmt.Errorf("%w: it holds no token", api.ErrAnswer)
 	}
@@ -120,15 +124,16 @@ func (m *Minter) grant(r Request, status authenticationv1.TokenRequestStatus, as
 	if !expires.After(asked) {
 		return Grant{}, fmt.Errorf("%w: its token has expired already", api.ErrAnswer)
 	}
-	return Grant{Token: secret.New(status.Token), IssuedAt: asked, ExpiresAt: expires, Skew: skew}, nil
+	return Grant{Token: secret.New(status.Token), IssuedAt: asked, ExpiresAt: expires,
+		Skew: skew}, nil
 }
 
-// proxyTolerance is how far the Date of an answer may be from the token's own iat: further, and a proxy with a clock of
-// its own has set it.
+// proxyTolerance is how far the Date of an answer may be from the token's own iat: further, and a
+// proxy with a clock of its own has set it.
 const proxyTolerance = time.Minute
 
-// issuerTime is the clock that the expiry is by, zero when unknown: the Date of the answer, or the token's iat where there
-// is no Date or one that cannot be the issuer's.
+// issuerTime is the clock that the expiry is by, zero when unknown: the Date of the answer, or the
+// token's iat where there is no Date or one that cannot be the issuer's.
 func issuerTime(date, issued time.Time) time.Time {
 	if date.IsZero() || !issued.IsZero() && date.Sub(issued).Abs() > proxyTolerance {
 		return issued
@@ -139,7 +144,8 @@ func issuerTime(date, issued time.Time) time.Time {
 // User is whom a credential stands for.
 type User struct{ Name string }
 
-// WhoAmI asks the API server whom the minter's own credential stands for (SelfSubjectReview, KEP-3325).
+// WhoAmI asks the API server whom the minter's own credential stands for (SelfSubjectReview,
+// KEP-3325).
 func (m *Minter) WhoAmI(ctx context.Context) (User, error) {
 	ctx, cancel := context.WithTimeout(ctx, Deadline)
 	defer cancel()
@@ -151,8 +157,8 @@ func (m *Minter) WhoAmI(ctx context.Context) (User, error) {
 	return User{Name: answer.Status.UserInfo.Username}, nil
 }
 
-// Claims are what a ServiceAccount token says of itself. They are not verified: good for showing and for hints, not
-// for decisions about trust.
+// Claims are what a ServiceAccount token says of itself. They are not verified: good for showing
+// and for hints, not for decisions about trust.
 type Claims struct {
 	ID             string // JTI; in the audit log as authentication.kubernetes.io/credential-id
 	Issuer         string
@@ -196,8 +202,9 @@ func ParseClaims(token string) Claims {
 	if json.Unmarshal(payload, &raw) != nil {
 		return Claims{}
 	}
-	claims := Claims{ID: raw.ID, Issuer: raw.Issuer, Subject: raw.Subject, Audiences: audiences(raw.Audience),
-		IssuedAt: unix(raw.IssuedAt), ExpiresAt: unix(raw.ExpiresAt),
+	claims := Claims{ID: raw.ID, Issuer: raw.Issuer, Subject: raw.Subject,
+		Audiences: audiences(raw.Audience),
+		IssuedAt:  unix(raw.IssuedAt), ExpiresAt: unix(raw.ExpiresAt),
 		Namespace: raw.Kubernetes.Namespace, ServiceAccount: raw.Kubernetes.ServiceAccount.Name,
 		BoundSecret: Secret(raw.Kubernetes.Secret), LegacySecret: raw.LegacySecret}
 	if claims.Namespace == "" {

@@ -36,7 +36,8 @@ func serve(t *testing.T, handler http.HandlerFunc) (*httptest.Server, *rest.Conf
 }
 
 func configFor(server *httptest.Server) *rest.Config {
-	return &rest.Config{Host: server.URL, BearerToken: credential, TLSClientConfig: rest.TLSClientConfig{CAData: caOf(server)}}
+	return &rest.Config{Host: server.URL, BearerToken: credential,
+		TLSClientConfig: rest.TLSClientConfig{CAData: caOf(server)}}
 }
 
 func caOf(server *httptest.Server) []byte {
@@ -50,8 +51,9 @@ func certificateFor(t *testing.T, edit func(*x509.Certificate)) tls.Certificate 
 	if err != nil {
 		t.Fatal(err)
 	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		NotBefore: time.Now().Add(-2 * time.Hour), NotAfter: time.Now().Add(time.Hour),
+	template := &x509.Certificate{SerialNumber: big.NewInt(1),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		NotBefore:   time.Now().Add(-2 * time.Hour), NotAfter: time.Now().Add(time.Hour),
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature}
 	edit(template)
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
@@ -64,13 +66,16 @@ func certificateFor(t *testing.T, edit func(*x509.Certificate)) tls.Certificate 
 // tokenOf is a token with these claims and a signature that nobody checks.
 func tokenOf(claims string) string {
 	encode := base64.RawURLEncoding.EncodeToString
-	return encode([]byte(`{"alg":"RS256"}`)) + "." + encode([]byte(claims)) + "." + encode([]byte("signature"))
+	return encode([]byte(`{"alg":"RS256"}`)) + "." + encode([]byte(claims)) + "." +
+		encode([]byte("signature"))
 }
 
 // answerWith is the API server's answer to a TokenRequest.
 func answerWith(token string, expires time.Time) string {
-	encoded, err := json.Marshal(map[string]any{"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest",
-		"status": map[string]any{"token": token, "expirationTimestamp": expires.UTC().Format(time.RFC3339)}})
+	encoded, err := json.Marshal(map[string]any{"apiVersion": "authentication.k8s.io/v1",
+		"kind": "TokenRequest",
+		"status": map[string]any{"token": token,
+			"expirationTimestamp": expires.UTC().Format(time.RFC3339)}})
 	if err != nil {
 		panic(err)
 	}
@@ -79,8 +84,9 @@ func answerWith(token string, expires time.Time) string {
 
 // failure is an API server's Status.
 func failure(code int, message string, details map[string]any) string {
-	encoded, err := json.Marshal(map[string]any{"apiVersion": "v1", "kind": "Status", "status": "Failure",
-		"code": code, "message": message, "details": details})
+	encoded, err := json.Marshal(map[string]any{"apiVersion": "v1", "kind": "Status",
+		"status": "Failure",
+		"code":   code, "message": message, "details": details})
 	if err != nil {
 		panic(err)
 	}

@@ -17,7 +17,8 @@ const maxSize = 1 << 20
 
 const extension = ".yaml"
 
-// Folder is where profiles are kept: the user configuration directory's sa-exec-credential/profiles.
+// Folder is where profiles are kept: the user configuration directory's
+// sa-exec-credential/profiles.
 type Folder string
 
 // FolderIn returns the directory of profiles below a user configuration directory.
@@ -25,10 +26,12 @@ func FolderIn(configDirectory string) Folder {
 	return Folder(filepath.Join(configDirectory, "sa-exec-credential", "profiles"))
 }
 
-// ErrUnreadable is wrapped by errors about a profile, or a directory of profiles, that the system does not let us read.
+// ErrUnreadable is wrapped by errors about a profile, or a directory of profiles, that the system
+// does not let us read.
 var ErrUnreadable = errors.New("cannot be read")
 
-// Load reads the profile called name. Errors wrap ErrName, ErrMissing, ErrMalformed, ErrUnreadable or files.ErrUntrusted.
+// Load reads the profile called name. Errors wrap ErrName, ErrMissing, ErrMalformed, ErrUnreadable
+// or files.ErrUntrusted.
 func (f Folder) Load(name string) (Profile, error) {
 	if err := CheckName(name); err != nil {
 		return Profile{}, err
@@ -54,13 +57,16 @@ func notRead(name string, err error) error {
 	case errors.As(err, &refused):
 		return fmt.Errorf("profile %q %w: %w", name, ErrUnreadable, quoted(refused))
 	}
-	return fmt.Errorf("%w %q: %w", ErrMalformed, name, err) // it is too long: package files finds nothing else wrong
+	// it is too long: package files finds nothing else wrong
+	return fmt.Errorf("%w %q: %w", ErrMalformed, name, err)
 }
 
-// quoted puts the path of an operating system's error in quotes: it comes from variables, and may hold anything.
+// quoted puts the path of an operating system's error in quotes: it comes from variables, and may
+// hold anything.
 func quoted(err *fs.PathError) error { return fmt.Errorf("%s %q: %w", err.Op, err.Path, err.Err) }
 
-// check refuses a directory, or one above it that is this program's, in which others could place a profile.
+// check refuses a directory, or one above it that is this program's, in which others could place a
+// profile.
 func (f Folder) check() error {
 	for _, dir := range []string{filepath.Dir(string(f)), string(f)} {
 		if err := files.CheckFolder(dir); err != nil {
@@ -127,8 +133,8 @@ func (f Folder) Remove(name string) error {
 	return nil
 }
 
-// Names lists the profiles, sorted. A directory that does not exist holds none; one that cannot be listed is an
-// ErrUnreadable.
+// Names lists the profiles, sorted. A directory that does not exist holds none; one that cannot be
+// listed is an ErrUnreadable.
 func (f Folder) Names() ([]string, error) {
 	entries, err := os.ReadDir(string(f))
 	var refused *fs.PathError

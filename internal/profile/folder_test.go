@@ -95,23 +95,27 @@ func TestWhatOthersCouldHaveWrittenIsRefused(t *testing.T) {
 			do: func(t *testing.T, f Folder) { chmod(t, filepath.Dir(string(f)), 0o777) }},
 		{name: "a linked profile is refused", err: files.ErrUntrusted,
 			do: func(t *testing.T, f Folder) { moveAndLink(t, f.path("p")) }},
-		{name: "a profile that is a directory is refused", err: files.ErrUntrusted, do: func(t *testing.T, f Folder) {
-			remove(t, f.path("p"))
-			if err := os.Mkdir(f.path("p"), 0o700); err != nil {
-				t.Fatal(err)
-			}
-		}},
-		{name: "a profile that is a pipe is refused and not waited for", err: files.ErrUntrusted, do: func(t *testing.T, f Folder) {
-			remove(t, f.path("p"))
-			if err := syscall.Mkfifo(f.path("p"), 0o600); err != nil {
-				t.Fatal(err)
-			}
-		}},
-		{name: "a linked directory of the user's own is read", do: func(t *testing.T, f Folder) { moveAndLink(t, string(f)) }},
-		{name: "a link to a directory that others can write is refused", err: files.ErrUntrusted, do: func(t *testing.T, f Folder) {
-			chmod(t, string(f), 0o777)
-			moveAndLink(t, string(f))
-		}},
+		{name: "a profile that is a directory is refused", err: files.ErrUntrusted,
+			do: func(t *testing.T, f Folder) {
+				remove(t, f.path("p"))
+				if err := os.Mkdir(f.path("p"), 0o700); err != nil {
+					t.Fatal(err)
+				}
+			}},
+		{name: "a profile that is a pipe is refused and not waited for", err: files.ErrUntrusted,
+			do: func(t *testing.T, f Folder) {
+				remove(t, f.path("p"))
+				if err := syscall.Mkfifo(f.path("p"), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}},
+		{name: "a linked directory of the user's own is read",
+			do: func(t *testing.T, f Folder) { moveAndLink(t, string(f)) }},
+		{name: "a link to a directory that others can write is refused", err: files.ErrUntrusted,
+			do: func(t *testing.T, f Folder) {
+				chmod(t, string(f), 0o777)
+				moveAndLink(t, string(f))
+			}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -136,7 +140,8 @@ func TestALongProfileIsRefused(t *testing.T) {
 	}
 	write(t, string(dir), "p.yaml", string(make([]byte, 1<<20+1)), 0o600)
 	_, err := dir.Load("p")
-	if !errors.Is(err, ErrMalformed) || !strings.Contains(err.Error(), strconv.Quote(dir.path("p"))) {
+	if !errors.Is(err, ErrMalformed) ||
+		!strings.Contains(err.Error(), strconv.Quote(dir.path("p"))) {
 		t.Errorf("got %v, want ErrMalformed with the path in quotes", err)
 	}
 }

@@ -17,12 +17,15 @@ import (
 	"strings"
 )
 
-// Identity says which cluster a token may be sent to. Two descriptions of a cluster are the same cluster when their
-// identities are equal: a client that verifies TLS with one can reach nobody that a client with the other would not.
+// Identity says which cluster a token may be sent to. Two descriptions of a cluster are the same
+// cluster when their identities are equal: a client that verifies TLS with one can reach nobody
+// that a client with the other would not.
 type Identity struct {
-	Server        string `json:"server"`        // normalised URL
-	TLSServerName string `json:"tlsServerName"` // lower case; empty when it is the server's own host name
-	CA            string `json:"ca"`            // SHA-256 of the CA bundle's certificates in hex; empty for the system's roots
+	Server string `json:"server"` // normalised URL
+	// lower case; empty when it is the server's own host name
+	TLSServerName string `json:"tlsServerName"`
+	// SHA-256 of the CA bundle's certificates in hex; empty for the system's roots
+	CA string `json:"ca"`
 }
 
 // What can be wrong with the description of a cluster.
@@ -31,8 +34,8 @@ var (
 	ErrOtherCluster = errors.New("the client's cluster is not the profile's")
 )
 
-// IdentityOf normalises a cluster's description. It is an ErrCluster when server is not an https URL that names a host
-// and at most a plain path, or ca holds anything but certificates.
+// IdentityOf normalises a cluster's description. It is an ErrCluster when server is not an https
+// URL that names a host and at most a plain path, or ca holds anything but certificates.
 func IdentityOf(server, tlsServerName string, ca []byte) (Identity, error) {
 	normalised, host, err := normaliseServer(server)
 	if err != nil {
@@ -44,7 +47,8 @@ func IdentityOf(server, tlsServerName string, ca []byte) (Identity, error) {
 	}
 	name := normaliseHost(tlsServerName)
 	if tlsServerName != "" && (name == "" || strings.HasSuffix(name, ".")) {
-		return Identity{}, fmt.Errorf("%w: tls-server-name %q names no host", ErrCluster, tlsServerName)
+		return Identity{}, fmt.Errorf("%w: tls-server-name %q names no host", ErrCluster,
+			tlsServerName)
 	}
 	if name == host {
 		name = ""
@@ -52,13 +56,16 @@ func IdentityOf(server, tlsServerName string, ca []byte) (Identity, error) {
 	return Identity{Server: normalised, TLSServerName: name, CA: digest}, nil
 }
 
-// Difference is nil when the identities are equal; otherwise an ErrOtherCluster that names the first field that is not.
+// Difference is nil when the identities are equal; otherwise an ErrOtherCluster that names the
+// first field that is not.
 func (i Identity) Difference(other Identity) error {
 	switch {
 	case i.Server != other.Server:
-		return fmt.Errorf("%w: it has server %q, the profile %q", ErrOtherCluster, other.Server, i.Server)
+		return fmt.Errorf("%w: it has server %q, the profile %q", ErrOtherCluster, other.Server,
+			i.Server)
 	case i.TLSServerName != other.TLSServerName:
-		return fmt.Errorf("%w: it has tls-server-name %q, the profile %q", ErrOtherCluster, other.TLSServerName, i.TLSServerName)
+		return fmt.Errorf("%w: it has tls-server-name %q, the profile %q", ErrOtherCluster,
+			other.TLSServerName, i.TLSServerName)
 	case i.CA != other.CA:
 		return fmt.Errorf("%w: its certificate authority is another", ErrOtherCluster)
 	}
@@ -106,8 +113,8 @@ func normalisePort(port string) (string, error) {
 	return strconv.FormatUint(number, 10), err
 }
 
-// normaliseHost folds what DNS and TLS do not tell apart: case, a final dot, and spellings of an IP address. Letters
-// beyond ASCII stay as they are, because not all clients map them alike.
+// normaliseHost folds what DNS and TLS do not tell apart: case, a final dot, and spellings of an IP
+// address. Letters beyond ASCII stay as they are, because not all clients map them alike.
 func normaliseHost(host string) string {
 	if address, err := netip.ParseAddr(host); err == nil {
 		return address.String()
@@ -121,8 +128,9 @@ func normaliseHost(host string) string {
 	return strings.TrimSuffix(strings.Map(lower, host), ".")
 }
 
-// normalisePath drops final slashes. A path with dot segments or empty ones is not plain: clients and the proxies behind
-// a shared address do not agree on where it leads, and the token must not get into another cluster's hands.
+// normalisePath drops final slashes. A path with dot segments or empty ones is not plain: clients
+// and the proxies behind a shared address do not agree on where it leads, and the token must not
+// get into another cluster's hands.
 func normalisePath(parsed *url.URL) (normalised string, plain bool) {
 	trimmed := strings.TrimRight(parsed.EscapedPath(), "/")
 	if trimmed == "" {
@@ -132,8 +140,9 @@ func normalisePath(parsed *url.URL) (normalised string, plain bool) {
 	return trimmed, path.Clean(decoded) == decoded && !strings.ContainsAny(decoded, "\\")
 }
 
-// digestCA hashes the certificates themselves, so that order, repetition and comments between them do not matter.
-// Anything else in the bundle is refused: what one TLS library passes over, another may trust.
+// digestCA hashes the certificates themselves, so that order, repetition and comments between them
+// do not matter. Anything else in the bundle is refused: what one TLS library passes over, another
+// may trust.
 func digestCA(bundle []byte) (string, error) {
 	if len(bundle) == 0 {
 		return "", nil
@@ -146,15 +155,18 @@ func digestCA(bundle []byte) (string, error) {
 			break
 		}
 		if block.Type != "CERTIFICATE" || len(block.Headers) != 0 {
-			return "", fmt.Errorf("%w: the certificate authority bundle holds a %q block", ErrCluster, block.Type)
+			return "", fmt.Errorf("%w: the certificate authority bundle holds a %q block",
+				ErrCluster, block.Type)
 		}
 		sums = append(sums, sha256.Sum256(block.Bytes))
 	}
 	if len(sums) == 0 {
-		return "", fmt.Errorf("%w: the certificate authority bundle holds no certificate", ErrCluster)
+		return "", fmt.Errorf("%w: the certificate authority bundle holds no certificate",
+			ErrCluster)
 	}
 	if bytes.Count(bundle, []byte("-----BEGIN")) != len(sums) {
-		return "", fmt.Errorf("%w: the certificate authority bundle holds a malformed block", ErrCluster)
+		return "", fmt.Errorf("%w: the certificate authority bundle holds a malformed block",
+			ErrCluster)
 	}
 	slices.SortFunc(sums, func(a, b [32]byte) int { return slices.Compare(a[:], b[:]) })
 	hash := sha256.New()
@@ -164,12 +176,14 @@ func digestCA(bundle []byte) (string, error) {
 	return hex.EncodeToString(hash.Sum(nil)), nil
 }
 
-// checkCertificates makes sure that every certificate of a bundle can be used. It is for setup; to tell bundles apart
-// the bytes are enough, and parsing takes time that every kubectl call would wait for.
+// checkCertificates makes sure that every certificate of a bundle can be used. It is for setup; to
+// tell bundles apart the bytes are enough, and parsing takes time that every kubectl call would
+// wait for.
 func checkCertificates(bundle []byte) error {
 	for block, rest := pem.Decode(bundle); block != nil; block, rest = pem.Decode(rest) {
 		if _, err := x509.ParseCertificate(block.Bytes); err != nil {
-			return fmt.Errorf("%w: the certificate authority bundle holds a malformed certificate", ErrCluster)
+			return fmt.Errorf("%w: the certificate authority bundle holds a malformed certificate",
+				ErrCluster)
 		}
 	}
 	return nil
@@ -180,8 +194,9 @@ func (c Cluster) Identity() (Identity, error) {
 	return IdentityOf(c.Server, c.TLSServerName, c.CertificateAuthorityData)
 }
 
-// Difference is nil when both descriptions are of the same cluster, and otherwise an ErrOtherCluster that says why. It is
-// the one place where that is decided. When it is c itself that describes no cluster, the error is an ErrCluster alone.
+// Difference is nil when both descriptions are of the same cluster, and otherwise an
+// ErrOtherCluster that says why. It is the one place where that is decided. When it is c itself
+// that describes no cluster, the error is an ErrCluster alone.
 func (c Cluster) Difference(other Cluster) error {
 	first, err := c.Identity()
 	if err != nil {

@@ -19,20 +19,26 @@ import (
 
 func TestServersThatAreTheSame(t *testing.T) {
 	tests := []struct{ name, one, other string }{
-		{"the same text is the same server", "https://k8s.example:6443", "https://k8s.example:6443"},
-		{"the case of a host does not matter", "https://K8s.Example:6443", "https://k8s.example:6443"},
+		{"the same text is the same server", "https://k8s.example:6443",
+			"https://k8s.example:6443"},
+		{"the case of a host does not matter", "https://K8s.Example:6443",
+			"https://k8s.example:6443"},
 		{"the case of the scheme does not matter", "HTTPS://k8s.example", "https://k8s.example"},
-		{"a host's final dot does not matter", "https://k8s.example.:6443", "https://k8s.example:6443"},
+		{"a host's final dot does not matter", "https://k8s.example.:6443",
+			"https://k8s.example:6443"},
 		{"final slashes do not matter", "https://k8s.example:6443///", "https://k8s.example:6443"},
-		{"a path's final slashes do not matter", "https://k8s.example/k8s/c-1//", "https://k8s.example/k8s/c-1"},
+		{"a path's final slashes do not matter", "https://k8s.example/k8s/c-1//",
+			"https://k8s.example/k8s/c-1"},
 		{"443 is the default port", "https://k8s.example:443", "https://k8s.example"},
 		{"an empty port is the default port", "https://k8s.example:", "https://k8s.example"},
 		{"a port's zeros do not matter", "https://k8s.example:00443", "https://k8s.example"},
-		{"an IPv6 address has several spellings", "https://[2001:0DB8:0:0::1]:6443", "https://[2001:db8::1]:6443"},
+		{"an IPv6 address has several spellings", "https://[2001:0DB8:0:0::1]:6443",
+			"https://[2001:db8::1]:6443"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if one, other := identity(t, tt.one, "", nil), identity(t, tt.other, "", nil); one != other {
+			if one, other := identity(t, tt.one, "", nil), identity(t, tt.other, "",
+				nil); one != other {
 				t.Errorf("%+v is not %+v", one, other)
 			}
 		})
@@ -48,7 +54,8 @@ func TestServersThatAreNotTheSame(t *testing.T) {
 		{"an escaped slash is no slash", "https://k8s.example/a/b", "https://k8s.example/a%2Fb"},
 		{"an address is not its IPv6 form", "https://10.0.0.1", "https://[::ffff:10.0.0.1]"},
 		{"another zone is another address", "https://[fe80::1%25eth0]", "https://[fe80::1%25eth1]"},
-		{"a letter that some clients take for another one is not it", "https://\u212a8s.example", "https://k8s.example"},
+		{"a letter that some clients take for another one is not it", "https://\u212a8s.example",
+			"https://k8s.example"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -125,18 +132,25 @@ func TestCertificateAuthorities(t *testing.T) {
 	}{
 		{name: "the order does not matter", bundle: join(b, a), same: true},
 		{name: "repetition does not matter", bundle: join(a, b, a, a), same: true},
-		{name: "text between certificates does not matter", bundle: join([]byte("# ours\n"), a, []byte("\n\n# theirs\n"), b), same: true},
-		{name: "line ends do not matter", bundle: bytes.ReplaceAll(join(a, b), []byte("\n"), []byte("\r\n")), same: true},
+		{name: "text between certificates does not matter",
+			bundle: join([]byte("# ours\n"), a, []byte("\n\n# theirs\n"), b), same: true},
+		{name: "line ends do not matter",
+			bundle: bytes.ReplaceAll(join(a, b), []byte("\n"), []byte("\r\n")), same: true},
 		{name: "a certificate less is another authority", bundle: a},
 		{name: "a certificate more is another authority", bundle: join(a, b, certificate(t))},
 		{name: "a replaced certificate is another authority", bundle: join(a, certificate(t))},
 		{name: "no bundle is the system's roots", bundle: nil},
-		{name: "a private key is refused", bundle: join(a, b, block("PRIVATE KEY", nil)), err: ErrCluster},
-		{name: "a trusted certificate is refused", bundle: join(a, b, block("TRUSTED CERTIFICATE", nil)), err: ErrCluster},
-		{name: "a certificate with headers is refused", bundle: join(a, b, block("CERTIFICATE", map[string]string{"A": "b"})), err: ErrCluster},
+		{name: "a private key is refused", bundle: join(a, b, block("PRIVATE KEY", nil)),
+			err: ErrCluster},
+		{name: "a trusted certificate is refused",
+			bundle: join(a, b, block("TRUSTED CERTIFICATE", nil)), err: ErrCluster},
+		{name: "a certificate with headers is refused",
+			bundle: join(a, b, block("CERTIFICATE", map[string]string{"A": "b"})), err: ErrCluster},
 		{name: "a block that cannot be decoded is refused", err: ErrCluster,
-			bundle: join(a, b, []byte("-----BEGIN CERTIFICATE-----\n!!\n-----END CERTIFICATE-----\n"))},
-		{name: "a block that does not begin its line is refused", bundle: join(a, b, []byte(" "), certificate(t)), err: ErrCluster},
+			bundle: join(a, b,
+				[]byte("-----BEGIN CERTIFICATE-----\n!!\n-----END CERTIFICATE-----\n"))},
+		{name: "a block that does not begin its line is refused",
+			bundle: join(a, b, []byte(" "), certificate(t)), err: ErrCluster},
 		{name: "a bundle without a certificate is refused", bundle: []byte("\n"), err: ErrCluster},
 	}
 	wanted := identity(t, "https://k", "", join(a, b))
@@ -155,7 +169,8 @@ func TestCertificateAuthorities(t *testing.T) {
 
 func TestClustersThatAreTheSame(t *testing.T) {
 	a, b := certificate(t), certificate(t)
-	own := Cluster{Server: "https://k8s.example:6443", TLSServerName: "kubernetes", CertificateAuthorityData: a}
+	own := Cluster{Server: "https://k8s.example:6443", TLSServerName: "kubernetes",
+		CertificateAuthorityData: a}
 	with := func(edit func(*Cluster)) Cluster { other := own; edit(&other); return other }
 	tests := []struct {
 		name  string
@@ -163,14 +178,21 @@ func TestClustersThatAreTheSame(t *testing.T) {
 		err   error
 	}{
 		{"itself", own, nil},
-		{"another spelling", with(func(c *Cluster) { c.Server = "https://K8S.example.:6443/" }), nil},
-		{"another way through the network", with(func(c *Cluster) { c.ProxyURL = "http://proxy.example:3128" }), nil},
-		{"another server", with(func(c *Cluster) { c.Server = "https://k8s.example" }), ErrOtherCluster},
-		{"another TLS server name", with(func(c *Cluster) { c.TLSServerName = "" }), ErrOtherCluster},
-		{"another certificate authority", with(func(c *Cluster) { c.CertificateAuthorityData = b }), ErrOtherCluster},
-		{"the system's certificate authorities", with(func(c *Cluster) { c.CertificateAuthorityData = nil }), ErrOtherCluster},
+		{"another spelling", with(func(c *Cluster) { c.Server = "https://K8S.example.:6443/" }),
+			nil},
+		{"another way through the network",
+			with(func(c *Cluster) { c.ProxyURL = "http://proxy.example:3128" }), nil},
+		{"another server", with(func(c *Cluster) { c.Server = "https://k8s.example" }),
+			ErrOtherCluster},
+		{"another TLS server name", with(func(c *Cluster) { c.TLSServerName = "" }),
+			ErrOtherCluster},
+		{"another certificate authority", with(func(c *Cluster) { c.CertificateAuthorityData = b }),
+			ErrOtherCluster},
+		{"the system's certificate authorities",
+			with(func(c *Cluster) { c.CertificateAuthorityData = nil }), ErrOtherCluster},
 		{"no cluster at all", Cluster{}, ErrOtherCluster},
-		{"a server without TLS", with(func(c *Cluster) { c.Server = "http://k8s.example:6443" }), ErrOtherCluster},
+		{"a server without TLS", with(func(c *Cluster) { c.Server = "http://k8s.example:6443" }),
+			ErrOtherCluster},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -182,18 +204,21 @@ func TestClustersThatAreTheSame(t *testing.T) {
 			}
 		})
 	}
-	if err := (Cluster{}).Difference(own); !errors.Is(err, ErrCluster) || errors.Is(err, ErrOtherCluster) {
+	if err := (Cluster{}).Difference(own); !errors.Is(err, ErrCluster) ||
+		errors.Is(err, ErrOtherCluster) {
 		t.Errorf("from what is no cluster: %v", err)
 	}
 }
 
 func FuzzIdentityOf(f *testing.F) {
-	f.Add("https://k8s.example:6443/a/", "name", []byte("-----BEGIN CERTIFICATE-----\nQUJD\n-----END CERTIFICATE-----\n"))
+	f.Add("https://k8s.example:6443/a/", "name",
+		[]byte("-----BEGIN CERTIFICATE-----\nQUJD\n-----END CERTIFICATE-----\n"))
 	f.Add("https://[2001:DB8::1%25eth0]:443", "10.0.0.1", []byte(nil))
 	f.Add("https://u:p@h/%2e%2e/?q#f", "", []byte("x"))
 	f.Add("https://h", "..", []byte(nil))
 	f.Add("https://[0::%25%20]", "0", []byte(nil))
-	f.Add("https://h/u:p@other:443/%3F%23", "", []byte(nil)) // an "@" behind the first slash is a part of the path
+	// an "@" behind the first slash is a part of the path
+	f.Add("https://h/u:p@other:443/%3F%23", "", []byte(nil))
 	f.Fuzz(func(t *testing.T, server, name string, ca []byte) {
 		got, err := IdentityOf(server, name, ca)
 		if err != nil {
@@ -214,7 +239,8 @@ func FuzzIdentityOf(f *testing.F) {
 			t.Fatal(err)
 		}
 		after, err := url.Parse(got.Server)
-		if err != nil || before.User != nil || after.User != nil || after.Hostname() != normaliseHost(before.Hostname()) {
+		if err != nil || before.User != nil || after.User != nil ||
+			after.Hostname() != normaliseHost(before.Hostname()) {
 			t.Errorf("server %q leads to %v, %q to %v, %v", server, before, got.Server, after, err)
 		}
 	})

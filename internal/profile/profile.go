@@ -1,8 +1,9 @@
-// Package profile reads and writes profiles: what one machine can mint, in a small file without a secret. It also says
-// which cluster a profile is for, and derives the keys under which its secrets are kept.
+// Package profile reads and writes profiles: what one machine can mint, in a small file without a
+// secret. It also says which cluster a profile is for, and derives the keys under which its secrets
+// are kept.
 //
-// It knows nothing of the API server or of what is in a store: of this module it imports internal/files and the names
-// of the stores from internal/keyring.
+// It knows nothing of the API server or of what is in a store: of this module it imports
+// internal/files and the names of the stores from internal/keyring.
 package profile
 
 import (
@@ -43,22 +44,27 @@ const (
 
 // Profile is what one machine can mint.
 type Profile struct {
-	Name           string       `yaml:"-" json:"-"`
-	Version        int          `yaml:"version" json:"version"`
-	Cluster        Cluster      `yaml:"cluster" json:"cluster"`
-	Namespace      string       `yaml:"namespace" json:"namespace"`
-	ServiceAccount string       `yaml:"serviceAccount" json:"serviceAccount"`
-	Audiences      []string     `yaml:"audiences,omitempty" json:"audiences,omitempty"` // none: the API server's own
-	Duration       Duration     `yaml:"duration" json:"duration"`                       // asked for; the server may grant less
-	Device         string       `yaml:"device,omitempty" json:"device,omitempty"`       // name of the record; empty: tokens are not bound
-	Bootstrap      Bootstrap    `yaml:"bootstrap" json:"bootstrap"`
-	Store          keyring.Kind `yaml:"store" json:"store"`
-	// AllowMissingClusterInfo answers clients that do not say which cluster they will send the token to. With it, a
-	// kubeconfig that names this profile and another server gets a token.
+	Name           string  `yaml:"-" json:"-"`
+	Version        int     `yaml:"version" json:"version"`
+	Cluster        Cluster `yaml:"cluster" json:"cluster"`
+	Namespace      string  `yaml:"namespace" json:"namespace"`
+	ServiceAccount string  `yaml:"serviceAccount" json:"serviceAccount"`
+	// none: the API server's own
+	Audiences []string `yaml:"audiences,omitempty" json:"audiences,omitempty"`
+	// asked for; the server may grant less
+	Duration Duration `yaml:"duration" json:"duration"`
+	// name of the record; empty: tokens are not bound
+	Device    string       `yaml:"device,omitempty" json:"device,omitempty"`
+	Bootstrap Bootstrap    `yaml:"bootstrap" json:"bootstrap"`
+	Store     keyring.Kind `yaml:"store" json:"store"`
+	// AllowMissingClusterInfo answers clients that do not say which cluster they will send the
+	// token to. With it, a kubeconfig that names this profile and another server gets a token.
 	AllowMissingClusterInfo bool `yaml:"allowMissingClusterInfo,omitempty" json:"allowMissingClusterInfo,omitempty"`
-	// Origin is the administrator's context that setup was run with; rotate and revoke use it again. Nil: none was.
+	// Origin is the administrator's context that setup was run with; rotate and revoke use it
+	// again. Nil: none was.
 	Origin *Origin `yaml:"origin,omitempty" json:"origin,omitempty"`
-	// Recovery lets a get replace a bootstrap credential that the cluster no longer knows. Nil: only setup does.
+	// Recovery lets a get replace a bootstrap credential that the cluster no longer knows. Nil:
+	// only setup does.
 	Recovery *Recovery `yaml:"recovery,omitempty" json:"recovery,omitempty"`
 }
 
@@ -98,7 +104,10 @@ func (d *Duration) UnmarshalText(text []byte) (err error) {
 type Base64 []byte
 
 // MarshalText implements encoding.TextMarshaler.
-func (b Base64) MarshalText() ([]byte, error) { return base64.StdEncoding.AppendEncode(nil, b), nil }
+func (b Base64) MarshalText() ([]byte, error) {
+	return base64.StdEncoding.AppendEncode(nil, b),
+		nil
+}
 
 // UnmarshalText implements encoding.TextUnmarshaler.
 func (b *Base64) UnmarshalText(text []byte) (err error) {
@@ -113,29 +122,36 @@ type Device struct {
 	UID    string `yaml:"uid" json:"uid"`
 }
 
-// Bootstrap says where the credential for the TokenRequest call comes from. Only the fields of its source are set.
+// Bootstrap says where the credential for the TokenRequest call comes from. Only the fields of its
+// source are set.
 type Bootstrap struct {
-	Source   Source    `yaml:"source" json:"source"`
-	Duration *Duration `yaml:"duration,omitempty" json:"duration,omitempty"` // keyring: lifetime asked for
+	Source Source `yaml:"source" json:"source"`
+	// keyring: lifetime asked for
+	Duration *Duration `yaml:"duration,omitempty" json:"duration,omitempty"`
 	// context: the kubeconfig files and the context in them, as they were chosen at setup
 	Context    string   `yaml:"context,omitempty" json:"context,omitempty"`
 	Kubeconfig []string `yaml:"kubeconfig,omitempty" json:"kubeconfig,omitempty"` // absolute paths
-	Path       string   `yaml:"path,omitempty" json:"path,omitempty"`             // token-file: absolute
-	Variable   string   `yaml:"variable,omitempty" json:"variable,omitempty"`     // env
-	Command    []string `yaml:"command,omitempty" json:"command,omitempty"`       // command: an absolute path and its arguments; no shell
-	// Environment is all that a command, or a kubeconfig context's own exec plugin, gets to see. It is taken at setup,
-	// because the environment of a get is partly chosen by the kubeconfig that called it.
+	// token-file: absolute
+	Path     string `yaml:"path,omitempty" json:"path,omitempty"`
+	Variable string `yaml:"variable,omitempty" json:"variable,omitempty"` // env
+	// command: an absolute path and its arguments; no shell
+	Command []string `yaml:"command,omitempty" json:"command,omitempty"`
+	// Environment is all that a command, or a kubeconfig context's own exec plugin, gets to see. It
+	// is taken at setup, because the environment of a get is partly chosen by the kubeconfig that
+	// called it.
 	Environment map[string]string `yaml:"environment,omitempty" json:"environment,omitempty"`
 }
 
-// What can be wrong with a profile. The errors of this package wrap one of them, ErrCluster or files.ErrUntrusted.
+// What can be wrong with a profile. The errors of this package wrap one of them, ErrCluster or
+// files.ErrUntrusted.
 var (
 	ErrMissing   = errors.New("no such profile")
 	ErrMalformed = errors.New("malformed profile")
 	ErrName      = errors.New("not a profile name")
 )
 
-// maxName leaves room for ".yaml" and a temporary file's ending within the 255 bytes of a file name.
+// maxName leaves room for ".yaml" and a temporary file's ending within the 255 bytes of a file
+// name.
 const maxName = 200
 
 // CheckName is an ErrName when name could be anything but one plain file name.
@@ -152,7 +168,8 @@ func CheckName(name string) error {
 	return nil
 }
 
-// DefaultName is SERVICEACCOUNT.NAMESPACE@CLUSTER with all that a file name may not hold replaced by "-".
+// DefaultName is SERVICEACCOUNT.NAMESPACE@CLUSTER with all that a file name may not hold replaced
+// by "-".
 func DefaultName(serviceAccount, namespace, cluster string) string {
 	name := []byte(serviceAccount + "." + namespace + "@" + cluster)
 	for i := range name {
@@ -168,14 +185,16 @@ func DefaultName(serviceAccount, namespace, cluster string) string {
 	return string(name)
 }
 
-// Parse reads a profile. Unknown fields are errors: a field that is not understood may be one that protects.
+// Parse reads a profile. Unknown fields are errors: a field that is not understood may be one that
+// protects.
 func Parse(name string, data []byte) (Profile, error) {
 	var p Profile
 	decoder := yaml.NewDecoder(bytes.NewReader(data))
 	decoder.KnownFields(true)
 	err := decoder.Decode(&p)
 	if p.Version != 0 && p.Version != version {
-		return Profile{}, fmt.Errorf("%w %q: version %d, this program knows %d", ErrMalformed, name, p.Version, version)
+		return Profile{}, fmt.Errorf("%w %q: version %d, this program knows %d", ErrMalformed, name,
+			p.Version, version)
 	}
 	if err != nil {
 		return Profile{}, fmt.Errorf("%w %q: %s", ErrMalformed, name, yamlProblem(err))
@@ -230,12 +249,14 @@ func (p Profile) problem() string {
 	}
 	if p.Cluster.ProxyURL != "" {
 		parsed, err := url.Parse(p.Cluster.ProxyURL)
-		if err != nil || parsed.Host == "" || !slices.Contains([]string{"http", "https", "socks5"}, parsed.Scheme) {
+		if err != nil || parsed.Host == "" ||
+			!slices.Contains([]string{"http", "https", "socks5"}, parsed.Scheme) {
 			return "cluster.proxyURL is not an http, https or socks5 URL"
 		}
 	}
 	lifetime := CheckLifetime("duration", p.Duration.Duration)
-	if err := cmp.Or(CheckNamespace(p.Namespace), CheckServiceAccount(p.ServiceAccount), lifetime); err != nil {
+	if err := cmp.Or(CheckNamespace(p.Namespace), CheckServiceAccount(p.ServiceAccount),
+		lifetime); err != nil {
 		return err.Error()
 	}
 	switch {
@@ -271,7 +292,8 @@ func (b Bootstrap) problem(p Profile) string {
 			return err.Error()
 		}
 	case SourceContext:
-		if b.Context == "" || len(b.Kubeconfig) == 0 || slices.ContainsFunc(b.Kubeconfig, isRelative) {
+		if b.Context == "" || len(b.Kubeconfig) == 0 ||
+			slices.ContainsFunc(b.Kubeconfig, isRelative) {
 			return "bootstrap source context needs a context and absolute kubeconfig paths"
 		}
 	case SourceInCluster:
@@ -304,20 +326,25 @@ func (p Profile) Account() string { return p.Namespace + "/" + p.ServiceAccount 
 // BootstrapServiceAccount is the minter's name.
 func (p Profile) BootstrapServiceAccount() string { return p.ServiceAccount + "-bootstrap" }
 
-// TokenKey is the store's key of the profile's token for a device, nil where tokens are not bound. It
-// is a hash over all that decides what a token is good for, so an entry for anything else is never
-// found.
+// TokenKey is the store's key of the profile's token for a device, nil where tokens are not bound.
+// It is a hash over all that decides what a token is good for, so an entry for anything else is
+// never found.
 func (p Profile) TokenKey(device *Device) string {
-	return "token:" + p.digest("token", p.ServiceAccount, int64(p.Duration.Seconds()), p.Audiences, device, p.Bootstrap)
+	return "token:" +
+		p.digest("token", p.ServiceAccount, int64(p.Duration.Seconds()), p.Audiences, device,
+			p.Bootstrap)
 }
 
 // BootstrapKey is the store's key of the bootstrap credential of a device. Profiles of one machine
 // for one service account share it.
 func (p Profile) BootstrapKey(device *Device) string {
-	return "bootstrap:" + p.digest("bootstrap", p.BootstrapServiceAccount(), 0, nil, device, Bootstrap{Source: SourceKeyring})
+	return "bootstrap:" +
+		p.digest("bootstrap", p.BootstrapServiceAccount(), 0, nil, device,
+			Bootstrap{Source: SourceKeyring})
 }
 
-func (p Profile) digest(use, account string, seconds int64, audiences []string, device *Device, bootstrap Bootstrap) string {
+func (p Profile) digest(use, account string, seconds int64, audiences []string, device *Device,
+	bootstrap Bootstrap) string {
 	identity, err := p.Identity()
 	if err != nil {
 		panic("digest of a profile that is not valid: " + err.Error())

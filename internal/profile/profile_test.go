@@ -20,12 +20,15 @@ func example(t testing.TB) Profile {
 		Name: "ci.build@prod", Version: version,
 		Cluster: Cluster{Server: "https://k8s.example:6443", TLSServerName: "kubernetes",
 			CertificateAuthorityData: certificate(t), ProxyURL: "http://proxy.example:3128"},
-		Namespace: "build", ServiceAccount: "ci", Audiences: []string{"a", "b"}, Duration: Duration{time.Hour},
-		Device:                  "ci.build@0d9b",
-		Bootstrap:               Bootstrap{Source: SourceKeyring, Duration: &Duration{720 * time.Hour}},
+		Namespace: "build", ServiceAccount: "ci", Audiences: []string{"a",
+			"b"}, Duration: Duration{time.Hour},
+		Device: "ci.build@0d9b",
+		Bootstrap: Bootstrap{Source: SourceKeyring,
+			Duration: &Duration{720 * time.Hour}},
 		Store:                   keyring.Keyring,
 		AllowMissingClusterInfo: true,
-		Recovery: &Recovery{Credential: Bootstrap{Source: SourceContext, Context: "admin", Kubeconfig: []string{"/a"},
+		Recovery: &Recovery{Credential: Bootstrap{Source: SourceContext, Context: "admin",
+			Kubeconfig:  []string{"/a"},
 			Environment: map[string]string{"PATH": "/bin"}}},
 	}
 }
@@ -45,12 +48,17 @@ func TestEncodeAndParse(t *testing.T) {
 	}{
 		{"all fields survive", example(t)},
 		{"absent fields stay absent", minimal},
-		{"a context survives", withSource(t, Bootstrap{Source: SourceContext, Context: "admin: #1\n", Kubeconfig: []string{"/a", "/b c"}})},
+		{"a context survives",
+			withSource(t, Bootstrap{Source: SourceContext, Context: "admin: #1\n",
+				Kubeconfig: []string{"/a", "/b c"}})},
 		{"in-cluster survives", withSource(t, Bootstrap{Source: SourceInCluster})},
-		{"a token file survives", withSource(t, Bootstrap{Source: SourceTokenFile, Path: "/run/token"})},
+		{"a token file survives",
+			withSource(t, Bootstrap{Source: SourceTokenFile, Path: "/run/token"})},
 		{"a variable survives", withSource(t, Bootstrap{Source: SourceEnv, Variable: "CI_TOKEN"})},
-		{"a command survives", withSource(t, Bootstrap{Source: SourceCommand, Command: []string{"/bin/vault", "read", "- x: {y}", ""},
-			Environment: map[string]string{"PATH": "/bin", "A": "null", "B": "\ttab"}})},
+		{"a command survives",
+			withSource(t, Bootstrap{Source: SourceCommand,
+				Command:     []string{"/bin/vault", "read", "- x: {y}", ""},
+				Environment: map[string]string{"PATH": "/bin", "A": "null", "B": "\ttab"}})},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -120,9 +128,14 @@ func TestParseRefuses(t *testing.T) {
 		{"a store to be chosen", edit("store: none", "store: auto")},
 		{"an unknown source", source("{source: ldap}")},
 		{"no source", source("{}")},
-		{"a keyring source without a store", source("{source: keyring, duration: 720h}") + "device: d\n"},
-		{"a keyring source without a device", strings.Replace(source("{source: keyring, duration: 720h}"), "store: none", "store: keyring", 1)},
-		{"a keyring source without a duration", strings.Replace(source("{source: keyring}"), "store: none", "store: keyring", 1) + "device: d\n"},
+		{"a keyring source without a store",
+			source("{source: keyring, duration: 720h}") + "device: d\n"},
+		{"a keyring source without a device",
+			strings.Replace(source("{source: keyring, duration: 720h}"), "store: none",
+				"store: keyring", 1)},
+		{"a keyring source without a duration",
+			strings.Replace(source("{source: keyring}"), "store: none", "store: keyring", 1) +
+				"device: d\n"},
 		{"a context without a name", source("{source: context, kubeconfig: [/k]}")},
 		{"a context in a relative file", source("{source: context, context: c, kubeconfig: [k]}")},
 		{"a context in no file", source("{source: context, context: c}")},
@@ -131,11 +144,14 @@ func TestParseRefuses(t *testing.T) {
 		{"a variable with a value", source("{source: env, variable: A=b}")},
 		{"a command looked up in the path", source("{source: command, command: [vault]}")},
 		{"a command of no words", source("{source: command, command: []}")},
-		{"a recovery by a command", minimalText + "recovery: {credential: {source: command, command: [/a]}}\n"},
+		{"a recovery by a command",
+			minimalText + "recovery: {credential: {source: command, command: [/a]}}\n"},
 		{"a recovery without a credential", minimalText + "recovery: {}\n"},
-		{"a recovery from a relative file", minimalText + "recovery: {credential: {source: context, context: c, kubeconfig: [k]}}\n"},
-		{"aliases that grow without end", "a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b]\n" +
-			"d: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c]\ne: &e [*d,*d,*d,*d,*d,*d,*d,*d,*d]\naudiences: [*e]\n"},
+		{"a recovery from a relative file",
+			minimalText + "recovery: {credential: {source: context, context: c, kubeconfig: [k]}}\n"},
+		{"aliases that grow without end",
+			"a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b]\n" +
+				"d: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c]\ne: &e [*d,*d,*d,*d,*d,*d,*d,*d,*d]\naudiences: [*e]\n"},
 		{"an alias to itself", "audiences: &a [*a]\n"},
 	}
 	if _, err := Parse("p", []byte(minimalText)); err != nil {
@@ -163,12 +179,14 @@ func TestEncodeRefusesAMalformedCertificate(t *testing.T) {
 }
 
 func TestCheckName(t *testing.T) {
-	for _, name := range []string{"a", "ci.build@prod", "A_b-c+d", "0", strings.Repeat("x", maxName)} {
+	for _, name := range []string{"a", "ci.build@prod", "A_b-c+d", "0",
+		strings.Repeat("x", maxName)} {
 		if err := CheckName(name); err != nil {
 			t.Errorf("%q: %v", name, err)
 		}
 	}
-	bad := []string{"", ".", "..", ".hidden", "-v", "--all", "@x", "../x", "a/b", `a\b`, "/etc/passwd", "a:b", "a b", "a\x00", "a\x1b[2J",
+	bad := []string{"", ".", "..", ".hidden", "-v", "--all", "@x", "../x", "a/b", `a\b`,
+		"/etc/passwd", "a:b", "a b", "a\x00", "a\x1b[2J",
 		"a\nb", "ä", "a\u202e", "C:x", "~", "$HOME", strings.Repeat("x", maxName+1)}
 	for _, name := range bad {
 		if err := CheckName(name); !errors.Is(err, ErrName) {
@@ -192,7 +210,8 @@ func TestDefaultName(t *testing.T) {
 			}
 		})
 	}
-	one, other := DefaultName("ci", "build", strings.Repeat("x", 300)), DefaultName("ci", "build", strings.Repeat("x", 301))
+	one, other := DefaultName("ci", "build", strings.Repeat("x", 300)), DefaultName("ci", "build",
+		strings.Repeat("x", 301))
 	if CheckName(one) != nil || CheckName(other) != nil || one == other {
 		t.Errorf("long names: %q, %q", one, other)
 	}
@@ -206,22 +225,34 @@ func TestKeysChangeWithAllThatDecides(t *testing.T) {
 		bootstrap bool // another key for the bootstrap credential
 	}{
 		{"nothing changed", func(*Profile) {}, false, false},
-		{"the order of audiences does not decide", func(p *Profile) { p.Audiences = []string{"b", "a"} }, false, false},
-		{"the spelling of the server does not decide", func(p *Profile) { p.Cluster.Server = "https://K8S.example.:6443/" }, false, false},
+		{"the order of audiences does not decide",
+			func(p *Profile) { p.Audiences = []string{"b", "a"} }, false, false},
+		{"the spelling of the server does not decide",
+			func(p *Profile) { p.Cluster.Server = "https://K8S.example.:6443/" }, false, false},
 		{"the name does not decide", func(p *Profile) { p.Name = "other" }, false, false},
 		{"the proxy does not decide", func(p *Profile) { p.Cluster.ProxyURL = "" }, false, false},
-		{"the bootstrap credential's lifetime does not decide", func(p *Profile) { p.Bootstrap.Duration = &Duration{time.Hour} }, false, false},
+		{"the bootstrap credential's lifetime does not decide",
+			func(p *Profile) { p.Bootstrap.Duration = &Duration{time.Hour} }, false, false},
 		{"the way to recover does not decide", func(p *Profile) { p.Recovery = nil }, false, false},
-		{"the server decides", func(p *Profile) { p.Cluster.Server = "https://k8s.example:6444" }, true, true},
-		{"the TLS server name decides", func(p *Profile) { p.Cluster.TLSServerName = "" }, true, true},
-		{"the certificate authority decides", func(p *Profile) { p.Cluster.CertificateAuthorityData = certificate(t) }, true, true},
+		{"the server decides", func(p *Profile) { p.Cluster.Server = "https://k8s.example:6444" },
+			true, true},
+		{"the TLS server name decides", func(p *Profile) { p.Cluster.TLSServerName = "" }, true,
+			true},
+		{"the certificate authority decides",
+			func(p *Profile) { p.Cluster.CertificateAuthorityData = certificate(t) }, true, true},
 		{"the namespace decides", func(p *Profile) { p.Namespace = "other" }, true, true},
-		{"the service account decides", func(p *Profile) { p.ServiceAccount = "other" }, true, true},
-		{"the name of the device's record does not decide", func(p *Profile) { p.Device = "other" }, false, false},
-		{"the audiences decide over the token", func(p *Profile) { p.Audiences = []string{"a"} }, true, false},
-		{"audiences are not joined", func(p *Profile) { p.Audiences = []string{"a,b"} }, true, false},
-		{"the duration decides over the token", func(p *Profile) { p.Duration = Duration{2 * time.Hour} }, true, false},
-		{"the source decides over the token", func(p *Profile) { p.Bootstrap = Bootstrap{Source: SourceInCluster} }, true, false},
+		{"the service account decides", func(p *Profile) { p.ServiceAccount = "other" }, true,
+			true},
+		{"the name of the device's record does not decide", func(p *Profile) { p.Device = "other" },
+			false, false},
+		{"the audiences decide over the token", func(p *Profile) { p.Audiences = []string{"a"} },
+			true, false},
+		{"audiences are not joined", func(p *Profile) { p.Audiences = []string{"a,b"} }, true,
+			false},
+		{"the duration decides over the token",
+			func(p *Profile) { p.Duration = Duration{2 * time.Hour} }, true, false},
+		{"the source decides over the token",
+			func(p *Profile) { p.Bootstrap = Bootstrap{Source: SourceInCluster} }, true, false},
 	}
 	before := example(t)
 	for _, tt := range tests {
@@ -240,7 +271,8 @@ func TestKeysChangeWithAllThatDecides(t *testing.T) {
 
 func TestKeysChangeWithTheDevice(t *testing.T) {
 	p := example(t)
-	devices := []*Device{nil, thisDevice, {Secret: thisDevice.Secret, UID: "other"}, {Secret: "other", UID: thisDevice.UID}}
+	devices := []*Device{nil, thisDevice, {Secret: thisDevice.Secret, UID: "other"},
+		{Secret: "other", UID: thisDevice.UID}}
 	tokens, bootstraps := map[string]bool{}, map[string]bool{}
 	for _, device := range devices {
 		tokens[p.TokenKey(device)], bootstraps[p.BootstrapKey(device)] = true, true
@@ -258,7 +290,8 @@ func TestKeysChangeWithTheBootstrapSource(t *testing.T) {
 		{Source: SourceContext, Context: "a", Kubeconfig: []string{"/k"}},
 		{Source: SourceContext, Context: "b", Kubeconfig: []string{"/k"}},
 		{Source: SourceContext, Context: "a", Kubeconfig: []string{"/l"}},
-		{Source: SourceCommand, Command: []string{"/a"}}, {Source: SourceCommand, Command: []string{"/a", "b"}},
+		{Source: SourceCommand, Command: []string{"/a"}}, {Source: SourceCommand,
+			Command: []string{"/a", "b"}},
 		{Source: SourceCommand, Command: []string{"/a"}, Environment: map[string]string{"A": "b"}},
 	}
 	p := example(t)
@@ -275,7 +308,9 @@ func TestKeysChangeWithTheBootstrapSource(t *testing.T) {
 
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(minimalText))
-	for _, p := range []Profile{example(f), withSource(f, Bootstrap{Source: SourceCommand, Command: []string{"/a", "b"}, Environment: map[string]string{"A": "b"}})} {
+	for _, p := range []Profile{example(f),
+		withSource(f, Bootstrap{Source: SourceCommand, Command: []string{"/a", "b"},
+			Environment: map[string]string{"A": "b"}})} {
 		encoded, err := p.Encode()
 		if err != nil {
 			f.Fatal(err)
@@ -307,7 +342,8 @@ func FuzzParse(f *testing.F) {
 		if err != nil {
 			t.Fatalf("%v\n%s", err, encoded)
 		}
-		if again.TokenKey(thisDevice) != p.TokenKey(thisDevice) || again.BootstrapKey(thisDevice) != p.BootstrapKey(thisDevice) {
+		if again.TokenKey(thisDevice) != p.TokenKey(thisDevice) ||
+			again.BootstrapKey(thisDevice) != p.BootstrapKey(thisDevice) {
 			t.Errorf("the keys changed:\n%s", encoded)
 		}
 	})

@@ -8,20 +8,21 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 )
 
-// Limits of the API server, in durations of whole seconds. The server refuses shorter lifetimes, and longer ones
-// (k8s.io/kubernetes, pkg/apis/authentication/validation).
+// Limits of the API server, in durations of whole seconds. The server refuses shorter lifetimes,
+// and longer ones (k8s.io/kubernetes, pkg/apis/authentication/validation).
 const (
 	MinDuration = 10 * time.Minute
 	MaxDuration = (1 << 32) * time.Second
 )
 
-// CheckLifetime is an error when the API server grants no lifetime of d. what names it as the user knows it, for example
-// "--duration".
+// CheckLifetime is an error when the API server grants no lifetime of d. what names it as the user
+// knows it, for example "--duration".
 func CheckLifetime(what string, d time.Duration) error {
 	if d >= MinDuration && d <= MaxDuration && d%time.Second == 0 {
 		return nil
 	}
-	return fmt.Errorf("invalid %s %q: must be between %s and %s, in whole seconds", what, ShortDuration(d),
+	return fmt.Errorf("invalid %s %q: must be between %s and %s, in whole seconds", what,
+		ShortDuration(d),
 		ShortDuration(MinDuration), ShortDuration(MaxDuration))
 }
 
@@ -47,7 +48,8 @@ func CheckServiceAccount(name string) error {
 	return checkObject("service account", name, validation.IsDNS1123Subdomain(name))
 }
 
-// checkObject keeps "/", ".." and control characters out of URLs, file names and terminals, as the API server does.
+// checkObject keeps "/", ".." and control characters out of URLs, file names and terminals, as the
+// API server does.
 func checkObject(what, name string, problems []string) error {
 	if len(problems) == 0 {
 		return nil

@@ -14,12 +14,15 @@ func TestCheckLifetime(t *testing.T) {
 	}{
 		{"the shortest", 10 * time.Minute, ""},
 		{"the longest", (1 << 32) * time.Second, ""},
-		{"too short", 10*time.Minute - time.Second, `invalid --duration "9m59s": must be between 10m and 1193046h28m16s, in whole seconds`},
-		{"too long", 2000000 * time.Hour, `invalid --duration "2000000h": must be between 10m and 1193046h28m16s, in whole seconds`},
+		{"too short", 10*time.Minute - time.Second,
+			`invalid --duration "9m59s": must be between 10m and 1193046h28m16s, in whole seconds`},
+		{"too long", 2000000 * time.Hour,
+			`invalid --duration "2000000h": must be between 10m and 1193046h28m16s, in whole seconds`},
 		{"a fraction of a second", time.Hour + time.Millisecond,
 			`invalid --duration "1h0m0.001s": must be between 10m and 1193046h28m16s, in whole seconds`},
 		{"nothing", 0, `invalid --duration "0s": must be between 10m and 1193046h28m16s, in whole seconds`},
-		{"less than nothing", -time.Hour, `invalid --duration "-1h": must be between 10m and 1193046h28m16s, in whole seconds`},
+		{"less than nothing", -time.Hour,
+			`invalid --duration "-1h": must be between 10m and 1193046h28m16s, in whole seconds`},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -34,7 +37,8 @@ func TestCheckLifetime(t *testing.T) {
 func TestShortDuration(t *testing.T) {
 	for d, want := range map[time.Duration]string{
 		0: "0s", time.Second: "1s", 10 * time.Second: "10s", time.Minute: "1m", 10 * time.Minute: "10m", time.Hour: "1h",
-		90 * time.Minute: "1h30m", time.Hour + 5*time.Second: "1h0m5s", 720 * time.Hour: "720h", 100 * time.Minute: "1h40m",
+		90 * time.Minute: "1h30m", time.Hour +
+			5*time.Second: "1h0m5s", 720 * time.Hour: "720h", 100 * time.Minute: "1h40m",
 	} {
 		got := ShortDuration(d)
 		if again, err := time.ParseDuration(got); got != want || err != nil || again != d {
@@ -67,10 +71,12 @@ func TestNamesOfObjects(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if err := CheckNamespace(tt.name); (err == nil) != tt.namespace || err != nil && strings.Contains(err.Error(), "\x1b") {
+			if err := CheckNamespace(tt.name); (err == nil) != tt.namespace || err != nil &&
+				strings.Contains(err.Error(), "\x1b") {
 				t.Errorf("namespace: %v", err)
 			}
-			if err := CheckServiceAccount(tt.name); (err == nil) != tt.account || err != nil && strings.Contains(err.Error(), "\x1b") {
+			if err := CheckServiceAccount(tt.name); (err == nil) != tt.account || err != nil &&
+				strings.Contains(err.Error(), "\x1b") {
 				t.Errorf("service account: %v", err)
 			}
 		})

@@ -46,12 +46,14 @@ func TestWhatCannotBeReadIsUnreadable(t *testing.T) {
 
 func wantUnreadable(t *testing.T, dir Folder, err error) {
 	t.Helper()
-	if !errors.Is(err, ErrUnreadable) || !strings.Contains(err.Error(), strings.TrimSuffix(strconv.Quote(string(dir)), `"`)) {
+	if !errors.Is(err, ErrUnreadable) ||
+		!strings.Contains(err.Error(), strings.TrimSuffix(strconv.Quote(string(dir)), `"`)) {
 		t.Errorf("got %v, want ErrUnreadable with the path in quotes", err)
 	}
 }
 
-// publicProfile is a profile that every user can read, in directories that every user can enter; t.TempDir's is closed.
+// publicProfile is a profile that every user can read, in directories that every user can enter;
+// t.TempDir's is closed.
 func publicProfile(t *testing.T) Folder {
 	t.Helper()
 	base, err := os.MkdirTemp("", "profile")
@@ -72,8 +74,9 @@ func publicProfile(t *testing.T) Folder {
 	return dir
 }
 
-// unprivileged does something for which modes count, also when the tests run as root: on a thread of its own, which opens
-// files as another user and ends afterwards, because it is never given back to the runtime.
+// unprivileged does something for which modes count, also when the tests run as root: on a thread
+// of its own, which opens files as another user and ends afterwards, because it is never given back
+// to the runtime.
 func unprivileged(t *testing.T, do func()) {
 	t.Helper()
 	if os.Geteuid() != 0 {

@@ -1,5 +1,6 @@
-// Package secret holds the one type that carries a token through the program. Whatever prints, logs or marshals
-// a value of it shows REDACTED; only Reveal gives the text, so a search for Reveal finds every way out.
+// Package secret holds the one type that carries a token through the program. Whatever prints, logs
+// or marshals a value of it shows REDACTED; only Reveal gives the text, so a search for Reveal
+// finds every way out.
 //
 // It imports nothing of this module.
 package secret
@@ -19,16 +20,19 @@ type String struct{ text string }
 // New wraps text.
 func New(text string) String { return String{text} }
 
-// MaxToken bounds a token in bytes; larger ones do not fit into the header that an API server reads.
+// MaxToken bounds a token in bytes; larger ones do not fit into the header that an API server
+// reads.
 const MaxToken = 64 << 10
 
-// IsToken holds for what a header line can carry as a bearer token (RFC 6750, and no stricter than it has to be).
+// IsToken holds for what a header line can carry as a bearer token (RFC 6750, and no stricter than
+// it has to be).
 func IsToken(text string) bool {
-	return text != "" && len(text) <= MaxToken && !strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' })
+	return text != "" && len(text) <= MaxToken &&
+		!strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' })
 }
 
-// Reveal returns the text. Call it only where the secret leaves for its one rightful destination: an Authorization
-// header, the store, or the result on standard output.
+// Reveal returns the text. Call it only where the secret leaves for its one rightful destination:
+// an Authorization header, the store, or the result on standard output.
 func (s String) Reveal() string { return s.text }
 
 // Empty reports whether there is no text.

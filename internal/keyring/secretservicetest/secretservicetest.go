@@ -1,5 +1,6 @@
-// Package secretservicetest starts a real Secret Service for tests: a D-Bus session bus and gnome-keyring of their own,
-// with their own home, under one temporary directory. Nothing is shared with the desktop of whoever runs the tests.
+// Package secretservicetest starts a real Secret Service for tests: a D-Bus session bus and
+// gnome-keyring of their own, with their own home, under one temporary directory. Nothing is shared
+// with the desktop of whoever runs the tests.
 //
 // It knows nothing of this module's packages, so that every test may use it.
 package secretservicetest
@@ -26,7 +27,8 @@ const (
 	loginPath   = dbus.ObjectPath("/org/freedesktop/secrets/collection/login")
 )
 
-// busConfig is a session bus that starts no service by itself: when the keyring is gone, it stays gone.
+// busConfig is a session bus that starts no service by itself: when the keyring is gone, it stays
+// gone.
 const busConfig = `<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
  "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
 <busconfig>
@@ -107,7 +109,8 @@ func (s *Service) startBus() error {
 		return err
 	}
 	var err error
-	s.bus, err = s.start("dbus", "", "dbus-daemon", "--nofork", "--nopidfile", "--nosyslog", "--config-file="+config)
+	s.bus, err = s.start("dbus", "", "dbus-daemon", "--nofork", "--nopidfile", "--nosyslog",
+		"--config-file="+config)
 	if err != nil {
 		return err
 	}
@@ -120,8 +123,9 @@ func (s *Service) startBus() error {
 	})
 }
 
-// StartKeyring starts gnome-keyring, which makes the login collection when it is unlocked for the first time. Without
-// unlock, that collection stays locked when there is one, and else there is none.
+// StartKeyring starts gnome-keyring, which makes the login collection when it is unlocked for the
+// first time. Without unlock, that collection stays locked when there is one, and else there is
+// none.
 func (s *Service) StartKeyring(unlock bool) error {
 	command := []string{"gnome-keyring-daemon", "--foreground", "--components=secrets"}
 	input := ""
@@ -143,9 +147,11 @@ func (s *Service) ready(unlocked bool) error {
 	}
 	defer conn.Close()
 	if !unlocked {
-		return conn.Object(secretsName, "/org/freedesktop/secrets").Call("org.freedesktop.DBus.Peer.Ping", 0).Err
+		return conn.Object(secretsName,
+			"/org/freedesktop/secrets").Call("org.freedesktop.DBus.Peer.Ping", 0).Err
 	}
-	locked, err := conn.Object(secretsName, loginPath).GetProperty("org.freedesktop.Secret.Collection.Locked")
+	locked, err := conn.Object(secretsName,
+		loginPath).GetProperty("org.freedesktop.Secret.Collection.Locked")
 	if err == nil && locked.Value() != false {
 		err = errors.New("the login collection is locked")
 	}
@@ -163,7 +169,8 @@ func (s *Service) Address() string { return "unix:path=" + s.Socket() }
 
 // Env lists the variables that lead a program to this service, as os/exec wants them.
 func (s *Service) Env() []string {
-	return []string{"DBUS_SESSION_BUS_ADDRESS=" + s.Address(), "XDG_RUNTIME_DIR=" + filepath.Join(s.dir, "run")}
+	return []string{"DBUS_SESSION_BUS_ADDRESS=" + s.Address(),
+		"XDG_RUNTIME_DIR=" + filepath.Join(s.dir, "run")}
 }
 
 // Getenv looks up a variable of Env.
@@ -212,10 +219,12 @@ type daemon struct {
 // keeper runs a daemon, with descriptor 0 as its input, until descriptor 3 comes to its end.
 const keeper = `exec 4<&0; "$@" <&4 3<&- & pid=$!; read -r _ <&3; kill -9 $pid; wait`
 
-// start starts a daemon that sees nothing of the environment of the tests but the way to the programs.
+// start starts a daemon that sees nothing of the environment of the tests but the way to the
+// programs.
 func (s *Service) start(debianPackage, input string, command ...string) (*daemon, error) {
 	if _, err := exec.LookPath(command[0]); err != nil {
-		return nil, fmt.Errorf("this test needs %s: install the package %s", command[0], debianPackage)
+		return nil, fmt.Errorf("this test needs %s: install the package %s", command[0],
+			debianPackage)
 	}
 	end, lifeline, err := os.Pipe()
 	if err != nil {
