@@ -20,7 +20,8 @@ func TestALockOfKubectlIsRespected(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = file.Close()
-	if _, err := acquire(path, 50*time.Millisecond); !errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), path) {
+	if _, err := acquire(path, 50*time.Millisecond); !errors.Is(err, ErrLocked) ||
+		!strings.Contains(err.Error(), path) {
 		t.Errorf("error %v", err)
 	}
 	old := time.Now().Add(-time.Hour)
@@ -28,7 +29,8 @@ func TestALockOfKubectlIsRespected(t *testing.T) {
 		t.Fatal(err)
 	}
 	start := time.Now()
-	if _, err := acquire(path, time.Minute); !errors.Is(err, ErrLocked) || time.Since(start) > 10*time.Second {
+	if _, err := acquire(path, time.Minute); !errors.Is(err, ErrLocked) ||
+		time.Since(start) > 10*time.Second {
 		t.Errorf("a lock that was left behind: %v after %v", err, time.Since(start))
 	}
 	go func() {
