@@ -6,7 +6,10 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"runtime"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -77,4 +80,34 @@ func TestOneFileUnderNamesOfAnotherCaseIsOne(t *testing.T) {
 		t.Fatal(err)
 	}
 	release()
+}
+
+// A waiter can have opened the lock file that its holder is about to remove.
+func TestOnlyOneHoldsALockWhoseFileIsRemovedAndCreatedAllTheTime(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "config.lock")
+	var holders, taken atomic.Int32
+	var group sync.WaitGroup
+	for range 8 {
+		group.Go(func() {
+			for taken.Load() < 500 {
+				l, err := tryLock(path)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if l == nil {
+					continue
+				}
+				if now := holders.Add(1); now != 1 {
+					t.Errorf("%d holders", now)
+				}
+				runtime.Gosched()
+				holders.Add(-1)
+				taken.Add(1)
+				l.release()
+			}
+		})
+	}
+	group.Wait()
+	filestest.Only(t, filepath.Dir(path))
 }
