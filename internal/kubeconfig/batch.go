@@ -24,7 +24,7 @@ type pending struct {
 func NewBatch(paths []string) *Batch { return &Batch{paths: paths} }
 
 // Merge is the package's Merge. An entry that cannot be merged does not keep the others from it.
-// changed may also be true because of an entry that was merged together with this one.
+// changed can also be true because of an entry that was merged together with this one.
 func (b *Batch) Merge(entry Entry) (changed bool, err error) {
 	mine := &pending{entry: entry}
 	b.queue.Lock()

@@ -36,6 +36,7 @@ func TestBatchMergesAllEntriesButTheOneWhoseNameIsTaken(t *testing.T) {
 
 func numberedEntry(i int) Entry {
 	name := fmt.Sprintf("profile-%d", i)
-	return Entry{ContextName: name, ClusterName: name + "-c", UserName: name + "-u", Server: "https://example.com",
+	return Entry{ContextName: name, ClusterName: name + "-c", UserName: name + "-u",
+		Server:    "https://example.com",
 		Namespace: "build", Profile: name, Command: "/usr/bin/sa-exec-credential"}
 }

@@ -12,11 +12,15 @@ import (
 
 func seed(f *testing.F) {
 	for _, text := range []string{
-		"", "# a\n", "---\n", "null", "{}", "[]", "a: b\na: c", "\ta", "clusters: null\nusers: []\n", crowd(2), manyContexts, staticUsers,
+		"", "# a\n", "---\n", "null", "{}", "[]", "a: b\na: c", "\ta", "clusters: null\nusers: []\n",
+		crowd(2), manyContexts, staticUsers,
 		`{"apiVersion":"v1","kind":"Config","clusters":[{"name":"a","cluster":{"server":"https://x"}}],"n":1.0}`,
-		"x: &x {name: a, user: {token: t}}\nusers:\n- *x\n- <<: *x\n  name: b\n", "users: &u [*u]", "kind: Config\n---\nb: c\n",
-		"clusters: [ # a\n {name: x, # b\n cluster: {server: y}}]", "a: !!binary aGk=\nb: 2020-01-01\nc: .nan\nd: 0o7\n? [k]\n: v\n",
-		"users:\n- name: " + testEntry().UserName + "\n  user: null\n", "\ufeffkind: Config\r\n", "a: |+\n  x\n\n\nb: >-\n  y\n  z\n",
+		"x: &x {name: a, user: {token: t}}\nusers:\n- *x\n- <<: *x\n  name: b\n", "users: &u [*u]",
+		"kind: Config\n---\nb: c\n",
+		"clusters: [ # a\n {name: x, # b\n cluster: {server: y}}]",
+		"a: !!binary aGk=\nb: 2020-01-01\nc: .nan\nd: 0o7\n? [k]\n: v\n",
+		"users:\n- name: " + testEntry().UserName + "\n  user: null\n", "\ufeffkind: Config\r\n",
+		"a: |+\n  x\n\n\nb: >-\n  y\n  z\n",
 	} {
 		f.Add([]byte(text))
 	}
@@ -38,7 +42,8 @@ func FuzzMerge(f *testing.F) {
 		}
 		after := mustLoadFile(t, path)
 		user := after.AuthInfos[e.UserName]
-		if user == nil || user.Exec == nil || user.Exec.Command != e.Command || after.CurrentContext != e.ContextName {
+		if user == nil || user.Exec == nil || user.Exec.Command != e.Command ||
+			after.CurrentContext != e.ContextName {
 			t.Fatalf("not merged:\n%s", read(t, path))
 		}
 		for name, cluster := range before.Clusters {

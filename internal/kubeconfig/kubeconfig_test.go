@@ -39,8 +39,10 @@ var testCA = sync.OnceValue(func() []byte {
 
 func testEntry() Entry {
 	return Entry{
-		ContextName: "ci.build@prod", ClusterName: "ci.build@prod-0a1b2c3d", UserName: "ci.build@prod-0a1b2c3d",
-		Server: "https://api.example.com:6443", TLSServerName: "kubernetes", CA: testCA(), ProxyURL: "socks5://localhost:1080",
+		ContextName: "ci.build@prod", ClusterName: "ci.build@prod-0a1b2c3d",
+		UserName: "ci.build@prod-0a1b2c3d",
+		Server:   "https://api.example.com:6443", TLSServerName: "kubernetes", CA: testCA(),
+		ProxyURL:  "socks5://localhost:1080",
 		Namespace: "build", Profile: "ci.build@prod", Command: command,
 	}
 }
@@ -51,7 +53,8 @@ func TestRenderedKubeconfigsDifferInOneComment(t *testing.T) {
 	for source, comment := range map[profile.Source]string{
 		"": desktop, profile.SourceKeyring: desktop, profile.SourceContext: desktop,
 		profile.SourceInCluster: "# The path in the container's image.",
-		profile.SourceTokenFile: "in the job's PATH", profile.SourceEnv: "in the job's PATH", profile.SourceCommand: "in the job's PATH",
+		profile.SourceTokenFile: "in the job's PATH", profile.SourceEnv: "in the job's PATH",
+		profile.SourceCommand: "in the job's PATH",
 	} {
 		t.Run(string(source), func(t *testing.T) {
 			e.Source = source
@@ -61,7 +64,8 @@ func TestRenderedKubeconfigsDifferInOneComment(t *testing.T) {
 			}
 			before, _, _ := strings.Cut(string(data), "      command:")
 			_, above, _ := strings.Cut(before, "apiVersion: \""+defaultAPIVersion+"\"\n")
-			if !strings.Contains(above, comment) || strings.Contains(above, desktop) != (comment == desktop) {
+			if !strings.Contains(above, comment) ||
+				strings.Contains(above, desktop) != (comment == desktop) {
 				t.Errorf("above the command: %q", above)
 			}
 			if !strings.HasPrefix(string(data), "apiVersion: v1\n") {
@@ -83,7 +87,8 @@ func TestRenderLeavesOutWhatIsEmpty(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, field := range []string{"tls-server-name", "certificate-authority-data", "proxy-url", "namespace"} {
+	for _, field := range []string{"tls-server-name", "certificate-authority-data", "proxy-url",
+		"namespace"} {
 		if strings.Contains(string(data), field+":") {
 			t.Errorf("%s is there:\n%s", field, data)
 		}
@@ -93,8 +98,10 @@ func TestRenderLeavesOutWhatIsEmpty(t *testing.T) {
 
 func TestRenderTakesValuesForData(t *testing.T) {
 	for _, value := range []string{
-		`"`, `'`, "a\nb: c", "{{ .Profile }}", "\x1b[31mred\x1b[0m", "CLUSTER", "SERVER", "yes", "null", "0x10", "1:20", "~", "#x",
-		"*a", "&a", "!!binary x", "- a", "a: b", "<<", " a ", "\t", "\u2028", "\u0085", "\x00", "|", ">-", "%YAML", "---", "ü",
+		`"`, `'`, "a\nb: c", "{{ .Profile }}", "\x1b[31mred\x1b[0m", "CLUSTER", "SERVER", "yes", "null",
+		"0x10", "1:20", "~", "#x",
+		"*a", "&a", "!!binary x", "- a", "a: b", "<<", " a ", "\t", "\u2028", "\u0085", "\x00", "|",
+		">-", "%YAML", "---", "ü",
 	} {
 		e := testEntry()
 		e.ContextName, e.ClusterName, e.UserName, e.Namespace = value, value, value, value
@@ -120,11 +127,13 @@ func TestEntriesThatNoClientShouldGet(t *testing.T) {
 		change func(*Entry)
 		want   error
 	}{
-		{"a relative command would be looked for beside the kubeconfig", func(e *Entry) { e.Command = "./x" }, ErrEntry},
+		{"a relative command would be looked for beside the kubeconfig",
+			func(e *Entry) { e.Command = "./x" }, ErrEntry},
 		{"no command", func(e *Entry) { e.Command = "" }, ErrEntry},
 		{"no context name", func(e *Entry) { e.ContextName = "" }, ErrEntry},
 		{"text that is no UTF-8", func(e *Entry) { e.ContextName = "\xff" }, ErrEntry},
-		{"an old apiVersion", func(e *Entry) { e.APIVersion = "client.authentication.k8s.io/v1alpha1" }, ErrEntry},
+		{"an old apiVersion", func(e *Entry) { e.APIVersion = "client.authentication.k8s.io/v1alpha1" },
+			ErrEntry},
 		{"a profile name with a path", func(e *Entry) { e.Profile = "../x" }, profile.ErrName},
 		{"a server without TLS", func(e *Entry) { e.Server = "http://x" }, profile.ErrCluster},
 	}
@@ -140,7 +149,7 @@ func TestEntriesThatNoClientShouldGet(t *testing.T) {
 				t.Errorf("merging: %v", err)
 			}
 			if _, err := os.Lstat(path); err == nil {
-				t.Error("a file was made")
+				t.Error("a file was created")
 			}
 		})
 	}
@@ -170,20 +179,25 @@ func TestNamesAreUniqueForEachCluster(t *testing.T) {
 // checkEntry compares what clients read with an entry.
 func checkEntry(t *testing.T, config *clientcmdapi.Config, e Entry) {
 	t.Helper()
-	context, cluster, user := config.Contexts[e.ContextName], config.Clusters[e.ClusterName], config.AuthInfos[e.UserName]
+	context, cluster, user := config.Contexts[e.ContextName], config.Clusters[e.ClusterName],
+		config.AuthInfos[e.UserName]
 	if context == nil || cluster == nil || user == nil || user.Exec == nil {
 		t.Fatalf("entries of %q are missing in %v", e.ContextName, config)
 	}
-	if context.Cluster != e.ClusterName || context.AuthInfo != e.UserName || context.Namespace != e.Namespace {
+	if context.Cluster != e.ClusterName || context.AuthInfo != e.UserName ||
+		context.Namespace != e.Namespace {
 		t.Errorf("context %+v", context)
 	}
-	if cluster.Server != e.Server || cluster.TLSServerName != e.TLSServerName || cluster.ProxyURL != e.ProxyURL ||
-		string(cluster.CertificateAuthorityData) != string(e.CA) || cluster.Extensions[execExtension] == nil {
+	if cluster.Server != e.Server || cluster.TLSServerName != e.TLSServerName ||
+		cluster.ProxyURL != e.ProxyURL ||
+		string(cluster.CertificateAuthorityData) != string(e.CA) ||
+		cluster.Extensions[execExtension] == nil {
 		t.Errorf("cluster %+v", cluster)
 	}
 	section := user.Exec
 	if section.Command != e.Command || strings.Join(section.Args, "|") != "get|--profile|"+e.Profile ||
-		section.APIVersion != defaultAPIVersion || !section.ProvideClusterInfo || section.InteractiveMode != "Never" ||
+		section.APIVersion != defaultAPIVersion || !section.ProvideClusterInfo ||
+		section.InteractiveMode != "Never" ||
 		section.InstallHint == "" || len(section.Env) != 0 {
 		t.Errorf("exec section %+v", section)
 	}

@@ -97,14 +97,17 @@ func TestResolve(t *testing.T) {
 	for _, name := range []string{"dev", ""} {
 		got, err := Resolve([]string{file}, name)
 		got.all = nil
-		want := Context{Name: "dev", File: file, ClusterName: "plain", Namespace: "ns", Cluster: profile.Cluster{
-			Server: "https://plain.example.com", TLSServerName: "k", CertificateAuthorityData: testCA(), ProxyURL: "http://p:1"}}
+		want := Context{Name: "dev", File: file, ClusterName: "plain", Namespace: "ns",
+			Cluster: profile.Cluster{
+				Server: "https://plain.example.com", TLSServerName: "k", CertificateAuthorityData: testCA(),
+				ProxyURL: "http://p:1"}}
 		if err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("%q: %+v, %v", name, got, err)
 		}
 	}
 	for name, want := range map[string]error{
-		"none": ErrNoContext, "prod[1]": ErrInsecure, "http": profile.ErrCluster, "nocluster": ErrReference,
+		"none": ErrNoContext, "prod[1]": ErrInsecure, "http": profile.ErrCluster,
+		"nocluster": ErrReference,
 	} {
 		if _, err := Resolve([]string{file}, name); !errors.Is(err, want) {
 			t.Errorf("%q: %v", name, err)
@@ -119,11 +122,11 @@ func TestResolve(t *testing.T) {
 
 func writeCA(t *testing.T, file string) {
 	t.Helper()
-	folder := filepath.Join(filepath.Dir(file), "pki")
-	if err := os.Mkdir(folder, 0o700); err != nil {
+	dir := filepath.Join(filepath.Dir(file), "pki")
+	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	write(t, filepath.Join(folder, "ca.crt"), string(testCA()))
+	write(t, filepath.Join(dir, "ca.crt"), string(testCA()))
 }
 
 func TestFindPluginContexts(t *testing.T) {
@@ -134,12 +137,16 @@ func TestFindPluginContexts(t *testing.T) {
 		t.Fatalf("%+v, %v", uses, err)
 	}
 	dev := uses[1]
-	if dev.Context != "dev" || dev.Profile != "p1" || dev.User != "ours" || dev.File != file || !dev.ProvideClusterInfo ||
-		dev.Command != filepath.Join(filepath.Dir(file), "../bin/sa-exec-credential") || dev.InteractiveMode != "Never" ||
-		!reflect.DeepEqual(dev.Environment, []string{"A"}) || dev.ClusterError != nil || dev.Cluster.Server == "" {
+	if dev.Context != "dev" || dev.Profile != "p1" || dev.User != "ours" || dev.File != file ||
+		!dev.ProvideClusterInfo ||
+		dev.Command != filepath.Join(filepath.Dir(file), "../bin/sa-exec-credential") ||
+		dev.InteractiveMode != "Never" ||
+		!reflect.DeepEqual(dev.Environment, []string{"A"}) || dev.ClusterError != nil ||
+		dev.Cluster.Server == "" {
 		t.Errorf("dev: %+v", dev)
 	}
-	if uses[0].Profile != "p2" || uses[2].Profile != "" || !errors.Is(uses[2].ClusterError, ErrInsecure) {
+	if uses[0].Profile != "p2" || uses[2].Profile != "" ||
+		!errors.Is(uses[2].ClusterError, ErrInsecure) {
 		t.Errorf("%+v", uses)
 	}
 }

@@ -110,7 +110,7 @@ func edit(paths []string, change func(*configs) error) (changed bool, err error)
 	})
 }
 
-// kind makes kubeconfigs of files.
+// kind is how kubeconfigs are edited.
 var kind = yamledit.Kind{
 	Fields: [][2]string{{"apiVersion", "v1"}, {"kind", "Config"}},
 	Choose: onlyDocument,

@@ -112,14 +112,23 @@ func TestFilesOfEveryKind(t *testing.T) {
 		{"a file of comments", "# a\n# b\n", []string{"# a", "# b"}},
 		{"an empty document", "---\n", nil},
 		{"null lists", "clusters: null\ncontexts:\nusers: ~\nkind: Config\n", nil},
-		{"empty lists", "clusters: []\ncontexts: []\nusers: []\n", []string{"clusters:\n- name: ", "users:\n- name: "}},
-		{"a file of kubectl's", "apiVersion: v1\nclusters: []\ncontexts: []\ncurrent-context: \"\"\nkind: Config\npreferences: {}\nusers: []\n", nil},
+		{"empty lists", "clusters: []\ncontexts: []\nusers: []\n", []string{"clusters:\n- name: ",
+			"users:\n- name: "}},
+		{"a file of kubectl's",
+			"apiVersion: v1\nclusters: []\ncontexts: []\ncurrent-context: \"\"\nkind: Config\npreferences: {}\nusers: []\n", nil},
 		{"flow style", "{clusters: [{name: a, cluster: {server: 'https://a'}}], users: [], contexts: []}", []string{"name: a"}},
-		{"comments in flow style", "clusters: [ # one\n {name: a, # two\n cluster: {server: 'https://a'}}]\n", []string{"name: a"}},
-		{"indented lists", "clusters:\n    - name: a\n      cluster:\n        server: https://a\n", []string{"\n    - name: a\n"}},
-		{"aliases and merge keys elsewhere", "x: &x {server: 'https://a'}\nclusters:\n- name: a\n  cluster:\n    <<: *x\n", []string{"<<: *x", "\n    <<:"}},
-		{"Windows line ends", "apiVersion: v1\r\nkind: Config\r\nclusters:\r\n- name: a\r\n  cluster:\r\n    server: https://a\r\n", []string{"name: a"}},
-		{"words that YAML versions disagree about", "clusters:\n- name: a\n  cluster: {server: 'https://a', w: yes, x: 012, y: 1:20, z: on}\n", []string{"w: yes", "x: 012"}},
+		{"comments in flow style",
+			"clusters: [ # one\n {name: a, # two\n cluster: {server: 'https://a'}}]\n", []string{"name: a"}},
+		{"indented lists", "clusters:\n    - name: a\n      cluster:\n        server: https://a\n",
+			[]string{"\n    - name: a\n"}},
+		{"aliases and merge keys elsewhere",
+			"x: &x {server: 'https://a'}\nclusters:\n- name: a\n  cluster:\n    <<: *x\n",
+			[]string{"<<: *x", "\n    <<:"}},
+		{"Windows line ends",
+			"apiVersion: v1\r\nkind: Config\r\nclusters:\r\n- name: a\r\n  cluster:\r\n    server: https://a\r\n", []string{"name: a"}},
+		{"words that YAML versions disagree about",
+			"clusters:\n- name: a\n  cluster: {server: 'https://a', w: yes, x: 012, y: 1:20, z: on}\n",
+			[]string{"w: yes", "x: 012"}},
 		{"indented JSON", "{\n  \"clusters\": [\n    {\"name\": \"a<\", \"cluster\": {\"server\": \"https://a\", \"n\": 1.50}}\n  ]\n}\n", []string{`"a<"`, "1.50", "\n  \"clusters\""}},
 		{"JSON in one line", `{"clusters":[{"name":"a\u001b","cluster":{"server":"https://a"}}],"users":null}`, []string{`a\u001b`}},
 	}
@@ -163,7 +172,7 @@ func TestANewFileIsPrivateAndHasACurrentContext(t *testing.T) {
 		t.Errorf("file %v", info.Mode())
 	}
 	if info, _ := os.Stat(filepath.Dir(path)); info.Mode().Perm() != 0o700 {
-		t.Errorf("folder %v", info.Mode())
+		t.Errorf("dir %v", info.Mode())
 	}
 	if got := mustLoadFile(t, path).CurrentContext; got != testEntry().ContextName {
 		t.Errorf("current context %q", got)
@@ -192,14 +201,20 @@ func TestFilesThatAreLeftAlone(t *testing.T) {
 		{"a field that is there twice", "s3cr3t: 1\ns3cr3t: 2\n", yamledit.ErrMalformed, "line 2"},
 		{"a list", "- s3cr3t\n", yamledit.ErrMalformed, ""},
 		{"lists that are none", "clusters: {s3cr3t: 5}\n", yamledit.ErrMalformed, ""},
-		{"a name that is there twice", "users:\n- name: s3cr3t\n- name: s3cr3t\n", yamledit.ErrMalformed, ""},
+		{"a name that is there twice", "users:\n- name: s3cr3t\n- name: s3cr3t\n", yamledit.ErrMalformed,
+			""},
 		{"two documents", "kind: Config\n---\na: s3cr3t\n", yamledit.ErrUnsupported, "2 YAML documents"},
 		{"a list that is an alias", "x: &x []\nclusters: *x\n", yamledit.ErrUnsupported, "clusters"},
-		{"a list with an anchor", "clusters: &x\n- name: a\n  cluster: {server: x}\ny: *x\n", yamledit.ErrUnsupported, "clusters"},
-		{"another's user of that name", fmt.Sprintf(foreign, testEntry().UserName), ErrForeign, testEntry().UserName},
-		{"another's cluster of that name", fmt.Sprintf("clusters: [{name: %q, cluster: {server: x}}]", testEntry().ClusterName), ErrForeign, "cluster"},
-		{"another's context of that name", fmt.Sprintf("contexts: [{name: %q, context: {user: x}}]", testEntry().ContextName), ErrForeign, "context"},
-		{"aliases without end", "a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b]\nd: &d [*c,*c,*c,*c,*c,*c,*c,*c]\ne: &e [*d,*d,*d,*d,*d,*d,*d,*d]\nf: &f [*e,*e,*e,*e,*e,*e,*e,*e]\ng: [*f,*f,*f,*f,*f,*f,*f,*f]\n", yamledit.ErrMalformed, ""},
+		{"a list with an anchor", "clusters: &x\n- name: a\n  cluster: {server: x}\ny: *x\n",
+			yamledit.ErrUnsupported, "clusters"},
+		{"another's user of that name", fmt.Sprintf(foreign, testEntry().UserName), ErrForeign,
+			testEntry().UserName},
+		{"another's cluster of that name", fmt.Sprintf("clusters: [{name: %q, cluster: {server: x}}]",
+			testEntry().ClusterName), ErrForeign, "cluster"},
+		{"another's context of that name", fmt.Sprintf("contexts: [{name: %q, context: {user: x}}]",
+			testEntry().ContextName), ErrForeign, "context"},
+		{"aliases without end",
+			"a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b]\nd: &d [*c,*c,*c,*c,*c,*c,*c,*c]\ne: &e [*d,*d,*d,*d,*d,*d,*d,*d]\nf: &f [*e,*e,*e,*e,*e,*e,*e,*e]\ng: [*f,*f,*f,*f,*f,*f,*f,*f]\n", yamledit.ErrMalformed, ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -229,11 +244,14 @@ func TestOurEntryIsBroughtUpToDate(t *testing.T) {
 		t.Fatal(err)
 	}
 	// What the user added to our entries stays.
-	text := strings.Replace(read(t, path), "      interactiveMode:", "      env: [{name: A, value: b}]\n      interactiveMode:", 1)
-	text = strings.Replace(text, "    extensions:", "    disable-compression: true\n    insecure-skip-tls-verify: true\n    extensions:\n    - name: mine\n      extension: {}", 1)
+	text := strings.Replace(read(t, path), "      interactiveMode:",
+		"      env: [{name: A, value: b}]\n      interactiveMode:", 1)
+	text = strings.Replace(text, "    extensions:",
+		"    disable-compression: true\n    insecure-skip-tls-verify: true\n    extensions:\n    - name: mine\n      extension: {}", 1)
 	write(t, path, text)
 	e := testEntry()
-	e.Command, e.Server, e.ProxyURL, e.Namespace = "/new/sa-exec-credential", "https://new.example.com", "", "other"
+	e.Command, e.Server, e.ProxyURL, e.Namespace = "/new/sa-exec-credential",
+		"https://new.example.com", "", "other"
 	if changed, err := Merge([]string{path}, e, false); err != nil || !changed {
 		t.Fatal(changed, err)
 	}
@@ -268,11 +286,11 @@ func TestAClusterThatIsAnotherNowLeavesNoOldEntries(t *testing.T) {
 
 func TestALinkStays(t *testing.T) {
 	for _, exists := range []bool{true, false} {
-		folder := t.TempDir()
-		if err := os.Mkdir(filepath.Join(folder, "dotfiles"), 0o700); err != nil {
+		dir := t.TempDir()
+		if err := os.Mkdir(filepath.Join(dir, "dotfiles"), 0o700); err != nil {
 			t.Fatal(err)
 		}
-		file, link := filepath.Join(folder, "dotfiles", "kube"), filepath.Join(folder, "config")
+		file, link := filepath.Join(dir, "dotfiles", "kube"), filepath.Join(dir, "config")
 		if exists {
 			write(t, file, crowd(1))
 		}
@@ -286,20 +304,23 @@ func TestALinkStays(t *testing.T) {
 			t.Error("the link is gone")
 		}
 		checkEntry(t, mustLoadFile(t, file), testEntry())
-		onlyFiles(t, folder, "config", "dotfiles")
+		onlyFiles(t, dir, "config", "dotfiles")
 	}
 }
 
 func TestWhatIsNoRegularFileIsRefused(t *testing.T) {
-	if _, err := Merge([]string{"/dev/null"}, testEntry(), false); !errors.Is(err, files.ErrUntrusted) {
+	_, err := Merge([]string{"/dev/null"}, testEntry(), false)
+	if !errors.Is(err, files.ErrUntrusted) {
 		t.Errorf("error %v", err)
 	}
 }
 
 func TestSeveralFiles(t *testing.T) {
-	folder := t.TempDir()
-	missing, one, two := filepath.Join(folder, "missing"), filepath.Join(folder, "one"), filepath.Join(folder, "two")
-	paths := Paths("", strings.Join([]string{missing, "", one, two, one}, string(os.PathListSeparator)), "")
+	dir := t.TempDir()
+	missing, one, two := filepath.Join(dir, "missing"), filepath.Join(dir, "one"),
+		filepath.Join(dir, "two")
+	paths := Paths("", strings.Join([]string{missing, "", one, two, one},
+		string(os.PathListSeparator)), "")
 	if !reflect.DeepEqual(paths, []string{missing, one, two}) {
 		t.Fatalf("paths %q", paths)
 	}
@@ -323,7 +344,7 @@ func TestSeveralFiles(t *testing.T) {
 	if got := mustLoadFile(t, one); len(got.Contexts) != 1 || got.CurrentContext != e.ContextName {
 		t.Errorf("the first file has %v", got)
 	}
-	onlyFiles(t, folder, "one", "two")
+	onlyFiles(t, dir, "one", "two")
 }
 
 func TestMergesAtTheSameTimeLoseNothing(t *testing.T) {
@@ -333,7 +354,8 @@ func TestMergesAtTheSameTimeLoseNothing(t *testing.T) {
 	for i := range 20 {
 		group.Go(func() {
 			e := testEntry()
-			e.ContextName, e.ClusterName, e.UserName = fmt.Sprint("x", i), fmt.Sprint("x", i), fmt.Sprint("x", i)
+			e.ContextName, e.ClusterName, e.UserName = fmt.Sprint("x", i), fmt.Sprint("x", i),
+				fmt.Sprint("x", i)
 			if _, err := Merge([]string{path}, e, false); err != nil {
 				t.Error(err)
 			}
@@ -347,19 +369,19 @@ func TestMergesAtTheSameTimeLoseNothing(t *testing.T) {
 }
 
 func TestWhatAKilledProcessLeftIsTakenOver(t *testing.T) {
-	folder := t.TempDir()
-	path := filepath.Join(folder, "config")
+	dir := t.TempDir()
+	path := filepath.Join(dir, "config")
 	write(t, path, crowd(1))
 	write(t, path+".lock", "")
-	write(t, filepath.Join(folder, ".config.123.tmp"), "token: secret")
-	write(t, filepath.Join(folder, ".config.mine.tmp"), "")
-	if err := os.Mkdir(filepath.Join(folder, ".config.456.tmp"), 0o700); err != nil {
+	write(t, filepath.Join(dir, ".config.123.tmp"), "token: secret")
+	write(t, filepath.Join(dir, ".config.mine.tmp"), "")
+	if err := os.Mkdir(filepath.Join(dir, ".config.456.tmp"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := Merge([]string{path}, testEntry(), false); err != nil {
 		t.Fatal(err)
 	}
-	onlyFiles(t, folder, "config", ".config.mine.tmp", ".config.456.tmp")
+	onlyFiles(t, dir, "config", ".config.mine.tmp", ".config.456.tmp")
 }
 
 func TestAnEntryThatSharesAnAnchorWithAnotherIsLeftAlone(t *testing.T) {
@@ -400,14 +422,18 @@ contexts: [{name: ours, context: {user: C}}, {name: other, context: {user: C}}]
 		touched        yamledit.Touched
 		differs        bool
 	}{
-		{"our cluster", "name: ours, cluster: {server: A", "name: ours, cluster: {server: x", touched, false},
+		{"our cluster", "name: ours, cluster: {server: A", "name: ours, cluster: {server: x", touched,
+			false},
 		{"our user", "name: ours, user: {token: B", "name: ours, user: {token: x", touched, false},
 		{"our context", "name: ours, context: {user: C", "name: ours, context: {user: x", touched, false},
-		{"another cluster", "name: other, cluster: {server: A", "name: other, cluster: {server: x", touched, true},
+		{"another cluster", "name: other, cluster: {server: A", "name: other, cluster: {server: x",
+			touched, true},
 		{"another user", "name: other, user: {token: B", "name: other, user: {token: x", touched, true},
-		{"another context", "name: other, context: {user: C", "name: other, context: {user: x", touched, true},
+		{"another context", "name: other, context: {user: C", "name: other, context: {user: x", touched,
+			true},
 		{"the current context", "current-context: a", "current-context: x", touched, true},
-		{"the current context, touched", "current-context: a", "current-context: x", yamledit.Touched{currentContext: nil}, false},
+		{"the current context, touched", "current-context: a", "current-context: x",
+			yamledit.Touched{currentContext: nil}, false},
 		{"preferences", "colors: true", "colors: false", touched, true},
 		{"extensions", "{a: b}", "{a: x}", touched, true},
 	}
@@ -416,7 +442,8 @@ contexts: [{name: ours, context: {user: C}}, {name: other, context: {user: C}}]
 			before, errBefore := othersForClients([]byte(text), tt.touched)
 			changed := strings.Replace(text, tt.old, tt.new, 1)
 			after, errAfter := othersForClients([]byte(changed), tt.touched)
-			if changed == text || errBefore != nil || errAfter != nil || reflect.DeepEqual(before, after) == tt.differs {
+			if changed == text || errBefore != nil || errAfter != nil ||
+				reflect.DeepEqual(before, after) == tt.differs {
 				t.Errorf("%v, %v\n%+v\n%+v", errBefore, errAfter, before, after)
 			}
 		})

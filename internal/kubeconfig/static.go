@@ -103,7 +103,7 @@ func ReplaceUser(paths []string, context string, entry Entry) (Replaced, error) 
 	yamledit.StripComments(source)
 	section := execSection(source.Content[0])
 	_, err = edit(paths, func(c *configs) error {
-		// Read again under the lock: what was proven a moment ago may have changed.
+		// Read again under the lock: what was proven a moment ago can have changed.
 		static, err := checkReplaceable(paths, context, entry)
 		if err != nil {
 			return err
@@ -128,7 +128,7 @@ func CanReplace(paths []string, context string, entry Entry) error {
 	return err
 }
 
-// checkReplaceable makes sure that every context of the user leads to the entry's cluster.
+// checkReplaceable checks that every context of the user leads to the entry's cluster.
 func checkReplaceable(paths []string, context string, entry Entry) (Static, error) {
 	config, err := load(paths)
 	if err != nil {

@@ -102,13 +102,15 @@ func TestStaticToken(t *testing.T) {
 			if err == nil && (got.User != tt.context || got.File != path) {
 				t.Errorf("%+v", got)
 			}
-			if err != nil && (strings.Contains(err.Error(), "s3cr3t") || strings.ContainsAny(err.Error(), "\x1b\n")) {
+			if err != nil && (strings.Contains(err.Error(), "s3cr3t") ||
+				strings.ContainsAny(err.Error(), "\x1b\n")) {
 				t.Errorf("the error holds the token or an escape: %v", err)
 			}
 			if err == nil {
 				return
 			}
-			if _, err := ReplaceUser([]string{path}, tt.context, staticEntry()); !errors.Is(err, tt.err) || read(t, path) != staticUsers {
+			if _, err := ReplaceUser([]string{path}, tt.context, staticEntry()); !errors.Is(err, tt.err) ||
+				read(t, path) != staticUsers {
 				t.Errorf("replacing: %v", err)
 			}
 		})
@@ -127,12 +129,14 @@ func TestReplaceUser(t *testing.T) {
 	}
 	after := mustLoadFile(t, path)
 	user := after.AuthInfos["token"]
-	if user.Token != "" || user.Impersonate != "me" || user.Exec == nil || user.Exec.Command != command ||
+	if user.Token != "" || user.Impersonate != "me" || user.Exec == nil ||
+		user.Exec.Command != command ||
 		!reflect.DeepEqual(user.Exec.Args, []string{"get", "--profile", staticEntry().Profile}) {
 		t.Errorf("user %+v", user)
 	}
 	text := read(t, path)
-	if strings.Count(text, "s3cr3t.s3cr3t.s3cr3t") != 1 || !strings.Contains(text, "unknown: [1]") || !strings.Contains(text, "# mine") {
+	if strings.Count(text, "s3cr3t.s3cr3t.s3cr3t") != 1 || !strings.Contains(text, "unknown: [1]") ||
+		!strings.Contains(text, "# mine") {
 		t.Errorf("the file is\n%s", text)
 	}
 	delete(before.AuthInfos, "token")
@@ -150,14 +154,17 @@ func TestReplaceUserReportsTheTokenFile(t *testing.T) {
 	if err != nil || done.TokenFile != filepath.Join(filepath.Dir(path), "tokens", "one") {
 		t.Fatalf("%+v, %v", done, err)
 	}
-	if read(t, done.TokenFile) == "" || strings.Contains(read(t, path), "s3cr3t.old") || strings.Contains(read(t, path), "tokens/one") {
+	if read(t, done.TokenFile) == "" || strings.Contains(read(t, path), "s3cr3t.old") ||
+		strings.Contains(read(t, path), "tokens/one") {
 		t.Error("the token file is gone, or its name is still there")
 	}
 }
 
 func TestReplaceUserRefusesOtherClusters(t *testing.T) {
 	path := staticFile(t)
-	for context, want := range map[string]error{"shared": ErrShared, "elsewhere": profile.ErrOtherCluster} {
+	for context, want := range map[string]error{
+		"shared": ErrShared, "elsewhere": profile.ErrOtherCluster,
+	} {
 		if _, err := ReplaceUser([]string{path}, context, staticEntry()); !errors.Is(err, want) {
 			t.Errorf("%q: %v", context, err)
 		}
@@ -174,7 +181,8 @@ func TestReplaceUserInAnotherFile(t *testing.T) {
 	write(t, one, text)
 	write(t, two, strings.ReplaceAll(staticUsers, "name: lonely", "name: lonely2"))
 	done, err := ReplaceUser([]string{one, two}, "mine", staticEntry())
-	if err != nil || done.File != two || read(t, one) != text || mustLoadFile(t, two).AuthInfos["lonely2"].Exec == nil {
+	if err != nil || done.File != two || read(t, one) != text ||
+		mustLoadFile(t, two).AuthInfos["lonely2"].Exec == nil {
 		t.Errorf("%+v, %v", done, err)
 	}
 }
@@ -190,7 +198,8 @@ users:
   user: {token: *t}
 `
 	write(t, path, text)
-	if _, err := ReplaceUser([]string{path}, "a", staticEntry()); !errors.Is(err, yamledit.ErrUnsupported) || read(t, path) != text {
+	_, err := ReplaceUser([]string{path}, "a", staticEntry())
+	if !errors.Is(err, yamledit.ErrUnsupported) || read(t, path) != text {
 		t.Errorf("error %v", err)
 	}
 }
@@ -200,7 +209,8 @@ func TestNoCommentKeepsAReplacedToken(t *testing.T) {
 	path := staticFile(t)
 	other := filepath.Join(t.TempDir(), "other")
 	write(t, other, "# was "+old+"\n# stays\nkind: Config\n")
-	text := strings.Replace(staticUsers, "contexts:\n", "# before "+old+"\ncontexts: # and "+old+"\n", 1)
+	text := strings.Replace(staticUsers, "contexts:\n",
+		"# before "+old+"\ncontexts: # and "+old+"\n", 1)
 	text = strings.Replace(text, "- {name: copy, user: {token: "+old+"}}\n", "# "+old+"\n", 1)
 	write(t, path, text+"# after "+old+"\n")
 	if _, err := ReplaceUser([]string{path, other}, "token", staticEntry()); err != nil {
@@ -220,7 +230,8 @@ func TestATokenThatClientsIgnoredIsScrubbedAsWell(t *testing.T) {
 	if _, err := ReplaceUser([]string{path}, "file", staticEntry()); err != nil {
 		t.Fatal(err)
 	}
-	if text := read(t, path); strings.Contains(text, "s3cr3t.old") || strings.Contains(text, "s3cr3t.file") {
+	if text := read(t, path); strings.Contains(text, "s3cr3t.old") ||
+		strings.Contains(text, "s3cr3t.file") {
 		t.Errorf("a token is still there:\n%s", text)
 	}
 }

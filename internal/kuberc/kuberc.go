@@ -41,7 +41,7 @@ const (
 	allowlist = "credentialPluginAllowlist"
 )
 
-// preferences makes kuberc files of files.
+// preferences is how kuberc files are edited.
 var preferences = yamledit.Kind{
 	Fields: [][2]string{{"apiVersion", version}, {"kind", kind}},
 	Choose: preference,

@@ -27,18 +27,30 @@ func TestAllowPlugin(t *testing.T) {
 		want       []string // commands afterwards
 		has        string
 	}{
-		{name: "command:, as since 1.36", text: list + "- command: aws # mine\n", want: []string{"aws", command}, has: "- command: \"" + command},
-		{name: "name:, as before", text: list + "- name: aws\n- name: /x/y\n", want: []string{"aws", "/x/y", command}, has: "- name: \"" + command},
-		{name: "it is there already", text: list + "- command: " + command + "\n", want: []string{command}},
-		{name: "it is there already, in the old spelling", text: list + "- name: " + command + "\n", want: []string{command}},
-		{name: "defaults and aliases stay", text: list + "- command: aws\naliases: [{name: a, command: get}]\n", want: []string{"aws", command}, has: "aliases: [{name: a, command: get}]"},
-		{name: "the document that kubectl takes", text: "kind: Other\n---\n" + list + "- command: aws\n---\nkind: More\n", want: []string{"aws", command}, has: "kind: More"},
+		{name: "command:, as since 1.36", text: list + "- command: aws # mine\n",
+			want: []string{"aws", command}, has: "- command: \"" + command},
+		{name: "name:, as before", text: list + "- name: aws\n- name: /x/y\n",
+			want: []string{"aws", "/x/y", command}, has: "- name: \"" + command},
+		{name: "it is there already", text: list + "- command: " + command + "\n",
+			want: []string{command}},
+		{name: "it is there already, in the old spelling", text: list + "- name: " + command + "\n",
+			want: []string{command}},
+		{name: "defaults and aliases stay",
+			text: list + "- command: aws\naliases: [{name: a, command: get}]\n",
+			want: []string{"aws", command}, has: "aliases: [{name: a, command: get}]"},
+		{name: "the document that kubectl takes",
+			text: "kind: Other\n---\n" + list + "- command: aws\n---\nkind: More\n",
+			want: []string{"aws", command}, has: "kind: More"},
 		{name: "no policy", text: head, err: ErrNoAllowlist},
-		{name: "everything is allowed", text: head + "credentialPluginPolicy: AllowAll\n", err: ErrNoAllowlist},
+		{name: "everything is allowed", text: head + "credentialPluginPolicy: AllowAll\n",
+			err: ErrNoAllowlist},
 		{name: "nothing is allowed", text: head + "credentialPluginPolicy: DenyAll\n", err: ErrDenyAll},
-		{name: "a policy that kubectl does not know", text: head + "credentialPluginPolicy: Some\n", err: ErrPolicy},
-		{name: "a list without a policy", text: head + "credentialPluginAllowlist: [{command: aws}]\n", err: ErrPolicy},
-		{name: "a policy without a list", text: head + "credentialPluginPolicy: Allowlist\n", err: ErrPolicy},
+		{name: "a policy that kubectl does not know", text: head + "credentialPluginPolicy: Some\n",
+			err: ErrPolicy},
+		{name: "a list without a policy", text: head + "credentialPluginAllowlist: [{command: aws}]\n",
+			err: ErrPolicy},
+		{name: "a policy without a list", text: head + "credentialPluginPolicy: Allowlist\n",
+			err: ErrPolicy},
 		{name: "an entry that kubectl refuses", text: list + "- command: /a//b\n", err: ErrPolicy},
 		{name: "no preferences", text: "a: b\n", err: yamledit.ErrMalformed},
 		{name: "no YAML", text: "a: [", err: yamledit.ErrMalformed},
@@ -58,10 +70,12 @@ func TestAllowPlugin(t *testing.T) {
 				return
 			}
 			policy, err := ReadPolicy(path)
-			if err != nil || policy.Type != Allowlist || !reflect.DeepEqual(policy.Entries, tt.want) || !policy.Allows(command) {
+			if err != nil || policy.Type != Allowlist || !reflect.DeepEqual(policy.Entries, tt.want) ||
+				!policy.Allows(command) {
 				t.Errorf("%+v, %v", policy, err)
 			}
-			if !strings.Contains(filestest.Read(t, path), tt.has) || strings.Contains(tt.text, "# mine") != strings.Contains(filestest.Read(t, path), "# mine") {
+			if !strings.Contains(filestest.Read(t, path), tt.has) ||
+				strings.Contains(tt.text, "# mine") != strings.Contains(filestest.Read(t, path), "# mine") {
 				t.Errorf("the file is\n%s", filestest.Read(t, path))
 			}
 			if changed == (filestest.Read(t, path) == tt.text) {
@@ -84,7 +98,7 @@ func TestWithoutKuberc(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 	if _, err := os.Lstat(filepath.Dir(path)); err == nil {
-		t.Error("the dir was made")
+		t.Error("the directory was created")
 	}
 	if _, err := AllowPlugin("", command); !errors.Is(err, ErrNoAllowlist) {
 		t.Errorf("turned off: %v", err)
@@ -95,7 +109,9 @@ func TestWithoutKuberc(t *testing.T) {
 }
 
 func TestPath(t *testing.T) {
-	for kuberc, want := range map[string]string{"": filepath.Join("h", ".kube", "kuberc"), "off": "", "/x": "/x"} {
+	for kuberc, want := range map[string]string{
+		"": filepath.Join("h", ".kube", "kuberc"), "off": "", "/x": "/x",
+	} {
 		if got := Path(kuberc, "h"); got != want {
 			t.Errorf("%q: %q", kuberc, got)
 		}
@@ -121,7 +137,8 @@ func TestPolicyAllowsWhatKubectlAllows(t *testing.T) {
 		{"everything", Policy{Type: AllowAll}, "x", true},
 		{"nothing", Policy{Type: DenyAll}, binaryPath, false},
 		{"the same text", Policy{Allowlist, []string{"/gone"}}, "/gone", true},
-		{"a command that is not clean", Policy{Allowlist, []string{binaryPath}}, dir + "//" + binary, true},
+		{"a command that is not clean", Policy{Allowlist, []string{binaryPath}}, dir + "//" + binary,
+			true},
 		{"a bare name in the list", Policy{Allowlist, []string{binary}}, binaryPath, true},
 		{"a bare name as the command", Policy{Allowlist, []string{binaryPath}}, binary, true},
 		{"a link is another path", Policy{Allowlist, []string{link}}, binaryPath, false},

@@ -11,6 +11,7 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/kubeconfig"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/yamledit"
 )
 
 // Options say what a setup shall come to.
@@ -82,7 +83,7 @@ func (o Options) profileFor(h *host.Host, found kubeconfig.Context, paths []stri
 func Absolute(paths []string) []string {
 	list := make([]string, len(paths))
 	for i, path := range paths {
-		list[i] = kubeconfig.Absolute(path)
+		list[i] = yamledit.Absolute(path)
 	}
 	return list
 }

@@ -55,7 +55,7 @@ func Malformed(path string, cause error, problem string) error {
 	return fmt.Errorf("%w: %q: %s", ErrMalformed, path, problem)
 }
 
-// lineOf takes the line number out of the YAML library's message; the rest of it may quote the
+// lineOf takes the line number out of the YAML library's message; the rest of it can quote the
 // file.
 func lineOf(err error) int {
 	if err == nil {

@@ -181,7 +181,7 @@ func (f *File) Append(list string, item *yaml.Node) error {
 	case items.Kind != yaml.SequenceNode || items.Anchor != "":
 		return fmt.Errorf("%w: %q: %s is shared through an anchor", ErrUnsupported, f.path, list)
 	case len(items.Content) == 0:
-		items.Style = 0 // "[]" would make all of it one line
+		items.Style = 0 // "[]" would put all of it on one line
 	}
 	items.Content = append(items.Content, item)
 	return nil

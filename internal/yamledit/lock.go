@@ -104,7 +104,7 @@ func tryLock(path string) (*lock, error) {
 	return tryOpen(path, os.O_RDWR)
 }
 
-// isForeign tells a lock of client-go's, which is made without any permission, from one of ours.
+// isForeign tells a lock of client-go's, which has no permission bits, from one of ours.
 func isForeign(info fs.FileInfo) bool {
 	return !info.Mode().IsRegular() || info.Mode().Perm()&0o200 == 0
 }
@@ -126,7 +126,7 @@ func tryOpen(path string, flag int) (*lock, error) {
 	return l, nil
 }
 
-// isAt reports whether the file that is locked is still the one at path: its former holder may have
+// isAt reports whether the file that is locked is still the one at path: its former holder can have
 // removed it.
 func (l *lock) isAt(path string) bool {
 	held, err := l.flock.Stat()

@@ -6,7 +6,10 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"runtime"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -20,7 +23,8 @@ func TestALockOfKubectlIsRespected(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = file.Close()
-	if _, err := acquire(path, 50*time.Millisecond); !errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), path) {
+	if _, err := acquire(path, 50*time.Millisecond); !errors.Is(err, ErrLocked) ||
+		!strings.Contains(err.Error(), path) {
 		t.Errorf("error %v", err)
 	}
 	old := time.Now().Add(-time.Hour)
@@ -28,7 +32,8 @@ func TestALockOfKubectlIsRespected(t *testing.T) {
 		t.Fatal(err)
 	}
 	start := time.Now()
-	if _, err := acquire(path, time.Minute); !errors.Is(err, ErrLocked) || time.Since(start) > 10*time.Second {
+	if _, err := acquire(path, time.Minute); !errors.Is(err, ErrLocked) ||
+		time.Since(start) > 10*time.Second {
 		t.Errorf("a lock that was left behind: %v after %v", err, time.Since(start))
 	}
 	go func() {
@@ -75,4 +80,34 @@ func TestOneFileUnderNamesOfAnotherCaseIsOne(t *testing.T) {
 		t.Fatal(err)
 	}
 	release()
+}
+
+// A waiter can have opened the lock file that its holder is about to remove.
+func TestOnlyOneHoldsALockWhoseFileIsRemovedAndCreatedAllTheTime(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "config.lock")
+	var holders, taken atomic.Int32
+	var group sync.WaitGroup
+	for range 8 {
+		group.Go(func() {
+			for taken.Load() < 500 {
+				l, err := tryLock(path)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if l == nil {
+					continue
+				}
+				if now := holders.Add(1); now != 1 {
+					t.Errorf("%d holders", now)
+				}
+				runtime.Gosched()
+				holders.Add(-1)
+				taken.Add(1)
+				l.release()
+			}
+		})
+	}
+	group.Wait()
+	filestest.Only(t, filepath.Dir(path))
 }

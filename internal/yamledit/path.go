@@ -32,7 +32,7 @@ func fromRoot(path string) string {
 }
 
 // entryPath is the one name of a directory entry: no link leads to its directory. The entry itself
-// may be a link.
+// can be a link.
 func entryPath(path string) string {
 	dir, base := filepath.Split(fromRoot(path))
 	return filepath.Join(realDir(dir), base)

@@ -13,7 +13,7 @@ func (f *File) Touch(field string, names ...string) {
 }
 
 // prove compares a file before and after: all documents, and what readers see. Anchors, for
-// example, can make one edit change two places.
+// example, can let one edit change two places.
 func (f *File) prove(after []any, data []byte) error {
 	for i, before := range f.before {
 		if i == f.chosen {

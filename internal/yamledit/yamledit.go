@@ -28,8 +28,8 @@ type Kind struct {
 	Choose func(path string, data []byte, documents []*yaml.Node) (int, error)
 
 	// View returns what readers make of a file, less what an edit touched. It has to be the same
-	// before and after. Readers that use another YAML library can see more than this one. May be
-	// nil.
+	// before and after. Readers that use another YAML library can see more than this one. Nil:
+	// nothing more than this package.
 	View func(data []byte, touched Touched) (any, error)
 }
 

@@ -48,15 +48,22 @@ func TestAnEditChangesNothingButWhatItTouched(t *testing.T) {
 		change  func(*File)
 		refused bool
 	}{
-		{"an item that was touched", func(f *File) { f.Touch("people", "ann"); set("ann", "age", "x")(f) }, false},
+		{"an item that was touched", func(f *File) {
+			f.Touch("people", "ann")
+			set("ann", "age", "x")(f)
+		}, false},
 		{"two items that were touched", func(f *File) {
 			f.Touch("people", "ann")
 			f.Touch("people", "bob")
 			set("ann", "age", "x")(f)
 			set("bob", "age", "x")(f)
 		}, false},
-		{"an item that was not", func(f *File) { f.Touch("people", "ann"); set("bob", "age", "x")(f) }, true},
-		{"the name of one that was not", func(f *File) { f.Touch("people", "ann"); set("bob", "name", "eve")(f) }, true},
+		{"an item that was not", func(f *File) { f.Touch("people", "ann"); set("bob", "age", "x")(f) },
+			true},
+		{"the name of one that was not", func(f *File) {
+			f.Touch("people", "ann")
+			set("bob", "name", "eve")(f)
+		}, true},
 		{"their order", func(f *File) {
 			f.Touch("people", "eve")
 			list := At(f.Root(), "people").Content
@@ -74,10 +81,23 @@ func TestAnEditChangesNothingButWhatItTouched(t *testing.T) {
 			SetField(item, "name", NewText("eve"))
 			_ = f.Append("people", item)
 		}, true},
-		{"a field that was touched", func(f *File) { f.Touch("kind"); SetField(f.Root(), "kind", NewText("x")) }, false},
-		{"a field that was not", func(f *File) { f.Touch("people", "kind"); SetField(f.Root(), "kind", NewText("x")) }, true},
-		{"a new field", func(f *File) { f.Touch("people", "ann"); SetField(f.Root(), "new", NewText("x")) }, true},
-		{"a field that goes", func(f *File) { f.Touch("people", "ann"); RemoveField(f.Root(), "kind") }, true},
+		{"a field that was touched", func(f *File) {
+			f.Touch("kind")
+			SetField(f.Root(), "kind",
+				NewText("x"))
+		}, false},
+		{"a field that was not", func(f *File) {
+			f.Touch("people", "kind")
+			SetField(f.Root(), "kind",
+				NewText("x"))
+		}, true},
+		{"a new field", func(f *File) {
+			f.Touch("people", "ann")
+			SetField(f.Root(), "new",
+				NewText("x"))
+		}, true},
+		{"a field that goes", func(f *File) { f.Touch("people", "ann"); RemoveField(f.Root(), "kind") },
+			true},
 		{"a field that shares its value with one that was touched", func(f *File) {
 			f.Touch("shared")
 			SetField(At(f.Root(), "shared"), "a", NewText("x"))
@@ -91,7 +111,8 @@ func TestAnEditChangesNothingButWhatItTouched(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "f")
 			filestest.Write(t, path, people)
-			changed, err := Edit([]string{path}, plain, func(all []*File) error { tt.change(all[0]); return nil })
+			changed, err := Edit([]string{path}, plain,
+				func(all []*File) error { tt.change(all[0]); return nil })
 			if changed == tt.refused || errors.Is(err, ErrUnsupported) != tt.refused {
 				t.Errorf("changed %v, %v", changed, err)
 			}
@@ -186,7 +207,8 @@ people:
 `
 	path := filepath.Join(t.TempDir(), "f")
 	filestest.Write(t, path, text)
-	changed, err := Edit([]string{path}, plain, func(all []*File) error { all[0].Scrub("s3cr3t"); return nil })
+	changed, err := Edit([]string{path}, plain,
+		func(all []*File) error { all[0].Scrub("s3cr3t"); return nil })
 	if err != nil || !changed {
 		t.Fatal(changed, err)
 	}
@@ -199,7 +221,8 @@ people:
 			t.Errorf("%q is gone:\n%s", comment, got)
 		}
 	}
-	changed, err = Edit([]string{path}, plain, func(all []*File) error { all[0].Scrub("s3cr3t"); return nil })
+	changed, err = Edit([]string{path}, plain,
+		func(all []*File) error { all[0].Scrub("s3cr3t"); return nil })
 	if err != nil || changed {
 		t.Errorf("again: changed %v, %v", changed, err)
 	}
@@ -220,7 +243,8 @@ func TestANewFileIsPrivateAndOnlyWhatIsRegularIsEdited(t *testing.T) {
 		t.Errorf("%v, %v", info.Mode(), err)
 	}
 	for _, refused := range []string{os.DevNull, filepath.Dir(path)} {
-		if changed, err := Edit([]string{refused}, plain, rename); changed || !errors.Is(err, files.ErrUntrusted) {
+		if changed, err := Edit([]string{refused}, plain, rename); changed ||
+			!errors.Is(err, files.ErrUntrusted) {
 			t.Errorf("%q: changed %v, %v", refused, changed, err)
 		}
 	}
@@ -234,7 +258,8 @@ func TestAFileOfMoreThanTheLimitIsNotRead(t *testing.T) {
 			t.Fatal(err)
 		}
 		data, err := ReadFile(path)
-		if size > maxSize && !errors.Is(err, ErrMalformed) || size == maxSize && (err != nil || int64(len(data)) != size) {
+		if size > maxSize && !errors.Is(err, ErrMalformed) || size == maxSize && (err != nil ||
+			int64(len(data)) != size) {
 			t.Errorf("%d bytes: read %d, %v", size, len(data), err)
 		}
 	}
