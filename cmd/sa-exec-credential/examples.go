@@ -59,5 +59,6 @@ var examples = map[string][]string{
 	"completion": {
 		"source <(sa-exec-credential completion bash)",
 		"sa-exec-credential completion fish | source",
+		"sa-exec-credential completion powershell | Out-String | Invoke-Expression",
 	},
 }

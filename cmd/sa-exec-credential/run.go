@@ -38,7 +38,7 @@ type grammar struct {
 
 	ShowVersion versionCommand    `cmd:"" name:"version" help:"Print the version."`
 	Completion  completionCommand `cmd:"" help:"Print a script that completes commands in a shell."`
-	Complete    completeCommand   `cmd:"" hidden:"" passthrough:""`
+	Complete    completeCommand   `cmd:"" name:"__complete" hidden:"" passthrough:""`
 }
 
 // run executes one command and returns the exit code.

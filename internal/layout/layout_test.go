@@ -36,7 +36,7 @@ var linked = []string{
 	"github.com/go-logr/logr", "github.com/godbus/dbus", "github.com/gofrs/flock",
 	"github.com/json-iterator/go", "github.com/kballard/go-shellquote",
 	"github.com/modern-go/concurrent", "github.com/modern-go/reflect2", "github.com/munnerz/goautoneg",
-	"github.com/spf13/pflag", "github.com/x448/float16", "github.com/zalando/go-keyring",
+	"github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/x448/float16", "github.com/zalando/go-keyring",
 	"go.yaml.in/yaml", "golang.org/x/net", "golang.org/x/oauth2", "golang.org/x/sys", "golang.org/x/term",
 	"golang.org/x/text", "golang.org/x/time", "gopkg.in/inf.v0",
 	"k8s.io/api/authentication", "k8s.io/apimachinery/pkg", "k8s.io/apimachinery/third_party",

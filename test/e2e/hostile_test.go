@@ -690,7 +690,7 @@ func otherCommands(m *machine, a *attacker) []hostile {
 		refused("kubeconfig that writes a file", "kubeconfig", "--profile", m.profile, "-o", a.canary),
 		refused("doctor", "doctor"),
 		refused("completion", "completion", "bash"),
-		refused("complete", "complete", "--", "token", "--profile", ""),
+		refused("complete", "__complete", "token", "--profile", ""),
 		withArgs("version", noCredential, "version"),
 		withArgs("help", noCredential, "setup", "--help"),
 		withArgs("nothing", noCredential),
