@@ -173,7 +173,7 @@ func profileCommand(ts *testscript.TestScript, _ bool, args []string) {
 		Namespace: "build", ServiceAccount: "ci", Duration: profile.Duration{Duration: time.Hour},
 		Store:     keyring.Kind(ts.Getenv("STORE")),
 		Bootstrap: profile.Bootstrap{Source: profile.SourceKeyring}}
-	folder := profile.FolderIn(ts.Getenv("XDG_CONFIG_HOME"))
+	folder := profile.DirIn(ts.Getenv("XDG_CONFIG_HOME"))
 	for _, arg := range args[1:] {
 		name, value, _ := strings.Cut(arg, "=")
 		switch name {
@@ -196,7 +196,7 @@ func profileCommand(ts *testscript.TestScript, _ bool, args []string) {
 		case "roots":
 			p.Cluster.CertificateAuthorityData = nil
 		case "in":
-			folder = profile.FolderIn(ts.MkAbs(value))
+			folder = profile.DirIn(ts.MkAbs(value))
 		default:
 			ts.Fatalf("unknown field %q", name)
 		}
@@ -234,7 +234,7 @@ func storeOf(ts *testscript.TestScript, p profile.Profile) keyring.Store {
 
 // bootstrapCommand is "bootstrap NAME [expired]": it puts a bootstrap credential for the profile into the store.
 func bootstrapCommand(ts *testscript.TestScript, _ bool, args []string) {
-	p, err := profile.FolderIn(ts.Getenv("XDG_CONFIG_HOME")).Load(args[0])
+	p, err := profile.DirIn(ts.Getenv("XDG_CONFIG_HOME")).Load(args[0])
 	ts.Check(err)
 	record, err := device.DirIn(ts.Getenv("XDG_CONFIG_HOME")).Load(p.Device)
 	ts.Check(err)

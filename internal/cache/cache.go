@@ -42,14 +42,15 @@ const (
 // otherwise.
 type Cache struct {
 	Store keyring.Store
-	// of the token in the store; Mint may change it, and the new token is kept under the new one
+	// Key is that of the token in the store. Mint may change it, and the new token is kept under
+	// the new one.
 	Key     string
 	Machine string // decides the jitter of the refresh window; differs by machine
-	Folder  string // of lock and call records; empty: neither is kept
+	Dir     string // of lock and call records; empty: neither is kept
 	Caller  Caller // the process that asked
-	// ByHand says that a person asks, not a client: a mint that failed a moment ago is then tried
-	// again.
-	ByHand bool
+	// Interactive says that a person asks, not a client: a mint that failed a moment ago is then
+	// tried again.
+	Interactive bool
 	// Wait is the longest that another process's mint may take. One that takes longer is given up.
 	Wait time.Duration
 	Now  func() time.Time
@@ -59,17 +60,17 @@ type Cache struct {
 	// Refresh is Mint while the stored token is still good, and may do less to get another. Nil:
 	// Mint.
 	Refresh mintFunc
-	// Accepted asks the API server whether a token is good. An error means that it could not be
+	// Valid asks the API server whether a token is good. An error means that it could not be
 	// asked.
-	Accepted func(context.Context, secret.String) (bool, error)
+	Valid func(context.Context, secret.String) (bool, error)
 	// Warn says what went wrong without keeping the answer from the client.
 	Warn func(error)
-	// Common reports whether a failed mint would have failed for every process, and not only for
+	// IsShared reports whether a failed mint would have failed for every process, and not only for
 	// the one that tried.
-	Common func(error) bool
-	// Surroundings is what of this process's environment decides whether a mint works, such as a
-	// proxy: how it went in others says nothing.
-	Surroundings string
+	IsShared func(error) bool
+	// EnvHash stands for what of this process's environment decides whether a mint works, such as a
+	// proxy: how it went in others says nothing. It is only compared, and hashed before it is kept.
+	EnvHash string
 	// Kinds are the errors that a remembered failure still wraps when it is given to the next
 	// caller; at most 64.
 	Kinds []error
@@ -97,9 +98,9 @@ const (
 
 // Get returns the stored token or a new one.
 func (c *Cache) Get(ctx context.Context) (Answer, error) {
-	calls := openCallLog(c.Folder, c.Key, c.Kinds)
+	calls := openCallLog(c.Dir, c.Key, c.Kinds)
 	defer calls.close()
-	calls.envHash = shortHash([]byte(c.Surroundings))
+	calls.envHash = shortHash([]byte(c.EnvHash))
 	if err, failed := c.failedBefore(calls, time.Time{}); failed && storeHung(err) {
 		return Answer{}, err // the store would be waited for as long again, or a person asked again
 	}
@@ -255,7 +256,7 @@ func (c *Cache) usable(ctx context.Context, refused secret.String) (keyring.Entr
 // after the time since.
 func (c *Cache) failedBefore(calls *callLog, since time.Time) (error, bool) {
 	caller := c.Caller
-	if c.ByHand {
+	if c.Interactive {
 		caller = Caller{} // nobody's
 	}
 	return calls.failure(caller, c.Now(), since)
@@ -270,7 +271,7 @@ func (c *Cache) refused(ctx context.Context, calls *callLog, entry keyring.Entry
 	}
 	ctx, cancel := context.WithTimeout(ctx, checkLimit)
 	defer cancel()
-	accepted, err := c.Accepted(ctx, entry.Token)
+	accepted, err := c.Valid(ctx, entry.Token)
 	c.Debug("checked the token with the API server", "accepted", accepted, "error", err)
 	if err == nil && !accepted {
 		return true
@@ -305,7 +306,7 @@ func (c *Cache) request(ctx context.Context, calls *callLog, try mintFunc) (mint
 		c.Debug("minted a token", "expires", grant.ExpiresAt, "skew", grant.Skew)
 		calls.forgetFailure()
 	case ctx.Err() == nil:
-		calls.rememberFailure(c.Caller, c.Now(), err, c.Common(err))
+		calls.rememberFailure(c.Caller, c.Now(), err, c.IsShared(err))
 	}
 	return grant, err
 }

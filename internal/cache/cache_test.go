@@ -434,7 +434,7 @@ func TestAFailureIsRemembered(t *testing.T) {
 	fail(1, 4)
 	w.advance(1)
 	c := w.cache(1)
-	c.ByHand = true
+	c.Interactive = true
 	if _, err := c.Get(t.Context()); !errors.Is(err, errMint) || w.mints != 5 {
 		t.Errorf("by hand: %v, %d mints", err, w.mints)
 	}
@@ -536,7 +536,7 @@ func TestWhatIsNotRemembered(t *testing.T) {
 		w.mintErr = errMint
 		for _, caller := range []int{1, 2} {
 			c := w.cache(caller)
-			c.Common = func(error) bool { return false }
+			c.IsShared = func(error) bool { return false }
 			_, _ = c.Get(t.Context())
 		}
 		calls := openCallLog(w.dir, "token:k", w.cache(1).Kinds)
@@ -558,7 +558,7 @@ func TestWhatIsNotRemembered(t *testing.T) {
 		w := newWorld(t)
 		w.mintErr = errMint
 		forged := w.cache(1)
-		forged.Surroundings = "a proxy that hangs"
+		forged.EnvHash = "a proxy that hangs"
 		_, _ = forged.Get(t.Context())
 		for surroundings, shared := range map[string]bool{"a proxy that hangs": true, "": false} {
 			calls := openCallLog(w.dir, "token:k", w.cache(1).Kinds)

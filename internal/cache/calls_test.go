@@ -94,7 +94,7 @@ func TestACheckHasThreeSeconds(t *testing.T) {
 	w.keep(start, start.Add(time.Hour))
 	w.want(1, "kept", 0, 0)
 	c, asked := w.cache(1), false
-	c.Accepted = func(ctx context.Context, _ secret.String) (bool, error) {
+	c.Valid = func(ctx context.Context, _ secret.String) (bool, error) {
 		asked = true
 		if deadline, bounded := ctx.Deadline(); !bounded || time.Until(deadline) > 3*time.Second {
 			t.Errorf("deadline %v, %v", deadline, bounded)

@@ -104,9 +104,9 @@ func (w *world) keepToken(token string, issued, expires time.Time) {
 
 // cache is that of one process, called by caller.
 func (w *world) cache(caller int) *Cache {
-	return &Cache{Store: w.store, Key: "token:k", Machine: "machine", Folder: w.dir,
+	return &Cache{Store: w.store, Key: "token:k", Machine: "machine", Dir: w.dir,
 		Caller: Caller{PID: caller, Start: 1},
-		Wait:   20 * time.Second, Now: w.clock, Mint: w.mint, Accepted: w.check, Common: func(error) bool {
+		Wait:   20 * time.Second, Now: w.clock, Mint: w.mint, Valid: w.check, IsShared: func(error) bool {
 			return true
 		},
 		Kinds: []error{errOther, errMint}, Debug: func(string, ...any) {},

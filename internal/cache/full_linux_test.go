@@ -33,14 +33,14 @@ func onFullDisk(dir string) error {
 		return errors.New("the disk is not full")
 	}
 	now, mints := start, 0
-	c := &Cache{Store: newMemory(), Key: "token:k", Machine: "m", Folder: dir,
+	c := &Cache{Store: newMemory(), Key: "token:k", Machine: "m", Dir: dir,
 		Caller: Caller{PID: 1}, Wait: time.Second,
 		Now: func() time.Time {
 			return now
-		}, Common: func(error) bool {
+		}, IsShared: func(error) bool {
 			return true
 		}, Warn: func(error) {}, Debug: func(string, ...any) {},
-		Accepted: func(context.Context, secret.String) (bool, error) { return true, nil },
+		Valid: func(context.Context, secret.String) (bool, error) { return true, nil },
 		Mint: func(context.Context) (mint.Grant, error) {
 			mints++
 			return mint.Grant{Token: secret.New(fmt.Sprint("minted-", mints)), IssuedAt: now,

@@ -34,7 +34,7 @@ func (c *Cache) lock() *fileLock {
 	if c.Store.Kind() == keyring.None {
 		return &fileLock{}
 	}
-	return lockOf(c.Folder, c.Key)
+	return lockOf(c.Dir, c.Key)
 }
 
 func lockOf(dir, key string) *fileLock {

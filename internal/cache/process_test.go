@@ -41,12 +41,12 @@ func helper(dir, what string) error {
 	if what == "full" {
 		return onFullDisk(dir)
 	}
-	c := &Cache{Store: inFiles(dir), Key: "token:k", Machine: "m", Folder: dir,
+	c := &Cache{Store: inFiles(dir), Key: "token:k", Machine: "m", Dir: dir,
 		Caller: Caller{PID: os.Getppid()}, Wait: 30 * time.Second,
-		Now: time.Now, Accepted: func(context.Context, secret.String) (bool, error) {
+		Now: time.Now, Valid: func(context.Context, secret.String) (bool, error) {
 			return true, nil
 		},
-		Common: func(error) bool { return true }, Warn: func(error) {},
+		IsShared: func(error) bool { return true }, Warn: func(error) {},
 		Debug: func(string, ...any) {},
 		Mint: func(context.Context) (mint.Grant, error) {
 			if what == "hang" {

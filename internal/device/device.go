@@ -104,7 +104,7 @@ func (d Dir) Load(name string) (Record, error) {
 
 func (d Dir) read(name string) ([]byte, error) {
 	for _, dir := range []string{filepath.Dir(string(d)), string(d)} {
-		if err := files.CheckFolder(dir); err != nil {
+		if err := files.CheckDir(dir); err != nil {
 			return nil, err
 		}
 	}
@@ -155,7 +155,7 @@ func (d Dir) Lock(ctx context.Context, p profile.Profile) (*Locked, error) {
 		return nil, err
 	}
 	for _, dir := range []string{filepath.Dir(string(d)), string(d)} {
-		if err := files.MakePrivateFolder(dir); err != nil {
+		if err := files.CreatePrivateDir(dir); err != nil {
 			return nil, fmt.Errorf("creating the directory of device records: %w", err)
 		}
 	}

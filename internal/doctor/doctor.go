@@ -71,7 +71,7 @@ func Run(ctx context.Context, h *host.Host, o Options) (findings []Finding, name
 type doctor struct {
 	host      *host.Host
 	options   Options
-	profiles  profile.Folder
+	profiles  profile.Dir
 	names     []string // profiles to examine
 	paths     []string // kubeconfig files
 	self      string   // the path that setup would write into kubeconfigs; empty when unknown

@@ -162,7 +162,7 @@ func (c *profileChecks) bootstrapStored(ctx context.Context) bool {
 }
 
 // bootstrapAccepted asks the API server whom the bootstrap credential stands for.
-func (c *profileChecks) bootstrapAccepted(ctx context.Context) *mint.Minter {
+func (c *profileChecks) bootstrapAccepted(ctx context.Context) *mint.Client {
 	const check = "bootstrap"
 	credential, err := bootstrap.Find(ctx, c.profile, c.session.System())
 	if err != nil {
@@ -212,7 +212,7 @@ func (c *profileChecks) describe(ctx context.Context, user mint.User, config *re
 }
 
 // mint requests a token for good, and keeps it nowhere.
-func (c *profileChecks) mint(ctx context.Context, minter *mint.Minter) (mint.Grant, bool) {
+func (c *profileChecks) mint(ctx context.Context, minter *mint.Client) (mint.Grant, bool) {
 	const check = "mint"
 	if grant, mounted, err := c.session.MountedGrant(); err != nil {
 		c.add(c.fail(check, err, ""))
@@ -245,7 +245,7 @@ const noSuchUID = "00000000-0000-0000-0000-000000000000"
 // getting a token that lives long: the request names a Secret that cannot be, and the API server looks for that after
 // it has asked admission (k8s.io/kubernetes, pkg/registry/core/serviceaccount/storage/token.go). With dryRun it would
 // issue the token all the same (measured on 1.36).
-func (c *profileChecks) limited(ctx context.Context, minter *mint.Minter) Finding {
+func (c *profileChecks) limited(ctx context.Context, minter *mint.Client) Finding {
 	const check = "cap"
 	for deadline := c.host.Now().Add(c.capPatience(ctx)); ; {
 		limit, err := c.limit(ctx, minter)
@@ -280,7 +280,7 @@ func (c *profileChecks) capPatience(ctx context.Context) time.Duration {
 }
 
 // limit is the profile's duration when nothing longer is granted, zero when everything is, else something between.
-func (c *profileChecks) limit(ctx context.Context, minter *mint.Minter) (time.Duration, error) {
+func (c *profileChecks) limit(ctx context.Context, minter *mint.Client) (time.Duration, error) {
 	asked := c.profile.Duration.Duration
 	for _, lifetime := range []time.Duration{asked + time.Second, profile.MaxDuration} {
 		denied, err := c.denied(ctx, minter, min(lifetime, profile.MaxDuration))
@@ -294,7 +294,7 @@ func (c *profileChecks) limit(ctx context.Context, minter *mint.Minter) (time.Du
 	return 0, nil
 }
 
-func (c *profileChecks) denied(ctx context.Context, minter *mint.Minter, lifetime time.Duration) (bool, error) {
+func (c *profileChecks) denied(ctx context.Context, minter *mint.Client, lifetime time.Duration) (bool, error) {
 	request := c.session.TokenRequest()
 	request.Duration = lifetime
 	request.Bound = &mint.Secret{Name: cluster.DeviceSecret(c.profile.ServiceAccount, "probe"), UID: noSuchUID}

@@ -16,20 +16,20 @@ import (
 
 // Modes of what this program creates, whatever the umask says.
 const (
-	PrivateFile   fs.FileMode = 0o600
-	PrivateFolder fs.FileMode = 0o700
+	PrivateFile fs.FileMode = 0o600
+	PrivateDir  fs.FileMode = 0o700
 )
 
 // ErrUntrusted is wrapped by errors about files that another user could have written, or that are
 // no regular files.
 var ErrUntrusted = errors.New("file is not trusted")
 
-// MakePrivateFolder creates path and its parents; path itself gets mode 0700, also when it exists
+// CreatePrivateDir creates path and its parents; path itself gets mode 0700, also when it exists
 // already. It is an ErrUntrusted when path belongs to another user or is not a directory.
-func MakePrivateFolder(path string) error {
+func CreatePrivateDir(path string) error {
 	info, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		if err := os.MkdirAll(path, PrivateFolder); err != nil {
+		if err := os.MkdirAll(path, PrivateDir); err != nil {
 			return err
 		}
 		info, err = os.Lstat(path)
@@ -43,15 +43,15 @@ func MakePrivateFolder(path string) error {
 	if err := checkOwner(path, info); err != nil {
 		return err
 	}
-	if info.Mode().Perm() == PrivateFolder {
+	if info.Mode().Perm() == PrivateDir {
 		return nil
 	}
-	return os.Chmod(path, PrivateFolder)
+	return os.Chmod(path, PrivateDir)
 }
 
-// CheckFolder is an ErrUntrusted when path is a directory that another user owns or can write to.
+// CheckDir is an ErrUntrusted when path is a directory that another user owns or can write to.
 // It can be a symbolic link, but not another user's.
-func CheckFolder(path string) error {
+func CheckDir(path string) error {
 	info, err := os.Lstat(path)
 	if err != nil {
 		return err

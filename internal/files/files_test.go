@@ -118,22 +118,22 @@ func TestReadTrustedRefusesWhatIsNoRegularFile(t *testing.T) {
 
 func TestDirs(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a", "b")
-	if err := MakePrivateFolder(path); err != nil {
+	if err := CreatePrivateDir(path); err != nil {
 		t.Fatal(err)
 	}
-	if err := CheckFolder(path); err != nil {
+	if err := CheckDir(path); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Chmod(path, 0o777); err != nil {
 		t.Fatal(err)
 	}
-	if err := CheckFolder(path); !errors.Is(err, ErrUntrusted) {
+	if err := CheckDir(path); !errors.Is(err, ErrUntrusted) {
 		t.Errorf("a directory that others can write: %v", err)
 	}
-	if err := MakePrivateFolder(path); err != nil {
+	if err := CreatePrivateDir(path); err != nil {
 		t.Fatal(err)
 	}
-	if err := CheckFolder(path); err != nil {
+	if err := CheckDir(path); err != nil {
 		t.Errorf("the mode was not corrected: %v", err)
 	}
 }
@@ -143,17 +143,17 @@ const nobody = 65534
 
 // TestWhatBelongsToAnotherUserIsRefused gives everything away in turn, which only root can.
 func TestWhatBelongsToAnotherUserIsRefused(t *testing.T) {
-	checkLink := func(path string) error { return CheckFolder(path + "-link") }
+	checkLink := func(path string) error { return CheckDir(path + "-link") }
 	read := func(path string) error { _, err := ReadTrusted(path, 10); return err }
 	tests := []struct {
 		name  string
 		given string // what is given away, after the path
 		check func(path string) error
 	}{
-		{"a directory", "", CheckFolder},
+		{"a directory", "", CheckDir},
 		{"a link to a directory of one's own", "-link", checkLink},
 		{"the directory that a link leads to", "", checkLink},
-		{"a directory that is to be private", "", MakePrivateFolder},
+		{"a directory that is to be private", "", CreatePrivateDir},
 		{"a file", "/f", func(path string) error { return read(path + "/f") }},
 	}
 	for _, tt := range tests {
@@ -184,7 +184,7 @@ func TestWhatBelongsToAnotherUserIsRefused(t *testing.T) {
 
 // TestWhatBelongsToRootIsTrusted: it could have written everything else as well.
 func TestWhatBelongsToRootIsTrusted(t *testing.T) {
-	if err := CheckFolder("/"); err != nil {
+	if err := CheckDir("/"); err != nil {
 		t.Error(err)
 	}
 }
@@ -192,8 +192,8 @@ func TestWhatBelongsToRootIsTrusted(t *testing.T) {
 func TestAFileIsNoPrivateDirectory(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "f")
 	write(t, path, "text", 0o600)
-	for name, err := range map[string]error{"created": MakePrivateFolder(path),
-		"checked": CheckFolder(path)} {
+	for name, err := range map[string]error{"created": CreatePrivateDir(path),
+		"checked": CheckDir(path)} {
 		if !errors.Is(err, ErrUntrusted) {
 			t.Errorf("%s: %v", name, err)
 		}

@@ -69,19 +69,19 @@ func (h *Host) cacheDir() (string, error) {
 }
 
 // Profiles is the directory of the user's profiles.
-func (h *Host) Profiles() (profile.Folder, error) {
+func (h *Host) Profiles() (profile.Dir, error) {
 	dir, err := h.ConfigDir()
 	if err != nil {
 		return "", err
 	}
-	return profile.FolderIn(dir), nil
+	return profile.DirIn(dir), nil
 }
 
 // RuntimeDir is where locks and call records go; empty when there is no such place, which costs
 // only comfort.
 func (h *Host) RuntimeDir() string {
 	var bases []string
-	if base := h.Getenv("XDG_RUNTIME_DIR"); filepath.IsAbs(base) && files.CheckFolder(base) == nil {
+	if base := h.Getenv("XDG_RUNTIME_DIR"); filepath.IsAbs(base) && files.CheckDir(base) == nil {
 		bases = append(bases, base)
 	}
 	if base, err := h.cacheDir(); err == nil {
@@ -89,7 +89,7 @@ func (h *Host) RuntimeDir() string {
 	}
 	for _, base := range bases {
 		dir := filepath.Join(base, ui.Program)
-		err := files.MakePrivateFolder(dir)
+		err := files.CreatePrivateDir(dir)
 		if err == nil {
 			return dir
 		}

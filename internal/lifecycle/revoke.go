@@ -198,7 +198,7 @@ func forget(ctx context.Context, h *host.Host, record device.Record, report ui.R
 	return dir.Remove(record.Name)
 }
 
-func removeProfile(ctx context.Context, profiles profile.Folder, name string) error {
+func removeProfile(ctx context.Context, profiles profile.Dir, name string) error {
 	ctx, cancel := context.WithTimeout(ctx, busyLimit)
 	defer cancel()
 	release, err := profiles.Lock(ctx, name)

@@ -29,14 +29,14 @@ const Deadline = 10 * time.Second
 // The server's Date has whole seconds, so less cannot be told apart from the time on the way.
 const tolerance = 2 * time.Second
 
-// Minter calls one API server with one credential.
-type Minter struct {
+// Client calls one API server with one credential.
+type Client struct {
 	client *api.Client
 	now    func() time.Time
 }
 
-// New returns a minter that authenticates as config says.
-func New(config *rest.Config, now func() time.Time) (*Minter, error) {
+// New returns a client that authenticates as config says.
+func New(config *rest.Config, now func() time.Time) (*Client, error) {
 	scheme := runtime.NewScheme()
 	if err := authenticationv1.AddToScheme(scheme); err != nil {
 		return nil, fmt.Errorf("preparing the API client: %w", err)
@@ -45,7 +45,7 @@ func New(config *rest.Config, now func() time.Time) (*Minter, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Minter{client: client, now: now}, nil
+	return &Client{client: client, now: now}, nil
 }
 
 // Request says which token to mint.
@@ -69,16 +69,16 @@ type Grant struct {
 }
 
 // Mint requests a token. Errors wrap one of the errors of package api.
-func (m *Minter) Mint(ctx context.Context, r Request) (Grant, error) {
+func (c *Client) Mint(ctx context.Context, r Request) (Grant, error) {
 	ctx, cancel := context.WithTimeout(ctx, Deadline)
 	defer cancel()
 	path := "/api/v1/namespaces/" + r.Namespace + "/serviceaccounts/" + r.ServiceAccount + "/token"
-	asked := m.now()
+	asked := c.now()
 	var answer authenticationv1.TokenRequest
-	if err := m.client.Post(ctx, path, r.body(), &answer); err != nil {
+	if err := c.client.Post(ctx, path, r.body(), &answer); err != nil {
 		return Grant{}, withoutMessage(err)
 	}
-	return m.grant(r, answer.Status, asked)
+	return c.grant(r, answer.Status, asked)
 }
 
 // withoutMessage drops the server's words: a server, or who poses as one, could put the token into
@@ -105,20 +105,20 @@ func (r Request) body() *authenticationv1.TokenRequest {
 // grant checks the answer and moves its times to this machine's clock. The expiry is the server's
 // word (status.expirationTimestamp, KEP-1205), except that a token is never taken to live longer
 // than was asked for.
-func (m *Minter) grant(r Request, status authenticationv1.TokenRequestStatus,
+func (c *Client) grant(r Request, status authenticationv1.TokenRequestStatus,
 	asked time.Time) (Grant, error) {
 	if !secret.IsToken(status.Token) {
 		return Grant{}, fmt.Errorf("%w: it holds no token", api.ErrAnswer)
 	}
-	serverNow := issuerTime(m.client.ServerTime(), ParseClaims(status.Token).IssuedAt)
+	serverNow := issuerTime(c.client.ServerTime(), ParseClaims(status.Token).IssuedAt)
 	skew := time.Duration(0)
 	if !serverNow.IsZero() {
-		if difference := asked.Sub(serverNow); difference.Abs() > tolerance+m.now().Sub(asked).Abs() {
+		if difference := asked.Sub(serverNow); difference.Abs() > tolerance+c.now().Sub(asked).Abs() {
 			skew = difference
 		}
 	}
 	expires := status.ExpirationTimestamp.Add(skew)
-	if latest := m.now().Add(r.Duration); expires.After(latest) {
+	if latest := c.now().Add(r.Duration); expires.After(latest) {
 		expires = latest
 	}
 	if !expires.After(asked) {
@@ -144,14 +144,14 @@ func issuerTime(date, issued time.Time) time.Time {
 // User is whom a credential stands for.
 type User struct{ Name string }
 
-// WhoAmI asks the API server whom the minter's own credential stands for (SelfSubjectReview,
+// WhoAmI asks the API server whom the client's own credential stands for (SelfSubjectReview,
 // KEP-3325).
-func (m *Minter) WhoAmI(ctx context.Context) (User, error) {
+func (c *Client) WhoAmI(ctx context.Context) (User, error) {
 	ctx, cancel := context.WithTimeout(ctx, Deadline)
 	defer cancel()
 	var answer authenticationv1.SelfSubjectReview
 	path := "/apis/authentication.k8s.io/v1/selfsubjectreviews"
-	if err := m.client.Post(ctx, path, &authenticationv1.SelfSubjectReview{}, &answer); err != nil {
+	if err := c.client.Post(ctx, path, &authenticationv1.SelfSubjectReview{}, &answer); err != nil {
 		return User{}, withoutMessage(err)
 	}
 	return User{Name: answer.Status.UserInfo.Username}, nil

@@ -30,7 +30,7 @@ var request = Request{Namespace: "build", ServiceAccount: "ci", Audiences: []str
 	Duration: time.Hour,
 	Bound:    &Secret{Name: "device", UID: "uid-1"}}
 
-func minterFor(t *testing.T, config *rest.Config, now func() time.Time) *Minter {
+func minterFor(t *testing.T, config *rest.Config, now func() time.Time) *Client {
 	t.Helper()
 	minter, err := New(config, now)
 	if err != nil {
@@ -554,12 +554,12 @@ func TestWhoAmITellsNothingOfARefusal(t *testing.T) {
 
 // TestCallsHaveTenSeconds looks at the deadline of the request, which is not waited for.
 func TestCallsHaveTenSeconds(t *testing.T) {
-	tests := map[string]func(*Minter) error{
-		"Mint": func(m *Minter) error {
+	tests := map[string]func(*Client) error{
+		"Mint": func(m *Client) error {
 			_, err := m.Mint(context.Background(), request)
 			return err
 		},
-		"WhoAmI": func(m *Minter) error { _, err := m.WhoAmI(context.Background()); return err },
+		"WhoAmI": func(m *Client) error { _, err := m.WhoAmI(context.Background()); return err },
 	}
 	for name, call := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -18,12 +18,12 @@ const otherUser = 65534
 func TestWhatCannotBeReadIsUnreadable(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
-		closed func(Folder) string
+		closed func(Dir) string
 		lists  bool // the names can be listed all the same
 	}{
-		{"a profile", func(f Folder) string { return f.path("p") }, true},
-		{"the directory of profiles", func(f Folder) string { return string(f) }, false},
-		{"the directory above it", func(f Folder) string { return filepath.Dir(string(f)) }, false},
+		{"a profile", func(f Dir) string { return f.path("p") }, true},
+		{"the directory of profiles", func(f Dir) string { return string(f) }, false},
+		{"the directory above it", func(f Dir) string { return filepath.Dir(string(f)) }, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			dir := publicProfile(t)
@@ -44,7 +44,7 @@ func TestWhatCannotBeReadIsUnreadable(t *testing.T) {
 	}
 }
 
-func wantUnreadable(t *testing.T, dir Folder, err error) {
+func wantUnreadable(t *testing.T, dir Dir, err error) {
 	t.Helper()
 	if !errors.Is(err, ErrUnreadable) ||
 		!strings.Contains(err.Error(), strings.TrimSuffix(strconv.Quote(string(dir)), `"`)) {
@@ -54,14 +54,14 @@ func wantUnreadable(t *testing.T, dir Folder, err error) {
 
 // publicProfile is a profile that every user can read, in directories that every user can enter;
 // t.TempDir's is closed.
-func publicProfile(t *testing.T) Folder {
+func publicProfile(t *testing.T) Dir {
 	t.Helper()
 	base, err := os.MkdirTemp("", "profile")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(base) })
-	dir := FolderIn(base)
+	dir := DirIn(base)
 	p := example(t)
 	p.Name = "p"
 	if err := dir.Save(p); err != nil {

@@ -100,7 +100,7 @@ const renewLimit = 3 * time.Second
 
 // renew replaces the bootstrap credential with a new one that it requests for itself. Failing costs
 // nothing yet: the old one has half its life left, and every later mint tries again.
-func (s *Session) renew(ctx context.Context, client *mint.Minter) {
+func (s *Session) renew(ctx context.Context, client *mint.Client) {
 	limited, cancel := context.WithTimeout(ctx, renewLimit)
 	defer cancel()
 	grant, err := client.Mint(limited, s.BootstrapRequest())

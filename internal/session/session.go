@@ -122,26 +122,26 @@ func (s *Session) BootstrapKey() string { return s.Profile.BootstrapKey(s.Device
 // not a client: then a mint that failed a moment ago is tried again.
 func (s *Session) Token(ctx context.Context, interactive bool) (cache.Answer, error) {
 	tokens := s.cache()
-	tokens.ByHand = interactive
+	tokens.Interactive = interactive
 	return tokens.Get(ctx)
 }
 
 func (s *Session) cache() *cache.Cache {
 	tokens := &cache.Cache{
-		Store:        s.Store,
-		Key:          s.TokenKey(),
-		Machine:      s.machine(),
-		Folder:       s.host.RuntimeDir(),
-		Caller:       s.host.Caller(),
-		Wait:         s.lockWait(),
-		Now:          s.host.Now,
-		Refresh:      s.Mint,
-		Accepted:     s.Accepts,
-		Warn:         s.host.Log.Warn,
-		Common:       s.isShared,
-		Surroundings: surroundings(s.host),
-		Kinds:        failureKinds(),
-		Debug:        s.host.Log.Debug,
+		Store:    s.Store,
+		Key:      s.TokenKey(),
+		Machine:  s.machine(),
+		Dir:      s.host.RuntimeDir(),
+		Caller:   s.host.Caller(),
+		Wait:     s.lockWait(),
+		Now:      s.host.Now,
+		Refresh:  s.Mint,
+		Valid:    s.Accepts,
+		Warn:     s.host.Log.Warn,
+		IsShared: s.isShared,
+		EnvHash:  surroundings(s.host),
+		Kinds:    failureKinds(),
+		Debug:    s.host.Log.Debug,
 	}
 	tokens.Mint = func(ctx context.Context) (mint.Grant, error) {
 		grant, err := s.mintOrRecover(ctx)

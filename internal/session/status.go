@@ -61,7 +61,7 @@ func StatusOfAll(ctx context.Context, h *host.Host) ([]Status, error) {
 	return items, nil
 }
 
-func statusOf(ctx context.Context, h *host.Host, dir profile.Folder, name string) Status {
+func statusOf(ctx context.Context, h *host.Host, dir profile.Dir, name string) Status {
 	p, err := dir.Load(name)
 	if err != nil {
 		return Status{Profile: name, Error: ui.Printable(err.Error())}

@@ -220,5 +220,5 @@ func MakeDir(path string) error {
 	if err != nil {
 		return err
 	}
-	return os.MkdirAll(filepath.Dir(path), files.PrivateFolder)
+	return os.MkdirAll(filepath.Dir(path), files.PrivateDir)
 }

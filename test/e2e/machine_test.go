@@ -282,8 +282,8 @@ func (m *machine) configuration() lab.Profile {
 	return p
 }
 
-func (m *machine) profiles() profile.Folder {
-	return profile.FolderIn(filepath.Join(m.home, ".config"))
+func (m *machine) profiles() profile.Dir {
+	return profile.DirIn(filepath.Join(m.home, ".config"))
 }
 
 // store opens the machine's store as the program does.

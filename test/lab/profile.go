@@ -17,7 +17,7 @@ type Profile struct {
 
 // LoadProfile reads a profile and its device below a user configuration directory.
 func LoadProfile(configDir, name string) (Profile, error) {
-	p, err := profile.FolderIn(configDir).Load(name)
+	p, err := profile.DirIn(configDir).Load(name)
 	if err != nil || p.Device == "" {
 		return Profile{Profile: p}, err
 	}
@@ -45,5 +45,5 @@ func (p Profile) Save(configDir string) error {
 			return err
 		}
 	}
-	return profile.FolderIn(configDir).Save(p.Profile)
+	return profile.DirIn(configDir).Save(p.Profile)
 }

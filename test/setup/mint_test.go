@@ -21,7 +21,7 @@ func bound(device profile.Device) *mint.Secret {
 }
 
 // bootstrapper returns a minter with a bootstrap token that is bound to device, as setup makes it.
-func (p plane) bootstrapper(namespace, account string, device profile.Device) *mint.Minter {
+func (p plane) bootstrapper(namespace, account string, device profile.Device) *mint.Client {
 	p.Helper()
 	grant, err := p.minter(p.config).Mint(p.Context(), mint.Request{Namespace: namespace, ServiceAccount: account + "-bootstrap",
 		Duration: 24 * time.Hour, Bound: bound(device)})
@@ -86,7 +86,7 @@ func (p plane) with(t *testing.T) plane {
 	return p
 }
 
-func (p plane) checkRequest(minter *mint.Minter, namespace string, r request) {
+func (p plane) checkRequest(minter *mint.Client, namespace string, r request) {
 	p.Helper()
 	_, err := minter.Mint(p.Context(), mint.Request{Namespace: namespace, ServiceAccount: r.account, Duration: r.seconds, Bound: r.bound})
 	if r.denied && !isAdmission(err) {
@@ -98,7 +98,7 @@ func (p plane) checkRequest(minter *mint.Minter, namespace string, r request) {
 }
 
 // waitForCap waits until the policy, which counts only some time after it was made, denies an excessive lifetime.
-func (p plane) waitForCap(minter *mint.Minter, namespace, account string, device *mint.Secret) {
+func (p plane) waitForCap(minter *mint.Client, namespace, account string, device *mint.Secret) {
 	p.Helper()
 	p.eventually("the cap counts", func() bool {
 		_, err := minter.Mint(p.Context(), mint.Request{Namespace: namespace, ServiceAccount: account,

@@ -124,7 +124,7 @@ func (p plane) withToken(grant mint.Grant) *rest.Config {
 	return config
 }
 
-func (p plane) minter(config *rest.Config) *mint.Minter {
+func (p plane) minter(config *rest.Config) *mint.Client {
 	p.Helper()
 	minter, err := mint.New(config, time.Now)
 	if err != nil {

@@ -17,13 +17,13 @@ const maxSize = 1 << 20
 
 const extension = ".yaml"
 
-// Folder is where profiles are kept: the user configuration directory's
+// Dir is where profiles are kept: the user configuration directory's
 // sa-exec-credential/profiles.
-type Folder string
+type Dir string
 
-// FolderIn returns the directory of profiles below a user configuration directory.
-func FolderIn(configDirectory string) Folder {
-	return Folder(filepath.Join(configDirectory, "sa-exec-credential", "profiles"))
+// DirIn returns the directory of profiles below a user configuration directory.
+func DirIn(configDirectory string) Dir {
+	return Dir(filepath.Join(configDirectory, "sa-exec-credential", "profiles"))
 }
 
 // ErrUnreadable is wrapped by errors about a profile, or a directory of profiles, that the system
@@ -32,7 +32,7 @@ var ErrUnreadable = errors.New("cannot be read")
 
 // Load reads the profile called name. Errors wrap ErrName, ErrMissing, ErrMalformed, ErrUnreadable
 // or files.ErrUntrusted.
-func (f Folder) Load(name string) (Profile, error) {
+func (f Dir) Load(name string) (Profile, error) {
 	if err := CheckName(name); err != nil {
 		return Profile{}, err
 	}
@@ -67,19 +67,19 @@ func quoted(err *fs.PathError) error { return fmt.Errorf("%s %q: %w", err.Op, er
 
 // check refuses a directory, or one above it that is this program's, in which others could place a
 // profile.
-func (f Folder) check() error {
+func (f Dir) check() error {
 	for _, dir := range []string{filepath.Dir(string(f)), string(f)} {
-		if err := files.CheckFolder(dir); err != nil {
+		if err := files.CheckDir(dir); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (f Folder) path(name string) string { return filepath.Join(string(f), name+extension) }
+func (f Dir) path(name string) string { return filepath.Join(string(f), name+extension) }
 
 // Save writes the profile under its name, replacing an older one at once.
-func (f Folder) Save(p Profile) error {
+func (f Dir) Save(p Profile) error {
 	if err := CheckName(p.Name); err != nil {
 		return err
 	}
@@ -98,7 +98,7 @@ func (f Folder) Save(p Profile) error {
 
 // Lock keeps other commands from changing the profile called name until release, waiting for them
 // until ctx ends.
-func (f Folder) Lock(ctx context.Context, name string) (release func(), err error) {
+func (f Dir) Lock(ctx context.Context, name string) (release func(), err error) {
 	if err := CheckName(name); err != nil {
 		return nil, err
 	}
@@ -113,9 +113,9 @@ func (f Folder) Lock(ctx context.Context, name string) (release func(), err erro
 }
 
 // create makes sure of the directory, and of the one above it that is this program's.
-func (f Folder) create() error {
+func (f Dir) create() error {
 	for _, dir := range []string{filepath.Dir(string(f)), string(f)} {
-		if err := files.MakePrivateFolder(dir); err != nil {
+		if err := files.CreatePrivateDir(dir); err != nil {
 			return err
 		}
 	}
@@ -123,7 +123,7 @@ func (f Folder) create() error {
 }
 
 // Remove deletes the profile called name; a missing one is not an error.
-func (f Folder) Remove(name string) error {
+func (f Dir) Remove(name string) error {
 	if err := CheckName(name); err != nil {
 		return err
 	}
@@ -135,7 +135,7 @@ func (f Folder) Remove(name string) error {
 
 // Names lists the profiles, sorted. A directory that does not exist holds none; one that cannot be
 // listed is an ErrUnreadable.
-func (f Folder) Names() ([]string, error) {
+func (f Dir) Names() ([]string, error) {
 	entries, err := os.ReadDir(string(f))
 	var refused *fs.PathError
 	switch {

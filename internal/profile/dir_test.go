@@ -17,7 +17,7 @@ import (
 )
 
 func TestDir(t *testing.T) {
-	dir := FolderIn(t.TempDir())
+	dir := DirIn(t.TempDir())
 	if names, err := dir.Names(); err != nil || names != nil {
 		t.Errorf("before the first: %v, %v", names, err)
 	}
@@ -51,7 +51,7 @@ func TestDir(t *testing.T) {
 
 func TestSaveIgnoresTheUmask(t *testing.T) {
 	defer syscall.Umask(syscall.Umask(0))
-	dir := FolderIn(t.TempDir())
+	dir := DirIn(t.TempDir())
 	p := example(t)
 	if err := dir.Save(p); err != nil {
 		t.Fatal(err)
@@ -65,7 +65,7 @@ func TestSaveIgnoresTheUmask(t *testing.T) {
 }
 
 func TestNamesThatAreNoNames(t *testing.T) {
-	dir := FolderIn(t.TempDir())
+	dir := DirIn(t.TempDir())
 	p := example(t)
 	for _, name := range []string{"../x", "", ".", "a/b", "/etc/passwd"} {
 		p.Name = name
@@ -81,45 +81,45 @@ func TestNamesThatAreNoNames(t *testing.T) {
 func TestWhatOthersCouldHaveWrittenIsRefused(t *testing.T) {
 	tests := []struct {
 		name string
-		do   func(t *testing.T, dir Folder)
+		do   func(t *testing.T, dir Dir)
 		err  error // nil: it is read
 	}{
-		{name: "a private profile is read", do: func(*testing.T, Folder) {}},
+		{name: "a private profile is read", do: func(*testing.T, Dir) {}},
 		{name: "a profile that the group can write is refused", err: files.ErrUntrusted,
-			do: func(t *testing.T, f Folder) { chmod(t, f.path("p"), 0o620) }},
+			do: func(t *testing.T, f Dir) { chmod(t, f.path("p"), 0o620) }},
 		{name: "a profile that others can write is refused", err: files.ErrUntrusted,
-			do: func(t *testing.T, f Folder) { chmod(t, f.path("p"), 0o602) }},
+			do: func(t *testing.T, f Dir) { chmod(t, f.path("p"), 0o602) }},
 		{name: "a directory of profiles that others can write is refused", err: files.ErrUntrusted,
-			do: func(t *testing.T, f Folder) { chmod(t, string(f), 0o703) }},
+			do: func(t *testing.T, f Dir) { chmod(t, string(f), 0o703) }},
 		{name: "a directory above it that others can write is refused", err: files.ErrUntrusted,
-			do: func(t *testing.T, f Folder) { chmod(t, filepath.Dir(string(f)), 0o777) }},
+			do: func(t *testing.T, f Dir) { chmod(t, filepath.Dir(string(f)), 0o777) }},
 		{name: "a linked profile is refused", err: files.ErrUntrusted,
-			do: func(t *testing.T, f Folder) { moveAndLink(t, f.path("p")) }},
+			do: func(t *testing.T, f Dir) { moveAndLink(t, f.path("p")) }},
 		{name: "a profile that is a directory is refused", err: files.ErrUntrusted,
-			do: func(t *testing.T, f Folder) {
+			do: func(t *testing.T, f Dir) {
 				remove(t, f.path("p"))
 				if err := os.Mkdir(f.path("p"), 0o700); err != nil {
 					t.Fatal(err)
 				}
 			}},
 		{name: "a profile that is a pipe is refused and not waited for", err: files.ErrUntrusted,
-			do: func(t *testing.T, f Folder) {
+			do: func(t *testing.T, f Dir) {
 				remove(t, f.path("p"))
 				if err := syscall.Mkfifo(f.path("p"), 0o600); err != nil {
 					t.Fatal(err)
 				}
 			}},
 		{name: "a linked directory of the user's own is read",
-			do: func(t *testing.T, f Folder) { moveAndLink(t, string(f)) }},
+			do: func(t *testing.T, f Dir) { moveAndLink(t, string(f)) }},
 		{name: "a link to a directory that others can write is refused", err: files.ErrUntrusted,
-			do: func(t *testing.T, f Folder) {
+			do: func(t *testing.T, f Dir) {
 				chmod(t, string(f), 0o777)
 				moveAndLink(t, string(f))
 			}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			dir := FolderIn(t.TempDir())
+			dir := DirIn(t.TempDir())
 			p := example(t)
 			p.Name = "p"
 			if err := dir.Save(p); err != nil {
@@ -134,7 +134,7 @@ func TestWhatOthersCouldHaveWrittenIsRefused(t *testing.T) {
 }
 
 func TestALongProfileIsRefused(t *testing.T) {
-	dir := FolderIn(t.TempDir())
+	dir := DirIn(t.TempDir())
 	if err := os.MkdirAll(string(dir), 0o700); err != nil {
 		t.Fatal(err)
 	}
