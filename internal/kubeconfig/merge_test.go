@@ -211,6 +211,9 @@ func TestFilesThatAreLeftAlone(t *testing.T) {
 			testEntry().UserName},
 		{"another's cluster of that name", fmt.Sprintf("clusters: [{name: %q, cluster: {server: x}}]",
 			testEntry().ClusterName), ErrForeign, "cluster"},
+		{"another's cluster of that name with an extension", fmt.Sprintf("clusters: [{name: %q, cluster: "+
+			"{server: x, extensions: [{name: %s, extension: {apiVersion: other/v1, profile: %q}}]}}]",
+			testEntry().ClusterName, execExtension, testEntry().Profile), ErrForeign, "cluster"},
 		{"another's context of that name", fmt.Sprintf("contexts: [{name: %q, context: {user: x}}]",
 			testEntry().ContextName), ErrForeign, "context"},
 		{"aliases without end",
@@ -447,5 +450,54 @@ contexts: [{name: ours, context: {user: C}}, {name: other, context: {user: C}}]
 				t.Errorf("%v, %v\n%+v\n%+v", errBefore, errAfter, before, after)
 			}
 		})
+	}
+}
+
+func TestAnUpdatedEntryKeepsNoFieldThatLeadsClientsElsewhere(t *testing.T) {
+	e := testEntry()
+	e.TLSServerName, e.CA, e.ProxyURL, e.Namespace = "", nil, "", ""
+	for field, above := range map[string]string{
+		"tls-server-name: other":               "    server:",
+		"proxy-url: http://other":              "    server:",
+		"certificate-authority: other.crt":     "    server:",
+		"certificate-authority-data: b3RoZXI=": "    server:",
+		"insecure-skip-tls-verify: true":       "    server:",
+		"namespace: other":                     "    user: \"",
+	} {
+		t.Run(field, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "config")
+			if _, err := Merge([]string{path}, e, false); err != nil {
+				t.Fatal(err)
+			}
+			clean := read(t, path)
+			edited := strings.Replace(clean, above, "    "+field+"\n"+above, 1)
+			write(t, path, edited)
+			if changed, err := Merge([]string{path}, e, false); err != nil || !changed {
+				t.Fatalf("changed %v, %v\n%s", changed, err, edited)
+			}
+			if got := read(t, path); got != clean {
+				t.Errorf("the file is\n%s", got)
+			}
+		})
+	}
+}
+
+func TestWhatOurContextNamedByHandStays(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "config")
+	e := testEntry()
+	if _, err := Merge([]string{path}, e, false); err != nil {
+		t.Fatal(err)
+	}
+	text := strings.Replace(read(t, path), `    cluster: "`+e.ClusterName, `    cluster: "mine`, 1)
+	text = strings.Replace(text, "clusters:\n",
+		"clusters:\n- {name: mine, cluster: {server: 'https://mine.example.com'}}\n", 1)
+	write(t, path, text)
+	if _, err := Merge([]string{path}, e, false); err != nil {
+		t.Fatal(err)
+	}
+	got := mustLoadFile(t, path)
+	checkEntry(t, got, e)
+	if got.Clusters["mine"] == nil {
+		t.Errorf("the user's own cluster is gone:\n%s", read(t, path))
 	}
 }

@@ -130,6 +130,21 @@ func TestAUserWhoseFileIsNamedTwiceIsNoOtherHolderOfTheToken(t *testing.T) {
 	}
 }
 
+func TestADirectoryIsCreatedWhereItsNameLeads(t *testing.T) {
+	for _, path := range []string{"link/new/config", "deep/../new/config", "ROOT/deep/../new/config"} {
+		t.Run(path, func(t *testing.T) {
+			root, config := spelled(t)
+			paths := inDir(t, root, "", []string{path})
+			if _, err := Merge(paths, testEntry(), false); err != nil {
+				t.Fatal(err)
+			}
+			checkEntry(t, mustLoadFile(t, filepath.Join(root, "real", "new", "config")), testEntry())
+			onlyFiles(t, root, "real", "link", "deep", "file", "far")
+			onlyFiles(t, filepath.Dir(config), "new", "sub")
+		})
+	}
+}
+
 func TestMergesUnderSeveralNamesLoseNothing(t *testing.T) {
 	root, config := spelled(t)
 	write(t, config, crowd(20))

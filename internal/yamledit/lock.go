@@ -40,7 +40,7 @@ func lockAll(given, resolved []string) (release func(), err error) {
 	}
 	for _, path := range lockNames(given, resolved) {
 		if slices.ContainsFunc(held, func(l *lock) bool { return l.isAt(path) }) {
-			continue // one lock file that has two names where case does not count
+			continue // another name of one lock file, however it is spelled
 		}
 		l, err := acquire(path, lockWait)
 		if isUnwritable(err) {
@@ -60,7 +60,8 @@ func isUnwritable(err error) bool {
 		errors.Is(err, fs.ErrNotExist)
 }
 
-// lockNames returns every lock file once, however the files are spelled.
+// lockNames returns the lock files in an order that does not depend on how the files are spelled:
+// two that lock the same files never wait for each other.
 func lockNames(given, resolved []string) []string {
 	var names []string
 	for _, path := range slices.Concat(given, resolved) {
@@ -69,7 +70,7 @@ func lockNames(given, resolved []string) []string {
 	slices.SortFunc(names, func(a, b string) int {
 		return cmp.Or(strings.Compare(strings.ToLower(a), strings.ToLower(b)), strings.Compare(a, b))
 	})
-	return slices.Compact(names)
+	return names
 }
 
 func acquire(path string, wait time.Duration) (*lock, error) {

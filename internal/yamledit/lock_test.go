@@ -111,3 +111,30 @@ func TestOnlyOneHoldsALockWhoseFileIsRemovedAndCreatedAllTheTime(t *testing.T) {
 	group.Wait()
 	filestest.Only(t, filepath.Dir(path))
 }
+
+func TestFilesAreLockedInOneOrder(t *testing.T) {
+	dir, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(dir)
+	a, b := filepath.Join(dir, "a"), filepath.Join(dir, "b")
+	for _, tt := range []struct {
+		given []string
+		want  []string
+	}{
+		{[]string{a, b}, []string{"a.lock", "b.lock"}},
+		{[]string{b, a}, []string{"a.lock", "b.lock"}},
+		{[]string{"b", a}, []string{"a.lock", "b.lock"}},
+		{[]string{"B", a}, []string{"a.lock", "B.lock"}},
+		{[]string{"b", "A"}, []string{"A.lock", "b.lock"}},
+	} {
+		var names []string
+		for _, name := range lockNames(tt.given, nil) {
+			names = append(names, filepath.Base(name))
+		}
+		if !reflect.DeepEqual(names, tt.want) {
+			t.Errorf("%q: %q", tt.given, names)
+		}
+	}
+}
