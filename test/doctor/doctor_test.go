@@ -1,6 +1,8 @@
 //go:build linux
 
-package lifecycle_test
+// Package doctor_test spoils, one thing at a time, what setup has made, and looks at what doctor says and at whether its
+// cure works.
+package doctor_test
 
 import (
 	"encoding/json"
@@ -10,65 +12,83 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"testing"
 	"time"
 
+	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring/secretservicetest"
+	"github.com/sa-exec-credential/sa-exec-credential/test/faultproxy"
+	"github.com/sa-exec-credential/sa-exec-credential/test/lab"
 )
 
-func doctorTests() map[string]func(*person) {
-	return map[string]func(*person){
-		"after setup nothing is wrong":                 (*person).checkFresh,
-		"without a profile there is little to check":   (*person).checkNoProfile,
-		"a profile that does not exist":                (*person).checkNoSuchProfile,
-		"a profile that others may write":              (*person).checkWritableProfile,
-		"a profile that others can read":               (*person).checkReadableProfile,
-		"a profile that is not understood":             (*person).checkMalformedProfile,
-		"a bootstrap credential that is gone":          (*person).checkBootstrapGone,
-		"a device Secret that is gone":                 (*person).checkDeviceGone,
-		"an account that is gone":                      (*person).checkAccountGone,
-		"a minter without its role":                    (*person).checkRoleGone,
-		"a cap that is gone":                           (*person).checkCapGone,
-		"a server that grants less than was asked for": (*person).checkShortened,
-		"a server that is down":                        (*person).checkServerDown,
-		"a server whose certificate is not trusted":    (*person).checkOtherAuthority,
-		"a clock that is wrong":                        (*person).checkClock,
-		"a store that is down":                         (*person).checkStoreDown,
-		"a policy that denies the plugin":              (*person).checkPolicy,
-		"a command that is missing":                    (*person).checkCommandMissing,
-		"a command that needs the shell's path":        (*person).checkBareCommand,
-		"a command that is another program":            (*person).checkOtherProgram,
-		"a context for another cluster":                (*person).checkOtherCluster,
-		"an exec section that does not work":           (*person).checkExecSection,
-		"a context without a profile":                  (*person).checkStray,
-		"a kubeconfig that cannot be read":             (*person).checkBadKubeconfig,
-		"a source that is another context":             (*person).checkContextSource,
-		"a context to recover with":                    (*person).checkRecovery,
-		"two hundred profiles":                         (*person).checkMany,
+func TestMain(m *testing.M) { lab.Main(m, lab.Options{}) }
+
+func TestDoctor(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]func(*machine){
+		"after setup nothing is wrong":                 (*machine).checkFresh,
+		"without a profile there is little to check":   (*machine).checkNoProfile,
+		"a profile that does not exist":                (*machine).checkNoSuchProfile,
+		"a profile that others may write":              (*machine).checkWritableProfile,
+		"a profile that others can read":               (*machine).checkReadableProfile,
+		"a profile that is not understood":             (*machine).checkMalformedProfile,
+		"a bootstrap credential that is gone":          (*machine).checkBootstrapGone,
+		"a device Secret that is gone":                 (*machine).checkDeviceGone,
+		"an account that is gone":                      (*machine).checkAccountGone,
+		"a minter without its role":                    (*machine).checkRoleGone,
+		"a cap that is gone":                           (*machine).checkCapGone,
+		"a server that grants less than was asked for": (*machine).checkShortened,
+		"a server that is down":                        (*machine).checkServerDown,
+		"a server whose certificate is not trusted":    (*machine).checkOtherAuthority,
+		"a clock that is wrong":                        (*machine).checkClock,
+		"a store that is down":                         (*machine).checkStoreDown,
+		"a policy that denies the plugin":              (*machine).checkPolicy,
+		"a command that is missing":                    (*machine).checkCommandMissing,
+		"a command that needs the shell's path":        (*machine).checkBareCommand,
+		"a command that is another program":            (*machine).checkOtherProgram,
+		"a context for another cluster":                (*machine).checkOtherCluster,
+		"an exec section that does not work":           (*machine).checkExecSection,
+		"a context without a profile":                  (*machine).checkStray,
+		"a kubeconfig that cannot be read":             (*machine).checkBadKubeconfig,
+		"a source that is another context":             (*machine).checkContextSource,
+		"a context to recover with":                    (*machine).checkRecovery,
+		"two hundred profiles":                         (*machine).checkMany,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := &machine{lab.NewMachine(t, keyring.Keyring)}
+			m.Profile = profileName
+			m.Admin = m.Write(m.Path("admin.kubeconfig"), m.Read(m.Admin))
+			test(m)
+		})
 	}
 }
+
+// machine is a lab's machine that doctor looks at.
+type machine struct{ *lab.Machine }
 
 type finding struct{ Profile, Check, Result, Detail, Mend string }
 
 // doctor returns the findings, and the exit code.
-func (p *person) doctor(args ...string) ([]finding, int) {
-	p.Helper()
-	out := p.plugin(append([]string{"doctor", "-o", "json"}, args...)...)
+func (m *machine) doctor(args ...string) ([]finding, int) {
+	m.Helper()
+	out := m.Plugin(append([]string{"doctor", "-o", "json"}, args...)...)
 	var report struct {
 		APIVersion, Kind string
 		Items            []finding
 	}
-	if err := json.Unmarshal([]byte(out.stdout), &report); err != nil {
-		p.Fatalf("doctor: %v\n%s%s", err, out.stdout, out.stderr)
+	if err := json.Unmarshal([]byte(out.Stdout), &report); err != nil {
+		m.Fatalf("doctor: %v\n%s%s", err, out.Stdout, out.Stderr)
 	}
-	if report.APIVersion != "sa-exec-credential/v1" || report.Kind != "Report" || out.stderr != "" {
-		p.Errorf("doctor: a %s of %s\n%s", report.Kind, report.APIVersion, out.stderr)
+	if report.APIVersion != "sa-exec-credential/v1" || report.Kind != "Report" || out.Stderr != "" {
+		m.Errorf("doctor: a %s of %s\n%s", report.Kind, report.APIVersion, out.Stderr)
 	}
 	for _, item := range report.Items {
 		if item.Result != "ok" && item.Mend == "" {
-			p.Errorf("nothing mends %+v", item)
+			m.Errorf("nothing mends %+v", item)
 		}
 	}
-	return report.Items, out.code
+	return report.Items, out.Code
 }
 
 // of returns the findings of one check, worst first.
@@ -80,27 +100,27 @@ func of(items []finding, check string) []finding {
 }
 
 // diagnosed expects that a check has this result, and everything else is well. It returns the finding.
-func (p *person) diagnosed(check, result string, code int, args ...string) finding {
-	p.Helper()
-	items, got := p.doctor(args...)
+func (m *machine) diagnosed(check, result string, code int, args ...string) finding {
+	m.Helper()
+	items, got := m.doctor(args...)
 	found := of(items, check)
 	if len(found) == 0 || found[0].Result != result || got != code {
-		p.Fatalf("exit code %d, want %d and %s to be %s\n%s", got, code, check, result, listed(items))
+		m.Fatalf("exit code %d, want %d and %s to be %s\n%s", got, code, check, result, listed(items))
 	}
 	for _, item := range items {
 		if item.Result == "failed" && item.Check != check {
-			p.Errorf("%s failed as well: %s", item.Check, item.Detail)
+			m.Errorf("%s failed as well: %s", item.Check, item.Detail)
 		}
 	}
 	return found[0]
 }
 
 // healthy expects that nothing failed, and returns all there is.
-func (p *person) healthy(args ...string) []finding {
-	p.Helper()
-	items, code := p.doctor(args...)
+func (m *machine) healthy(args ...string) []finding {
+	m.Helper()
+	items, code := m.doctor(args...)
 	if code != 0 {
-		p.Fatalf("exit code %d\n%s", code, listed(items))
+		m.Fatalf("exit code %d\n%s", code, listed(items))
 	}
 	return items
 }
@@ -116,239 +136,240 @@ func listed(items []finding) string {
 const profileName = "ci"
 
 // setUp makes a profile, and returns the path of its file.
-func (p *person) setUp(flags ...string) string {
-	p.Helper()
-	p.must(append([]string{"setup", "ci", "-n", p.namespace, "--profile", profileName, "--store", "keyring", "--kubeconfig", p.admin}, flags...)...)
-	return filepath.Join(p.home, ".config", "sa-exec-credential", "profiles", profileName+".yaml")
+func (m *machine) setUp(flags ...string) string {
+	m.Helper()
+	m.Setup(append([]string{"ci", "-n", m.Namespace, "--profile", profileName, "--store", "keyring"}, flags...)...).Succeeds()
+	return m.Path(".config", "sa-exec-credential", "profiles", profileName+".yaml")
 }
 
-func (p *person) checkFresh() {
-	p.setUp()
-	items := p.healthy()
+func (m *machine) checkFresh() {
+	m.setUp()
+	items := m.healthy()
 	for _, check := range []string{"locks", "bus", "store", "kubeconfig", "profile", "server", "clock", "bootstrap", "mint", "cap", "token", "context"} {
 		found := of(items, check)
 		slow := check == "store" && len(found) == 1 && found[0].Result == "warning" // on a busy machine
 		if len(found) != 1 || found[0].Result != "ok" && !slow {
-			p.Errorf("check %q: %+v", check, found)
+			m.Errorf("check %q: %+v", check, found)
 		}
 	}
 	for check, detail := range map[string]string{
-		"bootstrap": "system:serviceaccount:" + p.namespace + ":ci-bootstrap", "token": "system:serviceaccount:" + p.namespace + ":ci",
-		"mint": "1h", "cap": "limited", "bus": p.bus, "server": p.Server,
+		"bootstrap": "system:serviceaccount:" + m.Namespace + ":ci-bootstrap", "token": "system:serviceaccount:" + m.Namespace + ":ci",
+		"mint": "1h", "cap": "limited", "bus": m.Service.Address(), "server": m.Server,
 	} {
 		if text := of(items, check)[0].Detail; !strings.Contains(text, detail) {
-			p.Errorf("check %q says %q, without %q", check, text, detail)
+			m.Errorf("check %q says %q, without %q", check, text, detail)
 		}
 	}
-	table := p.must("doctor").stdout
+	table := m.Plugin("doctor").Succeeds().Stdout
 	if !strings.Contains(table, "Nothing ") || !strings.Contains(table, "(1 profile).") || strings.Contains(table, "\x1b") {
-		p.Errorf("table:\n%s", table)
+		m.Errorf("table:\n%s", table)
 	}
-	p.keepsNothing()
+	m.keepsNothing()
 }
 
 // keepsNothing expects that doctor leaves nothing but the profile's own two entries in the store, which all tests share.
-func (p *person) keepsNothing() {
-	p.Helper()
-	before := p.must("status", "-o", "json").stdout
-	p.healthy()
-	if after := p.must("status", "-o", "json").stdout; after != before {
-		p.Errorf("status before:\n%safter:\n%s", before, after)
+func (m *machine) keepsNothing() {
+	m.Helper()
+	before := m.Plugin("status", "-o", "json").Succeeds().Stdout
+	m.healthy()
+	if after := m.Plugin("status", "-o", "json").Succeeds().Stdout; after != before {
+		m.Errorf("status before:\n%safter:\n%s", before, after)
 	}
 }
 
-func (p *person) checkNoProfile() {
-	items := p.healthy()
+func (m *machine) checkNoProfile() {
+	items := m.healthy()
 	if len(of(items, "store")) != 1 || len(of(items, "profile")) != 0 {
-		p.Errorf("findings:\n%s", listed(items))
+		m.Errorf("findings:\n%s", listed(items))
 	}
 }
 
-func (p *person) checkNoSuchProfile() {
-	p.diagnosed("profile", "failed", 3, "--profile", "nobody")
-	if out := p.plugin("doctor", "--profile", "../x"); out.code != 2 || out.stdout != "" {
-		p.Errorf("a name that is none: %+v", out)
+func (m *machine) checkNoSuchProfile() {
+	m.diagnosed("profile", "failed", 3, "--profile", "nobody")
+	if out := m.Plugin("doctor", "--profile", "../x"); out.Code != 2 || out.Stdout != "" {
+		m.Errorf("a name that is none: %+v", out)
 	}
 }
 
-func (p *person) checkWritableProfile() {
-	path := p.setUp()
+func (m *machine) checkWritableProfile() {
+	path := m.setUp()
 	if err := os.Chmod(path, 0o666); err != nil {
-		p.Fatal(err)
+		m.Fatal(err)
 	}
-	p.mended(p.diagnosed("profile", "failed", 3), "profile")
+	m.mended(m.diagnosed("profile", "failed", 3), "profile")
 }
 
 // mended does what doctor said, and expects that it helps. Others may take a moment to notice.
-func (p *person) mended(sick finding, check string) {
-	p.Helper()
-	p.shell(sick.Mend)
-	p.eventually(check+" is mended", func() bool {
-		items, code := p.doctor()
+func (m *machine) mended(sick finding, check string) {
+	m.Helper()
+	m.Exec("/bin/sh", "-c", sick.Mend).Succeeds()
+	lab.Eventually(m.T, check+" is mended", func() bool {
+		items, code := m.doctor()
 		found := of(items, check)
 		return code == 0 && len(found) > 0 && found[0].Result == "ok"
 	})
 }
 
-func (p *person) checkReadableProfile() {
-	path := p.setUp()
+func (m *machine) checkReadableProfile() {
+	path := m.setUp()
 	if err := os.Chmod(path, 0o644); err != nil {
-		p.Fatal(err)
+		m.Fatal(err)
 	}
-	sick := p.diagnosed("profile", "warning", 0)
-	p.shell(sick.Mend)
-	p.diagnosed("profile", "ok", 0)
+	sick := m.diagnosed("profile", "warning", 0)
+	m.Exec("/bin/sh", "-c", sick.Mend).Succeeds()
+	m.diagnosed("profile", "ok", 0)
 }
 
-func (p *person) checkMalformedProfile() {
-	path := p.setUp()
-	p.write(path, []byte("version: 1\nsurprise: true\n"))
-	p.diagnosed("profile", "failed", 3)
+func (m *machine) checkMalformedProfile() {
+	path := m.setUp()
+	m.Write(path, "version: 1\nsurprise: true\n")
+	m.diagnosed("profile", "failed", 3)
 }
 
-func (p *person) checkBootstrapGone() {
-	p.setUp("--duration", "30m", "--bootstrap-duration", "48h", "--recover")
-	p.must("logout", "--profile", profileName, "--bootstrap")
-	sick := p.diagnosed("bootstrap", "failed", 4)
-	before := p.read(filepath.Join(p.home, ".config", "sa-exec-credential", "profiles", profileName+".yaml"))
-	p.mended(sick, "bootstrap")
-	if after := p.read(filepath.Join(p.home, ".config", "sa-exec-credential", "profiles", profileName+".yaml")); string(after) != string(before) {
-		p.Errorf("mending with %s changed the profile from\n%s\nto\n%s", sick.Mend, before, after)
+func (m *machine) checkBootstrapGone() {
+	m.setUp("--duration", "30m", "--bootstrap-duration", "48h", "--recover")
+	m.Plugin("logout", "--profile", profileName, "--bootstrap").Succeeds()
+	sick := m.diagnosed("bootstrap", "failed", 4)
+	path := m.Path(".config", "sa-exec-credential", "profiles", profileName+".yaml")
+	before := m.Read(path)
+	m.mended(sick, "bootstrap")
+	if after := m.Read(path); after != before {
+		m.Errorf("mending with %s changed the profile from\n%s\nto\n%s", sick.Mend, before, after)
 	}
 }
 
-func (p *person) checkDeviceGone() {
-	p.setUp()
-	p.asAdmin("delete", "secret", "-n", p.namespace, "-l", "sa-exec-credential/account=ci,app.kubernetes.io/component=device")
-	p.eventually("the bootstrap credential is refused", func() bool {
-		items, code := p.doctor()
+func (m *machine) checkDeviceGone() {
+	m.setUp()
+	m.AsAdmin("delete", "secret", "-n", m.Namespace, "-l", "sa-exec-credential/account=ci,app.kubernetes.io/component=device")
+	lab.Eventually(m.T, "the bootstrap credential is refused", func() bool {
+		items, code := m.doctor()
 		found := of(items, "bootstrap")
 		return code == 4 && len(found) > 0 && found[0].Result == "failed"
 	})
-	p.mended(p.diagnosed("bootstrap", "failed", 4), "token")
+	m.mended(m.diagnosed("bootstrap", "failed", 4), "token")
 }
 
-func (p *person) checkAccountGone() {
-	p.setUp()
-	p.asAdmin("delete", "serviceaccount", "ci", "-n", p.namespace)
-	p.mended(p.diagnosed("mint", "failed", 5), "token")
+func (m *machine) checkAccountGone() {
+	m.setUp()
+	m.AsAdmin("delete", "serviceaccount", "ci", "-n", m.Namespace)
+	m.mended(m.diagnosed("mint", "failed", 5), "token")
 }
 
-func (p *person) checkRoleGone() {
-	p.setUp()
-	p.asAdmin("delete", "rolebinding", "ci-bootstrap", "-n", p.namespace)
-	p.eventually("RBAC has heard of it", func() bool { _, code := p.doctor(); return code != 0 })
-	p.mended(p.diagnosed("mint", "failed", 7), "mint")
+func (m *machine) checkRoleGone() {
+	m.setUp()
+	m.AsAdmin("delete", "rolebinding", "ci-bootstrap", "-n", m.Namespace)
+	lab.Eventually(m.T, "RBAC has heard of it", func() bool { _, code := m.doctor(); return code != 0 })
+	m.mended(m.diagnosed("mint", "failed", 7), "mint")
 }
 
-func (p *person) checkCapGone() {
-	p.setUp()
-	p.asAdmin("delete", "validatingadmissionpolicybinding,validatingadmissionpolicy", "sa-exec-credential."+p.namespace+".ci")
-	p.eventually("admission has heard of it", func() bool { return of(p.healthy(), "cap")[0].Result == "warning" })
-	p.mended(of(p.healthy(), "cap")[0], "cap")
+func (m *machine) checkCapGone() {
+	m.setUp()
+	m.AsAdmin("delete", "validatingadmissionpolicybinding,validatingadmissionpolicy", "sa-exec-credential."+m.Namespace+".ci")
+	lab.Eventually(m.T, "admission has heard of it", func() bool { return of(m.healthy(), "cap")[0].Result == "warning" })
+	m.mended(of(m.healthy(), "cap")[0], "cap")
 }
 
-func (p *person) checkShortened() {
-	p.setUp("--duration", "900h")
-	p.mended(p.diagnosed("mint", "warning", 0), "mint")
+func (m *machine) checkShortened() {
+	m.setUp("--duration", "900h")
+	m.mended(m.diagnosed("mint", "warning", 0), "mint")
 }
 
-func (p *person) checkServerDown() {
-	server := p.proxy(0)
-	p.adminThrough(server.URL)
-	p.setUp()
-	server.Close()
-	sick := p.diagnosed("server", "failed", 5)
+func (m *machine) checkServerDown() {
+	server := lab.Proxy(m.T, faultproxy.Options{})
+	m.Replace(m.Admin, m.Server, server.URL)
+	m.setUp()
+	server.Stop()
+	sick := m.diagnosed("server", "failed", 5)
 	if !strings.Contains(sick.Detail, server.URL) || !strings.Contains(sick.Mend, server.URL) {
-		p.Errorf("finding: %+v", sick)
+		m.Errorf("finding: %+v", sick)
 	}
 }
 
-func (p *person) checkOtherAuthority() {
-	path := p.setUp()
-	withoutAuthority := regexp.MustCompile(`(?m)^ *certificateAuthorityData:.*\n`).ReplaceAll(p.read(path), nil)
-	p.write(path, withoutAuthority) // the system's roots count now
-	items, code := p.doctor()
+func (m *machine) checkOtherAuthority() {
+	path := m.setUp()
+	withoutAuthority := regexp.MustCompile(`(?m)^ *certificateAuthorityData:.*\n`).ReplaceAllString(m.Read(path), "")
+	m.Write(path, withoutAuthority) // the system's roots count now
+	items, code := m.doctor()
 	if server := of(items, "server")[0]; server.Result != "failed" || code != 5 || !strings.Contains(server.Detail, "not trusted") {
-		p.Errorf("exit code %d\n%s", code, listed(items))
+		m.Errorf("exit code %d\n%s", code, listed(items))
 	}
 }
 
-func (p *person) checkClock() {
-	p.adminThrough(p.proxy(time.Hour).URL)
-	p.setUp()
-	sick := p.diagnosed("clock", "warning", 0)
+func (m *machine) checkClock() {
+	m.Replace(m.Admin, m.Server, lab.Proxy(m.T, faultproxy.Options{Ahead: time.Hour}).URL)
+	m.setUp()
+	sick := m.diagnosed("clock", "warning", 0)
 	if !strings.Contains(sick.Detail, "behind") {
-		p.Errorf("finding: %+v", sick)
+		m.Errorf("finding: %+v", sick)
 	}
-	if mint := of(p.healthy(), "mint")[0]; mint.Result != "ok" {
-		p.Errorf("mint: %+v", mint)
+	if mint := of(m.healthy(), "mint")[0]; mint.Result != "ok" {
+		m.Errorf("mint: %+v", mint)
 	}
 }
 
-func (p *person) checkStoreDown() {
-	p.setUp()
-	p.bus = secretservicetest.NewBus(p.T).Address()
-	p.diagnosed("store", "failed", 6)
-	p.bus = "tcp:host=127.0.0.1,port=1"
-	items, code := p.doctor()
+func (m *machine) checkStoreDown() {
+	m.setUp()
+	m.Variables = []string{"DBUS_SESSION_BUS_ADDRESS=" + secretservicetest.NewBus(m.T).Address()}
+	m.diagnosed("store", "failed", 6)
+	m.Variables = []string{"DBUS_SESSION_BUS_ADDRESS=tcp:host=127.0.0.1,port=1"}
+	items, code := m.doctor()
 	if of(items, "bus")[0].Result != "failed" || code != 6 {
-		p.Errorf("exit code %d\n%s", code, listed(items))
+		m.Errorf("exit code %d\n%s", code, listed(items))
 	}
 }
 
-func (p *person) checkPolicy() {
-	p.setUp()
-	kuberc := filepath.Join(p.home, ".kube", "kuberc")
-	command := filepath.Join(p.home, "path", "sa-exec-credential")
+func (m *machine) checkPolicy() {
+	m.setUp()
+	kuberc := m.Path(".kube", "kuberc")
+	command := lab.Plugin
 	const format = "apiVersion: kubectl.config.k8s.io/v1beta1\nkind: Preference\ncredentialPluginPolicy: %s\n%s"
 	for _, field := range []string{"command", "name"} {
-		p.write(kuberc, fmt.Appendf(nil, format, "Allowlist", "credentialPluginAllowlist:\n- "+field+": /usr/bin/other\n"))
-		sick := p.diagnosed("policy", "failed", 3)
-		p.mended(sick, "policy")
-		p.write(kuberc, fmt.Appendf(nil, format, "Allowlist", "credentialPluginAllowlist:\n- "+field+": "+command+"\n"))
-		p.diagnosed("policy", "ok", 0)
+		m.Write(kuberc, fmt.Sprintf(format, "Allowlist", "credentialPluginAllowlist:\n- "+field+": /usr/bin/other\n"))
+		sick := m.diagnosed("policy", "failed", 3)
+		m.mended(sick, "policy")
+		m.Write(kuberc, fmt.Sprintf(format, "Allowlist", "credentialPluginAllowlist:\n- "+field+": "+command+"\n"))
+		m.diagnosed("policy", "ok", 0)
 	}
-	p.write(kuberc, fmt.Appendf(nil, format, "DenyAll", ""))
-	p.mended(p.diagnosed("policy", "failed", 3), "policy")
-	p.write(kuberc, fmt.Appendf(nil, format, "Nonsense", ""))
-	p.diagnosed("policy", "failed", 2)
+	m.Write(kuberc, fmt.Sprintf(format, "DenyAll", ""))
+	m.mended(m.diagnosed("policy", "failed", 3), "policy")
+	m.Write(kuberc, fmt.Sprintf(format, "Nonsense", ""))
+	m.diagnosed("policy", "failed", 2)
 }
 
-func (p *person) checkCommandMissing() {
-	p.setUp()
-	command := filepath.Join(p.home, "path", "sa-exec-credential")
-	p.replace(p.own, command, command+"-old")
-	p.mended(p.diagnosed("context", "failed", 3), "context")
+func (m *machine) checkCommandMissing() {
+	m.setUp()
+	command := lab.Plugin
+	m.Replace(m.Kubeconfig(), command, command+"-old")
+	m.mended(m.diagnosed("context", "failed", 3), "context")
 }
 
-func (p *person) checkBareCommand() {
-	p.setUp()
-	p.replace(p.own, filepath.Join(p.home, "path", "sa-exec-credential"), "sa-exec-credential")
-	sick := p.diagnosed("context", "warning", 0)
-	p.mended(sick, "context")
+func (m *machine) checkBareCommand() {
+	m.setUp()
+	m.Replace(m.Kubeconfig(), lab.Plugin, "sa-exec-credential")
+	sick := m.diagnosed("context", "warning", 0)
+	m.mended(sick, "context")
 }
 
-func (p *person) checkOtherProgram() {
-	p.setUp()
-	other := filepath.Join(p.home, "sa-exec-credential")
-	p.write(other, p.read(p.program))
+func (m *machine) checkOtherProgram() {
+	m.setUp()
+	other := m.Path("sa-exec-credential")
+	m.Write(other, m.Read(lab.Plugin))
 	if err := os.Chmod(other, 0o700); err != nil {
-		p.Fatal(err)
+		m.Fatal(err)
 	}
-	p.replace(p.own, filepath.Join(p.home, "path", "sa-exec-credential"), other)
-	p.mended(p.diagnosed("context", "warning", 0), "context")
+	m.Replace(m.Kubeconfig(), lab.Plugin, other)
+	m.mended(m.diagnosed("context", "warning", 0), "context")
 }
 
-func (p *person) checkOtherCluster() {
-	p.setUp()
-	p.replace(p.own, p.Server, "https://example.com")
-	p.mended(p.diagnosed("context", "failed", 3), "context")
+func (m *machine) checkOtherCluster() {
+	m.setUp()
+	m.Replace(m.Kubeconfig(), lab.Plane.Server, "https://example.com")
+	m.mended(m.diagnosed("context", "failed", 3), "context")
 }
 
-func (p *person) checkExecSection() {
-	p.setUp()
-	good := string(p.read(p.own))
+func (m *machine) checkExecSection() {
+	m.setUp()
+	good := m.Read(m.Kubeconfig())
 	for _, test := range []struct{ old, changed, result string }{
 		{"provideClusterInfo: true", "provideClusterInfo: false", "failed"},
 		{`"client.authentication.k8s.io/v1"`, `"client.authentication.k8s.io/v7"`, "failed"},
@@ -357,71 +378,71 @@ func (p *person) checkExecSection() {
 		{"interactiveMode: Never", "interactiveMode: Always", "warning"},
 		{"interactiveMode: Never", "interactiveMode: Never\n      env: [{name: LANG, value: C}]", "warning"},
 	} {
-		p.write(p.own, []byte(good))
-		p.replace(p.own, test.old, test.changed)
+		m.Write(m.Kubeconfig(), good)
+		m.Replace(m.Kubeconfig(), test.old, test.changed)
 		code := map[string]int{"failed": 3, "warning": 0}[test.result]
-		p.mended(p.diagnosed("context", test.result, code), "context")
+		m.mended(m.diagnosed("context", test.result, code), "context")
 	}
 }
 
-func (p *person) checkStray() {
-	path := p.setUp()
+func (m *machine) checkStray() {
+	path := m.setUp()
 	if err := os.Remove(path); err != nil {
-		p.Fatal(err)
+		m.Fatal(err)
 	}
-	p.diagnosed("context", "failed", 3)
+	m.diagnosed("context", "failed", 3)
 }
 
-func (p *person) checkBadKubeconfig() {
-	p.setUp()
-	p.write(p.own, []byte("clusters: {a"))
-	p.diagnosed("kubeconfig", "failed", 2)
+func (m *machine) checkBadKubeconfig() {
+	m.setUp()
+	m.Write(m.Kubeconfig(), "clusters: {a")
+	m.diagnosed("kubeconfig", "failed", 2)
 }
 
 // checkContextSource has two, because such a profile takes the environment of the process.
-func (p *person) checkContextSource() {
-	p.asAdmin("create", "namespace", p.namespace)
+func (m *machine) checkContextSource() {
+	m.AsAdmin("create", "namespace", m.Namespace)
 	for _, name := range []string{"one", "two"} {
-		p.must("setup", name, "-n", p.namespace, "--profile", name, "--store", "keyring", "--kubeconfig", p.admin, "--bootstrap", "context=admin@test")
+		m.Setup(name, "-n", m.Namespace, "--profile", name, "--store", "keyring", "--bootstrap", "context=admin@test").Succeeds()
 	}
-	items := p.healthy()
+	items := m.healthy()
 	if tokens := of(items, "token"); len(tokens) != 2 || tokens[0].Result != "ok" || tokens[1].Result != "ok" {
-		p.Errorf("findings:\n%s", listed(items))
+		m.Errorf("findings:\n%s", listed(items))
 	}
 	if text := of(items, "bootstrap")[0].Detail; !strings.Contains(text, "context=admin@test") {
-		p.Errorf("bootstrap: %s", text)
+		m.Errorf("bootstrap: %s", text)
 	}
 }
 
 // checkRecovery takes the context away that setup was told to recover with.
-func (p *person) checkRecovery() {
-	p.setUp("--recover")
-	if text := of(p.healthy(), "recovery")[0].Detail; !strings.Contains(text, `with context "admin@test" of `+p.admin) {
-		p.Errorf("recovery: %s", text)
+func (m *machine) checkRecovery() {
+	m.setUp("--recover")
+	if text := of(m.healthy(), "recovery")[0].Detail; !strings.Contains(text, `with context "admin@test" of `+m.Admin) {
+		m.Errorf("recovery: %s", text)
 	}
-	kubeconfig := p.read(p.admin)
-	p.write(p.admin, []byte("apiVersion: v1\nkind: Config\n"))
-	p.diagnosed("recovery", "warning", 0)
-	p.write(p.admin, kubeconfig)
-	if found := of(p.healthy(), "recovery"); found[0].Result != "ok" {
-		p.Errorf("with the context back: %s", found[0].Detail)
+	kubeconfig := m.Read(m.Admin)
+	m.Write(m.Admin, "apiVersion: v1\nkind: Config\n")
+	m.diagnosed("recovery", "warning", 0)
+	m.Write(m.Admin, kubeconfig)
+	if found := of(m.healthy(), "recovery"); found[0].Result != "ok" {
+		m.Errorf("with the context back: %s", found[0].Detail)
 	}
 }
 
 const many = 200
 
-func (p *person) checkMany() {
-	path := p.setUp()
-	profile := p.read(path)
+func (m *machine) checkMany() {
+	path := m.setUp()
+	profile := m.Read(path)
 	for i := range many {
-		p.write(filepath.Join(filepath.Dir(path), fmt.Sprintf("copy-%03d.yaml", i)), profile)
+		m.Write(filepath.Join(filepath.Dir(path), fmt.Sprintf("copy-%03d.yaml", i)), profile)
 	}
-	items := p.healthy()
+	items := m.healthy()
 	if tokens := of(items, "token"); len(tokens) != many+1 || tokens[0].Result != "ok" {
-		p.Errorf("%d profiles with a token", len(tokens))
+		m.Errorf("%d profiles with a token", len(tokens))
 	}
-	table := p.must("doctor").stdout
+	table := m.Plugin("doctor").Succeeds().Stdout
 	if !strings.Contains(table, fmt.Sprintf("(%d profiles).", many+1)) || strings.Count(table, "\nProfile ") != many+1 {
-		p.Errorf("table:\n%s", table)
+		m.Errorf("table:\n%s", table)
 	}
 }

@@ -1,23 +1,28 @@
 //go:build linux
 
-package journeys_test
+// Package fleet_test sets up many contexts at once.
+package fleet_test
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
-	"os"
-	"os/exec"
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
-	"time"
 
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+
+	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
+	"github.com/sa-exec-credential/sa-exec-credential/test/lab"
 )
+
+func TestMain(m *testing.M) { lab.Main(m, lab.Options{}) }
+
+// machine is a lab's machine of somebody with many clusters.
+type machine struct{ *lab.Machine }
 
 const fleetSize = 200
 
@@ -25,20 +30,20 @@ const fleetSize = 200
 // not, and lets a third run finish it.
 func TestTwoHundredContextsAreSetUpAndWhatWasInterruptedIsFinished(t *testing.T) {
 	t.Parallel()
-	m := newMachine(t)
-	prefix := newNamespace()
+	m := &machine{lab.NewMachine(t, keyring.Keyring)}
+	prefix := lab.Namespace()
 	before := m.writeFleet(prefix)
-	out, code := m.interruptedFleet(syscall.SIGINT, 60)
-	if code == 0 || !strings.Contains(out, "interrupted") {
-		t.Errorf("after an interrupt: exit code %d\n%s", code, out)
+	r := m.interruptedFleet(syscall.SIGINT, 60)
+	if r.Code == 0 || !strings.Contains(r.Stdout+r.Stderr, "interrupted") {
+		t.Errorf("after an interrupt: exit code %d\n%s\n%s", r.Code, r.Stdout, r.Stderr)
 	}
-	m.restartKeyring()
+	m.RestartKeyring()
 	m.interruptedFleet(syscall.SIGKILL, 120)
-	m.restartKeyring()
-	m.noSecretInFiles()
-	r := m.run("setup", "ci", "--all-contexts").succeeds()
-	if got := strings.Count(r.stdout, " ready\n"); got != fleetSize {
-		t.Errorf("%d contexts are ready, want %d\n%s", got, fleetSize, r.stdout)
+	m.RestartKeyring()
+	m.NoTokenInFiles()
+	r = m.Plugin("setup", "ci", "--all-contexts").Succeeds()
+	if got := strings.Count(r.Stdout, " ready\n"); got != fleetSize {
+		t.Errorf("%d contexts are ready, want %d\n%s", got, fleetSize, r.Stdout)
 	}
 	m.checkFleet(prefix, before)
 }
@@ -46,7 +51,7 @@ func TestTwoHundredContextsAreSetUpAndWhatWasInterruptedIsFinished(t *testing.T)
 // writeFleet makes the user's kubeconfig: clusters of many names, each with a context that has a namespace.
 func (m *machine) writeFleet(prefix string) *clientcmdapi.Config {
 	m.Helper()
-	config, err := clientcmd.LoadFromFile(m.admin)
+	config, err := clientcmd.LoadFromFile(m.Admin)
 	if err != nil {
 		m.Fatal(err)
 	}
@@ -63,56 +68,31 @@ func (m *machine) writeFleet(prefix string) *clientcmdapi.Config {
 	if err != nil {
 		m.Fatal(err)
 	}
-	m.write(m.kubeconfig(), string(data))
-	return m.loadKubeconfig()
-}
-
-func (m *machine) loadKubeconfig() *clientcmdapi.Config {
-	m.Helper()
-	config, err := clientcmd.Load([]byte(m.read(m.kubeconfig())))
-	if err != nil {
-		m.Fatal(err)
-	}
-	return config
+	m.Write(m.Kubeconfig(), string(data))
+	return m.LoadKubeconfig()
 }
 
 // interruptedFleet sends a signal once so many contexts are done.
-func (m *machine) interruptedFleet(signal os.Signal, done int) (output string, code int) {
+func (m *machine) interruptedFleet(signal syscall.Signal, done int) lab.Result {
 	m.Helper()
-	cmd := m.command(shared.plugin, "setup", "ci", "--all-contexts")
-	stop := &signaller{cmd: cmd, signal: signal, after: fmt.Sprintf(" %d/%d ", done, fleetSize)}
-	cmd.Stdout, cmd.Stderr = stop, stop
-	timer := time.AfterFunc(hangs, func() { _ = cmd.Process.Kill() })
-	defer timer.Stop()
-	cmd.WaitDelay = 10 * time.Second // a plugin of a killed setup may still hold the pipe
-	_ = cmd.Run()
-	if !stop.sent {
-		m.Fatalf("setup never said %q:\n%s", stop.after, stop.out.String())
+	setup := m.Command(lab.Plugin, "setup", "ci", "--all-contexts")
+	after := fmt.Sprintf(" %d/%d ", done, fleetSize)
+	var once sync.Once
+	setup.Heard = func(setup *lab.Started) {
+		if strings.Contains(setup.Stderr.String(), after) {
+			once.Do(func() { setup.Signal(signal) })
+		}
 	}
-	return stop.out.String(), cmd.ProcessState.ExitCode()
-}
-
-// signaller collects what a program prints and sends it a signal at a certain point.
-type signaller struct {
-	cmd    *exec.Cmd
-	signal os.Signal
-	after  string
-	out    bytes.Buffer
-	sent   bool
-}
-
-func (s *signaller) Write(data []byte) (int, error) {
-	s.out.Write(data)
-	if !s.sent && strings.Contains(s.out.String(), s.after) {
-		s.sent = true
-		_ = s.cmd.Process.Signal(s.signal)
+	r := setup.Run(m.T)
+	if !strings.Contains(r.Stderr, after) {
+		m.Fatalf("setup never said %q:\n%s", after, r.Stderr)
 	}
-	return len(data), nil
+	return r
 }
 
 func (m *machine) checkFleet(prefix string, before *clientcmdapi.Config) {
 	m.Helper()
-	after := m.loadKubeconfig()
+	after := m.LoadKubeconfig()
 	if len(after.Contexts) != 2*fleetSize {
 		m.Errorf("the kubeconfig has %d contexts, want %d", len(after.Contexts), 2*fleetSize)
 	}
@@ -126,11 +106,11 @@ func (m *machine) checkFleet(prefix string, before *clientcmdapi.Config) {
 	}
 	for _, i := range []int{0, 59, 60, 119, fleetSize - 1} {
 		name := fmt.Sprintf("%s-%03d", prefix, i)
-		r := m.kubectl("ci."+name+"@cluster-"+name, "auth", "whoami").succeeds()
-		has(m.T, "whoami", r.stdout, "system:serviceaccount:"+name+":ci")
+		r := m.Kubectl("--context", "ci."+name+"@cluster-"+name, "auth", "whoami").Succeeds()
+		lab.Has(m.T, "whoami", r.Stdout, "system:serviceaccount:"+name+":ci")
 	}
 	m.checkFleetStatus()
-	if keys := m.storeKeys(); len(keys) != 2*fleetSize {
+	if keys := m.StoreKeys(); len(keys) != 2*fleetSize {
 		m.Errorf("the store holds %d entries, want %d", len(keys), 2*fleetSize)
 	}
 }
@@ -144,9 +124,7 @@ func (m *machine) checkFleetStatus() {
 			Error            string
 		}
 	}
-	if err := json.Unmarshal([]byte(m.run("status", "-o", "json").succeeds().stdout), &list); err != nil {
-		m.Fatal(err)
-	}
+	m.Decode(m.Plugin("status", "-o", "json"), &list)
 	if len(list.Items) != fleetSize {
 		m.Errorf("status lists %d profiles, want %d", len(list.Items), fleetSize)
 	}
@@ -159,8 +137,8 @@ func (m *machine) checkFleetStatus() {
 
 func TestOneContextThatFailsDoesNotStopTheOthers(t *testing.T) {
 	t.Parallel()
-	m := newMachine(t)
-	prefix := newNamespace()
+	m := &machine{lab.NewMachine(t, keyring.Keyring)}
+	prefix := lab.Namespace()
 	config := m.writeFleet(prefix)
 	chosen := []string{"context-" + prefix + "-001", "context-" + prefix + "-002", "context-" + prefix + "-003"}
 	config.Clusters["cluster-"+prefix+"-002"].Server = "https://127.0.0.1:1"
@@ -168,15 +146,15 @@ func TestOneContextThatFailsDoesNotStopTheOthers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m.write(m.kubeconfig(), string(data))
-	r := m.run("setup", "ci", "--context", "context-"+prefix+"-00[1-3]", "--parallel", "2")
-	if r.code != 5 {
-		t.Errorf("exit code %d, want that of the one that failed, 5", r.code)
+	m.Write(m.Kubeconfig(), string(data))
+	r := m.Plugin("setup", "ci", "--context", "context-"+prefix+"-00[1-3]", "--parallel", "2")
+	if r.Code != 5 {
+		t.Errorf("exit code %d, want that of the one that failed, 5", r.Code)
 	}
-	has(t, "the end", r.stderr, "1 of 3 contexts were not prepared", chosen[1])
-	lines := strings.Split(strings.TrimSpace(r.stdout), "\n")
+	lab.Has(t, "the end", r.Stderr, "1 of 3 contexts were not prepared", chosen[1])
+	lines := strings.Split(strings.TrimSpace(r.Stdout), "\n")
 	if len(lines) != 4 || !strings.HasPrefix(lines[2], chosen[1]) || !strings.Contains(lines[2], "error: ") ||
 		slices.ContainsFunc([]int{1, 3}, func(i int) bool { return !strings.HasSuffix(lines[i], "ready") }) {
-		t.Errorf("the table is\n%s", r.stdout)
+		t.Errorf("the table is\n%s", r.Stdout)
 	}
 }

@@ -1,6 +1,6 @@
 //go:build linux
 
-package e2e_test
+package get_test
 
 import (
 	"context"
@@ -9,8 +9,6 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strconv"
 	"sync"
 	"testing"
@@ -20,6 +18,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
+	"github.com/sa-exec-credential/sa-exec-credential/test/lab"
 )
 
 // tokenLife is how long tokens live for a program that has to outlive some of them.
@@ -48,16 +47,16 @@ func TestAProgramThatOutlivesItsTokensNeverSeesA401(t *testing.T) {
 // checkOutliving runs a client for as long as it needs to use up some tokens.
 func checkOutliving(t *testing.T, kind keyring.Kind, workers int) {
 	const enough = 4
-	door := newDoor(t)
+	door := lab.NewDoor(t)
 	m := newMachine(t, kind, door)
-	m.setup()
-	m.forget()
-	proxy := door.leadToProxy(t)
+	m.Prepare()
+	m.Forget()
+	proxy := leadToProxy(t, door)
 	proxy.setLives(map[string]time.Duration{account: tokenLife})
 	reviews := m.reviews()
 
 	client := m.startClient(workers)
-	eventually(t, fmt.Sprintf("the client has used %d tokens", enough), func() bool { return proxy.usedOf(account) >= enough })
+	lab.Eventually(t, fmt.Sprintf("the client has used %d tokens", enough), func() bool { return proxy.usedOf(account) >= enough })
 	counts := client.stop(t)
 
 	if counts.Unauthorized != 0 || len(counts.Others) != 0 || counts.Answers == 0 {
@@ -66,7 +65,7 @@ func checkOutliving(t *testing.T, kind keyring.Kind, workers int) {
 	if denied := proxy.Denied(); denied != 0 {
 		t.Errorf("%d requests came with a token that had expired", denied)
 	}
-	if minted, used := proxy.Minted(m.namespace, account), proxy.usedOf(account); minted != used {
+	if minted, used := proxy.Minted(m.Namespace, account), proxy.usedOf(account); minted != used {
 		t.Errorf("%d tokens were minted, %d used", minted, used)
 	}
 	if reviews := m.reviews() - reviews; reviews != 0 {
@@ -78,41 +77,19 @@ func checkOutliving(t *testing.T, kind keyring.Kind, workers int) {
 // client is the test binary as a program of its own that uses client-go: within one process, client-go keeps one
 // credential for all that have the same exec section.
 type client struct {
-	cmd   *exec.Cmd
+	*lab.Started
 	stdin io.Closer
-	out   *json.Decoder
 }
 
 func (m *machine) startClient(workers int) *client {
 	m.Helper()
-	self, err := os.Executable()
-	if err != nil {
-		m.Fatal(err)
-	}
-	cmd := exec.Command(self, filepath.Join(m.home, ".kube", "config"), m.namespace, strconv.Itoa(workers))
-	cmd.Env = append(m.env(), helperVariable+"=client")
-	stderr := &buffer{}
-	cmd.Stderr = stderr
+	cmd := lab.Helper(m.T, "client", m.Kubeconfig(), m.Namespace, strconv.Itoa(workers))
+	cmd.Env = append(m.Env(), cmd.Env...)
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		m.Fatal(err)
 	}
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		m.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		m.Fatal(err)
-	}
-	m.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-		shared.seen.add(result{command: command{args: cmd.Args, env: cmd.Env}, stderr: stderr.String()})
-		if text := stderr.String(); text != "" {
-			m.Errorf("the client or its plugin said:\n%s", text)
-		}
-	})
-	return &client{cmd: cmd, stdin: stdin, out: json.NewDecoder(stdout)}
+	return &client{lab.Adopt(m.T, cmd), stdin}
 }
 
 // stop tells the client to end and returns what it has counted.
@@ -121,7 +98,7 @@ func (c *client) stop(t *testing.T) (counts counts) {
 	if err := c.stdin.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.out.Decode(&counts); err != nil {
+	if err := json.Unmarshal([]byte(c.End().Silent().Stdout), &counts); err != nil {
 		t.Fatal(err)
 	}
 	return counts
@@ -198,25 +175,4 @@ func (c *counts) add(code int, err error) {
 	default:
 		c.Others = append(c.Others, http.StatusText(code))
 	}
-}
-
-// buffer is a bytes.Buffer that may be read while it is written to.
-type buffer struct {
-	mu   sync.Mutex
-	text []byte
-}
-
-// Write implements io.Writer.
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.text = append(b.text, p...)
-	return len(p), nil
-}
-
-// String returns what has been written.
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return string(b.text)
 }

@@ -1,6 +1,6 @@
 //go:build linux
 
-package e2e_test
+package get_test
 
 import (
 	"fmt"
@@ -15,6 +15,7 @@ import (
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
 	"github.com/sa-exec-credential/sa-exec-credential/test/faultproxy"
+	"github.com/sa-exec-credential/sa-exec-credential/test/lab"
 )
 
 // loudest makes the Go runtime say all that it knows, and end in a way that dumps core where that is allowed.
@@ -35,14 +36,14 @@ func powerless() []string {
 }
 
 func TestAProgramThatIsWillingToDumpCoreDoes(t *testing.T) {
-	folder := newFolder(t, "core")
-	crash := command{args: willing(folder, "/bin/sh", "-c", "kill -ABRT $$")}.start(t)
-	if r := crash.end(t); r.code != endedBySignal {
-		t.Fatalf("exit code %d\n%s", r.code, r.stderr)
+	folder := lab.Dir(t, "core")
+	crash := lab.Command{Args: willing(folder, "/bin/sh", "-c", "kill -ABRT $$")}.Start(t)
+	if r := crash.End(); r.Code != lab.EndedBySignal {
+		t.Fatalf("exit code %d\n%s", r.Code, r.Stderr)
 	}
-	files := filesBelow(t, folder)
-	if coresAreFiles(t) && (len(files) == 0 || !crash.dumpedCore()) {
-		t.Errorf("core is dumped: %v, the files are %q", crash.dumpedCore(), files)
+	files := lab.FilesBelow(t, folder)
+	if coresAreFiles(t) && (len(files) == 0 || !crash.DumpedCore()) {
+		t.Errorf("core is dumped: %v, the files are %q", crash.DumpedCore(), files)
 	}
 }
 
@@ -61,53 +62,49 @@ func coresAreFiles(t *testing.T) bool {
 	return limit.Max != 0 && !strings.ContainsAny(string(pattern[:1]), "|@/")
 }
 
-func (s *started) dumpedCore() bool {
-	return s.cmd.ProcessState.Sys().(syscall.WaitStatus).CoreDump()
-}
-
 func TestAGetThatCrashesWithACredentialInMemoryGivesNothingAway(t *testing.T) {
 	t.Parallel()
-	door := newDoor(t)
+	door := lab.NewDoor(t)
 	m := newMachine(t, keyring.Kernel, door)
-	m.setup()
-	m.forget()
-	m.get().silent(t).token(t)
-	before := filesBelow(t, m.home)
-	m.forget()
-	m.variables = loudest
-	proxy := door.leadToProxy(t)
+	m.Prepare()
+	m.Forget()
+	m.get().Silent().Token()
+	before := lab.FilesBelow(t, m.Home)
+	m.Forget()
+	m.Variables = loudest
+	proxy := leadToProxy(t, door)
 	proxy.setFault(faultproxy.Hang)
 	for _, signal := range []syscall.Signal{syscall.SIGQUIT, syscall.SIGABRT, syscall.SIGSEGV} {
 		for _, verbose := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%v, verbose: %v", signal, verbose), func(t *testing.T) {
 				m := m.in(t)
-				folder := newFolder(t, "core")
+				folder := lab.Dir(t, "core")
 				get := m.startMinting(proxy, folder, verbose)
-				m.checkHardened(get.pid())
-				get.signal(signal)
+				m.checkHardened(get.PID())
+				get.Signal(signal)
 				m.checkCrash(get, signal)
-				if left := append(without(filesBelow(t, m.home), before), filesBelow(t, folder)...); len(left) > 0 {
+				if left := append(without(lab.FilesBelow(t, m.Home), before), lab.FilesBelow(t, folder)...); len(left) > 0 {
 					t.Errorf("it has left %q", left)
 				}
 			})
 		}
 	}
 	proxy.setFault(faultproxy.None)
-	m.variables = nil
-	m.get().silent(t).token(t)
+	m.Variables = nil
+	m.get().Silent().Token()
 }
 
 // startMinting returns when the server has got the request for a token, and with it the bootstrap credential.
-func (m *machine) startMinting(proxy *proxy, folder string, verbose bool) *started {
+func (m *machine) startMinting(proxy *proxy, folder string, verbose bool) *lab.Started {
 	m.Helper()
 	asked := proxy.Faults()[faultproxy.Hang]
 	get := m.getCommand()
 	if verbose {
-		get.args = append(get.args, "-v")
+		get.Args = append(get.Args, "-v")
 	}
-	get.args = willing(folder, get.args...)
-	minting := get.start(m.T)
-	eventually(m.T, "the server hangs", func() bool { return proxy.Faults()[faultproxy.Hang] > asked })
+	get.Args = willing(folder, get.Args...)
+	minting := get.Start(m.T)
+	lab.Eventually(m.T, "the server hangs", func() bool { return proxy.Faults()[faultproxy.Hang] > asked })
 	return minting
 }
 
@@ -127,33 +124,33 @@ func (m *machine) checkHardened(pid int) {
 	if m.canLookInto(pid) {
 		m.Error("another program of the user can look into it")
 	}
-	plain := command{args: append(powerless(), "/bin/sleep", "60")}.start(m.T)
-	eventually(m.T, "a program that is not hardened can be looked into", func() bool { return m.canLookInto(plain.pid()) })
-	plain.signal(syscall.SIGKILL)
-	plain.end(m.T)
+	plain := lab.Command{Args: append(powerless(), "/bin/sleep", "60")}.Start(m.T)
+	lab.Eventually(m.T, "a program that is not hardened can be looked into", func() bool { return m.canLookInto(plain.PID()) })
+	plain.Signal(syscall.SIGKILL)
+	plain.End()
 }
 
 // canLookInto asks for the addresses at which things are in the memory of another process, which are for those who may
 // read the memory itself.
 func (m *machine) canLookInto(pid int) bool {
 	m.Helper()
-	return command{args: append(powerless(), "/bin/cat", fmt.Sprintf("/proc/%d/maps", pid))}.run(m.T).code == 0
+	return lab.Command{Args: append(powerless(), "/bin/cat", fmt.Sprintf("/proc/%d/maps", pid))}.Run(m.T).Code == 0
 }
 
 // checkCrash looks at how it ended and at what it said then.
-func (m *machine) checkCrash(get *started, signal syscall.Signal) {
+func (m *machine) checkCrash(get *lab.Started, signal syscall.Signal) {
 	m.Helper()
-	r := get.end(m.T)
-	if r.code != endedBySignal || get.dumpedCore() {
-		m.Errorf("after %v: exit code %d, core is dumped: %v", signal, r.code, get.dumpedCore())
+	r := get.End()
+	if r.Code != lab.EndedBySignal || get.DumpedCore() {
+		m.Errorf("after %v: exit code %d, core is dumped: %v", signal, r.Code, get.DumpedCore())
 	}
-	if r.stdout != "" {
-		m.Errorf("standard output is not empty: %s", r.shown())
+	if r.Stdout != "" {
+		m.Errorf("standard output is not empty: %s", r.Shown())
 	}
-	if !strings.Contains(r.stderr, "goroutine ") {
-		m.Errorf("the runtime did not say all that it knows:\n%s", r.stderr)
+	if !strings.Contains(r.Stderr, "goroutine ") {
+		m.Errorf("the runtime did not say all that it knows:\n%s", r.Stderr)
 	}
-	if found := newFinder(shared.secrets.all()).find([]byte(r.stderr)); found != "" {
+	if found := lab.Leak(r.Stderr); found != "" {
 		m.Errorf("standard error holds %s", found)
 	}
 }

@@ -1,46 +1,46 @@
 //go:build linux
 
-package e2e_test
+package get_test
 
 import (
 	"bytes"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
+	"github.com/sa-exec-credential/sa-exec-credential/test/lab"
 )
 
 // TestNothingThatIsSaidOrPassedOnHoldsAToken only runs what the other tests do not. What is looked for, and where, is
-// in world.leaks, which looks at the runs of all tests when they are over.
+// in the lab, which looks at the runs of all tests when they are over.
 func TestNothingThatIsSaidOrPassedOnHoldsAToken(t *testing.T) {
 	bothStores(t, func(t *testing.T, kind keyring.Kind) {
 		m := newMachine(t, kind, nil)
-		m.setup("-v")
+		m.Prepare("-v")
 		for _, args := range [][]string{{"status", "-o", "json"}, {"status", "-o", "yaml"}, {"version"}, {"doctor"}, {"doctor", "-o", "json"},
-			{"kubeconfig", "--profile", m.profile}, {"completion", "bash"}, {"--help"}} {
-			m.plugin(append([]string{"-v"}, args...)...).succeeded(t)
+			{"kubeconfig", "--profile", m.Profile}, {"completion", "bash"}, {"--help"}} {
+			m.Plugin(append([]string{"-v"}, args...)...).Succeeds()
 		}
 		for range 2 { // a hit, and after the logout a mint
-			m.asClient("KUBERNETES_EXEC_INFO="+m.execInfo(), "-v", "get", "--profile", m.profile).token(t)
-			m.plugin("token", "-v", "--profile", m.profile).isToken(t, "")
-			m.plugin("token", "-v", "--profile", m.profile, "--header").isToken(t, "Authorization: Bearer ")
-			m.kubectl("get", "pods", "-v=10").succeeded(t)
-			m.plugin("logout", "-v", "--profile", m.profile).succeeded(t)
+			m.asClient("KUBERNETES_EXEC_INFO="+m.ExecInfo(), "-v", "get", "--profile", m.Profile).Token()
+			isToken(m.Plugin("token", "-v", "--profile", m.Profile), "")
+			isToken(m.Plugin("token", "-v", "--profile", m.Profile, "--header"), "Authorization: Bearer ")
+			m.Kubectl("get", "pods", "-v=10").Succeeds()
+			m.Plugin("logout", "-v", "--profile", m.Profile).Succeeds()
 		}
-		m.plugin("logout", "-v", "--profile", m.profile, "--bootstrap").succeeded(t)
-		m.asClient("KUBERNETES_EXEC_INFO="+m.execInfo(), "-v", "get", "--profile", m.profile)
+		m.Plugin("logout", "-v", "--profile", m.Profile, "--bootstrap").Succeeds()
+		m.asClient("KUBERNETES_EXEC_INFO="+m.ExecInfo(), "-v", "get", "--profile", m.Profile)
 	})
 }
 
 // isToken fails the test unless the standard output is one token after what is expected before it.
-func (r result) isToken(t *testing.T, before string) {
-	t.Helper()
-	rest, found := strings.CutPrefix(r.succeeded(t).stdout, before)
-	if token := tokenForm.FindString(rest); !found || token == "" || rest != token+"\n" {
-		t.Errorf("%s: standard output is not %q and a token", r, before)
+func isToken(r lab.Result, before string) {
+	r.T.Helper()
+	rest, found := strings.CutPrefix(r.Succeeds().Stdout, before)
+	if token := lab.TokenIn(rest); !found || token == "" || rest != token+"\n" {
+		r.T.Errorf("%s: standard output is not %q and a token", r, before)
 	}
 }
 
@@ -54,12 +54,12 @@ exec %[2]q "$@"
 
 func TestWhatKubectlHandsToThePluginHoldsNoToken(t *testing.T) {
 	m := newMachine(t, keyring.Kernel, nil)
-	m.setup()
-	m.forget()
+	m.Prepare()
+	m.Forget()
 	kubeconfig, kept := m.withSpy()
-	m.variables = []string{"KUBECONFIG=" + kubeconfig}
+	m.Variables = []string{"KUBECONFIG=" + kubeconfig}
 	for range 3 {
-		m.kubectl("get", "pods").succeeded(t)
+		m.Kubectl("get", "pods").Succeeds()
 	}
 	handed, err := os.ReadFile(kept)
 	if err != nil {
@@ -70,7 +70,7 @@ func TestWhatKubectlHandsToThePluginHoldsNoToken(t *testing.T) {
 			t.Errorf("%q is there %d times, not %d", what, found, count)
 		}
 	}
-	if found := newFinder(shared.secrets.all()).find(handed); found != "" {
+	if found := lab.Leak(string(handed)); found != "" {
 		t.Errorf("the arguments or the environment hold %s", found)
 	}
 }
@@ -78,9 +78,9 @@ func TestWhatKubectlHandsToThePluginHoldsNoToken(t *testing.T) {
 // withSpy copies the kubeconfig, with the spy as the plugin.
 func (m *machine) withSpy() (kubeconfig, kept string) {
 	m.Helper()
-	script := filepath.Join(m.home, "spy")
+	script := m.Path("spy")
 	kept = script + ".kept"
-	if err := os.WriteFile(script, fmt.Appendf(nil, spy, kept, shared.plugin), 0o700); err != nil {
+	if err := os.WriteFile(script, fmt.Appendf(nil, spy, kept, lab.Plugin), 0o700); err != nil {
 		m.Fatal(err)
 	}
 	return m.withPlugin(script), kept
@@ -89,11 +89,11 @@ func (m *machine) withSpy() (kubeconfig, kept string) {
 // withPlugin copies the kubeconfig, with another program as the plugin.
 func (m *machine) withPlugin(program string) (kubeconfig string) {
 	m.Helper()
-	content, err := os.ReadFile(filepath.Join(m.home, ".kube", "config"))
+	content, err := os.ReadFile(m.Path(".kube", "config"))
 	if err != nil {
 		m.Fatal(err)
 	}
-	changed := bytes.Replace(content, []byte(shared.plugin), []byte(program), 1)
+	changed := bytes.Replace(content, []byte(lab.Plugin), []byte(program), 1)
 	if bytes.Equal(changed, content) {
 		m.Fatalf("the kubeconfig does not name the plugin:\n%s", content)
 	}

@@ -1,13 +1,12 @@
 //go:build linux
 
-package e2e_test
+package get_test
 
 import (
 	"context"
 	"maps"
 	"net"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -17,6 +16,7 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
 	"github.com/sa-exec-credential/sa-exec-credential/test/controlplane"
 	"github.com/sa-exec-credential/sa-exec-credential/test/faultproxy"
+	"github.com/sa-exec-credential/sa-exec-credential/test/lab"
 )
 
 // The program's exit codes.
@@ -38,18 +38,18 @@ var oddAnswers = map[faultproxy.Fault]int{
 }
 
 func TestEachOddAnswerOfTheServerIsOneErrorAndTheNextCallWorks(t *testing.T) {
-	door := newDoor(t)
+	door := lab.NewDoor(t)
 	m := newMachine(t, keyring.Kernel, door)
-	m.setup()
-	proxy := door.leadToProxy(t)
+	m.Prepare()
+	proxy := leadToProxy(t, door)
 	for fault, code := range oddAnswers {
 		t.Run(string(fault), func(t *testing.T) {
 			m := m.in(t)
-			m.forget()
+			m.Forget()
 			proxy.setFault(fault)
-			m.get().failed(t, code)
+			m.get().OneError(code)
 			proxy.setFault(faultproxy.None)
-			m.get().silent(t).token(t)
+			m.get().Silent().Token()
 		})
 	}
 }
@@ -64,7 +64,7 @@ func TestATokenThatIsStillGoodOutlivesEveryFault(t *testing.T) {
 			proxy.setFault(fault)
 			m.forgetCalls() // else nobody would try again so soon after a failure
 			asked := proxy.asked()
-			if token := m.get().silent(t).token(t); token != old {
+			if token := m.get().Silent().Token(); token != old {
 				t.Error("it is another token")
 			}
 			if proxy.asked() == asked {
@@ -74,7 +74,7 @@ func TestATokenThatIsStillGoodOutlivesEveryFault(t *testing.T) {
 	}
 	proxy.setFault(faultproxy.None)
 	m.forgetCalls()
-	if m.get().silent(t).token(t) == old {
+	if m.get().Silent().Token() == old {
 		t.Error("the token is not replaced when all faults are over")
 	}
 }
@@ -82,18 +82,18 @@ func TestATokenThatIsStillGoodOutlivesEveryFault(t *testing.T) {
 // newStaleMachine has a token that is to be replaced, and a proxy before the API server.
 func newStaleMachine(t *testing.T) (m *machine, proxy *proxy, old string) {
 	t.Helper()
-	door := newDoor(t)
+	door := lab.NewDoor(t)
 	m = newMachine(t, keyring.Kernel, door)
-	m.setup()
+	m.Prepare()
 	m.makeStale()
-	return m, door.leadToProxy(t), m.entry(m.configuration().TokenKey()).Token.Reveal()
+	return m, leadToProxy(t, door), m.Entry(m.Configuration().TokenKey()).Token.Reveal()
 }
 
 // forgetCalls removes what is remembered of the calls so far.
 func (m *machine) forgetCalls() {
 	m.Helper()
 	for _, folder := range []string{"run", ".cache"} {
-		if err := os.RemoveAll(filepath.Join(m.home, folder, "sa-exec-credential")); err != nil {
+		if err := os.RemoveAll(m.Path(folder, "sa-exec-credential")); err != nil {
 			m.Fatal(err)
 		}
 	}
@@ -104,11 +104,11 @@ func TestAStaleTokenIsReplacedByOneProcessWhileAllOthersGoOn(t *testing.T) {
 	t.Parallel()
 	m, proxy, old := newStaleMachine(t)
 	proxy.setFault(faultproxy.Hang)
-	first := make(chan result, 1)
+	first := make(chan lab.Result, 1)
 	go func() { first <- m.get() }()
-	eventually(t, "the first one asks for a new token", func() bool { return proxy.asked() > 0 })
+	lab.Eventually(t, "the first one asks for a new token", func() bool { return proxy.asked() > 0 })
 	for range 10 {
-		if m.get().silent(t).token(t) != old {
+		if m.get().Silent().Token() != old {
 			t.Error("it is another token")
 		}
 	}
@@ -117,7 +117,7 @@ func TestAStaleTokenIsReplacedByOneProcessWhileAllOthersGoOn(t *testing.T) {
 		t.Error("the others have waited for the first one")
 	default:
 	}
-	if (<-first).silent(t).token(t) != old {
+	if (<-first).Silent().Token() != old {
 		t.Error("the first one has another token")
 	}
 	if asked := proxy.asked(); asked != 1 {
@@ -128,11 +128,11 @@ func TestAStaleTokenIsReplacedByOneProcessWhileAllOthersGoOn(t *testing.T) {
 func TestACrowdWithAStaleTokenCostsOneTokenRequest(t *testing.T) {
 	bothStores(t, func(t *testing.T, kind keyring.Kind) {
 		m := newMachine(t, kind, nil)
-		m.setup()
+		m.Prepare()
 		m.makeStale()
 		before := m.minted(account)
 		for _, r := range atOnceEach(50, m.get) {
-			r.silent(t).token(t)
+			r.Silent().Token()
 		}
 		if minted := m.minted(account) - before; minted != 1 {
 			t.Errorf("%d TokenRequests", minted)
@@ -143,82 +143,73 @@ func TestACrowdWithAStaleTokenCostsOneTokenRequest(t *testing.T) {
 // makeStale moves the times of the cached token so that it has a few minutes left of its hour.
 func (m *machine) makeStale() {
 	m.Helper()
-	key := m.configuration().TokenKey()
-	entry := m.entry(key)
+	key := m.Configuration().TokenKey()
+	entry := m.Entry(key)
 	entry.IssuedAt, entry.ExpiresAt = time.Now().Add(-56*time.Minute), time.Now().Add(4*time.Minute)
-	m.setEntry(key, entry)
+	m.SetEntry(key, entry)
 }
 
 func TestAServerThatDoesNotAnswerIsOneErrorWithinTheDeadline(t *testing.T) {
 	t.Parallel()
-	for name, arrange := range map[string]func(*testing.T, *door){
-		"the TLS handshake": func(_ *testing.T, d *door) { d.lead(hang) },
-		"the request":       func(t *testing.T, d *door) { d.leadToProxy(t).setFault(faultproxy.Hang) },
+	for name, arrange := range map[string]func(*testing.T, *lab.Door){
+		"the TLS handshake": func(_ *testing.T, d *lab.Door) { d.Lead(lab.Hang) },
+		"the request":       func(t *testing.T, d *lab.Door) { leadToProxy(t, d).setFault(faultproxy.Hang) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			door := newDoor(t)
+			door := lab.NewDoor(t)
 			m := newMachine(t, keyring.Kernel, door)
-			m.setup()
-			m.forget()
+			m.Prepare()
+			m.Forget()
 			arrange(t, door)
-			m.get().failed(t, exitServer)
-			door.leadTo(shared.plane.Server)
-			m.get().silent(t).token(t)
+			m.get().OneError(exitServer)
+			door.LeadTo(lab.Plane.Server)
+			m.get().Silent().Token()
 		})
 	}
 }
 
 func TestAServerThatCannotBeTrustedGetsNothing(t *testing.T) {
-	door := newDoor(t)
+	door := lab.NewDoor(t)
 	m := newMachine(t, keyring.Kernel, door)
-	m.setup()
+	m.Prepare()
 
 	t.Run("another authority", func(t *testing.T) {
 		m := m.in(t)
-		m.forget()
-		door.leadToImpostor(t, newAuthority(t, time.Now().AddDate(1, 0, 0)))
-		m.get().failed(t, exitServer)
-		door.leadTo(shared.plane.Server)
-		m.get().silent(t).token(t)
+		m.Forget()
+		leadToImpostor(t, door, lab.Authority(t, time.Now().AddDate(1, 0, 0)))
+		m.get().OneError(exitServer)
+		door.LeadTo(lab.Plane.Server)
+		m.get().Silent().Token()
 	})
 	t.Run("the profile's own authority, which has expired", func(t *testing.T) {
-		expired := newAuthority(t, time.Now().Add(-time.Minute))
+		expired := lab.Authority(t, time.Now().Add(-time.Minute))
 		m := m.in(t).trusting(expired)
-		door.leadToImpostor(t, expired)
-		r := m.getWith(execInfo(m.server, expired.PEM)).failed(t, exitServer)
-		if !strings.Contains(r.stderr, "expired") {
-			t.Errorf("it does not say that something has expired:\n%s", r.stderr)
+		leadToImpostor(t, door, expired)
+		r := m.getWith(lab.ExecInfo(m.Server, expired.PEM)).OneError(exitServer)
+		if !strings.Contains(r.Stderr, "expired") {
+			t.Errorf("it does not say that something has expired:\n%s", r.Stderr)
 		}
 	})
-}
-
-func newAuthority(t *testing.T, notAfter time.Time) *controlplane.Authority {
-	t.Helper()
-	authority, err := controlplane.NewAuthority("impostor", notAfter)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return authority
 }
 
 // trusting is the machine with a profile of another authority, which has the same bootstrap credential.
 func (m *machine) trusting(authority *controlplane.Authority) *machine {
 	m.Helper()
-	p := m.configuration()
-	entry := m.entry(p.BootstrapKey())
+	p := m.Configuration()
+	entry := m.Entry(p.BootstrapKey())
 	p.Name, p.Cluster.CertificateAuthorityData = "trusting", profile.Base64(authority.PEM)
-	if err := m.profiles().Save(p.Profile); err != nil {
+	if err := p.Save(m.Path(".config")); err != nil {
 		m.Fatal(err)
 	}
-	m.profile = p.Name
-	m.setEntry(p.BootstrapKey(), entry)
+	m.Profile = p.Name
+	m.SetEntry(p.BootstrapKey(), entry)
 	return m
 }
 
 func TestWhatAClientSaysWrongIsOneError(t *testing.T) {
 	m := newMachine(t, keyring.Kernel, nil)
-	m.setup()
+	m.Prepare()
 	const head = `{"kind":"ExecCredential","apiVersion":"client.authentication.k8s.io/v1","spec":`
 	tests := []struct {
 		name, execInfo string
@@ -227,89 +218,89 @@ func TestWhatAClientSaysWrongIsOneError(t *testing.T) {
 		{"nothing", "", exitUsage},
 		{"no JSON", "apiVersion: v1", exitUsage},
 		{"half a JSON", head, exitUsage},
-		{"an unknown version", strings.Replace(m.execInfo(), "k8s.io/v1", "k8s.io/v9", 1), exitUsage},
-		{"an older version", strings.Replace(m.execInfo(), "k8s.io/v1", "k8s.io/v1alpha1", 1), exitUsage},
-		{"another kind", strings.Replace(m.execInfo(), "ExecCredential", "Secret", 1), exitUsage},
+		{"an unknown version", strings.Replace(m.ExecInfo(), "k8s.io/v1", "k8s.io/v9", 1), exitUsage},
+		{"an older version", strings.Replace(m.ExecInfo(), "k8s.io/v1", "k8s.io/v1alpha1", 1), exitUsage},
+		{"another kind", strings.Replace(m.ExecInfo(), "ExecCredential", "Secret", 1), exitUsage},
 		{"no cluster", head + `{}}`, exitProfile},
-		{"another server", execInfo("https://127.0.0.1:1", shared.plane.CAPEM), exitProfile},
-		{"another authority", execInfo(m.server, newAuthority(t, time.Now().AddDate(1, 0, 0)).PEM), exitProfile},
-		{"one authority more", execInfo(m.server, append(newAuthority(t, time.Now().AddDate(1, 0, 0)).PEM, shared.plane.CAPEM...)), exitProfile},
-		{"that it does not verify", strings.Replace(m.execInfo(), `"cluster":{`, `"cluster":{"insecure-skip-tls-verify":true,`, 1), exitProfile},
+		{"another server", lab.ExecInfo("https://127.0.0.1:1", lab.Plane.CAPEM), exitProfile},
+		{"another authority", lab.ExecInfo(m.Server, lab.Authority(t, time.Now().AddDate(1, 0, 0)).PEM), exitProfile},
+		{"one authority more", lab.ExecInfo(m.Server, append(lab.Authority(t, time.Now().AddDate(1, 0, 0)).PEM, lab.Plane.CAPEM...)), exitProfile},
+		{"that it does not verify", strings.Replace(m.ExecInfo(), `"cluster":{`, `"cluster":{"insecure-skip-tls-verify":true,`, 1), exitProfile},
 	}
 	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) { m.in(t).getWith(test.execInfo).failed(t, test.code) })
+		t.Run(test.name, func(t *testing.T) { m.in(t).getWith(test.execInfo).OneError(test.code) })
 	}
 	t.Run("nothing at all", func(t *testing.T) {
-		m.in(t).asClient("", "get", "--profile", m.profile).failed(t, exitProfile)
+		m.in(t).asClient("", "get", "--profile", m.Profile).OneError(exitProfile)
 	})
 	t.Run("a profile that does not exist", func(t *testing.T) {
-		m.in(t).asClient("KUBERNETES_EXEC_INFO="+m.execInfo(), "get", "--profile", "nobody").failed(t, exitProfile)
+		m.in(t).asClient("KUBERNETES_EXEC_INFO="+m.ExecInfo(), "get", "--profile", "nobody").OneError(exitProfile)
 	})
 	t.Run("another command", func(t *testing.T) {
-		m.in(t).asClient("KUBERNETES_EXEC_INFO="+m.execInfo(), "token", "--profile", m.profile).failed(t, exitUsage)
+		m.in(t).asClient("KUBERNETES_EXEC_INFO="+m.ExecInfo(), "token", "--profile", m.Profile).OneError(exitUsage)
 	})
-	m.get().silent(t).token(t)
+	m.get().Silent().Token()
 }
 
 func TestWithoutABootstrapCredentialThereIsOneError(t *testing.T) {
 	bothStores(t, func(t *testing.T, kind keyring.Kind) {
 		m := newMachine(t, kind, nil)
-		m.setup()
-		m.forget()
-		if err := m.store().Delete(context.Background(), m.configuration().BootstrapKey()); err != nil {
+		m.Prepare()
+		m.Forget()
+		if err := m.Store().Delete(context.Background(), m.Configuration().BootstrapKey()); err != nil {
 			t.Fatal(err)
 		}
-		m.get().failed(t, exitBootstrap)
-		r := m.kubectl("get", "pods")
-		if r.code == 0 || r.stdout != "" || !strings.Contains(r.stderr, "sa-exec-credential: hint: run setup again") {
-			t.Errorf("kubectl does not pass on what to do: exit code %d\n%s", r.code, r.stderr)
+		m.get().OneError(exitBootstrap)
+		r := m.Kubectl("get", "pods")
+		if r.Code == 0 || r.Stdout != "" || !strings.Contains(r.Stderr, "sa-exec-credential: hint: run setup again") {
+			t.Errorf("kubectl does not pass on what to do: exit code %d\n%s", r.Code, r.Stderr)
 		}
-		m.setup()
-		m.get().silent(t).token(t)
+		m.Prepare()
+		m.get().Silent().Token()
 	})
 }
 
 func TestADeletedDeviceSecretEndsTheMachine(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t, keyring.Kernel, nil)
-	m.setup()
-	m.asAdmin("delete", "secret", "-n", m.namespace, m.configuration().Device.Secret)
-	m.forget()
-	m.get().failed(t, exitBootstrap)
+	m.Prepare()
+	m.AsAdmin("delete", "secret", "-n", m.Namespace, m.Configuration().Device.Secret)
+	m.Forget()
+	m.get().OneError(exitBootstrap)
 	// From now on the API server forgets that it knew the bootstrap credential.
-	eventually(t, "the bootstrap credential is refused", func() bool {
-		return strings.Contains(m.get().failed(t, exitBootstrap).stderr, "refused the bootstrap credential")
+	lab.Eventually(t, "the bootstrap credential is refused", func() bool {
+		return strings.Contains(m.get().OneError(exitBootstrap).Stderr, "refused the bootstrap credential")
 	})
-	m.setup()
-	m.get().silent(t).token(t)
+	m.Prepare()
+	m.get().Silent().Token()
 }
 
 func TestWithoutTheRightToMintThereIsOneError(t *testing.T) {
 	m := newMachine(t, keyring.Kernel, nil)
-	m.setup()
-	binding := m.asAdmin("get", "rolebinding", "-n", m.namespace, account+"-bootstrap", "-o", "json")
-	m.asAdmin("delete", "rolebinding", "-n", m.namespace, account+"-bootstrap")
+	m.Prepare()
+	binding := m.AsAdmin("get", "rolebinding", "-n", m.Namespace, account+"-bootstrap", "-o", "json")
+	m.AsAdmin("delete", "rolebinding", "-n", m.Namespace, account+"-bootstrap")
 	m.eventuallyFails(exitForbidden)
-	m.asAdminWith(binding, "create", "-f", "-")
+	m.AsAdminWith(binding, "create", "-f", "-")
 	m.eventuallyWorks()
 }
 
 func TestADeletedServiceAccountIsOneError(t *testing.T) {
 	m := newMachine(t, keyring.Kernel, nil)
-	m.setup()
-	m.asAdmin("delete", "serviceaccount", "-n", m.namespace, account)
+	m.Prepare()
+	m.AsAdmin("delete", "serviceaccount", "-n", m.Namespace, account)
 	m.eventuallyFails(exitServer)
-	m.asAdmin("create", "serviceaccount", "-n", m.namespace, account)
+	m.AsAdmin("create", "serviceaccount", "-n", m.Namespace, account)
 	m.eventuallyWorks()
 }
 
 func TestATokenLongerThanThePolicyAllowsIsOneError(t *testing.T) {
 	m := newMachine(t, keyring.Kernel, nil)
-	m.setup()
-	m.forget() // the changed profile will not lead to that token any more
-	p := m.configuration()
+	m.Prepare()
+	m.Forget() // the changed profile will not lead to that token any more
+	p := m.Configuration()
 	p.Duration = profile.Duration{Duration: 48 * time.Hour}
-	if err := m.profiles().Save(p.Profile); err != nil {
+	if err := m.Profiles().Save(p.Profile); err != nil {
 		t.Fatal(err)
 	}
 	m.eventuallyFails(exitForbidden)
@@ -318,58 +309,58 @@ func TestATokenLongerThanThePolicyAllowsIsOneError(t *testing.T) {
 // eventuallyFails waits until the API server acts by what was changed, which it learns of by watching.
 func (m *machine) eventuallyFails(code int) {
 	m.Helper()
-	eventually(m.T, "get fails", func() bool {
-		m.forget()
-		return m.get().code != 0
+	lab.Eventually(m.T, "get fails", func() bool {
+		m.Forget()
+		return m.get().Code != 0
 	})
-	m.get().failed(m.T, code)
+	m.get().OneError(code)
 }
 
 func (m *machine) eventuallyWorks() {
 	m.Helper()
-	eventually(m.T, "get works", func() bool { return m.get().code == 0 })
-	m.get().silent(m.T).token(m.T)
+	lab.Eventually(m.T, "get works", func() bool { return m.get().Code == 0 })
+	m.get().Silent().Token()
 }
 
 func TestAStoreThatIsNotThereIsOneError(t *testing.T) {
 	m := newMachine(t, keyring.Keyring, nil)
-	m.setup()
+	m.Prepare()
 	t.Run("the keyring is locked", func(t *testing.T) {
 		m := m.in(t)
-		if err := m.service.Lock(); err != nil {
+		if err := m.Service.Lock(); err != nil {
 			t.Fatal(err)
 		}
-		m.get().failed(t, exitStore)
-		m.plugin("logout", "--profile", m.profile).failed(t, exitStore)
+		m.get().OneError(exitStore)
+		m.Plugin("logout", "--profile", m.Profile).OneError(exitStore)
 	})
 	t.Run("gnome-keyring has been killed", func(t *testing.T) {
 		m := m.in(t)
-		m.service.StopKeyring()
-		m.get().failed(t, exitStore)
-		m.plugin("status").succeeded(t).silent(t) // it lists the error
-		m.plugin("setup", account, "-n", m.namespace, "--kubeconfig", m.admin, "--store", "keyring").failed(t, exitStore)
+		m.Service.StopKeyring()
+		m.get().OneError(exitStore)
+		m.Plugin("status").Succeeds().Silent() // it lists the error
+		m.Plugin("setup", account, "-n", m.Namespace, "--kubeconfig", m.Admin, "--store", "keyring").OneError(exitStore)
 	})
 	t.Run("gnome-keyring is back", func(t *testing.T) {
 		m := m.in(t)
-		if err := m.service.StartKeyring(true); err != nil {
+		if err := m.Service.StartKeyring(true); err != nil {
 			t.Fatal(err)
 		}
-		m.get().silent(t).token(t)
+		m.get().Silent().Token()
 	})
 	t.Run("the session bus hangs", func(t *testing.T) {
 		m := m.in(t)
-		m.variables = []string{"DBUS_SESSION_BUS_ADDRESS=unix:path=" + hangingSocket(t, m.home)}
-		m.get().failed(t, exitStore)
+		m.Variables = []string{"DBUS_SESSION_BUS_ADDRESS=unix:path=" + hangingSocket(t, m.Home)}
+		m.get().OneError(exitStore)
 	})
 	t.Run("the session bus is gone", func(t *testing.T) {
 		m := m.in(t)
-		m.service.StopBus()
-		m.get().failed(t, exitStore)
+		m.Service.StopBus()
+		m.get().OneError(exitStore)
 	})
 	t.Run("nobody knows of a session bus", func(t *testing.T) {
 		m := m.in(t)
-		m.variables = []string{"DBUS_SESSION_BUS_ADDRESS="}
-		m.get().failed(t, exitStore)
+		m.Variables = []string{"DBUS_SESSION_BUS_ADDRESS="}
+		m.get().OneError(exitStore)
 	})
 }
 
@@ -397,22 +388,22 @@ func hangingSocket(t *testing.T, folder string) string {
 func TestAServerThatIsDownIsOneErrorUnlessTheTokenIsStillGood(t *testing.T) {
 	bothStores(t, func(t *testing.T, kind keyring.Kind) {
 		fresh, empty := newMachine(t, kind, nil), newMachine(t, kind, nil)
-		fresh.setup()
-		empty.setup()
-		empty.forget()
-		shared.plane.StopAPIServer()
+		fresh.Prepare()
+		empty.Prepare()
+		empty.Forget()
+		lab.Plane.StopAPIServer()
 		defer func() {
-			if err := shared.plane.StartAPIServer(context.Background()); err != nil {
+			if err := lab.Plane.StartAPIServer(context.Background()); err != nil {
 				t.Fatal(err)
 			}
 		}()
-		empty.get().failed(t, exitServer)
-		if r := empty.kubectl("get", "pods"); r.code == 0 || !strings.Contains(r.stderr, "sa-exec-credential: hint: ") {
-			t.Errorf("kubectl does not pass on what to do: exit code %d\n%s", r.code, r.stderr)
+		empty.get().OneError(exitServer)
+		if r := empty.Kubectl("get", "pods"); r.Code == 0 || !strings.Contains(r.Stderr, "sa-exec-credential: hint: ") {
+			t.Errorf("kubectl does not pass on what to do: exit code %d\n%s", r.Code, r.Stderr)
 		}
-		token := fresh.get().silent(t).token(t)
+		token := fresh.get().Silent().Token()
 		fresh.makeStale()
-		if fresh.get().silent(t).token(t) != token {
+		if fresh.get().Silent().Token() != token {
 			t.Error("it is another token")
 		}
 	})

@@ -1,17 +1,17 @@
 //go:build linux
 
-package e2e_test
+package get_test
 
 import (
 	"context"
 	"fmt"
 	"os"
-	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/mint"
+	"github.com/sa-exec-credential/sa-exec-credential/test/lab"
 )
 
 // repeats is how often one process asks in a row.
@@ -20,10 +20,10 @@ const repeats = 50
 func TestAProcessThatAsksAgainAndAgainCostsNoMint(t *testing.T) {
 	bothStores(t, func(t *testing.T, kind keyring.Kind) {
 		m := newMachine(t, kind, nil)
-		m.setup()
+		m.Prepare()
 		minted, reviews := m.minted(account), m.reviews()
 		r := m.loop()
-		if answers := len(tokenForm.FindAllString(r.stdout, -1)); answers != repeats {
+		if answers := lab.TokensIn(r.Stdout); answers != repeats {
 			t.Errorf("%d answers", answers)
 		}
 		if minted := m.minted(account) - minted; minted != 0 {
@@ -37,36 +37,36 @@ func TestAProcessThatAsksAgainAndAgainCostsNoMint(t *testing.T) {
 }
 
 // loop asks from one shell.
-func (m *machine) loop() result {
+func (m *machine) loop() lab.Result {
 	m.Helper()
 	script := fmt.Sprintf(`export "$0"; i=0; while [ $i -lt %d ]; do i=$((i+1)); "$@" || exit; done`, repeats)
-	args := []string{"/bin/sh", "-c", script, "KUBERNETES_EXEC_INFO=" + m.execInfo(), shared.plugin, "get", "--profile", m.profile}
-	c := command{args: args, env: m.env(), printsToken: true}
-	return c.run(m.T).succeeded(m.T).silent(m.T)
+	args := []string{"/bin/sh", "-c", script, "KUBERNETES_EXEC_INFO=" + m.ExecInfo(), lab.Plugin, "get", "--profile", m.Profile}
+	c := lab.Command{Args: args, Env: m.Env(), PrintsToken: true}
+	return c.Run(m.T).Succeeds().Silent()
 }
 
 func TestKubectlWorksAtOnceAfterTheSigningKeysWereReplaced(t *testing.T) {
 	bothStores(t, func(t *testing.T, kind keyring.Kind) {
 		byCertificate, recovering, byToken := newMachine(t, kind, nil), newMachine(t, kind, nil), newMachine(t, kind, nil)
-		byCertificate.setup("--bootstrap", "context=admin@test")
-		recovering.setup("--recover")
-		byToken.setup()
+		byCertificate.Prepare("--bootstrap", "context=admin@test")
+		recovering.Prepare("--recover")
+		byToken.Prepare()
 		healing := []*machine{byCertificate, recovering}
 		minted := []int{byCertificate.minted(account), recovering.minted(account)}
-		if err := shared.plane.RotateServiceAccountKeys(context.Background()); err != nil {
+		if err := lab.Plane.RotateServiceAccountKeys(context.Background()); err != nil {
 			t.Fatal(err)
 		}
 		for i, m := range healing {
-			m.kubectl("get", "pods").succeeded(t)
+			m.Kubectl("get", "pods").Succeeds()
 			if minted := m.minted(account) - minted[i]; minted != 1 {
 				t.Errorf("%d TokenRequests", minted)
 			}
 		}
 		// A bootstrap credential in the store was signed with the old keys. Without --recover nothing can replace it but setup.
-		byToken.forget()
-		byToken.get().failed(t, exitBootstrap)
-		byToken.setup()
-		byToken.kubectl("get", "pods").succeeded(t)
+		byToken.Forget()
+		byToken.get().OneError(exitBootstrap)
+		byToken.Prepare()
+		byToken.Kubectl("get", "pods").Succeeds()
 	})
 }
 
@@ -79,17 +79,17 @@ func TestARefusedTokenIsReplacedWithoutLogout(t *testing.T) {
 	for _, discovers := range []bool{true, false} {
 		t.Run(fmt.Sprintf("kubectl discovers: %v", discovers), func(t *testing.T) {
 			m := m.in(t)
-			m.setup()
-			m.kubectl("get", "pods").succeeded(t)
+			m.Prepare()
+			m.Kubectl("get", "pods").Succeeds()
 			m.makeAccountAgain()
 			if discovers {
 				m.forgetDiscovery()
 			}
 			minted := m.minted(account)
-			if r := m.kubectl("get", "pods"); discovers {
-				r.succeeded(t)
+			if r := m.Kubectl("get", "pods"); discovers {
+				r.Succeeds()
 			}
-			m.kubectl("get", "pods").succeeded(t)
+			m.Kubectl("get", "pods").Succeeds()
 			if minted := m.minted(account) - minted; minted != 1 {
 				t.Errorf("%d TokenRequests", minted)
 			}
@@ -101,38 +101,28 @@ func TestARefusedTokenIsReplacedWithoutLogout(t *testing.T) {
 func TestARefusedTokenIsReplacedBehindAWrapper(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t, keyring.Kernel, nil)
-	m.setup()
-	m.variables = []string{"KUBECONFIG=" + m.withPlugin(m.wrapper())}
-	m.kubectl("get", "pods").succeeded(t)
+	m.Prepare()
+	m.Variables = []string{"KUBECONFIG=" + m.withPlugin(m.Wrapper())}
+	m.Kubectl("get", "pods").Succeeds()
 	m.makeAccountAgain()
 	m.forgetDiscovery()
-	m.kubectl("get", "pods").succeeded(t)
-}
-
-// wrapper is a script that runs the plugin, and stays.
-func (m *machine) wrapper() (path string) {
-	m.Helper()
-	path = filepath.Join(m.home, "wrapper")
-	if err := os.WriteFile(path, fmt.Appendf(nil, "#!/bin/sh\n%q \"$@\"\nexit $?\n", shared.plugin), 0o700); err != nil {
-		m.Fatal(err)
-	}
-	return path
+	m.Kubectl("get", "pods").Succeeds()
 }
 
 // makeAccountAgain deletes the service account and makes another one of its name. It returns when the API server has
 // forgotten that it knew the cached token.
 func (m *machine) makeAccountAgain() {
 	m.Helper()
-	old := m.entry(m.configuration().TokenKey())
-	m.asAdmin("delete", "serviceaccount", "-n", m.namespace, account)
-	m.asAdmin("create", "serviceaccount", "-n", m.namespace, account)
-	eventually(m.T, "the old token is refused", func() bool { return !m.accepted(old) })
+	old := m.Entry(m.Configuration().TokenKey())
+	m.AsAdmin("delete", "serviceaccount", "-n", m.Namespace, account)
+	m.AsAdmin("create", "serviceaccount", "-n", m.Namespace, account)
+	lab.Eventually(m.T, "the old token is refused", func() bool { return !m.accepted(old) })
 }
 
 // forgetDiscovery removes what kubectl remembers of the API server.
 func (m *machine) forgetDiscovery() {
 	m.Helper()
-	if err := os.RemoveAll(filepath.Join(m.home, ".kube", "cache")); err != nil {
+	if err := os.RemoveAll(m.Path(".kube", "cache")); err != nil {
 		m.Fatal(err)
 	}
 }
@@ -141,34 +131,34 @@ func (m *machine) forgetDiscovery() {
 func (m *machine) accepted(entry keyring.Entry) bool {
 	m.Helper()
 	request := fmt.Sprintf(`{"apiVersion":"authentication.k8s.io/v1","kind":"TokenReview","spec":{"token":%q}}`, entry.Token.Reveal())
-	kubectl := command{args: []string{shared.plane.Kubectl, "create", "-f", "-", "-o", "jsonpath={.status.authenticated}"},
-		env: []string{"KUBECONFIG=" + shared.plane.AdminKubeconfig, "HOME=" + m.home}, stdin: request}
-	return kubectl.run(m.T).succeeded(m.T).stdout == "true"
+	kubectl := lab.Command{Args: []string{lab.Plane.Kubectl, "create", "-f", "-", "-o", "jsonpath={.status.authenticated}"},
+		Env: []string{"KUBECONFIG=" + lab.Plane.AdminKubeconfig, "HOME=" + m.Home}, Stdin: request}
+	return kubectl.Run(m.T).Succeeds().Stdout == "true"
 }
 
 func TestTheBootstrapCredentialRenewsItselfAfterHalfItsLife(t *testing.T) {
 	bothStores(t, func(t *testing.T, kind keyring.Kind) {
 		m := newMachine(t, kind, nil)
-		m.setup()
-		key, own := m.configuration().BootstrapKey(), account+"-bootstrap"
+		m.Prepare()
+		key, own := m.Configuration().BootstrapKey(), account+"-bootstrap"
 		minted := m.minted(own)
-		m.forget()
-		m.get().silent(t).token(t)
+		m.Forget()
+		m.get().Silent().Token()
 		if minted := m.minted(own) - minted; minted != 0 {
 			t.Fatalf("it was renewed %d times in the first half of its life", minted)
 		}
 
-		old := m.entry(key)
+		old := m.Entry(key)
 		old.IssuedAt = time.Now().Add(-400 * time.Hour)
 		old.ExpiresAt = time.Now().Add(320 * time.Hour)
-		m.setEntry(key, old)
-		m.forget()
-		m.get().silent(t).token(t)
+		m.SetEntry(key, old)
+		m.Forget()
+		m.get().Silent().Token()
 		m.checkRenewed(old, minted)
 
 		// The new one is good, and it is not renewed again.
-		m.forget()
-		m.get().silent(t).token(t)
+		m.Forget()
+		m.get().Silent().Token()
 		if minted := m.minted(own) - minted; minted != 1 {
 			t.Errorf("it was renewed %d times", minted)
 		}
@@ -184,36 +174,36 @@ func (m *machine) checkRenewed(old keyring.Entry, before int) {
 		m.Errorf("it was renewed %d times", minted)
 	}
 	for _, event := range m.events()[len(m.events())-2:] {
-		if want := m.username() + "-bootstrap"; event.User.Username != want {
+		if want := m.Username() + "-bootstrap"; event.User.Username != want {
 			m.Errorf("%s %s was asked by %q, not by %q", event.Verb, event.RequestURI, event.User.Username, want)
 		}
 	}
-	renewed := m.entry(m.configuration().BootstrapKey())
+	renewed := m.Entry(m.Configuration().BootstrapKey())
 	if renewed.Token == old.Token || time.Until(renewed.ExpiresAt) < 700*time.Hour {
 		m.Errorf("the store still has the old one, which expires at %v", renewed.ExpiresAt)
 	}
 	claims := mint.ParseClaims(renewed.Token.Reveal())
-	if claims.ServiceAccount != own || claims.BoundSecret.UID != m.configuration().Device.UID {
+	if claims.ServiceAccount != own || claims.BoundSecret.UID != m.Configuration().Device.UID {
 		m.Errorf("the new one is for %q and bound to %+v", claims.ServiceAccount, claims.BoundSecret)
 	}
 }
 
 func TestARenewalThatFailsCostsNothing(t *testing.T) {
 	m := newMachine(t, keyring.Kernel, nil)
-	m.setup()
-	key := m.configuration().BootstrapKey()
-	entry := m.entry(key)
+	m.Prepare()
+	key := m.Configuration().BootstrapKey()
+	entry := m.Entry(key)
 	entry.IssuedAt = time.Now().Add(-400 * time.Hour)
 	entry.ExpiresAt = time.Now().Add(320 * time.Hour)
-	m.setEntry(key, entry)
-	m.asAdmin("patch", "role", "-n", m.namespace, account+"-bootstrap", "--type=json",
+	m.SetEntry(key, entry)
+	m.AsAdmin("patch", "role", "-n", m.Namespace, account+"-bootstrap", "--type=json",
 		`-p=[{"op":"replace","path":"/rules/0/resourceNames","value":["`+account+`"]}]`)
 	before := len(m.events())
-	eventually(t, "the renewal is forbidden", func() bool {
-		m.forget()
-		m.get().silent(t).token(t)
+	lab.Eventually(t, "the renewal is forbidden", func() bool {
+		m.Forget()
+		m.get().Silent().Token()
 		events := m.events()
 		last := events[len(events)-1]
-		return len(events) > before && last.IsTokenRequest(m.namespace, account+"-bootstrap") && last.ResponseStatus.Code == 403
+		return len(events) > before && last.IsTokenRequest(m.Namespace, account+"-bootstrap") && last.ResponseStatus.Code == 403
 	})
 }

@@ -1,14 +1,10 @@
 //go:build linux
 
-package e2e_test
+package get_test
 
 import (
-	"bytes"
 	"context"
 	"fmt"
-	"io/fs"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -18,65 +14,8 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/secret"
 	"github.com/sa-exec-credential/sa-exec-credential/test/faultproxy"
+	"github.com/sa-exec-credential/sa-exec-credential/test/lab"
 )
-
-// endedBySignal is the exit code that os/exec has for a process that a signal has ended.
-const endedBySignal = -1
-
-// started is a command that a test does something to while it runs. See command.run for all others.
-type started struct {
-	command
-	cmd    *exec.Cmd
-	stdout bytes.Buffer
-	stderr buffer
-	hangs  *time.Timer
-}
-
-func (c command) start(t *testing.T) *started {
-	t.Helper()
-	s := &started{command: c, cmd: exec.Command(c.args[0], c.args[1:]...)}
-	s.cmd.Env = c.env
-	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	s.cmd.WaitDelay = 5 * time.Second
-	s.cmd.Stdout, s.cmd.Stderr = &s.stdout, &s.stderr
-	if err := s.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	s.hangs = time.AfterFunc(killAfter, func() { _ = syscall.Kill(-s.pid(), syscall.SIGKILL) })
-	t.Cleanup(func() {
-		if s.cmd.ProcessState == nil { // the test was over before end
-			_ = syscall.Kill(-s.pid(), syscall.SIGKILL)
-			_ = s.cmd.Wait()
-		}
-	})
-	return s
-}
-
-func (s *started) pid() int { return s.cmd.Process.Pid }
-
-// signal does nothing to a command that has ended.
-func (s *started) signal(signal syscall.Signal) { _ = s.cmd.Process.Signal(signal) }
-
-// end waits for the command's end, as run does, and has it searched.
-func (s *started) end(t *testing.T) result {
-	t.Helper()
-	_ = s.cmd.Wait()
-	r := result{command: s.command, stdout: s.stdout.String(), stderr: s.stderr.String(), code: s.cmd.ProcessState.ExitCode()}
-	shared.seen.add(r)
-	if s.printsToken {
-		shared.secrets.note(r.stdout)
-	}
-	if !s.hangs.Stop() {
-		t.Fatalf("%s hung\n%s", s, r.stderr)
-	}
-	return r
-}
-
-// getCommand is a get of this process's own, so that a signal comes to nobody else.
-func (m *machine) getCommand() command {
-	args := []string{shared.plugin, "get", "--profile", m.profile}
-	return command{args: args, env: append(m.env(), "KUBERNETES_EXEC_INFO="+m.execInfo()), printsToken: true}
-}
 
 // kills is how often a get is killed on each store: at moments that are spread evenly over the time that it takes.
 const kills = 20
@@ -86,7 +25,7 @@ const kills = 20
 func TestAGetThatIsKilledAtAnyMomentLeavesNothingBehind(t *testing.T) {
 	bothStores(t, func(t *testing.T, kind keyring.Kind) {
 		m := newMachine(t, kind, nil)
-		m.setup()
+		m.Prepare()
 		long := m.undisturbed()
 		before := m.inventory()
 		m.checkRuntimeFolder()
@@ -96,8 +35,8 @@ func TestAGetThatIsKilledAtAnyMomentLeavesNothingBehind(t *testing.T) {
 			after := long * time.Duration(i) / (kills - 1)
 			t.Run(fmt.Sprintf("%v at moment %d of %d", signal, i, kills), func(t *testing.T) {
 				m := m.in(t)
-				m.forget()
-				if m.killedGet(signal, after).code == endedBySignal {
+				m.Forget()
+				if m.killedGet(signal, after).Code == lab.EndedBySignal {
 					interrupted++
 				}
 				if m.keyringEnded(signal) {
@@ -116,26 +55,26 @@ func TestAGetThatIsKilledAtAnyMomentLeavesNothingBehind(t *testing.T) {
 // undisturbed is how long a get with an empty cache takes.
 func (m *machine) undisturbed() time.Duration {
 	m.Helper()
-	m.forget()
+	m.Forget()
 	began := time.Now()
-	m.getCommand().start(m.T).end(m.T).silent(m.T).token(m.T)
+	m.getCommand().Start(m.T).End().Silent().Token()
 	return time.Since(began)
 }
 
 // killedGet looks at what a get that was killed has said: all or nothing.
-func (m *machine) killedGet(signal syscall.Signal, after time.Duration) result {
+func (m *machine) killedGet(signal syscall.Signal, after time.Duration) lab.Result {
 	m.Helper()
-	get := m.getCommand().start(m.T)
+	get := m.getCommand().Start(m.T)
 	time.Sleep(after)
-	get.signal(signal)
-	r := get.end(m.T).silent(m.T)
-	if r.code != 0 && r.code != endedBySignal {
-		m.Errorf("exit code %d", r.code)
+	get.Signal(signal)
+	r := get.End().Silent()
+	if r.Code != 0 && r.Code != lab.EndedBySignal {
+		m.Errorf("exit code %d", r.Code)
 	}
-	if r.stdout != "" {
+	if r.Stdout != "" {
 		whole := r
-		whole.code = 0
-		whole.token(m.T)
+		whole.Code = 0
+		whole.Token()
 	}
 	return r
 }
@@ -145,14 +84,14 @@ func (m *machine) killedGet(signal syscall.Signal, after time.Duration) result {
 // One that is told to end can: it ends after the exchange.
 func (m *machine) keyringEnded(signal syscall.Signal) bool {
 	m.Helper()
-	if m.service == nil || m.keyringRuns() {
+	if m.Service == nil || m.keyringRuns() {
 		return false
 	}
 	if signal != syscall.SIGKILL {
 		m.Errorf("%v has ended gnome-keyring", signal)
 	}
-	m.service.StopKeyring()
-	if err := m.service.StartKeyring(true); err != nil {
+	m.Service.StopKeyring()
+	if err := m.Service.StartKeyring(true); err != nil {
 		m.Fatal(err)
 	}
 	return true
@@ -162,7 +101,7 @@ func (m *machine) keyringEnded(signal syscall.Signal) bool {
 // their order, and what it asks the bus about a client is answered before the second ping.
 func (m *machine) keyringRuns() (runs bool) {
 	m.Helper()
-	conn, err := m.service.Connect()
+	conn, err := m.Service.Connect()
 	if err != nil {
 		m.Fatal(err)
 	}
@@ -182,11 +121,11 @@ func (m *machine) checkAfterKill(before inventory) {
 	if strange := without(m.inventory(), before); len(strange) > 0 {
 		m.Errorf("it has left %q", strange)
 	}
-	token := m.get().silent(m.T).token(m.T)
+	token := m.get().Silent().Token()
 	if !m.accepted(keyring.Entry{Token: secret.New(token)}) {
 		m.Error("the next get answers with a token that the API server refuses")
 	}
-	if m.entry(m.configuration().TokenKey()).Token.Reveal() != token {
+	if m.Entry(m.Configuration().TokenKey()).Token.Reveal() != token {
 		m.Error("the next get's token is not the stored one")
 	}
 	now := m.inventory()
@@ -200,11 +139,11 @@ type inventory []string
 
 func (m *machine) inventory() inventory {
 	m.Helper()
-	keys, err := m.store().Keys(context.Background())
+	keys, err := m.Store().Keys(context.Background())
 	if err != nil {
 		m.Fatal(err)
 	}
-	files := slices.DeleteFunc(filesBelow(m.T, m.home), func(name string) bool {
+	files := slices.DeleteFunc(lab.FilesBelow(m.T, m.Home), func(name string) bool {
 		return strings.HasPrefix(name, ".kube/cache/") // kubectl's
 	})
 	return append(files, keys...)
@@ -215,31 +154,16 @@ func without(names, others inventory) inventory {
 	return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return slices.Contains(others, name) })
 }
 
-// filesBelow lists all that is no folder, by its name below the folder.
-func filesBelow(t *testing.T, folder string) (names []string) {
-	t.Helper()
-	err := filepath.WalkDir(folder, func(path string, entry fs.DirEntry, err error) error {
-		if err == nil && !entry.IsDir() {
-			names = append(names, strings.TrimPrefix(path, folder+"/"))
-		}
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return names
-}
-
 // checkRuntimeFolder makes sure that of a get there are a lock and a record of calls, and nothing else.
 func (m *machine) checkRuntimeFolder() {
 	m.Helper()
-	folder := filepath.Join(m.home, ".cache", "sa-exec-credential")
-	if m.service != nil {
-		folder = filepath.Join(m.home, "run", "sa-exec-credential")
+	folder := m.Path(".cache", "sa-exec-credential")
+	if m.Service != nil {
+		folder = m.Path("run", "sa-exec-credential")
 	}
-	base := strings.ReplaceAll(m.configuration().TokenKey(), ":", "-")
+	base := strings.ReplaceAll(m.Configuration().TokenKey(), ":", "-")
 	want := []string{base + ".calls", base + ".lock"}
-	if files := filesBelow(m.T, folder); !slices.Equal(files, want) {
+	if files := lab.FilesBelow(m.T, folder); !slices.Equal(files, want) {
 		m.Errorf("the files are %q, not %q", files, want)
 	}
 }
@@ -261,25 +185,25 @@ func TestWhoWaitsForAGetThatIsKilledInTheMiddleOfItsMintGoesOn(t *testing.T) {
 }
 
 func checkWaiting(t *testing.T, kind keyring.Kind, signal syscall.Signal) {
-	door := newDoor(t)
+	door := lab.NewDoor(t)
 	m := newMachine(t, kind, door)
-	m.setup()
-	m.forget()
-	proxy := door.leadToProxy(t)
+	m.Prepare()
+	m.Forget()
+	proxy := leadToProxy(t, door)
 	proxy.setFault(faultproxy.Hang)
-	holder := m.getCommand().start(t)
-	eventually(t, "the server hangs", func() bool { return proxy.Faults()[faultproxy.Hang] == 1 })
+	holder := m.getCommand().Start(t)
+	lab.Eventually(t, "the server hangs", func() bool { return proxy.Faults()[faultproxy.Hang] == 1 })
 	waiters := m.startWaiters()
 	proxy.setFault(faultproxy.None)
-	holder.signal(signal)
-	if r := holder.end(t).silent(t); r.code != endedBySignal || r.stdout != "" {
-		t.Errorf("the one that was killed: exit code %d, %s", r.code, r.shown())
+	holder.Signal(signal)
+	if r := holder.End().Silent(); r.Code != lab.EndedBySignal || r.Stdout != "" {
+		t.Errorf("the one that was killed: exit code %d, %s", r.Code, r.Shown())
 	}
 	tokens := map[string]bool{}
 	for _, waiter := range waiters {
-		tokens[waiter.end(t).token(t)] = true
+		tokens[waiter.End().Token()] = true
 	}
-	if minted := proxy.Minted(m.namespace, account); len(tokens) != 1 || minted != 1 {
+	if minted := proxy.Minted(m.Namespace, account); len(tokens) != 1 || minted != 1 {
 		t.Errorf("%d different tokens, of %d that were minted", len(tokens), minted)
 	}
 	if asked := proxy.Faults()[faultproxy.Hang]; asked != 1 {
@@ -288,18 +212,18 @@ func checkWaiting(t *testing.T, kind keyring.Kind, signal syscall.Signal) {
 	if m.keyringEnded(signal) {
 		t.Error("gnome-keyring has ended, although nobody was talking to it")
 	}
-	m.get().silent(t).token(t)
+	m.get().Silent().Token()
 }
 
 // startWaiters returns when all of them have found the store empty: what they say with -v comes right before they look at
 // the lock. Each is run by a shell, as by a client of its own.
-func (m *machine) startWaiters() (waiters []*started) {
+func (m *machine) startWaiters() (waiters []*lab.Started) {
 	m.Helper()
 	for range waiting {
-		waiters = append(waiters, m.getFromClient("", "-v").start(m.T))
+		waiters = append(waiters, m.getFromClient("", "-v").Start(m.T))
 	}
 	for _, waiter := range waiters {
-		eventually(m.T, "it looks into the store", func() bool { return strings.Contains(waiter.stderr.String(), "read the store") })
+		lab.Eventually(m.T, "it looks into the store", func() bool { return strings.Contains(waiter.Stderr.String(), "read the store") })
 	}
 	return waiters
 }

@@ -1,6 +1,6 @@
 //go:build linux
 
-package e2e_test
+package hostile_test
 
 import (
 	"bufio"
@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/sa-exec-credential/sa-exec-credential/test/controlplane"
+	"github.com/sa-exec-credential/sa-exec-credential/test/lab"
 )
 
 // ear is what somebody hears.
@@ -60,7 +61,7 @@ type attacker struct {
 
 func newAttacker(t *testing.T) *attacker {
 	t.Helper()
-	a := &attacker{authority: newAuthority(t, time.Now().AddDate(1, 0, 0)), folder: newFolder(t, "attacker")}
+	a := &attacker{authority: lab.Authority(t, time.Now().AddDate(1, 0, 0)), folder: lab.Dir(t, "attacker")}
 	a.canary = filepath.Join(a.folder, "canary")
 	a.server = httptest.NewUnstartedServer(a)
 	a.server.TLS = &tls.Config{Certificates: []tls.Certificate{a.certificate(t)}}
@@ -104,7 +105,7 @@ const ownPassword = "Authorization: Basic bWU6c2VjcmV0"
 func (a *attacker) check(t *testing.T, hears string) {
 	t.Helper()
 	heard := bytes.ReplaceAll(a.take(), []byte(ownPassword), nil)
-	found := newFinder(shared.secrets.all()).find(heard)
+	found := lab.Leak(string(heard))
 	switch {
 	case found != "":
 		t.Errorf("the attacker has heard %s", found)
@@ -129,7 +130,7 @@ func (a *attacker) program(t *testing.T, name string) (path string) {
 // kubeconfig makes one whose context has an administrator's name and leads to the attacker.
 func (a *attacker) kubeconfig(t *testing.T, user fields) (path string) {
 	t.Helper()
-	return writeFile(t, filepath.Join(newFolder(t, "attacker"), "kubeconfig"), render("admin@test", a.cluster(), user))
+	return writeFile(t, filepath.Join(lab.Dir(t, "attacker"), "kubeconfig"), render("admin@test", a.cluster(), user))
 }
 
 // cluster is the attacker's own server.
@@ -140,11 +141,7 @@ func (a *attacker) cluster() fields {
 // socket is where a session bus might be.
 func (a *attacker) socket(t *testing.T) (path string) {
 	t.Helper()
-	folder, err := os.MkdirTemp(shared.root, "bus") // short, as socket paths have to be
-	if err != nil {
-		t.Fatal(err)
-	}
-	path = filepath.Join(folder, "bus")
+	path = filepath.Join(lab.ShortDir(t), "bus")
 	listener, err := net.Listen("unix", path)
 	if err != nil {
 		t.Fatal(err)
@@ -176,8 +173,8 @@ func (a *attacker) hearGreeting(conn net.Conn) {
 // newForwarder is an HTTP proxy that leads to one server, wherever it is asked to lead, and hears what passes.
 func newForwarder(t *testing.T, server string, ear *ear) (url string) {
 	t.Helper()
-	d := newDoor(t)
-	d.lead(func(conn net.Conn) {
+	d := lab.NewDoor(t)
+	d.Lead(func(conn net.Conn) {
 		in := bufio.NewReader(conn)
 		request, err := http.ReadRequest(in)
 		if err != nil {
@@ -189,7 +186,7 @@ func newForwarder(t *testing.T, server string, ear *ear) (url string) {
 		_, _ = ear.Write(dump)
 		forward(conn, in, server, ear)
 	})
-	return "http" + strings.TrimPrefix(d.url, "https")
+	return "http" + strings.TrimPrefix(d.URL, "https")
 }
 
 func forward(conn net.Conn, in io.Reader, server string, ear *ear) {
@@ -209,11 +206,5 @@ func forward(conn net.Conn, in io.Reader, server string, ear *ear) {
 // writeFile makes a file, executable for the sake of those that are programs.
 func writeFile(t *testing.T, path, content string) string {
 	t.Helper()
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(path, []byte(content), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	return path
+	return lab.WriteFile(t, path, content, 0o700)
 }

@@ -1,6 +1,6 @@
 //go:build linux
 
-package e2e_test
+package hostile_test
 
 import (
 	"bytes"
@@ -22,6 +22,7 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/mint"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
+	"github.com/sa-exec-credential/sa-exec-credential/test/lab"
 )
 
 // Somebody gives the user a kubeconfig that calls the plugin with the name of a profile that exists. The tests in this
@@ -95,8 +96,8 @@ type hostile struct {
 
 // render is the kubeconfig.
 func (h hostile) render(m *machine) string {
-	cluster := fields{"server": m.server, "certificate-authority-data": shared.plane.CAPEM}
-	exec := execSection(shared.plugin, "get", "--profile", m.profile)
+	cluster := fields{"server": m.Server, "certificate-authority-data": lab.Plane.CAPEM}
+	exec := execSection(lab.Plugin, "get", "--profile", m.Profile)
 	var env []fields
 	for _, name := range slices.Sorted(maps.Keys(h.env)) {
 		env = append(env, fields{"name": name, "value": h.env[name]})
@@ -114,11 +115,11 @@ func (m *machine) uses(a *attacker, all ...hostile) {
 func (m *machine) use(a *attacker, h hostile) {
 	m.Helper()
 	if h.mints {
-		m.forget()
+		m.Forget()
 	}
 	before := m.belongings()
-	path := writeFile(m.T, filepath.Join(newFolder(m.T, "hostile"), "kubeconfig"), h.render(m))
-	r := m.kubectl("--kubeconfig", path, "get", "--raw", "/api/v1/namespaces/"+m.namespace+"/pods")
+	path := writeFile(m.T, filepath.Join(lab.Dir(m.T, "hostile"), "kubeconfig"), h.render(m))
+	r := m.Kubectl("--kubeconfig", path, "get", "--raw", "/api/v1/namespaces/"+m.Namespace+"/pods")
 	m.checkOutcome(r, h.says)
 	a.check(m.T, h.hears)
 	m.checkStillHas(before)
@@ -128,7 +129,7 @@ func (m *machine) use(a *attacker, h hostile) {
 func (m *machine) works() {
 	m.Helper()
 	before := m.belongings()
-	m.kubectl("get", "pods").succeeded(m.T)
+	m.Kubectl("get", "pods").Succeeds()
 	m.checkStillHas(before)
 }
 
@@ -145,21 +146,21 @@ func (m *machine) checkStillHas(before belongings) {
 }
 
 // checkOutcome tells the API server's own answer from any other.
-func (m *machine) checkOutcome(r result, says string) {
+func (m *machine) checkOutcome(r lab.Result, says string) {
 	m.Helper()
-	works := r.code == 0 && strings.Contains(r.stdout, `"kind":"PodList"`)
-	failed := r.code != 0 && r.stdout == ""
-	if says == "" && !works || says != "" && !failed || !strings.Contains(r.stderr, says) {
-		m.Errorf("exit code %d, and this instead of %q:\n%s%s", r.code, says, r.stdout, r.stderr)
+	works := r.Code == 0 && strings.Contains(r.Stdout, `"kind":"PodList"`)
+	failed := r.Code != 0 && r.Stdout == ""
+	if says == "" && !works || says != "" && !failed || !strings.Contains(r.Stderr, says) {
+		m.Errorf("exit code %d, and this instead of %q:\n%s%s", r.Code, says, r.Stdout, r.Stderr)
 	}
-	if found := newFinder(shared.secrets.all()).find([]byte(r.stderr)); found != "" {
+	if found := lab.Leak(r.Stderr); found != "" {
 		m.Errorf("the standard error holds %s", found)
 	}
-	if strings.Count("\n"+r.stderr, "\nsa-exec-credential: hint: ") > 1 {
-		m.Errorf("there is more than one hint:\n%s", r.stderr)
+	if strings.Count("\n"+r.Stderr, "\nsa-exec-credential: hint: ") > 1 {
+		m.Errorf("there is more than one hint:\n%s", r.Stderr)
 	}
-	if strings.ContainsFunc(r.stderr, func(c rune) bool { return unicode.IsControl(c) && c != '\n' }) {
-		m.Errorf("the standard error holds what a terminal would obey: %q", r.stderr)
+	if strings.ContainsFunc(r.Stderr, func(c rune) bool { return unicode.IsControl(c) && c != '\n' }) {
+		m.Errorf("the standard error holds what a terminal would obey: %q", r.Stderr)
 	}
 }
 
@@ -168,74 +169,59 @@ type belongings struct{ profile, bootstrap, token string }
 
 func (m *machine) belongings() belongings {
 	m.Helper()
-	content, err := os.ReadFile(filepath.Join(string(m.profiles()), m.profile+".yaml"))
+	content, err := os.ReadFile(filepath.Join(string(m.Profiles()), m.Profile+".yaml"))
 	if err != nil {
 		m.Fatal(err)
 	}
-	p := m.configuration()
+	p := m.Configuration()
 	return belongings{profile: string(content), bootstrap: m.id(p.BootstrapKey()), token: m.id(p.TokenKey())}
 }
 
 // id is the id of a token that may be in the store.
 func (m *machine) id(key string) string {
 	m.Helper()
-	entry, err := m.store().Get(context.Background(), key)
+	entry, err := m.Store().Get(context.Background(), key)
 	if err != nil && !errors.Is(err, keyring.ErrNotFound) {
 		m.Fatal(err)
 	}
 	return mint.ParseClaims(entry.Token.Reveal()).ID
 }
 
-// changeAdmin changes the administrator's kubeconfig that setup will use.
-func (m *machine) changeAdmin(old, replacement string) {
-	m.Helper()
-	content, err := os.ReadFile(m.admin)
-	if err != nil {
-		m.Fatal(err)
-	}
-	changed := strings.ReplaceAll(string(content), old, replacement)
-	if changed == string(content) {
-		m.Fatalf("the kubeconfig has no %q", old)
-	}
-	m.admin = writeFile(m.T, filepath.Join(newFolder(m.T, "admin"), "kubeconfig"), changed)
-	m.server = strings.ReplaceAll(m.server, old, replacement)
-}
-
 // newVictim makes a machine that knows its API server by name. The address behind that name is the door's.
-func newVictim(t *testing.T) (*machine, *door, *attacker) {
+func newVictim(t *testing.T) (*machine, *lab.Door, *attacker) {
 	t.Helper()
-	door := newDoor(t)
+	door := lab.NewDoor(t)
 	m := newMachine(t, keyring.Kernel, door)
-	m.changeAdmin("127.0.0.1", "localhost")
-	m.setup()
+	m.ChangeAdmin("127.0.0.1", "localhost")
+	m.Prepare()
 	return m, door, newAttacker(t)
 }
 
 // port is the server's, with a colon.
-func (m *machine) port() string { return m.server[strings.LastIndexByte(m.server, ':'):] }
+func (m *machine) port() string { return m.Server[strings.LastIndexByte(m.Server, ':'):] }
 
 // TestAHostileKubeconfigGetsNoTokenForAnotherServer is at its worst for the user: the attacker has servers of his own,
 // and has taken over the address of the user's, too.
 func TestAHostileKubeconfigGetsNoTokenForAnotherServer(t *testing.T) {
 	t.Parallel()
 	m, door, a := newVictim(t)
-	door.leadTo(a.server.URL)
+	door.LeadTo(a.server.URL)
 	m.uses(a, otherServers(m, a)...)
 	m.uses(a, otherAuthorities(t, a)...)
 	m.uses(a, otherClients(m, a)...)
 	m.uses(a, userInformation(m, a, notTrusted)...)
-	door.leadTo(shared.plane.Server)
+	door.LeadTo(lab.Plane.Server)
 	m.works()
 }
 
 func otherServers(m *machine, a *attacker) []hostile {
-	host, port, theirs := m.server, m.port(), strings.TrimPrefix(a.server.URL, "https://")
+	host, port, theirs := m.Server, m.port(), strings.TrimPrefix(a.server.URL, "https://")
 	at := func(server string) fields { return fields{"server": server} }
 	return []hostile{
 		{name: "the attacker's server", cluster: a.cluster(), says: otherServer},
 		{name: "the attacker's server and the profile's authority", cluster: at(a.server.URL), says: otherServer},
 		{name: "the attacker's server and both authorities", cluster: a.cluster().with(fields{
-			"certificate-authority-data": slices.Concat(shared.plane.CAPEM, a.authority.PEM)}), says: otherServer},
+			"certificate-authority-data": slices.Concat(lab.Plane.CAPEM, a.authority.PEM)}), says: otherServer},
 		{name: "the attacker's server, not verified", cluster: fields{"server": a.server.URL, "certificate-authority-data": nil,
 			"insecure-skip-tls-verify": true}, says: unverified},
 		{name: "the attacker's server under the name of the profile's", cluster: a.cluster().with(fields{"tls-server-name": "localhost"}), says: otherServer},
@@ -261,7 +247,7 @@ func otherServers(m *machine, a *attacker) []hostile {
 }
 
 func otherAuthorities(t *testing.T, a *attacker) []hostile {
-	own, theirs := shared.plane.CAPEM, a.authority.PEM
+	own, theirs := lab.Plane.CAPEM, a.authority.PEM
 	bundle := func(parts ...[]byte) fields { return fields{"certificate-authority-data": slices.Concat(parts...)} }
 	retyped := func(old, replacement string) []byte {
 		return bytes.ReplaceAll(theirs, []byte(old), []byte(replacement))
@@ -285,8 +271,8 @@ func otherAuthorities(t *testing.T, a *attacker) []hostile {
 // otherClients say something else than where kubectl goes, or nothing.
 func otherClients(m *machine, a *attacker) []hostile {
 	silent := fields{"provideClusterInfo": false}
-	forged := settings{"KUBERNETES_EXEC_INFO": m.execInfo()}
-	disguised := settings{"KUBERNETES_EXEC_INFO=" + m.execInfo(): ""} // with a name that ends where its value should
+	forged := settings{"KUBERNETES_EXEC_INFO": m.ExecInfo()}
+	disguised := settings{"KUBERNETES_EXEC_INFO=" + m.ExecInfo(): ""} // with a name that ends where its value should
 	return []hostile{
 		{name: "no cluster information", exec: silent, says: noClusterInfo},
 		{name: "no cluster information for the attacker's server", cluster: a.cluster(), exec: silent, says: noClusterInfo},
@@ -302,7 +288,7 @@ func otherClients(m *machine, a *attacker) []hostile {
 // userInformation is in URLs. kubectl makes a password of it and asks the plugin only when the server refuses that.
 func userInformation(m *machine, a *attacker, says string) []hostile {
 	at := func(server string) fields { return fields{"server": "https://" + server} }
-	own, theirs := strings.TrimPrefix(m.server, "https://"), strings.TrimPrefix(a.server.URL, "https://")
+	own, theirs := strings.TrimPrefix(m.Server, "https://"), strings.TrimPrefix(a.server.URL, "https://")
 	return []hostile{
 		{name: "user information", cluster: at("me:secret@" + own), says: says},
 		{name: "empty user information", cluster: at("@" + own), says: says},
@@ -320,9 +306,9 @@ func TestAHostileKubeconfigThatNeedsNoPluginGetsNoToken(t *testing.T) {
 			m := m.in(t)
 			h := hostile{cluster: a.cluster().with(fields{"server": server})}
 			path := writeFile(t, filepath.Join(a.folder, "kubeconfig"), h.render(m))
-			r := m.kubectl("--kubeconfig", path, "get", "--raw", "/api").succeeded(t).silent(t)
-			if !strings.Contains(r.stdout, `"Success"`) {
-				t.Errorf("this is not the attacker's answer: %s", r.stdout)
+			r := m.Kubectl("--kubeconfig", path, "get", "--raw", "/api").Succeeds().Silent()
+			if !strings.Contains(r.Stdout, `"Success"`) {
+				t.Errorf("this is not the attacker's answer: %s", r.Stdout)
 			}
 			a.check(t, "GET /api")
 		})
@@ -337,29 +323,29 @@ func TestAHostileSpellingOfTheOwnServerLeadsOnlyThere(t *testing.T) {
 	spellings := harmless(m)
 	m.uses(a, spellings...)
 	m.uses(a, userInformation(m, a, unusable)...)
-	door.leadTo(a.server.URL)
+	door.LeadTo(a.server.URL)
 	for i := range spellings {
 		spellings[i].name += ", at the attacker's"
 		spellings[i].says = notTrusted
 	}
 	m.uses(a, spellings...)
 	m.uses(a, hostile{name: "a mint at the attacker's", mints: true, says: notSigned})
-	door.leadTo(shared.plane.Server)
+	door.LeadTo(lab.Plane.Server)
 	m.works()
 }
 
 func harmless(m *machine) []hostile {
-	port, ca := m.port(), shared.plane.CAPEM
+	port, ca := m.port(), lab.Plane.CAPEM
 	at := func(server string) fields { return fields{"server": server} }
 	return []hostile{
 		{name: "nothing changed"},
 		{name: "upper case", cluster: at("HTTPS://LocalHOST" + port)},
-		{name: "a final slash", cluster: at(m.server + "/")},
-		{name: "final slashes", cluster: at(m.server + "//")},
+		{name: "a final slash", cluster: at(m.Server + "/")},
+		{name: "final slashes", cluster: at(m.Server + "//")},
 		{name: "a port with zeros", cluster: at("https://localhost:00" + port[1:])},
 		{name: "the host as tls-server-name", cluster: fields{"tls-server-name": "LOCALHOST."}},
 		{name: "the authority twice", cluster: fields{"certificate-authority-data": slices.Concat(ca, []byte("# again\n"), ca)}},
-		{name: "the authority in a file", cluster: fields{"certificate-authority-data": nil, "certificate-authority": shared.plane.CAFile}},
+		{name: "the authority in a file", cluster: fields{"certificate-authority-data": nil, "certificate-authority": lab.Plane.CAFile}},
 		{name: "the older version", exec: fields{"apiVersion": "client.authentication.k8s.io/v1beta1"}},
 		{name: "an extension", cluster: fields{"extensions": []fields{{"name": "client.authentication.k8s.io/exec",
 			"extension": fields{"profile": "x", "server": "https://theirs"}}}}},
@@ -371,9 +357,9 @@ func harmless(m *machine) []hostile {
 func behindProxy(t *testing.T) *machine {
 	t.Helper()
 	m := newMachine(t, keyring.Kernel, nil)
-	m.variables = []string{"HTTPS_PROXY=" + newForwarder(t, shared.plane.Server, &ear{}), "NO_PROXY=127.0.0.1"}
-	m.changeAdmin(m.server, "https://api.example.test:6443")
-	m.setup()
+	m.Variables = []string{"HTTPS_PROXY=" + newForwarder(t, lab.Plane.Server, &ear{}), "NO_PROXY=127.0.0.1"}
+	m.ChangeAdmin(m.Server, "https://api.example.test:6443")
+	m.Prepare()
 	return m
 }
 
@@ -381,12 +367,12 @@ func TestAHostileProxyHearsNoToken(t *testing.T) {
 	t.Parallel()
 	m, a := behindProxy(t), newAttacker(t)
 	const hears = "CONNECT api.example.test:6443 " // and then TLS
-	tunnel, middle := newForwarder(t, shared.plane.Server, &a.ear), newForwarder(t, a.server.URL, &a.ear)
+	tunnel, middle := newForwarder(t, lab.Plane.Server, &a.ear), newForwarder(t, a.server.URL, &a.ear)
 	through := func(proxy string) fields { return fields{"proxy-url": proxy} }
 	m.uses(a, []hostile{
 		{name: "a proxy", cluster: through(tunnel), hears: hears},
 		{name: "a proxy that answers itself", cluster: through(middle), says: notTrusted, hears: hears},
-		{name: "a proxy that answers itself, with its authority", cluster: a.cluster().with(fields{"server": m.server, "proxy-url": middle}), says: otherAuthority},
+		{name: "a proxy that answers itself, with its authority", cluster: a.cluster().with(fields{"server": m.Server, "proxy-url": middle}), says: otherAuthority},
 		{name: "a proxy that answers itself, not verified", cluster: fields{"certificate-authority-data": nil,
 			"insecure-skip-tls-verify": true, "proxy-url": middle}, says: unverified},
 		{name: "a proxy behind TLS", cluster: through(a.server.URL), says: notTrusted},
@@ -411,14 +397,14 @@ func TestAHostileProxyHearsNoToken(t *testing.T) {
 // lead there.
 func (m *machine) forge(change func(*profile.Profile)) settings {
 	m.Helper()
-	p := m.configuration()
+	p := m.Configuration()
 	change(&p.Profile)
-	folder := newFolder(m.T, "forged")
+	folder := lab.Dir(m.T, "forged")
 	if err := p.Save(folder); err != nil {
 		m.Fatal(err)
 	}
 	m.Cleanup(func() { // the keyring may be shared with others
-		if err := m.store().Delete(context.Background(), p.TokenKey()); err != nil {
+		if err := m.Store().Delete(context.Background(), p.TokenKey()); err != nil {
 			m.Error(err)
 		}
 	})
@@ -428,14 +414,14 @@ func (m *machine) forge(change func(*profile.Profile)) settings {
 func TestAHostileEnvironmentLeadsToNoProfileThatRunsReadsOrSendsAnything(t *testing.T) {
 	t.Parallel()
 	m, _, a := newVictim(t)
-	m.variables = []string{"OF_THE_USER=some-credential"}
-	file := writeFile(t, filepath.Join(m.home, ".credential"), "another-credential")
+	m.Variables = []string{"OF_THE_USER=some-credential"}
+	file := writeFile(t, m.Path(".credential"), "another-credential")
 	opened := watch(t, file)
 	all := forgedProfiles(m, a, file)
 	m.uses(a, all...)
 	for i := range all { // also with what the attacker has set already in the environment of the plugin's parent
 		all[i].name += ", behind a wrapper"
-		all[i].exec = fields{"command": m.wrapper()}.with(all[i].exec)
+		all[i].exec = fields{"command": m.Wrapper()}.with(all[i].exec)
 	}
 	m.uses(a, all...)
 	if opened() {
@@ -496,7 +482,7 @@ func (a *attacker) takeOver(p *profile.Profile) {
 // homeWith is a home folder whose configuration is the one that settings lead to.
 func homeWith(t *testing.T, forged settings) string {
 	t.Helper()
-	home := newFolder(t, "home")
+	home := lab.Dir(t, "home")
 	if err := os.Symlink(forged["XDG_CONFIG_HOME"], filepath.Join(home, ".config")); err != nil {
 		t.Fatal(err)
 	}
@@ -524,22 +510,22 @@ func watch(t *testing.T, path string) (opened func() bool) {
 // with which the user starts kubectl.
 func TestAHostileEnvironmentAddsNoCertificateAuthority(t *testing.T) {
 	t.Parallel()
-	door := newDoor(t)
+	door := lab.NewDoor(t)
 	m, a := newMachine(t, keyring.Kernel, door), newAttacker(t)
-	m.variables = []string{"SSL_CERT_FILE=" + shared.plane.CAFile}
-	m.changeAdmin("certificate-authority-data:", "extensions: [] #")
-	m.setup()
+	m.Variables = []string{"SSL_CERT_FILE=" + lab.Plane.CAFile}
+	m.ChangeAdmin("certificate-authority-data:", "extensions: [] #")
+	m.Prepare()
 	none := fields{"certificate-authority-data": nil}
 	file := writeFile(t, filepath.Join(a.folder, "authorities", "theirs.pem"), string(a.authority.PEM))
 	m.uses(a, hostile{name: "nothing changed", cluster: none, mints: true})
-	door.leadTo(a.server.URL)
+	door.LeadTo(a.server.URL)
 	m.uses(a, []hostile{
 		{name: "an authority in the kubeconfig", cluster: fields{"certificate-authority-data": a.authority.PEM}, says: otherAuthority},
 		{name: "a file of authorities", cluster: none, env: settings{"SSL_CERT_FILE": file}, mints: true, says: notSigned},
 		{name: "a folder of authorities", cluster: none, env: settings{"SSL_CERT_DIR": filepath.Dir(file)}, mints: true, says: notSigned},
 		{name: "both", cluster: none, env: settings{"SSL_CERT_FILE": file, "SSL_CERT_DIR": filepath.Dir(file)}, mints: true, says: notSigned},
 	}...)
-	door.leadTo(shared.plane.Server)
+	door.LeadTo(lab.Plane.Server)
 	m.works()
 }
 
@@ -554,7 +540,7 @@ func TestAHostileEnvironmentDoesNotReachWhatTheUserHasAgreedTo(t *testing.T) {
 			for _, name := range []string{"login", "print-token", "cat", "kubectl", ".profilerc"} {
 				a.program(t, name)
 			}
-			own := filepath.Join(m.home, ".config")
+			own := m.Path(".config")
 			theirs := a.kubeconfig(t, fields{"exec": execSection(a.program(t, "plugin"))})
 			m.uses(a, []hostile{
 				{name: "a path", env: settings{"PATH": a.folder + ":/usr/bin:/bin"}, mints: true},
@@ -573,14 +559,14 @@ const bash = "#!/bin/bash\nset -e\nif [ -e ~/.profilerc ]; then . ~/.profilerc; 
 // addProgram makes a program of the user's, in their PATH.
 func (m *machine) addProgram(name, script string) {
 	m.Helper()
-	folder := filepath.Dir(writeFile(m.T, filepath.Join(m.home, "bin", name), bash+script))
-	m.variables = []string{"PATH=" + folder + ":" + filepath.Dir(shared.plane.Kubectl) + ":/usr/bin:/bin"}
+	folder := filepath.Dir(writeFile(m.T, m.Path("bin", name), bash+script))
+	m.Variables = []string{"PATH=" + folder + ":" + filepath.Dir(lab.Plane.Kubectl) + ":/usr/bin:/bin"}
 }
 
 // setupLogin has tokens minted with a context whose own plugin hands out an administrator's certificate.
 func (m *machine) setupLogin() {
 	m.Helper()
-	admin, err := shared.plane.CA.IssueClientCert("admin", "system:masters")
+	admin, err := lab.Plane.CA.IssueClientCert("admin", "system:masters")
 	if err != nil {
 		m.Fatal(err)
 	}
@@ -590,20 +576,20 @@ func (m *machine) setupLogin() {
 		m.Fatal(err)
 	}
 	m.addProgram("login", "cat <<'END'\n"+string(answer)+"\nEND\n")
-	cluster := fields{"server": m.server, "certificate-authority-data": shared.plane.CAPEM}
-	m.admin = writeFile(m.T, filepath.Join(newFolder(m.T, "admin"), "kubeconfig"),
+	cluster := fields{"server": m.Server, "certificate-authority-data": lab.Plane.CAPEM}
+	m.Admin = writeFile(m.T, filepath.Join(lab.Dir(m.T, "admin"), "kubeconfig"),
 		render("admin@test", cluster, fields{"exec": execSection("login")}))
-	m.setup("--bootstrap", "context=admin@test")
+	m.Prepare("--bootstrap", "context=admin@test")
 }
 
 // setupCommand has tokens minted with what a command prints. What it prints is a token of the minter that an ordinary
 // setup makes.
 func (m *machine) setupCommand() {
 	m.Helper()
-	m.setup("--no-cap")
-	m.addProgram("print-token", fmt.Sprintf("exec kubectl --kubeconfig %q create token -n %s %s-bootstrap\n", m.admin, m.namespace, account))
-	m.profile = "by-command"
-	m.setup("--profile", m.profile, "--no-cap", "--bootstrap", "command=print-token")
+	m.Prepare("--no-cap")
+	m.addProgram("print-token", fmt.Sprintf("exec kubectl --kubeconfig %q create token -n %s %s-bootstrap\n", m.Admin, m.Namespace, account))
+	m.Profile = "by-command"
+	m.Prepare("--profile", m.Profile, "--no-cap", "--bootstrap", "command=print-token")
 }
 
 func TestAHostileEnvironmentChangesNothing(t *testing.T) {
@@ -623,7 +609,7 @@ func TestAHostileEnvironmentChangesNothing(t *testing.T) {
 		{name: "a folder for locks", env: settings{"XDG_RUNTIME_DIR": folder, "XDG_CACHE_HOME": folder}},
 		{name: "a folder for profiles that is no folder", env: settings{"XDG_CONFIG_HOME": "relative"}},
 		{name: "an empty folder for profiles", env: settings{"XDG_CONFIG_HOME": folder}, says: noSuchProfile},
-		{name: "a source that leads back", env: settings{"SA_EXEC_CREDENTIAL_WITHIN": m.profile}},
+		{name: "a source that leads back", env: settings{"SA_EXEC_CREDENTIAL_WITHIN": m.Profile}},
 	}...)
 	m.works()
 }
@@ -633,10 +619,10 @@ func TestAHostileEnvironmentChangesNothing(t *testing.T) {
 func TestAHostileSessionBusRunsAndHearsNothing(t *testing.T) {
 	t.Parallel()
 	m, a := newMachine(t, keyring.Keyring, nil), newAttacker(t)
-	m.setup()
-	door := newDoor(t)
-	door.lead(a.hearGreeting)
-	_, port, _ := net.SplitHostPort(strings.TrimPrefix(door.url, "https://"))
+	m.Prepare()
+	door := lab.NewDoor(t)
+	door.Lead(a.hearGreeting)
+	_, port, _ := net.SplitHostPort(strings.TrimPrefix(door.URL, "https://"))
 	tcp, program := "tcp:host=127.0.0.1,port="+port, "unixexec:path="+a.program(t, "bus")
 	at := func(address string) settings {
 		return settings{"DBUS_SESSION_BUS_ADDRESS": address, "XDG_RUNTIME_DIR": a.folder}
@@ -648,7 +634,7 @@ func TestAHostileSessionBusRunsAndHearsNothing(t *testing.T) {
 		{name: "that is started", env: at("autolaunch:"), says: noSocket},
 		{name: "of systemd", env: at("systemd:"), says: noSocket},
 		{name: "one of these", env: at(program + ";" + tcp + ";autolaunch:"), says: noSocket},
-		{name: "one of these, or the user's own", env: at(program + ";" + tcp + ";" + m.service.Address())},
+		{name: "one of these, or the user's own", env: at(program + ";" + tcp + ";" + m.Service.Address())},
 		{name: "of another program of the user's", env: at("unix:path=" + a.socket(t)), says: noStore, hears: "AUTH EXTERNAL"},
 	}...)
 	m.works()
@@ -657,11 +643,11 @@ func TestAHostileSessionBusRunsAndHearsNothing(t *testing.T) {
 func TestHostileArgumentsGetNothingDone(t *testing.T) {
 	t.Parallel()
 	m, a := newMachine(t, keyring.Kernel, nil), newAttacker(t)
-	m.setup()
-	before := m.snapshot()
+	m.Prepare()
+	before := m.Snapshot()
 	m.uses(a, otherCommands(m, a)...)
 	m.uses(a, otherProfiles(m, a)...)
-	if after := m.snapshot(); !maps.Equal(before, after) {
+	if after := m.Snapshot(); !maps.Equal(before, after) {
 		t.Errorf("this was made by setup:\n%v\nand is now:\n%v", before, after)
 	}
 	m.works()
@@ -672,22 +658,22 @@ func withArgs(name, says string, args ...string) hostile {
 }
 
 func otherCommands(m *machine, a *attacker) []hostile {
-	setup := []string{"setup", account, "-n", m.namespace, "--kubeconfig", m.admin, "--no-rbac"}
+	setup := []string{"setup", account, "-n", m.Namespace, "--kubeconfig", m.Admin, "--no-rbac"}
 	refused := func(name string, args ...string) hostile { return withArgs(name, onlyGet, args...) }
 	return []hostile{
 		refused("setup that answers everybody", append(setup, "--allow-missing-cluster-info")...),
 		refused("setup that runs a command", append(setup, "--profile", "new", "--bootstrap", "command="+a.program(m.T, "command"))...),
 		refused("setup that writes a file", append(setup, "-o", a.canary)...),
-		refused("token", "token", "--profile", m.profile),
+		refused("token", "token", "--profile", m.Profile),
 		refused("status", "status"),
 		refused("a flag before it", "-v", "status"),
-		refused("logout", "logout", "--profile", m.profile, "--bootstrap"),
+		refused("logout", "logout", "--profile", m.Profile, "--bootstrap"),
 		refused("logout from everything", "logout", "--all"),
-		refused("rotate", "rotate", "--profile", m.profile),
-		refused("revoke", "revoke", "--profile", m.profile),
-		refused("devices", "devices", account, "-n", m.namespace),
-		refused("migrate", "migrate", m.profile, "--admin-context", "admin@test"),
-		refused("kubeconfig that writes a file", "kubeconfig", "--profile", m.profile, "-o", a.canary),
+		refused("rotate", "rotate", "--profile", m.Profile),
+		refused("revoke", "revoke", "--profile", m.Profile),
+		refused("devices", "devices", account, "-n", m.Namespace),
+		refused("migrate", "migrate", m.Profile, "--admin-context", "admin@test"),
+		refused("kubeconfig that writes a file", "kubeconfig", "--profile", m.Profile, "-o", a.canary),
 		refused("doctor", "doctor"),
 		refused("completion", "completion", "bash"),
 		refused("complete", "complete", "--", "token", "--profile", ""),
@@ -700,13 +686,13 @@ func otherCommands(m *machine, a *attacker) []hostile {
 // otherProfiles has a profile of the attacker's where browsers put what they download: with its own name it would count
 // as the user's.
 func otherProfiles(m *machine, a *attacker) []hostile {
-	p := m.configuration()
+	p := m.Configuration()
 	p.Bootstrap, p.Store = profile.Bootstrap{Source: profile.SourceCommand, Command: []string{a.program(m.T, "command")}}, keyring.None
 	content, err := p.Encode()
 	if err != nil {
 		m.Fatal(err)
 	}
-	download := strings.TrimSuffix(writeFile(m.T, filepath.Join(m.home, "Downloads", "evil.yaml"), string(content)), ".yaml")
+	download := strings.TrimSuffix(writeFile(m.T, m.Path("Downloads", "evil.yaml"), string(content)), ".yaml")
 	return []hostile{
 		withArgs("a profile elsewhere", notAName, "get", "--profile", "../../../Downloads/evil"),
 		withArgs("a profile elsewhere, with an equals sign", notAName, "get", "--profile=../../../Downloads/evil"),
@@ -717,10 +703,10 @@ func otherProfiles(m *machine, a *attacker) []hostile {
 		withArgs("a hidden profile", notAName, "get", "--profile", ".x"),
 		withArgs("a profile that does not exist", noSuchProfile, "get", "--profile", "x"),
 		withArgs("no profile", usage, "get"),
-		withArgs("a flag of setup", usage, "get", "--profile", m.profile, "--allow-missing-cluster-info"),
-		withArgs("a flag that does not exist", usage, "get", "--profile", m.profile, "--server", a.server.URL),
-		withArgs("one argument more", usage, "get", "--profile", m.profile, a.server.URL),
+		withArgs("a flag of setup", usage, "get", "--profile", m.Profile, "--allow-missing-cluster-info"),
+		withArgs("a flag that does not exist", usage, "get", "--profile", m.Profile, "--server", a.server.URL),
+		withArgs("one argument more", usage, "get", "--profile", m.Profile, a.server.URL),
 		withArgs("an unknown command", usage, "help", "get"),
-		withArgs("a flag that shows what is done", "", "-v", "get", "--profile", m.profile),
+		withArgs("a flag that shows what is done", "", "-v", "get", "--profile", m.Profile),
 	}
 }

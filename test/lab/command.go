@@ -1,15 +1,12 @@
 //go:build linux
 
-package e2e_test
+package lab
 
 import (
 	"bytes"
-	"context"
 	"errors"
-	"fmt"
-	"os"
 	"os/exec"
-	"strconv"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -17,168 +14,206 @@ import (
 	"time"
 )
 
-// killAfter is when a program is taken to hang. No program under test should need half of it, also on a busy machine.
-const killAfter = time.Minute
+// EndedBySignal is the exit code that os/exec has for a process that a signal has ended.
+const EndedBySignal = -1
 
-// command is a program to run. Its environment is env and nothing else.
-type command struct {
-	args  []string
-	env   []string
-	stdin string
-	// printsToken says that its standard output is where a token belongs. Nowhere else may one be.
-	printsToken bool
+// Command is a program to run. Its environment is Env and nothing else.
+type Command struct {
+	Args  []string
+	Env   []string
+	Dir   string
+	Stdin string
+	// PrintsToken says that its standard output is where a token belongs. Nowhere else may one be.
+	PrintsToken bool
+	// Heard is called each time that it has said something on standard error.
+	Heard func(*Started)
 }
 
-// result is a command that has ended.
-type result struct {
-	command
-	stdout, stderr string
-	code           int
-}
-
-// record is all that was run, for the search in the end.
-type record struct {
-	mu      sync.Mutex
-	results []result
-	seen    map[string]bool // what the watcher saw of processes
-}
-
-func (r *record) add(result result) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.results = append(r.results, result)
-}
-
-// run runs the command to its end. One that hangs is killed and fails the test.
-func (c command) run(t *testing.T) result {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), killAfter)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, c.args[0], c.args[1:]...)
-	cmd.Env = c.env
-	cmd.Stdin = strings.NewReader(c.stdin)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) } // what it has started, too
-	cmd.WaitDelay = 5 * time.Second
-	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	err := cmd.Run()
-	r := result{command: c, stdout: stdout.String(), stderr: stderr.String(), code: cmd.ProcessState.ExitCode()}
-	shared.seen.add(r)
-	if c.printsToken {
-		shared.secrets.note(r.stdout)
-	}
-	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) || ctx.Err() != nil {
-		t.Fatalf("%s: %v\n%s", c, errors.Join(err, ctx.Err()), r.stderr)
-	}
-	return r
+// Result is a command that has ended.
+type Result struct {
+	Command
+	T              *testing.T
+	Stdout, Stderr string
+	Code           int
 }
 
 // String is the command line.
-func (c command) String() string { return strings.Join(c.args, " ") }
+func (c Command) String() string { return strings.Join(c.Args, " ") }
 
-// succeeded fails the test unless the command has ended well.
-func (r result) succeeded(t *testing.T) result {
+// Run runs the command to its end. One that hangs is killed and fails the test.
+func (c Command) Run(t *testing.T) Result {
 	t.Helper()
-	if r.code != 0 {
-		t.Fatalf("%s: exit code %d\nstdout: %s\nstderr: %s", r, r.code, r.shown(), r.stderr)
+	return c.Start(t).End()
+}
+
+// Started is a command that a test does something to while it runs.
+type Started struct {
+	Command
+	Stdout, Stderr Buffer
+
+	t     *testing.T
+	cmd   *exec.Cmd
+	hangs *time.Timer
+}
+
+// Start starts the command, with what it starts in a process group of their own.
+func (c Command) Start(t *testing.T) *Started {
+	t.Helper()
+	cmd := exec.Command(c.Args[0], c.Args[1:]...)
+	cmd.Env, cmd.Dir, cmd.Stdin = c.Env, c.Dir, strings.NewReader(c.Stdin)
+	return start(t, c, cmd)
+}
+
+// Adopt starts a command that is more than a Command, and treats it as one.
+func Adopt(t *testing.T, cmd *exec.Cmd) *Started {
+	t.Helper()
+	return start(t, Command{Args: cmd.Args, Env: cmd.Env}, cmd)
+}
+
+func start(t *testing.T, c Command, cmd *exec.Cmd) *Started {
+	t.Helper()
+	s := &Started{Command: c, t: t, cmd: cmd}
+	if c.Heard != nil {
+		s.Stderr.heard = func() { c.Heard(s) }
+	}
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	cmd.SysProcAttr.Setpgid = true
+	cmd.WaitDelay = Limit / 4 // what it has started can hold the pipes
+	cmd.Stdout, cmd.Stderr = &s.Stdout, &s.Stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	s.hangs = time.AfterFunc(Limit, s.killAll)
+	t.Cleanup(func() {
+		if cmd.ProcessState == nil { // the test was over before End
+			s.killAll()
+			_ = cmd.Wait()
+		}
+	})
+	return s
+}
+
+// killAll kills the command and what it has started.
+func (s *Started) killAll() { _ = syscall.Kill(-s.PID(), syscall.SIGKILL) }
+
+// PID is the id of the command's process.
+func (s *Started) PID() int { return s.cmd.Process.Pid }
+
+// Signal does nothing to a command that has ended.
+func (s *Started) Signal(signal syscall.Signal) { _ = s.cmd.Process.Signal(signal) }
+
+// DumpedCore reports whether the command, which has ended, has dumped core.
+func (s *Started) DumpedCore() bool {
+	return s.cmd.ProcessState.Sys().(syscall.WaitStatus).CoreDump()
+}
+
+// End waits for the command's end, and has all that it said searched when the tests are over.
+func (s *Started) End() Result {
+	s.t.Helper()
+	err := s.cmd.Wait()
+	r := Result{Command: s.Command, T: s.t, Stdout: s.Stdout.String(), Stderr: s.Stderr.String(),
+		Code: s.cmd.ProcessState.ExitCode()}
+	shared.seen.add(r)
+	if s.PrintsToken {
+		shared.tokens.note(r.Stdout)
+	}
+	if !s.hangs.Stop() {
+		s.t.Fatalf("%s hung\n%s", s, r.Stderr)
+	}
+	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
+		s.t.Fatalf("%s: %v\n%s", s, err, r.Stderr)
 	}
 	return r
 }
 
-// silent fails the test when the command has said anything but its result.
-func (r result) silent(t *testing.T) result {
-	t.Helper()
-	if r.stderr != "" {
-		t.Errorf("%s: standard error is not empty:\n%s", r, r.stderr)
+// Succeeds fails the test unless the command has ended well.
+func (r Result) Succeeds() Result {
+	r.T.Helper()
+	if r.Code != 0 {
+		r.T.Fatalf("%s: exit code %d\nstdout: %s\nstderr: %s", r, r.Code, r.Shown(), r.Stderr)
 	}
 	return r
 }
 
-// shown is the standard output, unless it holds a token.
-func (r result) shown() string {
-	if r.printsToken {
+// Silent fails the test when the command has said anything but its result.
+func (r Result) Silent() Result {
+	r.T.Helper()
+	if r.Stderr != "" {
+		r.T.Errorf("%s: standard error is not empty:\n%s", r, r.Stderr)
+	}
+	return r
+}
+
+// Fails expects an exit code and words on standard error, and nothing on standard output.
+func (r Result) Fails(code int, words ...string) Result {
+	r.T.Helper()
+	if r.Code != code {
+		r.T.Errorf("%s: exit code %d, not %d\n%s\n%s", r, r.Code, code, r.Shown(), r.Stderr)
+	}
+	if r.Stdout != "" {
+		r.T.Errorf("%s: it failed and printed\n%s", r, r.Shown())
+	}
+	Has(r.T, r.String(), r.Stderr, words...)
+	return r
+}
+
+// OneError expects a failure that says what is wrong on one line, and on another what to do.
+func (r Result) OneError(code int, words ...string) Result {
+	r.T.Helper()
+	r.Fails(code, words...)
+	kinds := []string{}
+	for line := range strings.Lines(r.Stderr) {
+		kind, _ := strings.CutPrefix(line, "sa-exec-credential: ")
+		kind, _, _ = strings.Cut(kind, ":")
+		kinds = append(kinds, kind)
+	}
+	if !slices.Equal(kinds, []string{"error", "hint"}) {
+		r.T.Errorf("%s: not one error and one hint:\n%s", r, r.Stderr)
+	}
+	return r
+}
+
+// Shown is the standard output, unless it holds a token.
+func (r Result) Shown() string {
+	if r.PrintsToken {
 		return "(a token)"
 	}
-	return r.stdout
+	return r.Stdout
 }
 
-// watcher looks at the command lines and environments of all processes that the tests have started, again and again.
-type watcher struct {
-	ending chan struct{}
-	ended  chan struct{}
-}
-
-// watchEvery is often enough to see every kubectl and a part of the calls of the plugin; a test of its own looks at
-// every single call.
-const watchEvery = 50 * time.Millisecond
-
-func (w *world) watch() *watcher {
-	w.seen.seen = map[string]bool{}
-	watcher := &watcher{ending: make(chan struct{}), ended: make(chan struct{})}
-	go func() {
-		defer close(watcher.ended)
-		tick := time.NewTicker(watchEvery)
-		defer tick.Stop()
-		for {
-			w.seen.lookAtProcesses()
-			select {
-			case <-watcher.ending:
-				return
-			case <-tick.C:
-			}
-		}
-	}()
-	return watcher
-}
-
-func (w *watcher) stop() {
-	close(w.ending)
-	<-w.ended
-}
-
-func (r *record) lookAtProcesses() {
-	parents := parents()
-	for pid := range parents {
-		if !descends(pid, parents) {
-			continue
-		}
-		for _, file := range []string{"cmdline", "environ"} {
-			// What cannot be read has ended meanwhile, or keeps its environment to itself, as the plugin does.
-			if data, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", pid, file)); err == nil {
-				r.mu.Lock()
-				r.seen[string(data)] = true
-				r.mu.Unlock()
-			}
+// Has fails the test unless text holds every part.
+func Has(t *testing.T, what, text string, parts ...string) {
+	t.Helper()
+	for _, part := range parts {
+		if !strings.Contains(text, part) {
+			t.Errorf("%s does not say %q:\n%s", what, part, text)
 		}
 	}
 }
 
-// parents are the parents of all processes.
-func parents() map[int]int {
-	parents := map[int]int{}
-	entries, _ := os.ReadDir("/proc")
-	for _, entry := range entries {
-		pid, err := strconv.Atoi(entry.Name())
-		if err != nil {
-			continue
-		}
-		// proc(5): the name, in parentheses, the state, the parent. The name may hold anything.
-		stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-		fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
-		if len(fields) > 1 {
-			parents[pid], _ = strconv.Atoi(string(fields[1]))
-		}
-	}
-	return parents
+// Buffer is a bytes.Buffer that can be read while it is written to.
+type Buffer struct {
+	mu     sync.Mutex
+	buffer bytes.Buffer
+	heard  func()
 }
 
-// descends reports whether a process has this one among its ancestors.
-func descends(pid int, parents map[int]int) bool {
-	for range len(parents) {
-		if pid = parents[pid]; pid == os.Getpid() {
-			return true
-		}
+// Write implements io.Writer.
+func (b *Buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	b.buffer.Write(p)
+	b.mu.Unlock()
+	if b.heard != nil {
+		b.heard()
 	}
-	return false
+	return len(p), nil
+}
+
+// String returns what has been written.
+func (b *Buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buffer.String()
 }

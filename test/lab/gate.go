@@ -1,28 +1,20 @@
 //go:build linux
 
-package journeys_test
+package lab
 
 import (
-	"bytes"
-	"crypto/tls"
-	"crypto/x509"
-	"errors"
-	"io"
-	"log"
 	"net/http"
-	"net/http/httptest"
-	"net/http/httputil"
-	"net/url"
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/sa-exec-credential/sa-exec-credential/test/faultproxy"
 )
 
-// gate stands in front of the API server and counts. At one request, before it is passed on or after it was answered,
+// Gate stands in front of the API server and counts. At one request, before it is passed on or after it was answered,
 // it calls strike and never answers.
-type gate struct {
-	url   string
-	admin []byte // the administrator's kubeconfig, through the gate
+type Gate struct {
+	URL string
 
 	mu     sync.Mutex
 	passed []string // method and path of each request
@@ -31,87 +23,41 @@ type gate struct {
 	strike func()
 }
 
-func newGate(t *testing.T) *gate {
+// NewGate makes one that only counts.
+func NewGate(t *testing.T) *Gate {
 	t.Helper()
-	g := &gate{}
-	serving, err := shared.plane.CA.IssueServingCert("127.0.0.1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	certificate, err := tls.X509KeyPair(serving.CertPEM, serving.KeyPEM)
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := httptest.NewUnstartedServer(g.handler(t))
-	server.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}, ClientAuth: tls.VerifyClientCertIfGiven, ClientCAs: roots()}
-	server.Config.ErrorLog = log.New(io.Discard, "", 0)
-	server.StartTLS()
-	t.Cleanup(func() {
-		server.CloseClientConnections()
-		server.Close()
+	g := &Gate{}
+	proxy := Proxy(t, faultproxy.Options{
+		Fault: func(r *http.Request) faultproxy.Fault {
+			if g.struck(r, false) {
+				return faultproxy.Reset
+			}
+			return faultproxy.None
+		},
+		Lost: func(r *http.Request) bool { return g.struck(r, true) },
 	})
-	admin, err := shared.plane.CA.IssueClientCert("admin", "system:masters")
-	if err != nil {
-		t.Fatal(err)
-	}
-	g.url = server.URL
-	g.admin = bytes.ReplaceAll(shared.plane.Kubeconfig("admin", admin), []byte(shared.plane.Server), []byte(g.url))
+	g.URL = proxy.URL
 	return g
 }
 
-func roots() *x509.CertPool {
-	pool := x509.NewCertPool()
-	pool.AppendCertsFromPEM(shared.plane.CAPEM)
-	return pool
-}
-
-var errStruck = errors.New("the gate does not answer")
-
-// handler passes on as the administrator what came with a client certificate, the rest with its own token.
-func (g *gate) handler(t *testing.T) http.Handler {
+// Proxy starts a faultproxy in front of the control plane for the time of the test.
+func Proxy(t *testing.T, o faultproxy.Options) *faultproxy.Proxy {
 	t.Helper()
-	target, err := url.Parse(shared.plane.Server)
+	proxy, err := faultproxy.Start(Plane, o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	pair, err := shared.plane.CA.IssueClientCert("admin", "system:masters")
-	if err != nil {
-		t.Fatal(err)
-	}
-	certificate, err := tls.X509KeyPair(pair.CertPEM, pair.KeyPEM)
-	if err != nil {
-		t.Fatal(err)
-	}
-	asAdmin, asBearer := g.proxy(target, certificate), g.proxy(target)
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if g.struck(r, false) {
-			panic(http.ErrAbortHandler)
+	t.Cleanup(func() {
+		for _, token := range proxy.Texts() {
+			Note(token)
 		}
-		if len(r.TLS.PeerCertificates) > 0 {
-			asAdmin.ServeHTTP(w, r)
-			return
-		}
-		asBearer.ServeHTTP(w, r)
+		proxy.Stop()
 	})
-}
-
-func (g *gate) proxy(target *url.URL, certificates ...tls.Certificate) http.Handler {
-	return &httputil.ReverseProxy{
-		Rewrite:   func(r *httputil.ProxyRequest) { r.SetURL(target) },
-		Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots(), Certificates: certificates}},
-		ModifyResponse: func(r *http.Response) error {
-			if g.struck(r.Request, true) {
-				return errStruck
-			}
-			return nil
-		},
-		ErrorHandler: func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) },
-		ErrorLog:     log.New(io.Discard, "", 0),
-	}
+	return proxy
 }
 
 // struck counts a request when it comes, and says whether it is the one that gets no answer.
-func (g *gate) struck(r *http.Request, answered bool) bool {
+func (g *Gate) struck(r *http.Request, answered bool) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if !answered {
@@ -124,21 +70,64 @@ func (g *gate) struck(r *http.Request, answered bool) bool {
 	return true
 }
 
-// arm says at which request to strike; the count starts anew.
-func (g *gate) arm(at int, after bool, strike func()) {
+// Arm says at which request to strike; the count starts anew. At 0 there is none.
+func (g *Gate) Arm(at int, after bool, strike func()) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.passed, g.at, g.after, g.strike = nil, at, after, strike
 }
 
-func (g *gate) requests() []string {
+// Requests are those since the gate was armed.
+func (g *Gate) Requests() []string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return append([]string(nil), g.passed...)
 }
 
-// writes tells the requests that change something from those that ask. A review and a token leave nothing behind.
-func writes(request string) bool {
+// Writes tells the requests that change something from those that ask. A review and a token leave nothing behind.
+func Writes(request string) bool {
 	method, path, _ := strings.Cut(request, " ")
 	return method != http.MethodGet && !strings.Contains(path, "subject")
+}
+
+// Site is a machine that reaches the API server through a gate.
+type Site struct {
+	*Machine
+	Gate *Gate
+}
+
+// NewSite makes one.
+func NewSite(m *Machine) *Site {
+	m.Helper()
+	gate := NewGate(m.T)
+	m.ChangeAdmin(Plane.Server, gate.URL)
+	return &Site{Machine: m, Gate: gate}
+}
+
+// In is the site for a subtest.
+func (s *Site) In(t *testing.T) *Site { return &Site{Machine: s.Machine.In(t), Gate: s.Gate} }
+
+// Killed runs the plugin until the gate strikes, which kills it.
+func (s *Site) Killed(request int, after bool, args ...string) {
+	s.Helper()
+	killed := false
+	started := make(chan struct{})
+	var program *Started
+	s.Gate.Arm(request, after, func() {
+		<-started
+		killed = true
+		program.killAll()
+	})
+	program = s.plugin(args...).Start(s.T)
+	close(started)
+	r := program.End()
+	s.Gate.Arm(0, false, nil)
+	if !killed {
+		s.Fatalf("%s was over before its request %d:\n%s%s", args[0], request, r.Stdout, r.Stderr)
+	}
+}
+
+// Name is how a test is called that is about a request in some namespace.
+func Name(request, namespace string) string {
+	return strings.ReplaceAll(strings.ReplaceAll(request, namespace, "NS"), "/", "·")
 }

@@ -1,64 +1,121 @@
 //go:build linux
 
-package e2e_test
+package lab
 
 import (
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"sync"
-	"testing"
 )
 
-// tokenForm is a JSON Web Token in compact form whose header and payload are JSON objects (RFC 7519).
-var tokenForm = regexp.MustCompile(`eyJ[A-Za-z0-9_-]+\.eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+`)
+// pattern is a JSON Web Token in compact form whose header and payload are JSON objects (RFC 7519), or one that is in
+// base64 once more, as in a Secret.
+var pattern = regexp.MustCompile(`eyJ[A-Za-z0-9_-]+\.eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+|ZXlK[A-Za-z0-9+/]{60,}`)
 
-// secrets are the tokens that the tests have seen: in the answers of the program, in its stores, on their way through a
-// proxy.
-type secrets struct {
-	mu     sync.Mutex
-	tokens map[string]bool
+// TokenIn returns the first token in text, and nothing when there is none.
+func TokenIn(text string) string {
+	token := pattern.FindString(text)
+	if !strings.HasPrefix(token, "eyJ") {
+		return ""
+	}
+	return token
+}
+
+// TokensIn counts the tokens in text.
+func TokensIn(text string) int { return len(pattern.FindAllString(text, -1)) }
+
+// Note makes known the tokens in a text, so that they are searched for.
+func Note(text string) { shared.tokens.note(text) }
+
+// Leak says what is in data that must not be there; empty when there is nothing.
+func Leak(data string) string { return newFinder(shared.tokens.all()).find([]byte(data)) }
+
+// NoTokenInFiles looks through the home as it is now.
+func (m *Machine) NoTokenInFiles() {
+	m.Helper()
+	for _, leak := range newFinder(shared.tokens.all()).inFiles(m.Home) {
+		m.Error(leak)
+	}
+}
+
+// tokens are those that the tests have seen: in the answers of the program, in its stores, on their way through a proxy.
+type tokens struct {
+	mu    sync.Mutex
+	known map[string]bool // false: permitted
+}
+
+// Permit says that a token is where it has to be for the test's sake, as in a variable, and is not searched for.
+func Permit(token string) {
+	shared.tokens.mu.Lock()
+	defer shared.tokens.mu.Unlock()
+	if shared.tokens.known == nil {
+		shared.tokens.known = map[string]bool{}
+	}
+	shared.tokens.known[token] = false
+}
+
+func (s *tokens) permitted() map[string]bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	permitted := map[string]bool{}
+	for token, searched := range s.known {
+		permitted[token] = !searched
+	}
+	return permitted
 }
 
 // note takes every token out of text.
-func (s *secrets) note(text string) {
+func (s *tokens) note(text string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.tokens == nil {
-		s.tokens = map[string]bool{}
+	if s.known == nil {
+		s.known = map[string]bool{}
 	}
-	for _, token := range tokenForm.FindAllString(text, -1) {
-		s.tokens[token] = true
+	for _, token := range pattern.FindAllString(text, -1) {
+		if decoded, err := base64.StdEncoding.DecodeString(token); err == nil {
+			token = string(decoded)
+		}
+		if _, seen := s.known[token]; !seen {
+			s.known[token] = true
+		}
 	}
 }
 
-func (s *secrets) all() []string {
+func (s *tokens) all() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.Collect(maps.Keys(s.tokens))
+	var all []string
+	for token, searched := range s.known {
+		if searched {
+			all = append(all, token)
+		}
+	}
+	return all
 }
 
 // piece is the length of the shortest part of a signature that is recognised wherever it begins in a text, less one. 16
 // characters of base64 do not meet by chance.
 const piece = 16
 
-// finder recognises tokens, and parts of the signatures of known ones in some encodings: a finder holds every piece of
-// them at a multiple of its length.
-type finder map[string]bool
+// finder recognises tokens, and parts of the signatures of known ones in some encodings.
+type finder struct {
+	pieces    map[string]bool // every piece of them at a multiple of its length
+	permitted map[string]bool // whole tokens that are no find
+}
 
 func newFinder(tokens []string) finder {
-	f := finder{}
+	f := finder{pieces: map[string]bool{}, permitted: shared.tokens.permitted()}
 	for _, token := range tokens {
 		for _, form := range forms(token[strings.LastIndexByte(token, '.')+1:]) {
 			for ; len(form) >= piece; form = form[piece:] {
-				f[form[:piece]] = true
+				f.pieces[form[:piece]] = true
 			}
 		}
 	}
@@ -81,8 +138,10 @@ func forms(text string) []string {
 
 // find says what is in data that must not be there; empty when there is nothing.
 func (f finder) find(data []byte) string {
-	if tokenForm.Match(data) {
-		return "a token"
+	for _, token := range pattern.FindAll(data, -1) {
+		if !f.permitted[string(token)] {
+			return "a token"
+		}
 	}
 	for start := 0; start < len(data); {
 		end := start
@@ -90,7 +149,7 @@ func (f finder) find(data []byte) string {
 			end++
 		}
 		for i := start; i+piece <= end; i++ {
-			if f[string(data[i:i+piece])] {
+			if f.pieces[string(data[i:i+piece])] {
 				return "a part of a signature"
 			}
 		}
@@ -104,23 +163,23 @@ func encodes(c byte) bool {
 }
 
 // leaks names every place where a token is that should not be there.
-func (w *world) leaks() []string {
-	f := newFinder(w.secrets.all())
-	return slices.Concat(w.seen.leaks(f), f.inFiles(w.root))
+func leaks() []string {
+	f := newFinder(shared.tokens.all())
+	return slices.Concat(shared.seen.leaks(f), f.inFiles(shared.root))
 }
 
 func (r *record) leaks(f finder) (leaks []string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, result := range r.results {
-		places := map[string]string{"the arguments": result.String(), "the environment": strings.Join(result.env, "\n"),
-			"the standard error": result.stderr}
-		if !result.printsToken {
-			places["the standard output"] = result.stdout
+		places := map[string]string{"the arguments": result.String(), "the environment": strings.Join(result.Env, "\n"),
+			"the standard error": result.Stderr}
+		if !result.PrintsToken {
+			places["the standard output"] = result.Stdout
 		}
 		for place, text := range places {
 			if found := f.find([]byte(text)); found != "" {
-				leaks = append(leaks, fmt.Sprintf("%s of %q: %s", place, f.hide(result.args), found))
+				leaks = append(leaks, fmt.Sprintf("%s of %q: %s", place, f.hide(result.Args), found))
 			}
 		}
 	}
@@ -144,9 +203,9 @@ func (f finder) hide(args []string) []string {
 	return args
 }
 
-// inFiles looks through every file below folder, gnome-keyring's own among them: those are encrypted.
-func (f finder) inFiles(folder string) (leaks []string) {
-	err := filepath.WalkDir(folder, func(path string, entry fs.DirEntry, err error) error {
+// inFiles looks through every file below dir, gnome-keyring's own among them: those are encrypted.
+func (f finder) inFiles(dir string) (leaks []string) {
+	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || !entry.Type().IsRegular() {
 			return nil // gone meanwhile, or a socket
 		}
@@ -162,61 +221,9 @@ func (f finder) inFiles(folder string) (leaks []string) {
 	return leaks
 }
 
-func (w *world) summary() string {
-	w.seen.mu.Lock()
-	defer w.seen.mu.Unlock()
+func summary() string {
+	shared.seen.mu.Lock()
+	defer shared.seen.mu.Unlock()
 	return fmt.Sprintf("searched for %d tokens in what %d commands were given and said, in %d command lines and environments, and in every file",
-		len(w.secrets.all()), len(w.seen.results), len(w.seen.seen))
-}
-
-func TestTheSearchFindsTokensAndPartsOfThem(t *testing.T) {
-	const header, payload = "eyJhbGciOiJSUzI1NiIsImtpZCI6IngifQ", "eyJzdWIiOiJzeXN0ZW06c2VydmljZWFjY291bnQ6eDp5In0"
-	signature := strings.Repeat("Ab3-_9", 8) + strings.Repeat("kLmN0p", 8) + strings.Repeat("Zz42-q", 9)
-	token := header + "." + payload + "." + signature
-	f := newFinder([]string{token})
-	tests := []struct {
-		name, text string
-		found      bool
-	}{
-		{"a token", "Authorization: Bearer " + token, true},
-		{"another token", header + "." + payload + ".c2lnbmF0dXJl", true},
-		{"the signature alone", signature, true},
-		{"the signature's end", `"` + signature[len(signature)-40:], true},
-		{"a part from its middle", "x=" + signature[11:11+2*piece] + ";", true},
-		{"a token in base64", base64.StdEncoding.EncodeToString([]byte(`{"token":"` + token + `"}`)), true},
-		{"a token in base64, one byte later", base64.StdEncoding.EncodeToString([]byte(`{"token": "` + token + `"}`)), true},
-		{"a token in base64, two bytes later", base64.URLEncoding.EncodeToString([]byte(`{"token":  "` + token + `"}`)), true},
-		{"a token in hexadecimal", hex.EncodeToString([]byte(token)), true},
-		{"a token among zeros", string(slices.Concat(make([]byte, 5000), []byte(token))), true},
-		{"only the header", header, false},
-		{"header and payload", header + "." + payload, false},
-		{"nothing", "", false},
-		{"other text", strings.Repeat("sa-exec-credential: error: no such profile\n", 9), false},
-	}
-	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			if found := f.find([]byte(test.text)); (found != "") != test.found {
-				t.Errorf("found %q", found)
-			}
-		})
-	}
-}
-
-func TestTheSearchLooksAtEverything(t *testing.T) {
-	const token = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJ4In0.c2lnbmF0dXJlLXNpZ25hdHVyZS1zaWduYXR1cmU"
-	folder := t.TempDir()
-	if err := os.WriteFile(filepath.Join(folder, ".hidden"), []byte("x\x00"+token), 0o400); err != nil {
-		t.Fatal(err)
-	}
-	r := &record{seen: map[string]bool{"kubectl\x00--token=" + token: true, "sh\x00-c": true}}
-	r.add(result{command: command{args: []string{"get"}, printsToken: true}, stdout: token})
-	r.add(result{command: command{args: []string{"status"}}, stdout: token})
-	r.add(result{command: command{args: []string{"get"}, printsToken: true}, stderr: token})
-	r.add(result{command: command{args: []string{"curl", "-H", token}}})
-	r.add(result{command: command{args: []string{"get"}, env: []string{"TOKEN=" + token}}})
-	f := newFinder([]string{token})
-	leaks := strings.Join(append(r.leaks(f), f.inFiles(folder)...), "\n")
-	if strings.Count(leaks, "\n") != 5 || strings.Contains(leaks, token) {
-		t.Errorf("this should be six leaks, without the token itself:\n%s", leaks)
-	}
+		len(shared.tokens.all()), len(shared.seen.results), len(shared.seen.seen))
 }

@@ -1,12 +1,10 @@
 //go:build linux
 
-package journeys_test
+package setup_test
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -14,17 +12,9 @@ import (
 	"testing"
 
 	"k8s.io/client-go/discovery"
-	"k8s.io/client-go/rest"
-)
 
-// anonymous is a client without any credential of its own.
-var anonymous = sync.OnceValue(func() *http.Client {
-	client, err := rest.HTTPClientFor(rest.AnonymousClientConfig(shared.config))
-	if err != nil {
-		panic(err)
-	}
-	return client
-})
+	"github.com/sa-exec-credential/sa-exec-credential/test/lab"
+)
 
 // everybodys is what the roles system:basic-user and system:discovery, and Kubernetes itself, give to all who are
 // authenticated: to ask about oneself. Everything else that the bootstrap credential may do counts.
@@ -40,8 +30,8 @@ var verbs = []string{"get", "list", "watch", "create", "update", "patch", "delet
 // every resource and verb of the cluster, in its namespace, in another and in none.
 func TestTheBootstrapCredentialInTheKeyringCanDoTwoThings(t *testing.T) {
 	t.Parallel()
-	m, namespace := newMachine(t), newNamespace()
-	_, token := m.tokens(m.ready(namespace, "it"))
+	m, namespace := newMachine(t), lab.Namespace()
+	_, token := m.Tokens(m.Ready(namespace, "it"))
 	questions := m.questions(namespace)
 	if len(questions) < 5000 {
 		t.Fatalf("there are only %d questions", len(questions))
@@ -66,7 +56,7 @@ type question struct{ verb, group, resource, subresource, namespace, name string
 
 func (m *machine) questions(namespace string) (questions []question) {
 	m.Helper()
-	client, err := discovery.NewDiscoveryClientForConfig(shared.config)
+	client, err := discovery.NewDiscoveryClientForConfig(lab.Config())
 	if err != nil {
 		m.Fatal(err)
 	}
@@ -85,7 +75,8 @@ func (m *machine) questions(namespace string) (questions []question) {
 			names[group+" "+main+" "+sub] = true
 		}
 	}
-	places := [][2]string{{"", ""}, {"kube-system", ""}, {namespace, ""}, {namespace, "ci"}, {namespace, "ci-bootstrap"}}
+	places := [][2]string{{"", ""}, {"kube-system", ""}, {namespace, ""}, {namespace, "ci"},
+		{namespace, "ci-bootstrap"}, {namespace, "default"}}
 	for name := range names {
 		part := strings.Split(name, " ")
 		for _, verb := range verbs {
@@ -118,7 +109,7 @@ func inTurns(questions []question, ask func(question)) {
 // allowed asks about itself, with the credential.
 func (q question) allowed(t *testing.T, token string) bool {
 	var review struct{ Status struct{ Allowed bool } }
-	code, answer := post(t, token, "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", map[string]any{
+	code, answer := lab.Ask(t, token, http.MethodPost, "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", map[string]any{
 		"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview", "spec": map[string]any{
 			"resourceAttributes": map[string]any{"verb": q.verb, "group": q.group, "resource": q.resource,
 				"subresource": q.subresource, "namespace": q.namespace, "name": q.name}}})
@@ -128,48 +119,22 @@ func (q question) allowed(t *testing.T, token string) bool {
 	return review.Status.Allowed
 }
 
-func post(t *testing.T, token, path string, body any) (int, []byte) {
-	encoded, err := json.Marshal(body)
-	if err != nil {
-		t.Error(err)
-		return 0, nil
-	}
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, shared.plane.Server+path, bytes.NewReader(encoded))
-	if err != nil {
-		t.Error(err)
-		return 0, nil
-	}
-	request.Header.Set("Authorization", "Bearer "+token)
-	request.Header.Set("Content-Type", "application/json")
-	response, err := anonymous().Do(request)
-	if err != nil {
-		t.Error(err)
-		return 0, nil
-	}
-	defer response.Body.Close()
-	answer, err := io.ReadAll(response.Body)
-	if err != nil {
-		t.Error(err)
-	}
-	return response.StatusCode, answer
-}
-
 func TestTheBootstrapCredentialIsRefusedWhateverElseItTries(t *testing.T) {
 	t.Parallel()
-	m, namespace := newMachine(t), newNamespace()
-	p := m.ready(namespace, "it", "--duration", "20m", "--bootstrap-duration", "2h")
-	_, bootstrap := m.tokens(p)
+	m, namespace := newMachine(t), lab.Namespace()
+	p := m.Ready(namespace, "it", "--duration", "20m", "--bootstrap-duration", "2h")
+	_, bootstrap := m.Tokens(p)
 	for _, path := range []string{"/api/v1/namespaces/" + namespace + "/secrets", "/api/v1/namespaces/" + namespace + "/serviceaccounts/ci",
 		"/api/v1/namespaces/" + namespace + "/secrets/" + p.Device.Secret, "/api/v1/namespaces", "/metrics", "/logs/"} {
-		if code := status(t, bootstrap, path); code != http.StatusForbidden {
+		if code := lab.Status(t, bootstrap, path); code != http.StatusForbidden {
 			t.Errorf("GET %s is answered with %d", path, code)
 		}
 	}
-	if code, _ := post(t, bootstrap, "/api/v1/namespaces/"+namespace+"/pods", map[string]any{}); code != http.StatusForbidden {
+	if code, _ := lab.Ask(t, bootstrap, http.MethodPost, "/api/v1/namespaces/"+namespace+"/pods", map[string]any{}); code != http.StatusForbidden {
 		t.Errorf("making a pod is answered with %d", code)
 	}
 	device := map[string]any{"apiVersion": "v1", "kind": "Secret", "name": p.Device.Secret, "uid": p.Device.UID}
-	eventually(t, "the cap counts", func() bool { return m.mintStatus(bootstrap, namespace, "ci", 1<<31, device) == http.StatusForbidden })
+	lab.Eventually(t, "the cap counts", func() bool { return m.mintStatus(bootstrap, namespace, "ci", 1<<31, device) == http.StatusForbidden })
 	for _, c := range []struct {
 		name, account string
 		seconds       int
@@ -197,7 +162,7 @@ func (m *machine) mintStatus(token, namespace, account string, seconds int, boun
 	if bound != nil {
 		spec["boundObjectRef"] = bound
 	}
-	code, _ := post(m.T, token, "/api/v1/namespaces/"+namespace+"/serviceaccounts/"+account+"/token",
+	code, _ := lab.Ask(m.T, token, http.MethodPost, "/api/v1/namespaces/"+namespace+"/serviceaccounts/"+account+"/token",
 		map[string]any{"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec})
 	return code
 }

@@ -1,17 +1,11 @@
 //go:build linux
 
-// Package setup_test tries internal/setup on a real control plane, through the same REST client as the plugin, and looks
-// at the outcome with kubectl.
 package setup_test
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -25,33 +19,21 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/cluster"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/mint"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
-	"github.com/sa-exec-credential/sa-exec-credential/test/controlplane"
+	"github.com/sa-exec-credential/sa-exec-credential/test/lab"
 )
 
-// patience bounds every wait for the control plane.
-const patience = 30 * time.Second
-
-// plane is a control plane with what the tests do to it.
+// plane is the control plane with what the tests of internal/cluster do to it.
 type plane struct {
 	*testing.T
-	*controlplane.ControlPlane
 	config *rest.Config // the administrator's
 	client *api.Client
 }
 
-// TestSetup runs every test on one plane. Each has a namespace of its own, so the order does not count.
-func TestSetup(t *testing.T) {
-	c, err := controlplane.Start(t.Context(), controlplane.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := c.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	p := plane{T: t, ControlPlane: c}
-	p.config = p.load(c.AdminKubeconfig)
+// TestCluster tries internal/cluster through the same REST client as the plugin, and looks at the outcome with kubectl.
+// Each test has a namespace of its own.
+func TestCluster(t *testing.T) {
+	t.Parallel()
+	p := plane{T: t, config: lab.Config()}
 	p.client = p.connect(p.config)
 	for name, test := range map[string]func(plane){
 		"a second run changes nothing":                       plane.checkTwice,
@@ -81,17 +63,11 @@ func TestSetup(t *testing.T) {
 		"what an account can do is summed up":                plane.checkAccess,
 		"a made role is brought up to date":                  plane.checkMadeRoleTwice,
 	} {
-		t.Run(name, func(t *testing.T) { p := p; p.T = t; test(p) })
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(p.with(t))
+		})
 	}
-}
-
-func (p plane) load(kubeconfig string) *rest.Config {
-	p.Helper()
-	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
-	if err != nil {
-		p.Fatal(err)
-	}
-	return config
 }
 
 func (p plane) connect(config *rest.Config) *api.Client {
@@ -106,15 +82,11 @@ func (p plane) connect(config *rest.Config) *api.Client {
 // user returns a client for somebody with a client certificate.
 func (p plane) user(name string) *api.Client {
 	p.Helper()
-	certificate, err := p.CA.IssueClientCert(name)
+	config, err := clientcmd.BuildConfigFromFlags("", lab.User(p.T, name))
 	if err != nil {
 		p.Fatal(err)
 	}
-	kubeconfig := filepath.Join(p.TempDir(), "kubeconfig")
-	if err := os.WriteFile(kubeconfig, p.Kubeconfig(name, certificate), 0o600); err != nil {
-		p.Fatal(err)
-	}
-	return p.connect(p.load(kubeconfig))
+	return p.connect(config)
 }
 
 // withToken is the administrator's way to the server, with a token in place of the certificate.
@@ -133,36 +105,21 @@ func (p plane) minter(config *rest.Config) *mint.Minter {
 	return minter
 }
 
-// kubectl runs kubectl as the administrator.
-func (p plane) kubectl(stdin []byte, args ...string) (string, error) {
-	command := exec.CommandContext(p.Context(), p.Kubectl, args...)
-	command.Env = []string{"KUBECONFIG=" + p.AdminKubeconfig, "HOME=" + p.TempDir()}
-	command.Stdin = bytes.NewReader(stdin)
-	out, err := command.CombinedOutput()
-	return string(bytes.TrimSpace(out)), err
-}
-
 func (p plane) admin(args ...string) string {
 	p.Helper()
-	return p.adminWith(nil, args...)
+	return p.adminWith("", args...)
 }
 
-func (p plane) adminWith(stdin []byte, args ...string) string {
+func (p plane) adminWith(stdin string, args ...string) string {
 	p.Helper()
-	out, err := p.kubectl(stdin, args...)
-	if err != nil {
-		p.Fatalf("kubectl %v: %v\n%s", args, err, out)
-	}
-	return out
+	return strings.TrimSpace(lab.AsAdmin(p.T, stdin, args...).Succeeds().Stdout)
 }
 
 // canI asks for a service account.
 func (p plane) canI(namespace, account string, question ...string) bool {
 	p.Helper()
 	args := append([]string{"auth", "can-i", "--as=system:serviceaccount:" + namespace + ":" + account}, question...)
-	out, _ := p.kubectl(nil, args...) // "no" is also an exit code
-	lines := strings.Split(out, "\n")
-	return lines[len(lines)-1] == "yes"
+	return lab.AsAdmin(p.T, "", args...).Stdout == "yes\n"
 }
 
 func (p plane) plan(w cluster.Wanted) []cluster.Object {
@@ -223,22 +180,6 @@ func (p plane) resourceVersions(objects []cluster.Object) map[cluster.Ref]string
 	return versions
 }
 
-// eventually waits for what the control plane takes a moment to do.
-func (p plane) eventually(what string, done func() bool) {
-	p.Helper()
-	ctx, cancel := context.WithTimeout(p.Context(), patience)
-	defer cancel()
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for !done() {
-		select {
-		case <-ctx.Done():
-			p.Fatalf("waited %v in vain until %s", patience, what)
-		case <-tick.C:
-		}
-	}
-}
-
 // everything is a wish that needs every kind of object.
 func everything(namespace, account string) cluster.Wanted {
 	return cluster.Wanted{Namespace: namespace, ServiceAccount: account, ClusterRoles: []string{"view"},
@@ -291,7 +232,7 @@ func (p plane) checkMadeRoleTwice() {
 
 func (p plane) checkManifests() {
 	objects := p.plan(everything("gitops", "ci"))
-	p.adminWith(cluster.Manifests(objects), "apply", "-f", "-")
+	p.adminWith(string(cluster.Manifests(objects)), "apply", "-f", "-")
 	byKubectl := p.functions(objects)
 	before := p.resourceVersions(objects)
 	p.apply(objects)
@@ -302,7 +243,7 @@ func (p plane) checkManifests() {
 	}
 	for _, object := range slices.Backward(objects) {
 		if ref := object.Ref(); ref.Kind == "Namespace" {
-			continue // nobody finishes its deletion here
+			continue // it would take its time
 		} else if ref.Namespace != "" {
 			p.admin("delete", ref.Kind, ref.Name, "-n", ref.Namespace)
 		} else {
@@ -382,6 +323,8 @@ func (p plane) checkForeignMinter() {
 
 func (p plane) checkTerminating() {
 	p.admin("create", "namespace", "dying")
+	p.adminWith(`{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"stays","namespace":"dying","finalizers":["example.com/stays"]}}`,
+		"create", "-f", "-")
 	p.admin("delete", "namespace", "dying", "--wait=false")
 	if _, err := p.applyAs(p.client, p.plan(minimal("dying", "ci"))); !errors.Is(err, cluster.ErrTerminating) {
 		p.Errorf("applying into a dying namespace: %v, want %v", err, cluster.ErrTerminating)
@@ -407,12 +350,11 @@ func (p plane) restricted(name, namespace string, more ...string) *api.Client {
 		`{"apiGroups":[""],"resources":["serviceaccounts/token"],"verbs":["create"]}`,
 		`{"apiGroups":["rbac.authorization.k8s.io"],"resources":["roles","rolebindings"],"verbs":["get","create","patch"]}`,
 	}, more...)
-	p.adminWith([]byte(`{"apiVersion":"rbac.authorization.k8s.io/v1","kind":"Role","metadata":{"name":"preparer","namespace":"`+
-		namespace+`"},"rules":[`+strings.Join(rules, ",")+`]}`), "apply", "-f", "-")
+	p.adminWith(`{"apiVersion":"rbac.authorization.k8s.io/v1","kind":"Role","metadata":{"name":"preparer","namespace":"`+
+		namespace+`"},"rules":[`+strings.Join(rules, ",")+`]}`, "apply", "-f", "-")
 	p.admin("create", "rolebinding", "preparer", "-n", namespace, "--role=preparer", "--user="+name)
-	p.eventually("the role counts", func() bool {
-		out, _ := p.kubectl(nil, "auth", "can-i", "patch", "roles", "-n", namespace, "--as="+name)
-		return out == "yes"
+	lab.Eventually(p.T, "the role counts", func() bool {
+		return lab.AsAdmin(p.T, "", "auth", "can-i", "patch", "roles", "-n", namespace, "--as="+name).Code == 0
 	})
 	return p.user(name)
 }

@@ -1,40 +1,27 @@
 //go:build linux
 
-package journeys_test
+package setup_test
 
 import (
-	"bufio"
-	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
-	"io/fs"
-	"net/http"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
+
+	"github.com/sa-exec-credential/sa-exec-credential/test/lab"
 )
 
 // site is a machine that has to set up one account through a gate.
-type site struct {
-	*machine
-	gate      *gate
-	namespace string
-}
+type site struct{ *lab.Site }
 
-func newSite(t *testing.T) *site {
-	t.Helper()
-	s := &site{machine: newMachine(t), gate: newGate(t), namespace: newNamespace()}
-	s.admin = s.write(s.path("admin"), string(s.gate.admin))
-	return s
-}
+func newSite(t *testing.T) *site { return &site{lab.NewSite(newMachine(t).Machine)} }
 
 // arguments make setup take all the steps that it knows.
 func (s *site) arguments() []string {
-	return []string{shared.plugin, "setup", "ci", "-n", s.namespace, "--kubeconfig", s.admin, "--profile", "it", "--store", "keyring",
+	return []string{"setup", "ci", "-n", s.Namespace, "--kubeconfig", s.Admin, "--profile", "it", "--store", "keyring",
 		"--verb", "get,list", "--resource", "pods,nodes", "--cluster-role", "view"}
 }
 
@@ -43,83 +30,52 @@ func (s *site) arguments() []string {
 func TestSetupThatIsKilledAtAnyRequestEndsTheSameOnceRepeated(t *testing.T) {
 	t.Parallel()
 	clean := newSite(t)
-	clean.start("", clean.arguments()...).succeeds()
-	requests, want := clean.gate.requests(), clean.state()
+	clean.Plugin(clean.arguments()...).Succeeds()
+	requests, want := clean.Gate.Requests(), clean.state()
 	if len(requests) < 20 {
 		t.Fatalf("setup made only the requests %q", requests)
 	}
 	for i, request := range requests {
 		for _, after := range []bool{false, true} {
-			if after && !writes(request) {
+			if after && !lab.Writes(request) {
 				continue // that is what the next request sees
 			}
-			t.Run(fmt.Sprintf("%d %s, after its answer: %v", i+1, path(request, clean.namespace), after), func(t *testing.T) {
+			t.Run(fmt.Sprintf("%d %s, after its answer: %v", i+1, lab.Name(request, clean.Namespace), after), func(t *testing.T) {
 				t.Parallel()
 				s := newSite(t)
-				s.killedAt(i+1, after)
+				s.Killed(i+1, after, s.arguments()...)
 				s.repeated(want)
 			})
 		}
 	}
 }
 
-func path(request, namespace string) string {
-	return strings.ReplaceAll(strings.ReplaceAll(request, namespace, "NS"), "/", "·")
-}
-
-// killedAt runs setup until the gate strikes.
-func (s *site) killedAt(request int, after bool) {
-	s.Helper()
-	s.killed(s.arguments(), request, after)
-}
-
-func (s *site) killed(args []string, request int, after bool) {
-	s.Helper()
-	cmd := s.command(args...)
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
-	killed := false
-	s.gate.arm(request, after, func() {
-		killed = true
-		_ = cmd.Process.Kill()
-	})
-	if err := cmd.Start(); err != nil {
-		s.Fatal(err)
-	}
-	_ = cmd.Wait()
-	s.gate.arm(0, false, nil)
-	if !killed {
-		s.Fatalf("%s was over before its request %d:\n%s", args[1], request, out.String())
-	}
-	noSecret(s.T, "what was printed", out.Bytes())
-}
-
 // repeated runs setup again and looks at what there is then. No secret may lie about at either time.
 func (s *site) repeated(want string) {
 	s.Helper()
-	s.noSecretInFiles()
-	s.start("", s.arguments()...).succeeds()
+	s.NoTokenInFiles()
+	s.Plugin(s.arguments()...).Succeeds()
 	if got := s.state(); got != want {
 		s.Errorf("the end is another than that of one run:\n%s", difference(want, got))
 	}
-	s.kubectl("it", "get", "pods").succeeds()
+	s.Kubectl("--context", "it", "get", "pods").Succeeds()
 }
 
 // TestSetupThatIsKilledAtAnyLineEndsTheSameOnceRepeated kills setup when it has said that a step is done.
 func TestSetupThatIsKilledAtAnyLineEndsTheSameOnceRepeated(t *testing.T) {
 	t.Parallel()
 	clean := newSite(t)
-	lines := steps(clean.start("", clean.arguments()...).succeeds().stderr)
+	lines := steps(clean.Plugin(clean.arguments()...).Succeeds().Stderr)
 	want := clean.state()
 	if len(lines) < 10 {
 		t.Fatalf("setup said only %q", lines)
 	}
 	for i, line := range lines {
-		t.Run(fmt.Sprintf("%d %s", i+1, path(line, clean.namespace)), func(t *testing.T) {
+		t.Run(fmt.Sprintf("%d %s", i+1, lab.Name(line, clean.Namespace)), func(t *testing.T) {
 			t.Parallel()
 			s := newSite(t)
 			s.killedAfterLine(i + 1)
-			s.restartKeyring()
+			s.RestartKeyring()
 			s.repeated(want)
 		})
 	}
@@ -136,38 +92,17 @@ func steps(stderr string) (lines []string) {
 	return lines
 }
 
+// killedAfterLine kills setup when it has said so many steps.
 func (s *site) killedAfterLine(n int) {
 	s.Helper()
-	cmd := s.command(s.arguments()...)
-	stderr, err := cmd.StderrPipe()
-	if err != nil {
-		s.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		s.Fatal(err)
-	}
-	reader := bufio.NewReader(stderr)
-	for seen := 0; seen < n; {
-		line, err := reader.ReadString('\n')
-		if err != nil {
-			s.Fatalf("setup was over before its line %d", n)
-		}
-		if strings.HasPrefix(line, stepPrefix) {
-			seen++
+	setup := s.Command(append([]string{lab.Plugin}, s.arguments()...)...)
+	setup.Heard = func(setup *lab.Started) {
+		if len(steps(setup.Stderr.String())) >= n {
+			setup.Signal(syscall.SIGKILL)
 		}
 	}
-	_ = cmd.Process.Kill()
-	_, _ = io.Copy(io.Discard, reader)
-	_ = cmd.Wait()
-}
-
-// restartKeyring is for after a kill that may have hit in the middle of a question to gnome-keyring, of which that one can
-// end, too. The session bus of a desktop starts it again.
-func (m *machine) restartKeyring() {
-	m.Helper()
-	m.service.StopKeyring()
-	if err := m.service.StartKeyring(true); err != nil {
-		m.Fatal(err)
+	if r := setup.Run(s.T); r.Code != lab.EndedBySignal {
+		s.Fatalf("setup was over before its line %d:\n%s", n, r.Stderr)
 	}
 }
 
@@ -176,17 +111,17 @@ func (m *machine) restartKeyring() {
 func (s *site) state() string {
 	s.Helper()
 	var b strings.Builder
-	for _, path := range objectPaths(s.namespace) {
-		fmt.Fprintf(&b, "%s\n%s\n", path, s.object(path))
+	for _, path := range objectPaths(s.Namespace) {
+		fmt.Fprintf(&b, "%s\n%s\n", path, object(s.T, path))
 	}
-	for _, file := range []string{s.path(".config", "sa-exec-credential", "profiles", "it.yaml"), s.kubeconfig()} {
-		fmt.Fprintf(&b, "%s\n%s\n", file, s.read(file))
+	for _, file := range []string{s.Path(".config", "sa-exec-credential", "profiles", "it.yaml"), s.Kubeconfig()} {
+		fmt.Fprintf(&b, "%s\n%s\n", file, s.Read(file))
 	}
-	for _, key := range s.storeKeys() {
+	for _, key := range s.StoreKeys() {
 		kind, _, _ := strings.Cut(key, ":")
 		fmt.Fprintf(&b, "in the store: %s\n", kind)
 	}
-	fmt.Fprintf(&b, "files: %q\n", s.files())
+	fmt.Fprintf(&b, "files: %q\n", s.Files())
 	return s.withoutNames(b.String())
 }
 
@@ -206,23 +141,15 @@ func objectPaths(namespace string) []string {
 }
 
 // object reads one as the API server has it, without ids and times.
-func (m *machine) object(path string) string {
-	m.Helper()
-	response, err := shared.admin.Get(shared.plane.Server + path)
-	if err != nil {
-		m.Fatal(err)
-	}
-	defer response.Body.Close()
-	if response.StatusCode != http.StatusOK {
-		m.Fatalf("%s: %s", path, response.Status)
-	}
+func object(t *testing.T, path string) string {
+	t.Helper()
 	var object any
-	if err := json.NewDecoder(response.Body).Decode(&object); err != nil {
-		m.Fatal(err)
+	if err := json.Unmarshal([]byte(lab.AsAdmin(t, "", "get", "--raw", path).Succeeds().Stdout), &object); err != nil {
+		t.Fatal(err)
 	}
 	encoded, err := json.MarshalIndent(timeless(object), "", " ")
 	if err != nil {
-		m.Fatal(err)
+		t.Fatal(err)
 	}
 	return string(encoded)
 }
@@ -250,37 +177,17 @@ func timeless(value any) any {
 	return value
 }
 
-// files lists what setup has made.
-func (m *machine) files() []string {
-	m.Helper()
-	var files []string
-	for _, folder := range []string{".config", ".kube", "run"} {
-		err := filepath.WalkDir(m.path(folder), func(path string, entry os.DirEntry, err error) error {
-			if err == nil && entry.Type().IsRegular() && !strings.HasSuffix(path, ".calls") && !strings.HasSuffix(path, ".lock") &&
-				!strings.Contains(path, filepath.Join(".kube", "cache")) {
-				files = append(files, path)
-			}
-			return err
-		})
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			m.Fatal(err)
-		}
-	}
-	slices.Sort(files)
-	return files
-}
-
 func (s *site) withoutNames(text string) string {
 	s.Helper()
-	device := s.profile("it").Device
+	device := s.Load("it").Device
 	cluster := ""
-	for line := range strings.Lines(s.read(s.kubeconfig())) {
+	for line := range strings.Lines(s.Read(s.Kubeconfig())) {
 		if name, found := strings.CutPrefix(strings.TrimSpace(line), "cluster: "); found {
 			cluster = name
 		}
 	}
 	name := strings.TrimPrefix(device.Secret, "ci-device-")
-	return strings.NewReplacer(s.namespace, "NS", name, "DEVICE", device.UID, "UID", s.home, "HOME", s.gate.url, "SERVER",
+	return strings.NewReplacer(s.Namespace, "NS", name, "DEVICE", device.UID, "UID", s.Home, "HOME", filepath.Dir(s.Admin), "ADMIN", s.Gate.URL, "SERVER",
 		cluster, "CLUSTER").Replace(text)
 }
 

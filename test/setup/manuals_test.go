@@ -1,6 +1,6 @@
 //go:build linux
 
-package journeys_test
+package setup_test
 
 import (
 	"encoding/json"
@@ -8,24 +8,26 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/sa-exec-credential/sa-exec-credential/test/lab"
 )
 
 func TestJenkinsGetsItsKubeconfigInOneCommand(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
-	file := m.path("jenkins.kubeconfig")
-	r := m.setup("jenkins", "-n", "automation", "--verb", "get,list,watch,create,update,delete",
-		"--resource", "pods,services,configmaps,secrets", "-o", file).succeeds()
-	has(t, "the proof", r.stdout, "It works.", "system:serviceaccount:automation:jenkins", "get, list, watch, create, update, delete")
-	m.start("", shared.plane.Kubectl, "--kubeconfig", file, "get", "pods").succeeds()
-	m.start("", shared.plane.Kubectl, "--kubeconfig", file, "create", "configmap", "one").succeeds()
-	m.start("", shared.plane.Kubectl, "--kubeconfig", file, "delete", "configmap", "one").succeeds()
-	m.start("", shared.plane.Kubectl, "--kubeconfig", file, "get", "pods", "-n", "default").fails(1, "forbidden")
-	m.start("", shared.plane.Kubectl, "--kubeconfig", file, "patch", "configmap", "kube-root-ca.crt", "-p", "{}").fails(1, "forbidden")
+	file := m.Path("jenkins.kubeconfig")
+	r := m.Setup("jenkins", "-n", "automation", "--verb", "get,list,watch,create,update,delete",
+		"--resource", "pods,services,configmaps,secrets", "-o", file).Succeeds()
+	lab.Has(t, "the proof", r.Stdout, "It works.", "system:serviceaccount:automation:jenkins", "get, list, watch, create, update, delete")
+	m.Exec(lab.Plane.Kubectl, "--kubeconfig", file, "get", "pods").Succeeds()
+	m.Exec(lab.Plane.Kubectl, "--kubeconfig", file, "create", "configmap", "one").Succeeds()
+	m.Exec(lab.Plane.Kubectl, "--kubeconfig", file, "delete", "configmap", "one").Succeeds()
+	m.Exec(lab.Plane.Kubectl, "--kubeconfig", file, "get", "pods", "-n", "default").Fails(1, "forbidden")
+	m.Exec(lab.Plane.Kubectl, "--kubeconfig", file, "patch", "configmap", "kube-root-ca.crt", "-p", "{}").Fails(1, "forbidden")
 	if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("the kubeconfig is not for its owner alone: %v %v", info.Mode(), err)
 	}
-	if _, err := os.Stat(m.kubeconfig()); err == nil {
+	if _, err := os.Stat(m.Kubeconfig()); err == nil {
 		t.Error("the user's own kubeconfig was written, too")
 	}
 }
@@ -39,30 +41,30 @@ const apiServiceResources = "componentstatuses,configmaps,daemonsets.apps,deploy
 func TestAnAPIServiceAccountReadsAndWritesInAllNamespaces(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
-	m.setup("api-service-account", "-n", "devops-tools", "--cluster-wide", "--profile", "api",
-		"--verb", "get,list,watch,create,update,patch,delete", "--resource", apiServiceResources).succeeds()
+	m.Setup("api-service-account", "-n", "devops-tools", "--cluster-wide", "--profile", "api",
+		"--verb", "get,list,watch,create,update,patch,delete", "--resource", apiServiceResources).Succeeds()
 	for question, answer := range map[string]string{
 		"list namespaces": "yes", "create deployments.apps -n default": "yes", "delete pods -n kube-system": "yes",
 		"create cronjobs.batch -n default": "yes", "get poddisruptionbudgets.policy -A": "yes",
 		"list secrets -n default": "no", "create clusterrolebindings": "no", "impersonate users": "no",
 	} {
-		r := m.kubectl("api", append([]string{"auth", "can-i"}, strings.Fields(question)...)...)
-		if got := strings.TrimSpace(r.stdout); got != answer {
-			t.Errorf("can-i %s: %q, want %q\n%s", question, got, answer, r.stderr)
+		r := m.Kubectl(append([]string{"--context", "api", "auth", "can-i"}, strings.Fields(question)...)...)
+		if got := strings.TrimSpace(r.Stdout); got != answer {
+			t.Errorf("can-i %s: %q, want %q\n%s", question, got, answer, r.Stderr)
 		}
 	}
-	header := m.run("token", "--profile", "api", "--header").succeeds().stdout
+	header := m.Plugin("token", "--profile", "api", "--header").Succeeds().Stdout
 	var list struct {
 		Items []struct{ Metadata struct{ Name string } }
 	}
-	if err := json.Unmarshal([]byte(m.curl(header, "/api/v1/namespaces").stdout), &list); err != nil || len(list.Items) < 4 {
+	if err := json.Unmarshal([]byte(m.curl(header, "/api/v1/namespaces").Stdout), &list); err != nil || len(list.Items) < 4 {
 		t.Errorf("curl listed %v (%v)", list, err)
 	}
 }
 
 // curl asks with the header as the manual does. The header is in a file here, so that no other process sees it.
-func (m *machine) curl(header, path string) result {
+func (m *machine) curl(header, path string) lab.Result {
 	m.Helper()
-	file := m.write(filepath.Join(m.TempDir(), "header"), header)
-	return m.start("", "curl", "-sSf", "--cacert", shared.plane.CAFile, "-H", "@"+file, shared.plane.Server+path).succeeds()
+	file := m.Write(filepath.Join(m.TempDir(), "header"), header)
+	return m.Exec("curl", "-sSf", "--cacert", lab.Plane.CAFile, "-H", "@"+file, lab.Plane.Server+path).Succeeds()
 }

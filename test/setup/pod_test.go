@@ -1,6 +1,6 @@
 //go:build linux
 
-package journeys_test
+package setup_test
 
 import (
 	"encoding/json"
@@ -8,8 +8,8 @@ import (
 	"fmt"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -17,11 +17,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/mint"
+	"github.com/sa-exec-credential/sa-exec-credential/test/lab"
 )
-
-// podVariable makes the test binary become what runs in a pod: its value is the folder that the pod sees as /run and as
-// its only other writable place, its arguments are the program.
-const podVariable = "JOURNEYS_POD"
 
 // podUser is who programs in the pod are; outside they are whoever runs the tests.
 const podUser = 12345
@@ -38,10 +35,10 @@ type pod struct {
 func newPod(t *testing.T, namespace string) *pod {
 	t.Helper()
 	p := &pod{machine: newMachine(t), folder: t.TempDir()}
-	p.asAdmin("", "create", "namespace", namespace)
-	p.asAdmin("", "create", "serviceaccount", "worker", "-n", namespace)
-	p.asAdmin("", "create", "rolebinding", "worker", "-n", namespace, "--clusterrole=view", "--serviceaccount="+namespace+":worker")
-	p.asAdmin(`{"apiVersion":"v1","kind":"Pod","metadata":{"name":"worker","namespace":"`+namespace+`"},"spec":{"serviceAccountName":"worker","containers":[{"name":"worker","image":"none"}]}}`,
+	p.AsAdmin("create", "namespace", namespace)
+	p.AsAdmin("create", "serviceaccount", "worker", "-n", namespace)
+	p.AsAdmin("create", "rolebinding", "worker", "-n", namespace, "--clusterrole=view", "--serviceaccount="+namespace+":worker")
+	p.AsAdminWith(`{"apiVersion":"v1","kind":"Pod","metadata":{"name":"worker","namespace":"`+namespace+`"},"spec":{"serviceAccountName":"worker","containers":[{"name":"worker","image":"none"}]}}`,
 		"create", "-f", "-")
 	if err := os.MkdirAll(p.mounted(), 0o755); err != nil {
 		t.Fatal(err)
@@ -60,11 +57,11 @@ func (p *pod) mounted() string {
 // mount writes the files into a new folder and moves the link "..data" over, which is how kubelet replaces them.
 func (p *pod) mount(namespace string) {
 	p.Helper()
-	token := p.asAdmin("", "create", "token", "worker", "-n", namespace, "--bound-object-kind=Pod", "--bound-object-name=worker")
+	token := p.AdminsToken("create", "token", "worker", "-n", namespace, "--bound-object-kind=Pod", "--bound-object-name=worker")
 	p.turn++
 	folder := fmt.Sprintf("..turn-%d", p.turn)
-	for name, content := range map[string]string{"token": token, "ca.crt": string(shared.plane.CAPEM), "namespace": namespace} {
-		p.write(filepath.Join(p.mounted(), folder, name), content)
+	for name, content := range map[string]string{"token": token, "ca.crt": string(lab.Plane.CAPEM), "namespace": namespace} {
+		p.Write(filepath.Join(p.mounted(), folder, name), content)
 		if err := os.Symlink("..data/"+name, filepath.Join(p.mounted(), name)); err != nil && !errors.Is(err, os.ErrExist) {
 			p.Fatal(err)
 		}
@@ -76,18 +73,14 @@ func (p *pod) mount(namespace string) {
 }
 
 // in runs a program in the pod.
-func (p *pod) in(environment []string, args ...string) result {
+func (p *pod) in(environment []string, args ...string) lab.Result {
 	p.Helper()
-	server, err := url.Parse(shared.plane.Server)
+	server, err := url.Parse(lab.Plane.Server)
 	if err != nil {
 		p.Fatal(err)
 	}
-	self, err := os.Executable()
-	if err != nil {
-		p.Fatal(err)
-	}
-	cmd := exec.Command(self, args...)
-	cmd.Env = append(environment, podVariable+"="+p.folder, "PATH=/usr/bin:/bin",
+	cmd := lab.Helper(p.T, "pod", append([]string{p.folder}, args...)...)
+	cmd.Env = append(slices.Concat(environment, cmd.Env), "PATH=/usr/bin:/bin",
 		"KUBERNETES_SERVICE_HOST="+server.Hostname(), "KUBERNETES_SERVICE_PORT="+server.Port())
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS,
@@ -95,9 +88,14 @@ func (p *pod) in(environment []string, args ...string) result {
 		GidMappings: []syscall.SysProcIDMap{{ContainerID: podUser, HostID: os.Getgid(), Size: 1}},
 		AmbientCaps: []uintptr{unix.CAP_SYS_ADMIN, unix.CAP_SYS_CHROOT},
 	}
-	r := finish(p.T, cmd)
-	noSecret(p.T, r.line+" (standard error)", []byte(r.stderr))
-	return r
+	return lab.Adopt(p.T, cmd).End()
+}
+
+// podMain makes the test binary become what runs in a pod. Its arguments are the directory that the pod sees as /run and
+// as its only other writable place, and the program.
+func podMain(args []string) int {
+	fmt.Fprintln(os.Stderr, becomePod(args[0], args[1:]))
+	return 1
 }
 
 // becomePod makes the mounts and then the program.
@@ -118,7 +116,7 @@ func becomePod(folder string, args []string) error {
 			return fmt.Errorf("binding %s: %w", to, err)
 		}
 	}
-	if err := errors.Join(unix.Chroot(root), unix.Chdir("/"), unix.Unsetenv(podVariable)); err != nil {
+	if err := errors.Join(unix.Chroot(root), unix.Chdir("/")); err != nil {
 		return err
 	}
 	if err := unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0); err != nil {
@@ -129,27 +127,27 @@ func becomePod(folder string, args []string) error {
 
 func TestAPodGetsAKubeconfigInOneCommand(t *testing.T) {
 	t.Parallel()
-	namespace := newNamespace()
+	namespace := lab.Namespace()
 	p := newPod(t, namespace)
-	if r := p.in(nil, "/usr/bin/touch", "/etc/x"); r.code == 0 {
+	if r := p.in(nil, "/usr/bin/touch", "/etc/x"); r.Code == 0 {
 		t.Fatal("the pod can write to its root")
 	}
 	home := "HOME=" + filepath.Join(p.folder, "emptydir")
-	r := p.in([]string{home}, shared.plugin, "setup", "--bootstrap", "in-cluster").succeeds()
-	has(t, "the proof", r.stdout, "It works.", mint.Username(namespace, "worker"), "the pod's mounted token")
-	p.in([]string{home}, shared.plane.Kubectl, "get", "pods").succeeds()
-	p.in([]string{home}, shared.plane.Kubectl, "get", "secrets").fails(1, "forbidden")
-	if data := p.read(filepath.Join(p.folder, "emptydir", ".kube", "config")); secrets.MatchString(data) {
+	r := p.in([]string{home}, lab.Plugin, "setup", "--bootstrap", "in-cluster").Succeeds()
+	lab.Has(t, "the proof", r.Stdout, "It works.", mint.Username(namespace, "worker"), "the pod's mounted token")
+	p.in([]string{home}, lab.Plane.Kubectl, "get", "pods").Succeeds()
+	p.in([]string{home}, lab.Plane.Kubectl, "get", "secrets").Fails(1, "forbidden")
+	if data := p.Read(filepath.Join(p.folder, "emptydir", ".kube", "config")); lab.TokenIn(data) != "" {
 		t.Error("the token is in the kubeconfig")
 	}
 }
 
 func TestAPodUsesTheTokenThatKubeletHasReplaced(t *testing.T) {
 	t.Parallel()
-	namespace := newNamespace()
+	namespace := lab.Namespace()
 	p := newPod(t, namespace)
 	home := "HOME=" + filepath.Join(p.folder, "emptydir")
-	p.in([]string{home}, shared.plugin, "setup", "--bootstrap", "in-cluster", "--store", "none").succeeds()
+	p.in([]string{home}, lab.Plugin, "setup", "--bootstrap", "in-cluster", "--store", "none").Succeeds()
 	first := p.credentialID(home)
 	p.mount(namespace)
 	if second := p.credentialID(home); second == first || second == "" {
@@ -165,8 +163,8 @@ func (p *pod) credentialID(home string) string {
 			UserInfo struct{ Extra map[string][]string }
 		}
 	}
-	r := p.in([]string{home}, shared.plane.Kubectl, "auth", "whoami", "-o", "json").succeeds()
-	if err := json.Unmarshal([]byte(r.stdout), &review); err != nil {
+	r := p.in([]string{home}, lab.Plane.Kubectl, "auth", "whoami", "-o", "json").Succeeds()
+	if err := json.Unmarshal([]byte(r.Stdout), &review); err != nil {
 		p.Fatal(err)
 	}
 	return strings.Join(review.Status.UserInfo.Extra["authentication.kubernetes.io/credential-id"], " ")
@@ -174,11 +172,11 @@ func (p *pod) credentialID(home string) string {
 
 func TestAPodWithoutAnyPlaceToWriteToIsToldSo(t *testing.T) {
 	t.Parallel()
-	p := newPod(t, newNamespace())
+	p := newPod(t, lab.Namespace())
 	for _, home := range [][]string{nil, {"HOME=/"}, {"HOME=/nonexistent"}} {
-		r := p.in(home, shared.plugin, "setup", "--bootstrap", "in-cluster", "--store", "none")
-		if r.code == 0 || !strings.Contains(r.stderr, "error: ") || !strings.Contains(r.stderr, "hint: ") {
-			t.Errorf("%q: exit code %d\n%s", home, r.code, r.stderr)
+		r := p.in(home, lab.Plugin, "setup", "--bootstrap", "in-cluster", "--store", "none")
+		if r.Code == 0 || !strings.Contains(r.Stderr, "error: ") || !strings.Contains(r.Stderr, "hint: ") {
+			t.Errorf("%q: exit code %d\n%s", home, r.Code, r.Stderr)
 		}
 	}
 }
@@ -186,6 +184,6 @@ func TestAPodWithoutAnyPlaceToWriteToIsToldSo(t *testing.T) {
 func TestOutsideAPodInClusterSaysWhatIsMissing(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
-	m.more = []string{"KUBERNETES_SERVICE_HOST=127.0.0.1"}
-	m.run("setup", "--bootstrap", "in-cluster").fails(4, "this is no pod", "automountServiceAccountToken")
+	m.Variables = []string{"KUBERNETES_SERVICE_HOST=127.0.0.1"}
+	m.Plugin("setup", "--bootstrap", "in-cluster").Fails(4, "this is no pod", "automountServiceAccountToken")
 }
