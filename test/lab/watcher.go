@@ -11,6 +11,11 @@ import (
 	"time"
 )
 
+// Search has a text searched at the end that no Command has printed, such as the log of a script.
+func Search(what, text string) {
+	shared.seen.add(Result{Command: Command{Args: []string{what}}, Stdout: text})
+}
+
 // record is all that was run, for the search in the end.
 type record struct {
 	mu      sync.Mutex

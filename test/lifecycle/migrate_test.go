@@ -167,9 +167,7 @@ func (m *migration) migrateLegacy() {
 	lab.Eventually(m.T, "the old token is refused", func() bool {
 		return m.Kubectl("--kubeconfig", m.Admin, "--context", "old", "auth", "whoami").Code != 0
 	})
-	if again := m.Plugin(m.migrateArguments("jenkins")...); again.Code != 2 || again.Stdout != "" {
-		m.Errorf("a second time: %+v", again)
-	}
+	m.Plugin(m.migrateArguments("jenkins")...).Fails(2)
 	m.healthy("--kubeconfig", m.Admin)
 }
 
@@ -192,7 +190,7 @@ func (m *migration) migrateHeld() {
 	m.addToken("copy", token)
 	out := m.Plugin(m.migrateArguments("jenkins", "--delete-legacy-secret")...)
 	if out.Code != 2 || !strings.Contains(out.Stderr, `"copy"`) || !m.hasSecret() {
-		m.Errorf("outcome: %+v", out)
+		m.Errorf("exit code %d\n%s%s", out.Code, out.Stdout, out.Stderr)
 	}
 	for _, context := range []string{"jenkins", "copy"} {
 		if got := m.whoAmI(context); got != m.username() {
@@ -233,15 +231,12 @@ func (m *migration) migrateShared() {
 func (m *migration) refused(code int, args ...string) {
 	m.Helper()
 	before := m.Read(m.Admin)
-	out := m.Plugin(args...)
-	if out.Code != code || out.Stdout != "" || !strings.Contains(out.Stderr, "error: ") || !strings.Contains(out.Stderr, "hint: ") {
-		m.Errorf("%v: %+v", args, out)
-	}
+	m.Plugin(args...).Fails(code, "error: ", "hint: ")
 	if before != m.Read(m.Admin) {
 		m.Errorf("%v changed the kubeconfig", args)
 	}
-	if _, err := os.Stat(m.Path(".config", "sa-exec-credential", "profiles")); err == nil {
-		m.Errorf("%v made a profile", args)
+	if names, err := m.Profiles().Names(); err != nil || len(names) > 0 {
+		m.Errorf("%v created the profiles %q, %v", args, names, err)
 	}
 }
 
@@ -301,7 +296,7 @@ func (m *migration) migrateTaken() {
 	profile, kubeconfig := m.Read(path), m.Read(m.Admin)
 	out := m.Plugin(m.migrateArguments("jenkins", "--profile", m.Profile)...)
 	if out.Code != 2 || out.Stdout != "" || profile != m.Read(path) || kubeconfig != m.Read(m.Admin) {
-		m.Errorf("outcome: %+v", out)
+		m.Errorf("exit code %d\n%s%s", out.Code, out.Stdout, out.Stderr)
 	}
 	m.must(m.migrateArguments("jenkins")...)
 	m.healthy()

@@ -48,7 +48,7 @@ func TestRevokeEndsWhatWorked(t *testing.T) {
 	if files := m.Files(); slices.ContainsFunc(files, func(f string) bool { return strings.HasSuffix(f, ".yaml") }) {
 		t.Errorf("there is still a profile: %q", files)
 	}
-	m.Plugin("token", "--profile", "it").Fails(3, "setup makes one")
+	m.Plugin("token", "--profile", "it").Fails(3, "no such profile", "setup")
 	m.Plugin("revoke", "--profile", "it").Fails(3)
 	r = m.Kubectl("--context", "it", "get", "pods")
 	if r.Code == 0 {
