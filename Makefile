@@ -40,10 +40,10 @@ race: ## Test what runs in one process with the race detector
 	@echo "make: testing the packages again, with the race detector (compiling it takes a while)" >&2
 	go test -race -timeout 15m ./internal/...
 
-# -count=1: go test does not see that the program under test is another one, and would answer from its cache.
+# One control plane for all packages but those that break theirs. -count=1: go test does not see that the program under test is another one, and would answer from its cache.
 e2e: ## Test on the real control plane, with the real kubectl and keyrings
 	@echo "make: testing on the real control plane" >&2
-	cd test && CGO_ENABLED=0 SA_EXEC_CREDENTIAL=$(CURDIR)/$(PROGRAM) go test $(PLANE_FLAGS) -count=1 -timeout 20m ./...
+	cd test && CGO_ENABLED=0 SA_EXEC_CREDENTIAL=$(CURDIR)/$(PROGRAM) bin/cluster go test $(PLANE_FLAGS) -count=1 -timeout 20m ./...
 
 cross: ## See that the program builds for the other platforms
 	@for os in darwin windows; do echo "make: checking $$os" >&2; GOOS=$$os CGO_ENABLED=0 go build -o /dev/null ./cmd/sa-exec-credential; done

@@ -9,6 +9,7 @@ go 1.26.0
 godebug default=go1.26
 
 require (
+	github.com/rogpeppe/go-internal v1.16.0
 	github.com/sa-exec-credential/sa-exec-credential v0.0.0
 	go.etcd.io/etcd/server/v3 v3.6.8
 	golang.org/x/sys v0.49.0

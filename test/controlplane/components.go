@@ -13,6 +13,10 @@ import (
 // takes on an idle machine.
 const startLimit = 2 * time.Minute
 
+// MaxTokenLifetime is the longest that the API server grants, as managed clusters
+// limit it too. It is more than setup asks for by itself.
+const MaxTokenLifetime = 800 * time.Hour
+
 // etcdSocket is relative to the state folder, where etcd and the API server run:
 // the kernel takes some hundred bytes for a socket's path, and a test's
 // temporary folder can be longer. There being no TCP port, no other user of the
@@ -100,6 +104,7 @@ func (c *ControlPlane) apiServerArgs() []string {
 		"--service-account-issuer=https://kubernetes.default.svc",
 		"--service-account-key-file=" + serviceAccountPublicKeyFile,
 		"--service-account-signing-key-file=" + serviceAccountKeyFile,
+		"--service-account-max-token-expiration=" + MaxTokenLifetime.String(),
 		"--audit-policy-file=audit-policy.yaml",
 		"--audit-log-path=" + c.AuditLog,
 		"--profiling=false",

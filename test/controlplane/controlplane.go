@@ -102,8 +102,12 @@ func Start(ctx context.Context, o Options) (_ *ControlPlane, err error) {
 }
 
 // Stop ends every process, waits for each and removes the state. It may be
-// called again, and does nothing then; nothing can be started any more.
+// called again, and does nothing then; nothing can be started any more. A plane
+// that was attached to goes on.
 func (c *ControlPlane) Stop() error {
+	if c.starter == nil {
+		return nil
+	}
 	for _, p := range []*process{c.controllerManager, c.apiServer, c.etcd} {
 		p.kill()
 	}
@@ -181,15 +185,21 @@ func (c *ControlPlane) prepare() (err error) {
 	}
 	c.Server = fmt.Sprintf("https://127.0.0.1:%d", c.port.number)
 	c.Kubectl = filepath.Join(c.options.Bin, "kubectl")
-	c.AuditLog = c.path("audit.log")
+	c.AuditLog = c.path(auditLog)
 	if err := c.writeCertificates(); err != nil {
 		return fmt.Errorf("making certificates: %w", err)
 	}
 	if err := c.writeServiceAccountKeys(); err != nil {
 		return fmt.Errorf("making service account keys: %w", err)
 	}
-	return os.WriteFile(c.path("audit-policy.yaml"), []byte(auditPolicy), 0o600)
+	return errors.Join(
+		os.WriteFile(c.path(serverFile), []byte(c.Server), 0o600),
+		os.WriteFile(c.path("audit-policy.yaml"), []byte(auditPolicy), 0o600),
+	)
 }
+
+// Dir is the directory of all state.
+func (c *ControlPlane) Dir() string { return c.options.Dir }
 
 // path names a file of the state.
 func (c *ControlPlane) path(name string) string { return filepath.Join(c.options.Dir, name) }

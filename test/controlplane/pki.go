@@ -11,6 +11,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"os"
@@ -20,6 +21,7 @@ import (
 // The files of the state that more than one program reads, relative to Dir.
 const (
 	caFile                      = "ca.crt"
+	caKeyFile                   = "ca.key"
 	servingCertFile             = "apiserver.crt"
 	servingKeyFile              = "apiserver.key"
 	serviceAccountKeyFile       = "service-account.key"
@@ -119,6 +121,28 @@ func (a *Authority) sign(template *x509.Certificate) (KeyPair, error) {
 	return KeyPair{CertPEM: encodePEM("CERTIFICATE", der), KeyPEM: keyPEM}, err
 }
 
+// write keeps the authority for readAuthority.
+func (a *Authority) write(certFile, keyFile string) error {
+	key, err := encodePrivateKey(a.key)
+	if err != nil {
+		return err
+	}
+	return KeyPair{CertPEM: a.PEM, KeyPEM: key}.write(certFile, keyFile)
+}
+
+// readAuthority reads what write has kept.
+func readAuthority(certFile, keyFile string) (*Authority, error) {
+	pair, err := tls.LoadX509KeyPair(certFile, keyFile)
+	if err != nil {
+		return nil, err
+	}
+	key, ok := pair.PrivateKey.(crypto.Signer)
+	if !ok {
+		return nil, fmt.Errorf("key of the authority is a %T", pair.PrivateKey)
+	}
+	return &Authority{PEM: encodePEM("CERTIFICATE", pair.Leaf.Raw), certificate: pair.Leaf, key: key}, nil
+}
+
 // writeCertificates makes the authority, the API server's certificate and the
 // administrator's, and everything that is built on them.
 func (c *ControlPlane) writeCertificates() (err error) {
@@ -126,7 +150,7 @@ func (c *ControlPlane) writeCertificates() (err error) {
 		return err
 	}
 	c.CAPEM, c.CAFile = c.CA.PEM, c.path(caFile)
-	if err := os.WriteFile(c.CAFile, c.CAPEM, 0o600); err != nil {
+	if err := c.CA.write(c.CAFile, c.path(caKeyFile)); err != nil {
 		return err
 	}
 	serving, err := c.CA.IssueServingCert(ServingHosts()...)
@@ -143,7 +167,7 @@ func (c *ControlPlane) writeCertificates() (err error) {
 	if c.admin, err = c.client(admin); err != nil {
 		return err
 	}
-	c.AdminKubeconfig = c.path("admin.kubeconfig")
+	c.AdminKubeconfig = c.path(adminKubeconfig)
 	return os.WriteFile(c.AdminKubeconfig, c.Kubeconfig("admin", admin), 0o600)
 }
 

@@ -45,6 +45,10 @@ type Options struct {
 	Lifetime func(account string) time.Duration
 	// Fault returns what happens to a request.
 	Fault func(*http.Request) Fault
+	// Lost reports whether an answer of the API server is lost on its way.
+	Lost func(*http.Request) bool
+	// Ahead is how far the API server's clock seems to be before the real one.
+	Ahead time.Duration
 }
 
 // Proxy is a running proxy.
@@ -53,6 +57,7 @@ type Proxy struct {
 
 	options Options
 	forward *httputil.ReverseProxy
+	asAdmin *httputil.ReverseProxy
 	server  *http.Server
 
 	mutex  sync.Mutex
@@ -67,37 +72,60 @@ type Token struct {
 	Expires            time.Time
 }
 
-// Start starts a proxy on a free port of loopback. Stop ends it.
+// Start starts a proxy on a free port of loopback. Stop ends it. A client certificate of the cluster's authority counts
+// as the administrator's: it cannot be passed on.
 func Start(plane *controlplane.ControlPlane, options Options) (*Proxy, error) {
 	target, err := url.Parse(plane.Server)
 	if err != nil {
 		return nil, err
 	}
-	pair, err := plane.CA.IssueServingCert(controlplane.ServingHosts()...)
+	serving, err := certificate(plane.CA.IssueServingCert(controlplane.ServingHosts()...))
 	if err != nil {
 		return nil, err
 	}
-	certificate, err := tls.X509KeyPair(pair.CertPEM, pair.KeyPEM)
+	admin, err := certificate(plane.CA.IssueClientCert("admin", "system:masters"))
+	if err != nil {
+		return nil, err
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(plane.CAPEM)
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, err
-	}
 	p := &Proxy{URL: "https://" + listener.Addr().String(), options: options, tokens: map[string]Token{}, faults: map[Fault]int{}}
-	p.forward = &httputil.ReverseProxy{
-		Rewrite:        func(r *httputil.ProxyRequest) { r.SetURL(target) },
-		Transport:      &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, MaxIdleConnsPerHost: 64},
-		ModifyResponse: p.shorten,
-		ErrorHandler:   func(w http.ResponseWriter, _ *http.Request, _ error) { answer(w, http.StatusBadGateway) },
-		ErrorLog:       nil,
-	}
-	p.server = &http.Server{Handler: p, ErrorLog: discard(), TLSConfig: &tls.Config{Certificates: []tls.Certificate{certificate}}}
+	p.forward = p.forwarder(target, &tls.Config{RootCAs: roots})
+	p.asAdmin = p.forwarder(target, &tls.Config{RootCAs: roots, Certificates: []tls.Certificate{admin}})
+	p.server = &http.Server{Handler: p, ErrorLog: discard(), TLSConfig: &tls.Config{
+		Certificates: []tls.Certificate{serving}, ClientAuth: tls.VerifyClientCertIfGiven, ClientCAs: roots}}
 	go func() { _ = p.server.ServeTLS(listener, "", "") }()
 	return p, nil
+}
+
+func certificate(pair controlplane.KeyPair, err error) (tls.Certificate, error) {
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	return tls.X509KeyPair(pair.CertPEM, pair.KeyPEM)
+}
+
+func (p *Proxy) forwarder(target *url.URL, config *tls.Config) *httputil.ReverseProxy {
+	return &httputil.ReverseProxy{
+		Rewrite:        func(r *httputil.ProxyRequest) { r.SetURL(target) },
+		Transport:      &http.Transport{TLSClientConfig: config, MaxIdleConnsPerHost: 64},
+		ModifyResponse: p.change,
+		ErrorHandler:   failed,
+		ErrorLog:       discard(),
+	}
+}
+
+var errLost = errors.New("the answer is lost")
+
+func failed(w http.ResponseWriter, _ *http.Request, err error) {
+	if errors.Is(err, errLost) {
+		panic(http.ErrAbortHandler)
+	}
+	answer(w, http.StatusBadGateway)
 }
 
 // Stop ends the proxy and every connection to it.
@@ -170,7 +198,11 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		fault = p.options.Fault(r)
 	}
 	if fault == None {
-		p.forward.ServeHTTP(w, r)
+		forward := p.forward
+		if len(r.TLS.PeerCertificates) > 0 {
+			forward = p.asAdmin
+		}
+		forward.ServeHTTP(w, r)
 		return
 	}
 	p.mutex.Lock()
@@ -248,8 +280,14 @@ func write(w http.ResponseWriter, code int, body string) {
 	_, _ = io.WriteString(w, body)
 }
 
-// shorten remembers the tokens in TokenRequest answers and makes them short-lived.
-func (p *Proxy) shorten(response *http.Response) error {
+// change does to an answer what the options say, remembers the tokens in TokenRequests and makes them short-lived.
+func (p *Proxy) change(response *http.Response) error {
+	if p.options.Lost != nil && p.options.Lost(response.Request) {
+		return errLost
+	}
+	if p.options.Ahead != 0 {
+		response.Header.Set("Date", time.Now().Add(p.options.Ahead).UTC().Format(http.TimeFormat))
+	}
 	parts := strings.Split(strings.Trim(response.Request.URL.Path, "/"), "/")
 	// api v1 namespaces NS serviceaccounts NAME token
 	if response.StatusCode != http.StatusCreated || len(parts) != 7 || parts[6] != "token" {
@@ -285,9 +323,9 @@ func (p *Proxy) remember(namespace, account string, body []byte) ([]byte, error)
 		if lifetime := p.options.Lifetime(account); lifetime > 0 {
 			// The API has whole seconds; the token is refused no earlier than it says.
 			granted = time.Now().Add(lifetime).Truncate(time.Second)
-			status["expirationTimestamp"] = granted.UTC().Format(time.RFC3339)
 		}
 	}
+	status["expirationTimestamp"] = granted.Add(p.options.Ahead).UTC().Format(time.RFC3339)
 	p.mutex.Lock()
 	p.tokens[text] = Token{Namespace: namespace, Account: account, Expires: granted}
 	p.mutex.Unlock()

@@ -3,187 +3,248 @@
 package lifecycle_test
 
 import (
-	"bufio"
-	"bytes"
 	"encoding/base64"
-	"fmt"
-	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
+	"testing"
+
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+
+	"github.com/sa-exec-credential/sa-exec-credential/test/lab"
 )
 
-func migrateTests() map[string]func(*person) {
-	return map[string]func(*person){
-		"the token of a legacy Secret":                (*person).migrateLegacy,
-		"a legacy Secret stays unless told otherwise": (*person).migrateKeepingSecret,
-		"a legacy Secret stays while others hold it":  (*person).migrateHeld,
-		"a token file":                                  (*person).migrateTokenFile,
-		"contexts that share a user":                    (*person).migrateShared,
-		"a user that is shared with another cluster":    (*person).migrateSharedElsewhere,
-		"what is no service account's token":            (*person).migrateForeign,
-		"a token that is no longer accepted":            (*person).migrateRefused,
-		"an administrator that is none":                 (*person).migrateWithoutAdmin,
-		"a profile that others use":                     (*person).migrateTaken,
-		"a dry run":                                     (*person).migrateDry,
-		"killed after any of its steps it can be ended": (*person).migrateKilled,
+func TestMigrate(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]func(*migration){
+		"the token of a legacy Secret":                (*migration).migrateLegacy,
+		"a legacy Secret stays unless told otherwise": (*migration).migrateKeepingSecret,
+		"a legacy Secret stays while others hold it":  (*migration).migrateHeld,
+		"a token file":                                  (*migration).migrateTokenFile,
+		"contexts that share a user":                    (*migration).migrateShared,
+		"a user that is shared with another cluster":    (*migration).migrateSharedElsewhere,
+		"what is no service account's token":            (*migration).migrateForeign,
+		"a token that is no longer accepted":            (*migration).migrateRefused,
+		"an administrator that is none":                 (*migration).migrateWithoutAdmin,
+		"a profile that others use":                     (*migration).migrateTaken,
+		"a dry run":                                     (*migration).migrateDry,
+		"killed after any of its steps it can be ended": (*migration).migrateKilled,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := &migration{newMachine(t)}
+			m.Admin = m.Write(filepath.Join(t.TempDir(), "admin.kubeconfig"), m.Read(m.Admin))
+			test(m)
+		})
 	}
 }
 
+// migration is a machine whose administrator's kubeconfig holds static tokens, outside of what is searched.
+type migration struct{ *lab.Machine }
+
+// outside is the directory of that kubeconfig.
+func (m *migration) outside() string { return filepath.Dir(m.Admin) }
+
 // account makes a service account that may view, and a legacy Secret with a token of it.
-func (p *person) account() (token string) {
-	p.Helper()
-	p.asAdmin("create", "namespace", p.namespace)
-	p.asAdmin("create", "serviceaccount", "jenkins", "-n", p.namespace)
-	p.asAdmin("create", "rolebinding", "jenkins", "--clusterrole=view", "--serviceaccount="+p.namespace+":jenkins", "-n", p.namespace)
-	manifest := filepath.Join(p.home, "secret.yaml")
-	p.write(manifest, []byte("apiVersion: v1\nkind: Secret\ntype: kubernetes.io/service-account-token\n"+
-		"metadata:\n  name: jenkins-token\n  annotations: {kubernetes.io/service-account.name: jenkins}\n"))
-	p.asAdmin("apply", "-n", p.namespace, "-f", manifest)
-	p.eventually("the legacy Secret is filled", func() bool { token = p.legacyToken(); return token != "" })
+func (m *migration) account() (token string) {
+	m.Helper()
+	m.AsAdmin("create", "namespace", m.Namespace)
+	m.AsAdmin("create", "serviceaccount", "jenkins", "-n", m.Namespace)
+	m.AsAdmin("create", "rolebinding", "jenkins", "--clusterrole=view", "--serviceaccount="+m.Namespace+":jenkins", "-n", m.Namespace)
+	m.AsAdminWith("apiVersion: v1\nkind: Secret\ntype: kubernetes.io/service-account-token\n"+
+		"metadata:\n  name: jenkins-token\n  annotations: {kubernetes.io/service-account.name: jenkins}\n",
+		"apply", "-n", m.Namespace, "-f", "-")
+	lab.Eventually(m.T, "the legacy Secret is filled", func() bool { token = m.legacyToken(); return token != "" })
 	return token
 }
 
-func (p *person) legacyToken() string {
-	p.Helper()
-	data, err := base64.StdEncoding.DecodeString(p.asAdmin("get", "secret", "jenkins-token", "-n", p.namespace, "-o", "jsonpath={.data.token}"))
+func (m *migration) legacyToken() string {
+	m.Helper()
+	data, err := base64.StdEncoding.DecodeString(m.AdminsToken("get", "secret", "jenkins-token", "-n", m.Namespace, "-o", "jsonpath={.data.token}"))
 	if err != nil {
-		p.Fatal(err)
+		m.Fatal(err)
 	}
 	return string(data)
 }
 
 // hasSecret reports whether the legacy Secret is there.
-func (p *person) hasSecret() bool {
-	p.Helper()
-	return p.asAdmin("get", "secret", "jenkins-token", "-n", p.namespace, "--ignore-not-found", "-o", "name") != ""
+func (m *migration) hasSecret() bool {
+	m.Helper()
+	return m.AsAdmin("get", "secret", "jenkins-token", "-n", m.Namespace, "--ignore-not-found", "-o", "name") != ""
 }
 
-// add adds a context with a user of the same name to the administrator's kubeconfig, by kubectl.
-func (p *person) add(context string, credentials ...string) {
-	p.Helper()
-	p.kubectl(append([]string{"config", "--kubeconfig", p.admin, "set-credentials", context}, credentials...)...)
-	p.addContext(context, "test", context)
+// add adds a context with a user of the same name to the administrator's kubeconfig, as kubectl writes it. A token is in no
+// argument that way.
+func (m *migration) add(context string, user clientcmdapi.AuthInfo) {
+	m.Helper()
+	config, err := clientcmd.LoadFromFile(m.Admin)
+	if err != nil {
+		m.Fatal(err)
+	}
+	config.AuthInfos[context] = &user
+	if err := clientcmd.WriteToFile(*config, m.Admin); err != nil {
+		m.Fatal(err)
+	}
+	m.addContext(context, "test", context)
 }
 
-func (p *person) addContext(context, cluster, user string) {
-	p.Helper()
-	p.kubectl("config", "--kubeconfig", p.admin, "set-context", context, "--cluster", cluster, "--user", user, "--namespace", p.namespace)
+func (m *migration) addToken(context, token string) {
+	m.Helper()
+	m.add(context, clientcmdapi.AuthInfo{Token: token})
 }
 
-func (p *person) migrateArguments(context string, flags ...string) []string {
-	return append([]string{"migrate", context, "--kubeconfig", p.admin, "--admin-context", "admin@test", "--store", "keyring"}, flags...)
+func (m *migration) addContext(context, cluster, user string) {
+	m.Helper()
+	m.config("set-context", context, "--cluster", cluster, "--user", user, "--namespace", m.Namespace)
 }
 
-func (p *person) username() string { return "system:serviceaccount:" + p.namespace + ":jenkins" }
+// config changes the administrator's kubeconfig with kubectl.
+func (m *migration) config(args ...string) {
+	m.Helper()
+	m.Kubectl(append([]string{"config", "--kubeconfig", m.Admin}, args...)...).Succeeds()
+}
 
-func (p *person) migrateLegacy() {
-	token := p.account()
-	p.add("jenkins", "--token="+token)
-	out := p.must(p.migrateArguments("jenkins", "--delete-legacy-secret")...)
-	for _, text := range []string{"It works.", p.username(), "kubectl --context jenkins"} {
-		if !strings.Contains(out.stdout, text) {
-			p.Errorf("without %q:\n%s", text, out.stdout)
+func (m *migration) migrateArguments(context string, flags ...string) []string {
+	return append([]string{"migrate", context, "--kubeconfig", m.Admin, "--admin-context", "admin@test", "--store", "keyring"}, flags...)
+}
+
+func (m *migration) username() string { return "system:serviceaccount:" + m.Namespace + ":jenkins" }
+
+// whoAmI asks the API server whom a context of the administrator's kubeconfig stands for.
+func (m *migration) whoAmI(context string) string {
+	m.Helper()
+	return m.Kubectl("--kubeconfig", m.Admin, "--context", context, "auth", "whoami", "-o", "jsonpath={.status.userInfo.username}").Succeeds().Stdout
+}
+
+// must runs the program for what has to succeed.
+func (m *migration) must(args ...string) lab.Result {
+	m.Helper()
+	return m.Plugin(args...).Succeeds()
+}
+
+// healthy expects that doctor finds nothing that failed.
+func (m *migration) healthy(args ...string) {
+	m.Helper()
+	m.must(append([]string{"doctor"}, args...)...)
+}
+
+// filesWith lists the files that hold text.
+func (m *migration) filesWith(text string) (found []string) {
+	m.Helper()
+	for _, dir := range []string{m.Home, m.outside()} {
+		for _, name := range lab.FilesBelow(m.T, dir) {
+			path := filepath.Join(dir, name)
+			if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() && strings.Contains(m.Read(path), text) {
+				found = append(found, path)
+			}
 		}
 	}
-	if got := p.whoAmI(p.admin, "jenkins"); got != p.username() {
-		p.Errorf("the context is %q", got)
+	return found
+}
+
+func (m *migration) migrateLegacy() {
+	token := m.account()
+	m.addToken("jenkins", token)
+	out := m.must(m.migrateArguments("jenkins", "--delete-legacy-secret")...)
+	for _, text := range []string{"It works.", m.username(), "kubectl --context jenkins"} {
+		if !strings.Contains(out.Stdout, text) {
+			m.Errorf("without %q:\n%s", text, out.Stdout)
+		}
 	}
-	if left := p.filesWith(token); len(left) > 0 {
-		p.Errorf("the token is in %q", left)
+	if got := m.whoAmI("jenkins"); got != m.username() {
+		m.Errorf("the context is %q", got)
 	}
-	if p.hasSecret() {
-		p.Error("the legacy Secret is still there")
+	if left := m.filesWith(token); len(left) > 0 {
+		m.Errorf("the token is in %q", left)
 	}
-	p.add("old", "--token="+token)
-	p.eventually("the old token is refused", func() bool {
-		return p.run(p.Kubectl, "--kubeconfig", p.admin, "--context", "old", "auth", "whoami").code != 0
+	if m.hasSecret() {
+		m.Error("the legacy Secret is still there")
+	}
+	m.addToken("old", token)
+	lab.Eventually(m.T, "the old token is refused", func() bool {
+		return m.Kubectl("--kubeconfig", m.Admin, "--context", "old", "auth", "whoami").Code != 0
 	})
-	if again := p.plugin(p.migrateArguments("jenkins")...); again.code != 2 || again.stdout != "" {
-		p.Errorf("a second time: %+v", again)
-	}
-	p.healthy("--kubeconfig", p.admin)
+	m.Plugin(m.migrateArguments("jenkins")...).Fails(2)
+	m.healthy("--kubeconfig", m.Admin)
 }
 
-func (p *person) migrateKeepingSecret() {
-	p.add("jenkins", "--token="+p.account())
-	out := p.must(p.migrateArguments("jenkins")...)
-	line := "kubectl --kubeconfig " + p.admin + " --context admin@test -n " + p.namespace + " delete secret jenkins-token"
-	if !p.hasSecret() || !strings.Contains(out.stderr, line) {
-		p.Errorf("not told to %s:\n%s", line, out.stderr)
+func (m *migration) migrateKeepingSecret() {
+	m.addToken("jenkins", m.account())
+	out := m.must(m.migrateArguments("jenkins")...)
+	line := "kubectl --kubeconfig " + m.Admin + " --context admin@test -n " + m.Namespace + " delete secret jenkins-token"
+	if !m.hasSecret() || !strings.Contains(out.Stderr, line) {
+		m.Errorf("not told to %s:\n%s", line, out.Stderr)
 	}
-	p.shell(line)
-	if p.hasSecret() {
-		p.Error("that does not delete it")
+	m.Exec("/bin/sh", "-c", line).Succeeds()
+	if m.hasSecret() {
+		m.Error("that does not delete it")
 	}
 }
 
-func (p *person) migrateHeld() {
-	token := p.account()
-	p.add("jenkins", "--token="+token)
-	p.add("copy", "--token="+token)
-	out := p.plugin(p.migrateArguments("jenkins", "--delete-legacy-secret")...)
-	if out.code != 2 || !strings.Contains(out.stderr, `"copy"`) || !p.hasSecret() {
-		p.Errorf("outcome: %+v", out)
+func (m *migration) migrateHeld() {
+	token := m.account()
+	m.addToken("jenkins", token)
+	m.addToken("copy", token)
+	out := m.Plugin(m.migrateArguments("jenkins", "--delete-legacy-secret")...)
+	if out.Code != 2 || !strings.Contains(out.Stderr, `"copy"`) || !m.hasSecret() {
+		m.Errorf("exit code %d\n%s%s", out.Code, out.Stdout, out.Stderr)
 	}
 	for _, context := range []string{"jenkins", "copy"} {
-		if got := p.whoAmI(p.admin, context); got != p.username() {
-			p.Errorf("context %q is %q", context, got)
+		if got := m.whoAmI(context); got != m.username() {
+			m.Errorf("context %q is %q", context, got)
 		}
 	}
-	p.must(p.migrateArguments("copy", "--delete-legacy-secret")...)
-	if left := p.filesWith(token); len(left) > 0 || p.hasSecret() {
-		p.Errorf("after the other one, the token is in %q", left)
+	m.must(m.migrateArguments("copy", "--delete-legacy-secret")...)
+	if left := m.filesWith(token); len(left) > 0 || m.hasSecret() {
+		m.Errorf("after the other one, the token is in %q", left)
 	}
 }
 
-func (p *person) migrateTokenFile() {
-	p.account()
-	path := filepath.Join(p.home, "token file")
-	p.write(path, []byte(p.asAdmin("create", "token", "jenkins", "-n", p.namespace)+"\n"))
-	p.add("jenkins")
-	p.replace(p.admin, "- name: jenkins\n  user: {}", "- name: jenkins\n  user:\n    tokenFile: token file")
-	out := p.must(p.migrateArguments("jenkins")...)
-	if !strings.Contains(out.stderr, "rm '"+path+"'") {
-		p.Errorf("not told of the file:\n%s", out.stderr)
+func (m *migration) migrateTokenFile() {
+	m.account()
+	path := filepath.Join(m.outside(), "token file")
+	m.Write(path, m.AdminsToken("create", "token", "jenkins", "-n", m.Namespace)+"\n")
+	m.add("jenkins", clientcmdapi.AuthInfo{})
+	m.Replace(m.Admin, "- name: jenkins\n  user: {}", "- name: jenkins\n  user:\n    tokenFile: token file")
+	out := m.must(m.migrateArguments("jenkins")...)
+	if !strings.Contains(out.Stderr, "rm '"+path+"'") {
+		m.Errorf("not told of the file:\n%s", out.Stderr)
 	}
-	if got := p.whoAmI(p.admin, "jenkins"); got != p.username() || bytes.Contains(p.read(p.admin), []byte("tokenFile")) {
-		p.Errorf("the context is %q", got)
+	if got := m.whoAmI("jenkins"); got != m.username() || strings.Contains(m.Read(m.Admin), "tokenFile") {
+		m.Errorf("the context is %q", got)
 	}
 }
 
-func (p *person) migrateShared() {
-	p.add("jenkins", "--token="+p.account())
-	p.addContext("also", "test", "jenkins")
-	out := p.must(p.migrateArguments("jenkins")...)
-	if got := p.whoAmI(p.admin, "also"); got != p.username() || !strings.Contains(out.stderr, `"also"`) {
-		p.Errorf("the other context is %q:\n%s", got, out.stderr)
+func (m *migration) migrateShared() {
+	m.addToken("jenkins", m.account())
+	m.addContext("also", "test", "jenkins")
+	out := m.must(m.migrateArguments("jenkins")...)
+	if got := m.whoAmI("also"); got != m.username() || !strings.Contains(out.Stderr, `"also"`) {
+		m.Errorf("the other context is %q:\n%s", got, out.Stderr)
 	}
 }
 
 // refused expects that migrate changes nothing and says why.
-func (p *person) refused(code int, args ...string) {
-	p.Helper()
-	before := p.read(p.admin)
-	out := p.plugin(args...)
-	if out.code != code || out.stdout != "" || !strings.Contains(out.stderr, "error: ") || !strings.Contains(out.stderr, "hint: ") {
-		p.Errorf("%v: %+v", args, out)
+func (m *migration) refused(code int, args ...string) {
+	m.Helper()
+	before := m.Read(m.Admin)
+	m.Plugin(args...).Fails(code, "error: ", "hint: ")
+	if before != m.Read(m.Admin) {
+		m.Errorf("%v changed the kubeconfig", args)
 	}
-	if !bytes.Equal(before, p.read(p.admin)) {
-		p.Errorf("%v changed the kubeconfig", args)
-	}
-	if _, err := os.Stat(filepath.Join(p.home, ".config", "sa-exec-credential", "profiles")); err == nil {
-		p.Errorf("%v made a profile", args)
+	if names, err := m.Profiles().Names(); err != nil || len(names) > 0 {
+		m.Errorf("%v created the profiles %q, %v", args, names, err)
 	}
 }
 
-func (p *person) migrateSharedElsewhere() {
-	p.add("jenkins", "--token="+p.account())
-	p.kubectl("config", "--kubeconfig", p.admin, "set-cluster", "other", "--server", "https://example.com")
-	p.addContext("elsewhere", "other", "jenkins")
-	p.refused(2, p.migrateArguments("jenkins")...)
+func (m *migration) migrateSharedElsewhere() {
+	m.addToken("jenkins", m.account())
+	m.config("set-cluster", "other", "--server", "https://example.com")
+	m.addContext("elsewhere", "other", "jenkins")
+	m.refused(2, m.migrateArguments("jenkins")...)
 }
 
 // unsigned is a JWT of these claims without a good signature.
@@ -192,117 +253,108 @@ func unsigned(claims string) string {
 	return encode([]byte(`{"alg":"RS256"}`)) + "." + encode([]byte(claims)) + "." + encode([]byte("signature"))
 }
 
-func (p *person) migrateForeign() {
-	for context, credentials := range map[string][]string{
-		"opaque":   {"--token=abcdef.0123456789abcdef"},
-		"person":   {"--token=" + unsigned(`{"iss":"https://accounts.example.com","sub":"jane"}`)},
-		"nobody":   {"--token=" + unsigned(`{"iss":"x","sub":"system:serviceaccount:a:b"}`)},
-		"password": {"--username=jane", "--password=secret"},
-		"plugin":   {"--exec-command=other", "--exec-api-version=client.authentication.k8s.io/v1beta1"},
+func (m *migration) migrateForeign() {
+	plugin := &clientcmdapi.ExecConfig{Command: "other", APIVersion: "client.authentication.k8s.io/v1beta1", InteractiveMode: "IfAvailable"}
+	for context, user := range map[string]clientcmdapi.AuthInfo{
+		"opaque":   {Token: "abcdef.0123456789abcdef"},
+		"person":   {Token: unsigned(`{"iss":"https://accounts.example.com","sub":"jane"}`)},
+		"nobody":   {Token: unsigned(`{"iss":"x","sub":"system:serviceaccount:a:b"}`)},
+		"password": {Username: "jane", Password: "secret"},
+		"plugin":   {Exec: plugin},
 		"nothing":  {},
 	} {
-		p.add(context, credentials...)
-		p.refused(2, p.migrateArguments(context)...)
+		m.add(context, user)
+		m.refused(2, m.migrateArguments(context)...)
 	}
-	p.refused(2, p.migrateArguments("admin@test")...)
-	p.refused(2, p.migrateArguments("no such context")...)
+	m.refused(2, m.migrateArguments("admin@test")...)
+	m.refused(2, m.migrateArguments("no such context")...)
 }
 
 // migrateRefused has the claims of a good token and a signature that nobody would take.
-func (p *person) migrateRefused() {
-	token := p.account()
-	p.add("jenkins", "--token="+token[:strings.LastIndex(token, ".")]+".c2lnbmF0dXJl")
-	out := p.must(p.migrateArguments("jenkins")...)
-	if got := p.whoAmI(p.admin, "jenkins"); got != p.username() || !strings.Contains(out.stderr, "its own word") {
-		p.Errorf("the context is %q:\n%s", got, out.stderr)
+func (m *migration) migrateRefused() {
+	token := m.account()
+	m.addToken("jenkins", token[:strings.LastIndex(token, ".")]+".c2lnbmF0dXJl")
+	out := m.must(m.migrateArguments("jenkins")...)
+	if got := m.whoAmI("jenkins"); got != m.username() || !strings.Contains(out.Stderr, "its own word") {
+		m.Errorf("the context is %q:\n%s", got, out.Stderr)
 	}
 }
 
-func (p *person) migrateWithoutAdmin() {
-	p.add("jenkins", "--token="+p.account())
-	p.refused(2, "migrate", "jenkins", "--kubeconfig", p.admin)
-	p.refused(7, "migrate", "jenkins", "--kubeconfig", p.admin, "--admin-context", "jenkins", "--store", "keyring")
-	p.kubectl("config", "--kubeconfig", p.admin, "set-cluster", "other", "--server", "https://example.com")
-	p.addContext("elsewhere", "other", "admin")
-	p.refused(2, "migrate", "jenkins", "--kubeconfig", p.admin, "--admin-context", "elsewhere")
+func (m *migration) migrateWithoutAdmin() {
+	m.addToken("jenkins", m.account())
+	m.refused(2, "migrate", "jenkins", "--kubeconfig", m.Admin)
+	m.refused(7, "migrate", "jenkins", "--kubeconfig", m.Admin, "--admin-context", "jenkins", "--store", "keyring")
+	m.config("set-cluster", "other", "--server", "https://example.com")
+	m.addContext("elsewhere", "other", "admin")
+	m.refused(2, "migrate", "jenkins", "--kubeconfig", m.Admin, "--admin-context", "elsewhere")
 }
 
-func (p *person) migrateTaken() {
-	p.add("jenkins", "--token="+p.account())
-	path := p.setUp()
-	profile, kubeconfig := p.read(path), p.read(p.admin)
-	out := p.plugin(p.migrateArguments("jenkins", "--profile", profileName)...)
-	if out.code != 2 || out.stdout != "" || !bytes.Equal(profile, p.read(path)) || !bytes.Equal(kubeconfig, p.read(p.admin)) {
-		p.Errorf("outcome: %+v", out)
+func (m *migration) migrateTaken() {
+	m.addToken("jenkins", m.account())
+	m.Setup("ci", "-n", m.Namespace, "--profile", m.Profile, "--store", "keyring").Succeeds()
+	path := m.Path(".config", "sa-exec-credential", "profiles", m.Profile+".yaml")
+	profile, kubeconfig := m.Read(path), m.Read(m.Admin)
+	out := m.Plugin(m.migrateArguments("jenkins", "--profile", m.Profile)...)
+	if out.Code != 2 || out.Stdout != "" || profile != m.Read(path) || kubeconfig != m.Read(m.Admin) {
+		m.Errorf("exit code %d\n%s%s", out.Code, out.Stdout, out.Stderr)
 	}
-	p.must(p.migrateArguments("jenkins")...)
-	p.healthy()
+	m.must(m.migrateArguments("jenkins")...)
+	m.healthy()
 }
 
-func (p *person) migrateDry() {
-	p.add("jenkins", "--token="+p.account())
-	before := p.read(p.admin)
-	out := p.must(p.migrateArguments("jenkins", "--dry-run", "--delete-legacy-secret")...)
-	for _, text := range []string{"jenkins-bootstrap", "ValidatingAdmissionPolicy", "provideClusterInfo: true", `Secret "` + p.namespace + `/jenkins-token" would be deleted`} {
-		if !strings.Contains(out.stdout, text) {
-			p.Errorf("without %q:\n%s", text, out.stdout)
+func (m *migration) migrateDry() {
+	m.addToken("jenkins", m.account())
+	before := m.Read(m.Admin)
+	out := m.must(m.migrateArguments("jenkins", "--dry-run", "--delete-legacy-secret")...)
+	for _, text := range []string{"jenkins-bootstrap", "ValidatingAdmissionPolicy", "provideClusterInfo: true", `Secret "` + m.Namespace + `/jenkins-token" would be deleted`} {
+		if !strings.Contains(out.Stdout, text) {
+			m.Errorf("without %q:\n%s", text, out.Stdout)
 		}
 	}
-	accounts := p.asAdmin("get", "serviceaccounts", "-n", p.namespace, "-o", "name")
-	if strings.Contains(accounts, "bootstrap") || !p.hasSecret() || !bytes.Equal(before, p.read(p.admin)) {
-		p.Error("it did something")
+	accounts := m.AsAdmin("get", "serviceaccounts", "-n", m.Namespace, "-o", "name")
+	if strings.Contains(accounts, "bootstrap") || !m.hasSecret() || before != m.Read(m.Admin) {
+		m.Error("it did something")
 	}
 }
 
 // migrateKilled kills migrate after each line that it says, until it gets to its end.
-func (p *person) migrateKilled() {
-	token := p.account()
-	p.add("jenkins", "--token="+token)
+func (m *migration) migrateKilled() {
+	token := m.account()
+	m.addToken("jenkins", token)
 	for lines := 1; ; lines++ {
-		ended := p.killedAfter(lines, p.migrateArguments("jenkins")...)
-		if got := p.whoAmI(p.admin, "jenkins"); got != p.username() {
-			p.Fatalf("killed after %d lines, the context is %q", lines, got)
+		ended := m.killedAfter(lines, m.migrateArguments("jenkins")...)
+		if got := m.whoAmI("jenkins"); got != m.username() {
+			m.Fatalf("killed after %d lines, the context is %q", lines, got)
 		}
-		left := slices.DeleteFunc(p.filesWith(token), func(path string) bool { return path == p.admin })
+		left := slices.DeleteFunc(m.filesWith(token), func(path string) bool { return path == m.Admin })
 		if len(left) > 0 {
-			p.Errorf("killed after %d lines, the token is in %q", lines, left)
+			m.Errorf("killed after %d lines, the token is in %q", lines, left)
 		}
 		if ended {
 			break
 		}
 	}
-	if left := p.filesWith(token); len(left) > 0 {
-		p.Errorf("at the end the token is in %q", left)
+	if left := m.filesWith(token); len(left) > 0 {
+		m.Errorf("at the end the token is in %q", left)
 	}
-	p.healthy("--kubeconfig", p.admin)
+	m.healthy("--kubeconfig", m.Admin)
 }
 
 // killedAfter kills the program when it has printed that many lines to standard error, and reports whether it, or an
 // earlier one, was done by then.
-func (p *person) killedAfter(lines int, args ...string) (ended bool) {
-	p.Helper()
-	command := exec.CommandContext(p.Context(), filepath.Join(p.home, "path", "sa-exec-credential"), args...)
-	command.Env, command.Dir = p.environment(), p.home
-	stderr, err := command.StderrPipe()
-	if err != nil {
-		p.Fatal(err)
-	}
-	if err := command.Start(); err != nil {
-		p.Fatal(err)
-	}
-	var said strings.Builder
-	reader := bufio.NewReader(io.TeeReader(stderr, &said))
-	for range lines {
-		if _, err = reader.ReadString('\n'); err != nil {
-			break
+func (m *migration) killedAfter(lines int, args ...string) (ended bool) {
+	m.Helper()
+	migrate := m.Command(append([]string{lab.Plugin}, args...)...)
+	migrate.Heard = func(migrate *lab.Started) {
+		if strings.Count(migrate.Stderr.String(), "\n") >= lines {
+			migrate.Signal(syscall.SIGKILL)
 		}
 	}
-	_ = command.Process.Kill()
-	_, _ = io.Copy(io.Discard, reader)
-	_ = command.Wait()
-	done := command.ProcessState.ExitCode() == 0 || strings.Contains(said.String(), "uses sa-exec-credential already")
-	if err != nil && !done {
-		p.Fatal(fmt.Errorf("%w: %s", err, &said))
+	r := migrate.Run(m.T)
+	m.RestartKeyring()
+	ended = r.Code == 0 || strings.Contains(r.Stderr, "uses sa-exec-credential already")
+	if !ended && r.Code != lab.EndedBySignal {
+		m.Fatalf("%s: exit code %d\n%s", r, r.Code, r.Stderr)
 	}
-	return done
+	return ended
 }

@@ -3,7 +3,6 @@
 package setup_test
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -19,6 +18,7 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/cluster"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/mint"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
+	"github.com/sa-exec-credential/sa-exec-credential/test/lab"
 )
 
 // apiResource is one that client-go's discovery lists: the judge of ours.
@@ -48,54 +48,6 @@ func (p plane) apiResources() []apiResource {
 		p.Fatalf("discovery lists only %d resources", len(resources))
 	}
 	return resources
-}
-
-var allVerbs = []string{"get", "list", "watch", "create", "update", "patch", "delete", "deletecollection", "proxy",
-	"connect", "use", "bind", "escalate", "impersonate", "approve", "sign", "attest", "*"}
-
-// everythingAllowed asks the authorizer about every resource with every verb, in the account's namespace with every
-// name given, in another namespace and in none. What anybody who is authenticated may do does not count.
-func (p plane) everythingAllowed(namespace, account string, names []string) []string {
-	p.Helper()
-	places := [][2]string{{"kube-system", ""}, {"", ""}}
-	for _, name := range names {
-		places = append(places, [2]string{namespace, name})
-	}
-	var allowed []string
-	for _, r := range append(p.apiResources(), apiResource{"*", "*", "*"}, apiResource{"", "v1", "users"}, apiResource{"", "v1", "groups"}) {
-		for _, verb := range allVerbs {
-			for _, place := range places {
-				if p.allows(namespace, account, r, verb, place) && !p.allows("other", "anybody", r, verb, place) {
-					allowed = append(allowed, fmt.Sprintf("%s %s %s/%s", verb, r.name, place[0], place[1]))
-				}
-			}
-		}
-	}
-	slices.Sort(allowed)
-	return slices.Compact(allowed)
-}
-
-// allows asks for a service account with a SubjectAccessReview.
-func (p plane) allows(namespace, account string, r apiResource, verb string, place [2]string) bool {
-	p.Helper()
-	resource, subresource, _ := strings.Cut(r.name, "/")
-	question, err := json.Marshal(map[string]any{"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": map[string]any{
-		"user":   "system:serviceaccount:" + namespace + ":" + account,
-		"groups": []string{"system:serviceaccounts", "system:serviceaccounts:" + namespace, "system:authenticated"},
-		"resourceAttributes": map[string]any{"verb": verb, "group": r.group, "version": r.version, "resource": resource,
-			"subresource": subresource, "namespace": place[0], "name": place[1]}}})
-	if err != nil {
-		p.Fatal(err)
-	}
-	answer, err := p.client.Raw(p.Context(), http.MethodPost, "/apis/authorization.k8s.io/v1/subjectaccessreviews", nil, "application/json", question)
-	if err != nil {
-		p.Fatal(err)
-	}
-	var review struct{ Status struct{ Allowed bool } }
-	if err := json.Unmarshal(answer, &review); err != nil {
-		p.Fatal(err)
-	}
-	return review.Status.Allowed
 }
 
 func (p plane) checkDiscovery() {
@@ -251,12 +203,12 @@ func (p plane) checkDevices() {
 	if d.Name != "laptop-1" || d.Secret != first.Secret || d.UID != first.UID || d.Owner != (cluster.Owner{Host: "laptop", User: "jane"}) {
 		p.Errorf("device %+v", d)
 	}
-	if time.Since(d.Created).Abs() > patience || !d.Issued.Equal(issued) || !d.Expires.Equal(issued.Add(time.Hour)) {
+	if time.Since(d.Created).Abs() > lab.Limit || !d.Issued.Equal(issued) || !d.Expires.Equal(issued.Add(time.Hour)) {
 		p.Errorf("times of device %+v", d)
 	}
 	p.Run("it stays empty", func(t *testing.T) {
-		if out, err := p.kubectl(nil, "patch", "secret", first.Secret, "-n", "devices", "-p", `{"stringData":{"a":"b"}}`); err == nil {
-			t.Errorf("somebody may fill it: %s", out)
+		if r := lab.AsAdmin(t, "", "patch", "secret", first.Secret, "-n", "devices", "-p", `{"stringData":{"a":"b"}}`); r.Code == 0 {
+			t.Errorf("somebody can fill it: %s", r.Stdout)
 		}
 	})
 	p.Run("a Secret of others is not one", func(t *testing.T) { p.with(t).checkForeignDevice() })
@@ -299,8 +251,8 @@ func (p plane) checkDeleteDevice(device profile.Device) {
 func (p plane) checkLegacySecrets() {
 	p.admin("create", "namespace", "legacy")
 	p.admin("create", "serviceaccount", "ci", "-n", "legacy")
-	p.adminWith([]byte(`{"apiVersion":"v1","kind":"Secret","metadata":{"name":"ci-token","namespace":"legacy",
-		"annotations":{"kubernetes.io/service-account.name":"ci"}},"type":"kubernetes.io/service-account-token"}`), "create", "-f", "-")
+	p.adminWith(`{"apiVersion":"v1","kind":"Secret","metadata":{"name":"ci-token","namespace":"legacy",
+		"annotations":{"kubernetes.io/service-account.name":"ci"}},"type":"kubernetes.io/service-account-token"}`, "create", "-f", "-")
 	found, err := cluster.ListLegacySecrets(p.Context(), p.client, "legacy", "ci")
 	if err != nil || len(found) != 1 || found[0].Name != "ci-token" {
 		p.Fatalf("found %+v, %v", found, err)
@@ -316,8 +268,8 @@ func (p plane) checkLegacySecrets() {
 	if err := cluster.DeleteLegacySecret(p.Context(), p.client, "legacy", found[0]); err != nil {
 		p.Error(err)
 	}
-	if out, err := p.kubectl(nil, "get", "secret", "ci-token", "-n", "legacy"); err == nil {
-		p.Errorf("it is still there: %s", out)
+	if r := lab.AsAdmin(p.T, "", "get", "secret", "ci-token", "-n", "legacy"); r.Code == 0 {
+		p.Errorf("it is still there: %s", r.Stdout)
 	}
 }
 
@@ -330,7 +282,7 @@ func (p plane) checkAccess() {
 	}
 	client := p.connect(p.withToken(grant))
 	var access cluster.Access
-	p.eventually("the role counts", func() bool {
+	lab.Eventually(p.T, "the role counts", func() bool {
 		access, err = cluster.Rules(p.Context(), client, "access")
 		return err != nil || len(access.Can) > 0
 	})

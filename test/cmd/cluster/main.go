@@ -1,6 +1,7 @@
 // Command cluster gives a person a real, throw-away Kubernetes control plane on
 // loopback: it starts one, prints how to use it, and removes it when told to
-// stop. It has no nodes, so pods stay pending.
+// stop. It has no nodes, so pods stay pending. With a command as its arguments it
+// runs that on the plane instead, and ends with it.
 package main
 
 import (
@@ -10,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"syscall"
@@ -36,14 +38,23 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	case err != nil:
 		return 2
 	}
-	if err := serve(ctx, o, stdout); err != nil {
+	use := func(c *controlplane.ControlPlane) error { return wait(ctx, c, stdout) }
+	if command := flags.Args(); len(command) > 0 {
+		use = func(c *controlplane.ControlPlane) error { return runOn(ctx, c, command, stdout, stderr) }
+	}
+	err := serve(ctx, o, use)
+	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) && exit.Exited() {
+		return exit.ExitCode()
+	}
+	if err != nil {
 		fmt.Fprintf(stderr, "cluster: error: %v\n", err)
 		return 1
 	}
 	return 0
 }
 
-func serve(ctx context.Context, o controlplane.Options, stdout io.Writer) (err error) {
+// serve runs a control plane for as long as use takes.
+func serve(ctx context.Context, o controlplane.Options, use func(*controlplane.ControlPlane) error) (err error) {
 	c, err := controlplane.Start(ctx, o)
 	if err != nil {
 		return err
@@ -52,11 +63,26 @@ func serve(ctx context.Context, o controlplane.Options, stdout io.Writer) (err e
 	if err := c.WaitForRoles(ctx); err != nil {
 		return err
 	}
-	if _, err := fmt.Fprintf(stdout, instructions, c.Server, c.AdminKubeconfig, c.Kubectl, c.AuditLog); err != nil {
+	return use(c)
+}
+
+// wait prints how to use the control plane and returns when ctx ends.
+func wait(ctx context.Context, c *controlplane.ControlPlane, stdout io.Writer) error {
+	_, err := fmt.Fprintf(stdout, instructions, c.Server, c.AdminKubeconfig, c.Kubectl, c.AuditLog)
+	if err != nil {
 		return err
 	}
 	<-ctx.Done()
 	return nil
+}
+
+// runOn runs a command that finds the control plane in its environment.
+func runOn(ctx context.Context, c *controlplane.ControlPlane, command []string, stdout, stderr io.Writer) error {
+	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
+	cmd.Env = append(os.Environ(), controlplane.DirVariable+"="+c.Dir(), "KUBECONFIG="+c.AdminKubeconfig)
+	cmd.Stdout, cmd.Stderr = stdout, stderr
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	return cmd.Run()
 }
 
 // instructions can be evaluated by a shell: all but the export is comment.

@@ -1,0 +1,229 @@
+//go:build linux
+
+package get_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
+	"github.com/sa-exec-credential/sa-exec-credential/test/controlplane"
+	"github.com/sa-exec-credential/sa-exec-credential/test/lab"
+)
+
+// TestKubectlWorksAtOnceAfterTheClusterWasRebuilt behind the same address and certificate authority, with everything in
+// it that its administrator prepares for all machines, and without the Secrets of its devices.
+func TestKubectlWorksAtOnceAfterTheClusterWasRebuilt(t *testing.T) {
+	recovering, plain, elsewhere := newMachine(t, keyring.Keyring, nil), newMachine(t, keyring.Kernel, nil), newMachine(t, keyring.Kernel, nil)
+	plain.Namespace, elsewhere.Namespace = recovering.Namespace, recovering.Namespace
+	plain.Profile, elsewhere.Profile = recovering.Profile, recovering.Profile
+	recovering.Prepare("--recover")
+	plain.Prepare()
+	before := recovering.Configuration()
+	rebuild(t)
+	elsewhere.Prepare()
+	minted := recovering.minted(account)
+
+	recovering.Kubectl("get", "pods").Succeeds()
+	if minted := recovering.minted(account) - minted; minted != 1 {
+		t.Errorf("%d TokenRequests", minted)
+	}
+	after := recovering.Configuration()
+	if after.Device.Secret != before.Device.Secret || after.Device.UID == before.Device.UID || after.Record.ClusterUID == before.Record.ClusterUID {
+		t.Errorf("the record was %+v, and is %+v", before.Record, after.Record)
+	}
+	recovering.checkLeftovers()
+
+	plain.Forget()
+	plain.get().OneError(exitBootstrap)
+	plain.Prepare()
+	plain.Kubectl("get", "pods").Succeeds()
+}
+
+// rebuild makes another cluster behind the address of the shared one.
+func rebuild(t *testing.T) {
+	t.Helper()
+	if err := errors.Join(lab.Plane.Rebuild(context.Background()), lab.Plane.WaitForRoles(context.Background())); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// checkLeftovers makes sure that the machine keeps what one profile needs, and nothing of the profile's past.
+func (m *machine) checkLeftovers() {
+	m.Helper()
+	keys, err := m.Store().Keys(context.Background())
+	if err != nil {
+		m.Fatal(err)
+	}
+	if len(keys) != 2 {
+		m.Errorf("the store has %d entries, not a token and a bootstrap credential", len(keys))
+	}
+	m.get().Silent().Token()
+	files, err := filepath.Glob(m.Path("run", "sa-exec-credential", "*"))
+	if err != nil || len(files) > 2 {
+		m.Errorf("more than a lock and a record of calls: %q, %v", files, err)
+	}
+}
+
+// TestACrowdInARebuiltClusterIsServedByOneRecovery has processes that all began with the profile of the old cluster.
+func TestACrowdInARebuiltClusterIsServedByOneRecovery(t *testing.T) {
+	m, elsewhere := newMachine(t, keyring.Keyring, nil), newMachine(t, keyring.Kernel, nil)
+	elsewhere.Namespace, elsewhere.Profile = m.Namespace, m.Profile
+	m.Prepare("--recover")
+	m.Forget()
+	rebuild(t)
+	elsewhere.Prepare()
+	minted, own := m.minted(account), m.minted(account+"-bootstrap")
+	for _, r := range atOnceEach(30, m.get) {
+		r.Silent().Token()
+	}
+	if minted, own := m.minted(account)-minted, m.minted(account+"-bootstrap")-own; minted != 1 || own != 1 {
+		t.Errorf("%d tokens and %d bootstrap tokens were minted", minted, own)
+	}
+	m.checkLeftovers()
+}
+
+// TestWhoRevokesAMachineInARebuiltClusterHasTheLastWord, whatever has brought the machine into that cluster.
+func TestWhoRevokesAMachineInARebuiltClusterHasTheLastWord(t *testing.T) {
+	const other = "other"
+	recovered, rotated, sibling, elsewhere := newMachine(t, keyring.Kernel, nil), newMachine(t, keyring.Kernel, nil), newMachine(t, keyring.Kernel, nil),
+		newMachine(t, keyring.Kernel, nil)
+	machines := []*machine{recovered, rotated, sibling}
+	for _, m := range append(machines, elsewhere) {
+		m.Namespace, m.Profile = recovered.Namespace, recovered.Profile
+	}
+	for _, m := range machines {
+		m.Prepare("--recover")
+	}
+	sibling.Prepare("--recover", "--profile", other, "--duration", "30m")
+	rebuild(t)
+	elsewhere.Prepare("--duration", "1h")
+	recovered.Forget()
+	recovered.get().Silent().Token()
+	rotated.Plugin("rotate", "--profile", rotated.Profile).Succeeds()
+	sibling.Prepare("--recover", "--profile", other, "--duration", "30m") // and not the profile that is tried below
+	for _, m := range machines {
+		m.NoteEntries()
+		device := *m.Configuration().Device
+		m.AsAdmin("delete", "secret", "-n", m.Namespace, device.Secret)
+		m.Forget()
+		m.get().OneError(exitBootstrap)
+		m.get().OneError(exitBootstrap)
+		if left := m.AsAdmin("get", "secrets", "-n", m.Namespace, "-o", "name"); strings.Contains(left, device.Secret) {
+			t.Errorf("there is a Secret %s again", device.Secret)
+		}
+		if !m.Configuration().Record.Revoked {
+			t.Error("a revoked machine may still recover, also in the next cluster")
+		}
+	}
+}
+
+// TestARecoveryThatCannotMintLeavesNothingThatRevokeDoesNotFind: the role of the bootstrap account is missing.
+func TestARecoveryThatCannotMintLeavesNothingThatRevokeDoesNotFind(t *testing.T) {
+	m, elsewhere := newMachine(t, keyring.Keyring, nil), newMachine(t, keyring.Kernel, nil)
+	elsewhere.Namespace, elsewhere.Profile = m.Namespace, m.Profile
+	m.Prepare("--recover")
+	rebuild(t)
+	m.Forget()
+	m.get().OneError(exitBootstrap) // there is no namespace yet
+	elsewhere.Prepare()
+	m.AsAdmin("delete", "rolebinding", "-n", m.Namespace, account+"-bootstrap")
+	lab.Eventually(t, "minting is forbidden", func() bool {
+		elsewhere.Forget()
+		return elsewhere.get().Code == exitForbidden
+	})
+	m.get().OneError(exitForbidden)
+	device := m.Configuration().Device.Secret
+	m.AsAdmin("get", "secret", "-n", m.Namespace, device)
+	m.Plugin("revoke", "--profile", m.Profile, "--kubeconfig", m.Admin, "--context", "admin@test").Succeeds()
+	if left := m.AsAdmin("get", "secrets", "-n", m.Namespace, "-o", "name"); strings.Contains(left, device) {
+		t.Errorf("revoke has left the Secret %s", device)
+	}
+	if keys, err := m.Store().Keys(context.Background()); err != nil || len(keys) > 0 {
+		t.Errorf("revoke has left %q in the store, %v", keys, err)
+	}
+}
+
+// TestARevokedMachineDoesNotRecover: an administrator who deletes a device Secret has the last word.
+func TestARevokedMachineDoesNotRecover(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t, keyring.Kernel, nil)
+	m.Prepare("--recover")
+	m.AsAdmin("delete", "secret", "-n", m.Namespace, m.Configuration().Device.Secret)
+	own := m.minted(account + "-bootstrap")
+	m.Forget()
+	if r := m.get().OneError(exitBootstrap); !strings.Contains(r.Stderr, "device Secret") {
+		t.Errorf("it does not say what is gone:\n%s", r.Stderr)
+	}
+	// The same once the API server has forgotten that it knew the bootstrap credential.
+	bootstrap := m.Entry(m.Configuration().BootstrapKey())
+	lab.Eventually(t, "the bootstrap credential is refused", func() bool { return !m.accepted(bootstrap) })
+	m.get().OneError(exitBootstrap)
+	if own := m.minted(account+"-bootstrap") - own; own != 0 {
+		t.Errorf("%d bootstrap tokens were minted", own)
+	}
+	if secrets := m.AsAdmin("get", "secrets", "-n", m.Namespace, "-o", "name"); secrets != "" {
+		t.Errorf("there is a Secret again: %s", secrets)
+	}
+}
+
+func TestAnEmptiedStoreIsFilledAgain(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t, keyring.Kernel, nil)
+	m.Prepare("--recover")
+	device := *m.Configuration().Device
+	m.Plugin("logout", "--profile", m.Profile, "--bootstrap").Succeeds()
+	m.get().Silent().Token()
+	m.NoteEntries()
+	if *m.Configuration().Device != device {
+		t.Error("it has another device")
+	}
+}
+
+func TestARecoveryThatCannotBeIsOneError(t *testing.T) {
+	t.Parallel()
+	stranger, err := controlplane.NewAuthority("stranger", time.Now().AddDate(1, 0, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pair, err := stranger.IssueClientCert("admin", "system:masters")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests := map[string]func(kubeconfig string) error{
+		"the kubeconfig is gone":       os.Remove,
+		"the context is gone":          func(path string) error { return os.WriteFile(path, []byte("kind: Config\napiVersion: v1\n"), 0o600) },
+		"the administrator is refused": func(path string) error { return os.WriteFile(path, lab.Plane.Kubeconfig("admin", pair), 0o600) },
+	}
+	for name, spoil := range tests {
+		t.Run(name, func(t *testing.T) {
+			m := newMachine(t, keyring.Kernel, nil)
+			m.Admin = m.Path("admin")
+			good, err := os.ReadFile(lab.Plane.AdminKubeconfig)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(m.Admin, good, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			m.Prepare("--recover")
+			m.Plugin("logout", "--profile", m.Profile, "--bootstrap").Succeeds()
+			if err := spoil(m.Admin); err != nil {
+				t.Fatal(err)
+			}
+			if r := m.get().OneError(exitBootstrap); !strings.Contains(r.Stderr, `making a new one with context "admin@test"`) {
+				t.Errorf("it does not say what was tried:\n%s", r.Stderr)
+			}
+			if err := os.WriteFile(m.Admin, good, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			m.get().Silent().Token()
+			m.NoteEntries()
+		})
+	}
+}

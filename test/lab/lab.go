@@ -1,0 +1,222 @@
+//go:build linux
+
+// Package lab is what all tests on a real control plane have in common: the plane, machines with homes and keyrings of
+// their own, running the built program and kubectl on them, and the search that ends every package's tests: no token may
+// be in any file, argument, environment or output.
+//
+// Every program that a test runs goes through Command, and everything is written below one directory, so that in the end
+// all of it can be searched. What a test needs to have a secret in is in t.TempDir, which is not.
+package lab
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/sa-exec-credential/sa-exec-credential/test/controlplane"
+)
+
+// Limit bounds every wait, for a program and for what the control plane does: a hundred times what it takes on an idle
+// machine.
+const Limit = 4 * time.Minute
+
+// Options are what the tests of a package need.
+type Options struct {
+	// OwnPlane is for tests that stop, rebuild or rekey the control plane, which others share else.
+	OwnPlane bool
+	// Helpers are programs that the test binary becomes; see Helper.
+	Helpers map[string]func(args []string) int
+}
+
+// Plane is the control plane and Plugin the program under test. Main sets them before any test runs.
+var (
+	Plane  *controlplane.ControlPlane
+	Plugin string
+)
+
+// shared is what else the tests of a package have in common.
+var shared struct {
+	root   string // everything is written below it
+	tokens tokens
+	seen   record
+	count  atomic.Int64 // of namespaces
+}
+
+// helperVariable makes the test binary a helper, isolatedVariable the one that runs the tests.
+const (
+	helperVariable   = "LAB_HELPER"
+	isolatedVariable = "LAB_ISOLATED"
+)
+
+// atOnce is how many parallel tests run side by side: they spend most of their time waiting.
+const atOnce = "8"
+
+// Main runs a package's tests and the search, and exits.
+func Main(m *testing.M, o Options) {
+	if helper := o.Helpers[os.Getenv(helperVariable)]; helper != nil {
+		os.Exit(helper(os.Args[1:]))
+	}
+	if os.Getenv(isolatedVariable) == "" {
+		if code, ok := runIsolated(); ok {
+			os.Exit(code)
+		}
+	}
+	_ = flag.Set("test.parallel", atOnce) // the command line still has the last word
+	os.Exit(run(m, o))
+}
+
+func run(m *testing.M, o Options) (code int) {
+	defer func() {
+		if err := closeAll(); err != nil {
+			fmt.Fprintln(os.Stderr, "cleaning up:", err)
+			code = 1
+		}
+	}()
+	if err := open(o); err != nil {
+		fmt.Fprintln(os.Stderr, "preparing the tests:", err)
+		return 1
+	}
+	watcher := watch()
+	code = m.Run()
+	watcher.stop()
+	for _, leak := range leaks() {
+		fmt.Println("FAIL: a token, or a part of its signature, is in", leak)
+		code = 1
+	}
+	fmt.Println(summary())
+	return code
+}
+
+// open finds the program and starts the control plane, or attaches to the one that all packages share.
+func open(o Options) (err error) {
+	if Plugin, err = findPlugin(); err != nil {
+		return err
+	}
+	if shared.root, err = os.MkdirTemp("", "lab"); err != nil { // short: a socket's path has at most 107 bytes
+		return err
+	}
+	temp := filepath.Join(shared.root, "tmp")
+	if err := errors.Join(os.Mkdir(temp, 0o700), os.Setenv("TMPDIR", temp)); err != nil {
+		return err
+	}
+	bin := filepath.Join("..", "bin")
+	if dir := os.Getenv(controlplane.DirVariable); dir != "" && !o.OwnPlane {
+		Plane, err = controlplane.Attach(dir, bin)
+		return err
+	}
+	Plane, err = controlplane.Start(context.Background(), controlplane.Options{Bin: bin, ControllerManager: true})
+	if err != nil {
+		return err
+	}
+	return Plane.WaitForRoles(context.Background())
+}
+
+func closeAll() error {
+	var stopped error
+	if Plane != nil {
+		stopped = Plane.Stop()
+	}
+	return errors.Join(stopped, os.RemoveAll(shared.root))
+}
+
+// runIsolated runs the tests in a user namespace of their own, where the kernel gives them an empty user keyring that
+// nobody else sees and that is gone with them. It is not ok where the system does not allow that; then the tests
+// share the keyring, and clean up their own entries only.
+func runIsolated() (code int, ok bool) {
+	self, err := os.Executable()
+	if err != nil {
+		return 0, false
+	}
+	runtime.LockOSThread() // Pdeathsig is about the thread, not about the process
+	cmd := exec.Command(self, os.Args[1:]...)
+	cmd.Env = append(os.Environ(), isolatedVariable+"=1")
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags:  syscall.CLONE_NEWUSER,
+		UidMappings: []syscall.SysProcIDMap{{ContainerID: os.Getuid(), HostID: os.Getuid(), Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{ContainerID: os.Getgid(), HostID: os.Getgid(), Size: 1}},
+		Pdeathsig:   syscall.SIGKILL,
+	}
+	if cmd.Start() != nil {
+		return 0, false
+	}
+	if err := cmd.Wait(); err != nil {
+		return max(cmd.ProcessState.ExitCode(), 1), true
+	}
+	return 0, true
+}
+
+// pluginVariable names the program under test.
+const pluginVariable = "SA_EXEC_CREDENTIAL"
+
+func findPlugin() (string, error) {
+	built := filepath.Join("..", "..", "bin", "sa-exec-credential")
+	plugin, err := filepath.Abs(cmp.Or(os.Getenv(pluginVariable), built))
+	if err != nil {
+		return "", err
+	}
+	if info, err := os.Stat(plugin); err != nil || info.IsDir() || info.Mode()&0o111 == 0 {
+		return "", fmt.Errorf("there is no program %q: run make build, or set %s", plugin, pluginVariable)
+	}
+	return plugin, nil
+}
+
+// Helper is a command that runs the test binary as one of the package's helpers.
+func Helper(t *testing.T, name string, args ...string) *exec.Cmd {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(self, args...)
+	cmd.Env = append(coverage(), helperVariable+"="+name)
+	return cmd
+}
+
+// coverage leads the coverage data of a program built with -cover to where go test, or a person, wants it.
+func coverage() []string {
+	return []string{"GOCOVERDIR=" + cmp.Or(os.Getenv("GOCOVERDIR"), os.TempDir())}
+}
+
+// Namespace returns a name that no other test uses, also not one of another package.
+func Namespace() string { return fmt.Sprintf("lab-%d-%d", os.Getpid(), shared.count.Add(1)) }
+
+// Dir creates a directory that stays until everything has been searched.
+func Dir(t *testing.T, name string) string {
+	t.Helper()
+	dir, err := os.MkdirTemp(shared.root, fileName(t.Name())+"-"+name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// ShortDir is such a directory for sockets, the paths of which have to be short.
+func ShortDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp(shared.root, "s")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// Eventually polls, and fails the test when that takes longer than Limit.
+func Eventually(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(Limit); !done(); time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited in vain until %s", what)
+		}
+	}
+}
