@@ -45,6 +45,9 @@ type Options struct {
 	Lifetime func(account string) time.Duration
 	// Fault returns what happens to a request.
 	Fault func(*http.Request) Fault
+	// Answered reports whether the connection breaks once the API server has done what was asked, before
+	// the client hears of it.
+	Answered func(*http.Request) bool
 }
 
 // Proxy is a running proxy.
@@ -91,8 +94,8 @@ func Start(plane *controlplane.ControlPlane, options Options) (*Proxy, error) {
 	p.forward = &httputil.ReverseProxy{
 		Rewrite:        func(r *httputil.ProxyRequest) { r.SetURL(target) },
 		Transport:      &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, MaxIdleConnsPerHost: 64},
-		ModifyResponse: p.shorten,
-		ErrorHandler:   func(w http.ResponseWriter, _ *http.Request, _ error) { answer(w, http.StatusBadGateway) },
+		ModifyResponse: p.answered,
+		ErrorHandler:   fail,
 		ErrorLog:       nil,
 	}
 	p.server = &http.Server{Handler: p, ErrorLog: discard(), TLSConfig: &tls.Config{Certificates: []tls.Certificate{certificate}}}
@@ -246,6 +249,22 @@ func write(w http.ResponseWriter, code int, body string) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(code)
 	_, _ = io.WriteString(w, body)
+}
+
+var errLost = errors.New("the answer is lost")
+
+func (p *Proxy) answered(response *http.Response) error {
+	if p.options.Answered != nil && p.options.Answered(response.Request) {
+		return errLost
+	}
+	return p.shorten(response)
+}
+
+func fail(w http.ResponseWriter, _ *http.Request, err error) {
+	if errors.Is(err, errLost) {
+		panic(http.ErrAbortHandler)
+	}
+	answer(w, http.StatusBadGateway)
 }
 
 // shorten remembers the tokens in TokenRequest answers and makes them short-lived.

@@ -1,0 +1,42 @@
+//go:build linux && amd64
+
+package rotate_test
+
+import (
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// The ways in which a write can go wrong.
+var faults = map[string]unix.Errno{
+	"killed before write": 0,
+	"EIO for write":       unix.EIO,
+	"ENOSPC for write":    unix.ENOSPC,
+}
+
+var writeKinds = []string{"killed before write", "EIO for write", "ENOSPC for write"}
+
+// interruptedAtWrite runs a command in which one write goes wrong, and names it if there was one.
+func (m *machine) interruptedAtWrite(kind string, number int, args ...string) (struck string) {
+	m.Helper()
+	tr := &tracer{at: number, fault: faults[kind]}
+	r := tr.run(m.command(args...))
+	if tr.what == "" {
+		r.succeeds(m.T)
+	}
+	if tr.what != "" && tr.fault == 0 && r.err == nil {
+		m.Error("it was killed, and ended well")
+	}
+	return tr.what
+}
+
+func TestRotateInterruptedAtAnyWrite(t *testing.T) {
+	t.Parallel()
+	everywhere(t, 4, len(sevenProfiles), 50, writeKinds, func(m *machine, kind string, number int) string {
+		canary := m.canary()
+		struck := m.interruptedAtWrite(kind, number, m.rotateOf(number)...)
+		m.recoversFrom(number, canary)
+		return struck
+	})
+}
