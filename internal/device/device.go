@@ -159,7 +159,7 @@ func (d Dir) Lock(ctx context.Context, p profile.Profile) (*Locked, error) {
 			return nil, fmt.Errorf("creating the directory of device records: %w", err)
 		}
 	}
-	release, err := files.Lock(ctx, filepath.Join(string(d), "."+name+".lock"))
+	release, err := files.Guard(ctx, d.path(name))
 	if err != nil {
 		return nil, fmt.Errorf("changing this machine's device: %w", err)
 	}
