@@ -62,6 +62,22 @@ func unlock(lock *flock.Flock, path string) {
 	}
 }
 
+// Sweep removes from a directory the lock files of processes that were killed while they had a Guard.
+func Sweep(dir string) {
+	entries, _ := os.ReadDir(dir) // nothing to sweep where there is none
+	for _, entry := range entries {
+		base, found := strings.CutPrefix(strings.TrimSuffix(entry.Name(), lockSuffix), ".")
+		if !found || !strings.HasSuffix(entry.Name(), lockSuffix) {
+			continue
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), lockPoll)
+		if release, err := Guard(ctx, filepath.Join(dir, base)); err == nil {
+			release()
+		}
+		cancel()
+	}
+}
+
 // Guard is Lock for whoever changes the file at path. It removes the temporary files of one who was
 // killed in a Replace.
 func Guard(ctx context.Context, path string) (release func(), err error) {

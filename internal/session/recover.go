@@ -72,7 +72,7 @@ func (s *Session) storedOrMinted(ctx context.Context) (mint.Grant, error) {
 	if err != nil {
 		return grant, err
 	}
-	if err := s.Put(ctx, s.TokenKey(), grant); err != nil {
+	if err := s.keep(ctx, s.TokenKey(), grant); err != nil {
 		s.host.Log.Debug("storing the token", "error", err)
 	}
 	return grant, nil
