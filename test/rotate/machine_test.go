@@ -54,7 +54,8 @@ type machine struct {
 func newMachine(t *testing.T, profiles int) *machine {
 	t.Helper()
 	m := &machine{T: t, home: t.TempDir(), service: secretservicetest.New(t), gate: &gate{},
-		namespace: fmt.Sprintf("rotate-%d", shared.count.Add(1))}
+		// Not that of an earlier run, of which the kernel may still have keys.
+		namespace: fmt.Sprintf("rotate-%d-%d", os.Getpid(), shared.count.Add(1))}
 	var err error
 	m.proxy, err = faultproxy.Start(shared.plane, faultproxy.Options{Fault: m.gate.before, Answered: m.gate.after})
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -22,12 +23,14 @@ import (
 type tracer struct {
 	at    int        // the number of the write, from 1
 	fault unix.Errno // 0: the process is killed
-	seen  int
-	what  string // the system call that was struck, empty: none was
+	// only are the system calls that the fault can come from; empty: all.
+	only []string
+	seen int
+	what string // the system call that was struck, empty: none was
 
 	pid     int
 	files   map[int]bool                // descriptors of files that were opened for writing
-	buses   map[int]bool                // descriptors of Unix sockets
+	buses   map[int]bool                // descriptors of Unix sockets: of the Secret Service
 	pending map[int]*syscall.PtraceRegs // system calls that were entered, by thread
 	failing map[int]bool                // those of them that are made to fail
 }
@@ -136,7 +139,7 @@ func (tr *tracer) syscall(tid int) {
 	}
 	tr.pending[tid] = &regs
 	name := tr.writes(&regs)
-	if name == "" {
+	if name == "" || len(tr.only) > 0 && !slices.Contains(tr.only, name) {
 		return
 	}
 	if tr.seen++; tr.seen != tr.at {
@@ -177,9 +180,9 @@ func (tr *tracer) writes(regs *syscall.PtraceRegs) string {
 	case unix.SYS_OPENAT:
 		return only(regs.Rdx&unix.O_CREAT != 0, "openat")
 	case unix.SYS_WRITE:
-		return only(tr.files[fd], "write") + only(tr.buses[fd], "write to D-Bus")
-	case unix.SYS_SENDMSG:
-		return only(tr.buses[fd], "sendmsg to D-Bus")
+		return only(tr.files[fd], "write")
+	case unix.SYS_CONNECT: // each call of the Secret Service is a connection of its own
+		return only(tr.buses[fd], "connect")
 	case unix.SYS_KEYCTL:
 		changes := map[uint64]string{unix.KEYCTL_SETPERM: "setperm", unix.KEYCTL_SET_TIMEOUT: "set_timeout",
 			unix.KEYCTL_REVOKE: "revoke", unix.KEYCTL_UNLINK: "unlink"}

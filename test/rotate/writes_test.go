@@ -9,18 +9,23 @@ import (
 )
 
 // The ways in which a write can go wrong.
-var faults = map[string]unix.Errno{
-	"killed before write": 0,
-	"EIO for write":       unix.EIO,
-	"ENOSPC for write":    unix.ENOSPC,
-}
+const (
+	killed = "killed before write"
+	failed = "EIO for write"
+	full   = "ENOSPC for write"
+)
 
-var writeKinds = []string{"killed before write", "EIO for write", "ENOSPC for write"}
+var faults = map[string]tracer{
+	killed: {},
+	failed: {fault: unix.EIO},
+	full:   {fault: unix.ENOSPC, only: []string{"openat", "write", "fsync", "renameat"}},
+}
 
 // interruptedAtWrite runs a command in which one write goes wrong, and names it if there was one.
 func (m *machine) interruptedAtWrite(kind string, number int, args ...string) (struck string) {
 	m.Helper()
-	tr := &tracer{at: number, fault: faults[kind]}
+	tr := faults[kind]
+	tr.at = number
 	r := tr.run(m.command(args...))
 	if tr.what == "" {
 		r.succeeds(m.T)
@@ -33,10 +38,11 @@ func (m *machine) interruptedAtWrite(kind string, number int, args ...string) (s
 
 func TestRotateInterruptedAtAnyWrite(t *testing.T) {
 	t.Parallel()
-	everywhere(t, 4, len(sevenProfiles), 50, writeKinds, func(m *machine, kind string, number int) string {
-		canary := m.canary()
-		struck := m.interruptedAtWrite(kind, number, m.rotateOf(number)...)
-		m.recoversFrom(number, canary)
-		return struck
-	})
+	everywhere(t, 4, len(sevenProfiles), 12,
+		[]string{killed, failed, full}, func(m *machine, kind string, number int) string {
+			canary := m.canary()
+			struck := m.interruptedAtWrite(kind, number, m.rotateOf(number)...)
+			m.recoversFrom(number, canary)
+			return struck
+		})
 }
