@@ -140,6 +140,21 @@ func (d Dir) Remove(name string) error {
 	return nil
 }
 
+// Sweep removes the records of revoked devices that no profile names, and the locks of commands that
+// were killed. It returns the names of the records.
+func (d Dir) Sweep(isNamed func(record string) bool) (swept []string) {
+	files.Sweep(string(d))
+	entries, _ := os.ReadDir(string(d)) // nothing to sweep where there is no directory
+	for _, entry := range entries {
+		name, _ := strings.CutSuffix(entry.Name(), extension)
+		record, err := d.Load(name)
+		if err == nil && record.Revoked && !isNamed(name) && d.Remove(name) == nil {
+			swept = append(swept, name)
+		}
+	}
+	return swept
+}
+
 // Locked is a record that nobody else changes until Release is called.
 type Locked struct {
 	Record
@@ -159,7 +174,7 @@ func (d Dir) Lock(ctx context.Context, p profile.Profile) (*Locked, error) {
 			return nil, fmt.Errorf("creating the directory of device records: %w", err)
 		}
 	}
-	release, err := files.Lock(ctx, filepath.Join(string(d), "."+name+".lock"))
+	release, err := files.Guard(ctx, d.path(name))
 	if err != nil {
 		return nil, fmt.Errorf("changing this machine's device: %w", err)
 	}

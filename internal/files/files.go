@@ -20,6 +20,9 @@ const (
 	PrivateDir  fs.FileMode = 0o700
 )
 
+// tempSuffix ends the names of files that become others by a rename.
+const tempSuffix = ".tmp"
+
 // ErrUntrusted is wrapped by errors about files that another user could have written, or that are
 // no regular files.
 var ErrUntrusted = errors.New("file is not trusted")
@@ -116,7 +119,7 @@ func Replace(path string, data []byte, mode fs.FileMode) (err error) {
 	if err != nil {
 		return err
 	}
-	temp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*.tmp")
+	temp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*"+tempSuffix)
 	if err != nil {
 		return err
 	}

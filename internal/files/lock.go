@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -14,7 +16,10 @@ import (
 // ErrBusy says that another process held a lock for as long as it was waited for.
 var ErrBusy = errors.New("another command holds the lock")
 
-const lockPoll = 20 * time.Millisecond
+const (
+	lockPoll   = 20 * time.Millisecond
+	lockSuffix = ".lock"
+)
 
 // Lock waits for a lock between processes until ctx ends, which is an ErrBusy. The kernel releases
 // it when its holder dies. Its file goes away with the lock, so that none are left in a directory
@@ -47,11 +52,46 @@ func isAt(lock *flock.Flock, path string) bool {
 }
 
 // unlock removes the file first, so that nobody can lock it in between. Windows removes no open
-// file: there it is closed before, and a process that opens it in between keeps it.
+// file: there it is closed before, and a process that opens it in between keeps it. Elsewhere a file
+// that cannot be removed stays: once it is unlocked, it can be another's lock.
 func unlock(lock *flock.Flock, path string) {
 	err := os.Remove(path)
 	_ = lock.Close()
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err != nil && runtime.GOOS == "windows" {
 		_ = os.Remove(path)
 	}
+}
+
+// Sweep removes from a directory the lock files of processes that were killed while they had a Guard.
+func Sweep(dir string) {
+	entries, _ := os.ReadDir(dir) // nothing to sweep where there is none
+	for _, entry := range entries {
+		base, found := strings.CutPrefix(strings.TrimSuffix(entry.Name(), lockSuffix), ".")
+		if !found || !strings.HasSuffix(entry.Name(), lockSuffix) {
+			continue
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), lockPoll)
+		if release, err := Guard(ctx, filepath.Join(dir, base)); err == nil {
+			release()
+		}
+		cancel()
+	}
+}
+
+// Guard is Lock for whoever changes the file at path. It removes the temporary files of one who was
+// killed in a Replace.
+func Guard(ctx context.Context, path string) (release func(), err error) {
+	dir, base := filepath.Split(path)
+	release, err = Lock(ctx, filepath.Join(dir, "."+base+lockSuffix))
+	if err != nil {
+		return nil, err
+	}
+	entries, _ := os.ReadDir(dir) // nothing depends on it
+	for _, entry := range entries {
+		middle, found := strings.CutPrefix(entry.Name(), "."+base+".")
+		if found && strings.HasSuffix(middle, tempSuffix) {
+			_ = os.Remove(filepath.Join(dir, entry.Name()))
+		}
+	}
+	return release, nil
 }

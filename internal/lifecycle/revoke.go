@@ -4,12 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/admin"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/api"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/cluster"
-	"github.com/sa-exec-credential/sa-exec-credential/internal/device"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/files"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/kubeconfig"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/mint"
@@ -35,16 +36,37 @@ var ErrStillAccepted = errors.New("the API server still accepts a token that was
 // everything about it here.
 func Revoke(ctx context.Context, h *host.Host, c admin.Choice, name string, report ui.Report) error {
 	m, err := open(ctx, h, c, name, report)
+	if errors.Is(err, profile.ErrMissing) && sweep(h, report) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
-	err = m.end(ctx)
-	record := m.record.Record
-	m.record.Release()
-	if err != nil {
+	defer m.record.Release()
+	if err := m.end(ctx); err != nil {
 		return err
 	}
-	return forget(ctx, h, record, report)
+	return m.forget(ctx)
+}
+
+// sweep removes what a revoke leaves that was killed after it had removed the last profile. It reports
+// whether there was a device's record.
+func sweep(h *host.Host, report ui.Report) bool {
+	dir, err := session.Devices(h)
+	if err != nil {
+		return false
+	}
+	swept := dir.Sweep(func(record string) bool {
+		sharing, err := session.Sharing(h, record)
+		return err != nil || len(sharing) > 0
+	})
+	for _, record := range swept {
+		report(ui.Step, fmt.Sprintf("device record %q: removed, which an interrupted revoke had left", record))
+	}
+	if profiles, err := h.Profiles(); err == nil {
+		files.Sweep(string(profiles))
+	}
+	return len(swept) > 0
 }
 
 // end deletes the current device, the one that an interrupted rotate was creating, and those that it has
@@ -62,7 +84,8 @@ func (m *machine) end(ctx context.Context) error {
 			return err
 		}
 	}
-	return nil
+	m.record.Revoked = true
+	return m.record.Save()
 }
 
 // retireNext counts what an interrupted rotate was creating among the devices that were replaced.
@@ -169,33 +192,31 @@ func notRefused(ctx context.Context, answer error) error {
 }
 
 // forget removes all local traces of a device: entries, profiles, the record. Kubeconfigs are the
-// user's.
-func forget(ctx context.Context, h *host.Host, record device.Record, report ui.Report) error {
-	sharing, err := session.Sharing(h, record.Name)
+// user's. The profile that was named is the last one, so that naming it again finishes a revoke that
+// was interrupted.
+func (m *machine) forget(ctx context.Context) error {
+	sharing, err := session.Sharing(m.host, m.record.Name)
 	if err != nil {
 		return err
 	}
-	for _, d := range append(record.Retired, *record.Current) {
-		if err := session.ForgetEntries(ctx, h, sharing, &d); err != nil {
-			report(ui.Warning, err.Error()) // what it was good for is over
+	for _, d := range append(m.record.Retired, *m.record.Current) {
+		if err := session.ForgetEntries(ctx, m.host, sharing, &d); err != nil {
+			m.report(ui.Warning, err.Error()) // what it was good for is over
 		}
 	}
-	profiles, err := h.Profiles()
+	profiles, err := m.host.Profiles()
 	if err != nil {
 		return err
 	}
-	for _, p := range sharing {
+	isNamed := func(p profile.Profile) bool { return p.Name == m.profile.Name }
+	for _, p := range append(slices.DeleteFunc(sharing, isNamed), m.profile) {
 		if err := removeProfile(ctx, profiles, p.Name); err != nil {
 			return err
 		}
-		report(ui.Step, fmt.Sprintf("profile %q: removed, with its entries in the store", p.Name))
-		nameContexts(h, p.Name, report)
+		m.step("profile %q: removed, with its entries in the store", p.Name)
+		nameContexts(m.host, p.Name, m.report)
 	}
-	dir, err := session.Devices(h)
-	if err != nil {
-		return err
-	}
-	return dir.Remove(record.Name)
+	return m.record.Remove()
 }
 
 func removeProfile(ctx context.Context, profiles profile.Dir, name string) error {

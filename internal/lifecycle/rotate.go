@@ -3,6 +3,7 @@ package lifecycle
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/admin"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/cluster"
@@ -94,17 +95,20 @@ func (m *machine) switchTo(ctx context.Context, next profile.Device) error {
 }
 
 // retire ends the devices that were replaced, also by a rotate that was interrupted: what is kept for
-// them here, and then their Secrets.
+// them here, and then their Secrets. One of which the store still holds something stays in the record:
+// the next rotate finds its entries by it.
 func (m *machine) retire(ctx context.Context, sharing []profile.Profile) error {
-	for len(m.record.Retired) > 0 {
-		old := m.record.Retired[0]
-		if err := session.ForgetEntries(ctx, m.host, sharing, &old); err != nil {
-			m.report(ui.Warning, err.Error())
-		}
+	all, remembered := m.record.Retired, []profile.Device(nil)
+	for i, old := range all {
+		problem := session.ForgetEntries(ctx, m.host, sharing, &old)
 		if err := m.delete(ctx, old); err != nil {
 			return err
 		}
-		m.record.Retired = m.record.Retired[1:]
+		if problem != nil {
+			m.report(ui.Warning, fmt.Sprintf("%v; the next rotate tries again", problem))
+			remembered = append(remembered, old)
+		}
+		m.record.Retired = slices.Concat(remembered, all[i+1:])
 		if err := m.record.Save(); err != nil {
 			return err
 		}

@@ -43,12 +43,7 @@ func (p *Preparation) prepareDevice(ctx context.Context, old profile.Profile) (*
 	if p.admin == nil {
 		return nil, nil
 	}
-	record, err := p.lockDevice(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer record.Release()
-	name, err := p.deviceName(record, old)
+	name, err := p.deviceName(old)
 	if err != nil {
 		return nil, err
 	}
@@ -62,24 +57,14 @@ func (p *Preparation) prepareDevice(ctx context.Context, old profile.Profile) (*
 		return nil, err
 	}
 	p.step("Secret %q: tokens of this machine are bound to it", p.profile.Namespace+"/"+found.Secret)
-	p.profile.Device = record.Name
-	return &found, p.note(ctx, record, found)
-}
-
-func (p *Preparation) lockDevice(ctx context.Context) (*device.Locked, error) {
-	ctx, cancel := context.WithTimeout(ctx, busyLimit)
-	defer cancel()
-	dir, err := session.Devices(p.host)
-	if err != nil {
-		return nil, err
-	}
-	return dir.Lock(ctx, p.profile)
+	p.profile.Device = p.record.Name
+	return &found, p.note(ctx, found)
 }
 
 // deviceName is the name under which an earlier setup knows this machine, also one for the same cluster
 // with another certificate authority, or a new one, which is kept first.
-func (p *Preparation) deviceName(record *device.Locked, old profile.Profile) (string, error) {
-	account := p.profile.ServiceAccount
+func (p *Preparation) deviceName(old profile.Profile) (string, error) {
+	record, account := p.record, p.profile.ServiceAccount
 	if record.Current != nil {
 		return cluster.DeviceName(account, record.Current.Secret), nil
 	}
@@ -112,8 +97,8 @@ func (p *Preparation) recordOf(old profile.Profile) device.Record {
 
 // note keeps the device that was found. All profiles of the account have it from then on: the one that
 // it takes the place of is gone in the cluster.
-func (p *Preparation) note(ctx context.Context, record *device.Locked, found profile.Device) error {
-	before := record.Record
+func (p *Preparation) note(ctx context.Context, found profile.Device) error {
+	record, before := p.record, p.record.Record
 	if record.Current == nil {
 		record.Next = ""
 	}
@@ -155,7 +140,11 @@ func (p *Preparation) forgetReplaced(ctx context.Context, old profile.Profile, c
 	if err != nil {
 		return
 	}
-	sharing, _ := session.Sharing(p.host, old.Device)
+	sharing, err := session.Sharing(p.host, old.Device)
+	if err != nil {
+		p.host.Log.Debug("other profiles may need what the replaced one has", "error", err)
+		return
+	}
 	otherStore := old.Store != current.Profile.Store
 	if otherStore || s.TokenKey() != current.TokenKey() {
 		alone := len(sharing) < 2

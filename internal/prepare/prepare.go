@@ -13,6 +13,7 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/admin"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/bootstrap"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/cluster"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/device"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/kubeconfig"
@@ -35,6 +36,7 @@ type Preparation struct {
 	options Options
 	admin   *admin.Admin // nil in a pod, where nothing is prepared
 	profile profile.Profile
+	record  *device.Locked    // of the profile's account, while Run changes it; nil without an admin
 	batch   *kubeconfig.Batch // shared by the clusters of one setup; nil when there is one cluster
 	report  ui.Report
 }
@@ -91,13 +93,7 @@ func (p *Preparation) Run(ctx context.Context) (*Proof, error) {
 
 // ready takes every step that comes before the kubeconfig.
 func (p *Preparation) ready(ctx context.Context) (*session.Session, error) {
-	limited, cancel := context.WithTimeout(ctx, busyLimit)
-	defer cancel()
-	profiles, err := p.host.Profiles()
-	if err != nil {
-		return nil, err
-	}
-	release, err := profiles.Lock(limited, p.profile.Name)
+	release, err := p.lock(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -110,6 +106,34 @@ func (p *Preparation) ready(ctx context.Context) (*session.Session, error) {
 		return nil, err
 	}
 	return p.prepareMachine(ctx)
+}
+
+// lock keeps other commands from changing this machine's device and the profile until release: a rotate
+// that did not know of the profile yet would leave it with the old device. Whoever takes both locks
+// takes the device's first.
+func (p *Preparation) lock(ctx context.Context) (release func(), err error) {
+	ctx, cancel := context.WithTimeout(ctx, busyLimit)
+	defer cancel()
+	profiles, err := p.host.Profiles()
+	if err != nil {
+		return nil, err
+	}
+	if p.admin == nil {
+		return profiles.Lock(ctx, p.profile.Name)
+	}
+	devices, err := session.Devices(p.host)
+	if err != nil {
+		return nil, err
+	}
+	if p.record, err = devices.Lock(ctx, p.profile); err != nil {
+		return nil, err
+	}
+	releaseProfile, err := profiles.Lock(ctx, p.profile.Name)
+	if err != nil {
+		p.record.Release()
+		return nil, err
+	}
+	return func() { releaseProfile(); p.record.Release() }, nil
 }
 
 // check finds out everything that can be known before a change.

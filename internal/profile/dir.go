@@ -105,7 +105,7 @@ func (f Dir) Lock(ctx context.Context, name string) (release func(), err error) 
 	if err := f.create(); err != nil {
 		return nil, fmt.Errorf("changing profile %q: %w", name, err)
 	}
-	release, err = files.Lock(ctx, filepath.Join(string(f), "."+name+".lock"))
+	release, err = files.Guard(ctx, f.path(name))
 	if err != nil {
 		return nil, fmt.Errorf("changing profile %q: %w", name, err)
 	}

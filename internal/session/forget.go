@@ -54,8 +54,9 @@ func ForgetEntries(ctx context.Context, h *host.Host, profiles []profile.Profile
 	return errors.Join(failed...)
 }
 
-// Sharing lists the profiles that name a device record, sorted by name. A profile that cannot be read
-// is not among them.
+// Sharing lists the profiles that name a device record, sorted by name. One whose content is no profile
+// names none. One that the system does not let us read may, so that is an error: whoever replaces the
+// device would leave it behind with the old one.
 func Sharing(h *host.Host, record string) ([]profile.Profile, error) {
 	dir, err := h.Profiles()
 	if err != nil {
@@ -67,7 +68,11 @@ func Sharing(h *host.Host, record string) ([]profile.Profile, error) {
 	}
 	var sharing []profile.Profile
 	for _, name := range names {
-		if p, err := dir.Load(name); err == nil && record != "" && p.Device == record {
+		p, err := dir.Load(name)
+		if errors.Is(err, profile.ErrUnreadable) {
+			return nil, err
+		}
+		if err == nil && record != "" && p.Device == record {
 			sharing = append(sharing, p)
 		}
 	}

@@ -105,7 +105,7 @@ func (s *Session) renew(ctx context.Context, client *mint.Client) {
 	defer cancel()
 	grant, err := client.Mint(limited, s.BootstrapRequest())
 	if err == nil {
-		err = s.Put(ctx, s.BootstrapKey(), grant)
+		err = s.keep(ctx, s.BootstrapKey(), grant)
 	}
 	s.host.Log.Debug("renewed the bootstrap credential", "error", err)
 }

@@ -47,7 +47,7 @@ func (s *Session) mintOrRecover(ctx context.Context) (mint.Grant, error) {
 		return grant, err
 	}
 	// Stored before the lock is released: whoever waits for the token of the new device finds it.
-	if err := s.Put(ctx, s.TokenKey(), grant); err != nil {
+	if err := s.keep(ctx, s.TokenKey(), grant); err != nil {
 		s.host.Log.Debug("storing the token", "error", err)
 	}
 	return grant, nil

@@ -128,7 +128,7 @@ func (s *Session) Token(ctx context.Context, interactive bool) (cache.Answer, er
 
 func (s *Session) cache() *cache.Cache {
 	tokens := &cache.Cache{
-		Store:    s.Store,
+		Store:    deviceStore{s.Store, s},
 		Key:      s.TokenKey(),
 		Machine:  s.machine(),
 		Dir:      s.host.RuntimeDir(),
@@ -220,6 +220,36 @@ func (s *Session) System() bootstrap.System {
 func (s *Session) Put(ctx context.Context, key string, grant mint.Grant) error {
 	return s.Store.Set(ctx, key,
 		keyring.Entry{Token: grant.Token, IssuedAt: grant.IssuedAt, ExpiresAt: grant.ExpiresAt})
+}
+
+// keep is Put for the record's device. Another process may have replaced it meanwhile, and forgotten its
+// entries: then nobody would look for this one, or forget it.
+func (s *Session) keep(ctx context.Context, key string, grant mint.Grant) error {
+	return deviceStore{s.Store, s}.Set(ctx, key,
+		keyring.Entry{Token: grant.Token, IssuedAt: grant.IssuedAt, ExpiresAt: grant.ExpiresAt})
+}
+
+// deviceStore is a session's store, in which nothing stays of a device that is no longer the record's.
+type deviceStore struct {
+	keyring.Store
+	session *Session
+}
+
+// Set implements keyring.Store.
+func (d deviceStore) Set(ctx context.Context, key string, entry keyring.Entry) error {
+	if err := d.Store.Set(ctx, key, entry); err != nil || !d.session.isReplaced() {
+		return err
+	}
+	return d.Store.Delete(ctx, key)
+}
+
+// isReplaced reports whether the record has another device than the session, or is gone with it.
+func (s *Session) isReplaced() bool {
+	current, err := deviceOf(s.host, s.Profile)
+	if s.Device == nil || err != nil {
+		return errors.Is(err, device.ErrMissing)
+	}
+	return *current != *s.Device
 }
 
 // Accepts asks the API server whether it still takes a token.

@@ -1,0 +1,75 @@
+//go:build linux
+
+package rotate_test
+
+import (
+	"strconv"
+	"testing"
+
+	"github.com/sa-exec-credential/sa-exec-credential/test/faultproxy"
+)
+
+// The ways in which a request can go wrong.
+const (
+	cutBefore  = "the connection breaks before request"
+	cutAfter   = "the answer is lost of request"
+	killBefore = "killed before request"
+	killAfter  = "killed after request"
+	broken     = "status 500 for request"
+)
+
+var requestKinds = []string{cutBefore, cutAfter, killBefore, killAfter, broken}
+
+// interruptedAtRequest runs a command in which one request goes wrong, and names the kind if there was
+// such a request.
+func (m *machine) interruptedAtRequest(kind string, number int, args ...string) (struck string) {
+	m.Helper()
+	cmd := m.command(args...)
+	s := strike{fault: faultproxy.Reset}
+	switch kind {
+	case cutAfter:
+		s.fault = faultproxy.None
+	case killBefore:
+		s.kill = func() { _ = cmd.Process.Kill() }
+	case killAfter:
+		s.fault, s.kill = faultproxy.None, func() { _ = cmd.Process.Kill() }
+	case broken:
+		s.fault = faultproxy.Fault(strconv.Itoa(500))
+	}
+	m.gate.arm(number, s)
+	r := finish(cmd)
+	if !m.gate.disarm() {
+		r.succeeds(m.T)
+		return ""
+	}
+	if s.kill != nil && r.err == nil {
+		m.Errorf("it was killed, and ended well")
+	}
+	return "request " + strconv.Itoa(number)
+}
+
+// recoversFrom expects that an interrupted rotate has cost no profile its life, and that the next one,
+// of another profile, finishes it.
+func (m *machine) recoversFrom(number int, canary string) {
+	m.Helper()
+	m.survives()
+	m.allWork()
+	m.run("rotate", "--profile", m.profiles[(number+3)%len(m.profiles)]).succeeds(m.T)
+	m.allWork()
+	m.isWhole()
+	refused(m.T, canary)
+}
+
+func (m *machine) rotateOf(number int) []string {
+	return []string{"rotate", "--profile", m.profiles[number%len(m.profiles)]}
+}
+
+func TestRotateInterruptedAtAnyRequest(t *testing.T) {
+	t.Parallel()
+	everywhere(t, 2, len(sevenProfiles), 10, requestKinds, func(m *machine, kind string, number int) string {
+		canary := m.canary()
+		struck := m.interruptedAtRequest(kind, number, m.rotateOf(number)...)
+		m.recoversFrom(number, canary)
+		return struck
+	})
+}

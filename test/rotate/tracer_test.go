@@ -1,0 +1,201 @@
+//go:build linux && amd64
+
+package rotate_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"slices"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// tracer runs a program and interrupts it at one of its writes, to files or to a store: it kills the
+// process before the system does what was asked, or has the system call fail.
+//
+// strace can do the same, but counts the calls of each thread by itself, and a Go program goes on now
+// in this thread and now in that.
+type tracer struct {
+	at    int        // the number of the write, from 1
+	fault unix.Errno // 0: the process is killed
+	// only are the system calls that the fault can come from; empty: all.
+	only []string
+	seen int
+	what string // the system call that was struck, empty: none was
+
+	pid     int
+	files   map[int]bool                // descriptors of files that were opened for writing
+	buses   map[int]bool                // descriptors of Unix sockets: of the Secret Service
+	pending map[int]*syscall.PtraceRegs // system calls that were entered, by thread
+	failing map[int]bool                // those of them that are made to fail
+}
+
+const (
+	syscallStop = unix.SIGTRAP | 0x80
+	dead        = ^uint64(0) // the number of no system call
+)
+
+// run returns when the program has ended.
+func (tr *tracer) run(cmd *exec.Cmd) (r *result) {
+	r = &result{line: fmt.Sprint(cmd.Args[1:])}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread() // never unlocked: who traces is one thread, which ends with the goroutine
+		r.err = tr.trace(cmd, &r.stderr)
+	}()
+	<-done
+	return r
+}
+
+func (tr *tracer) trace(cmd *exec.Cmd, stderr *bytes.Buffer) error {
+	output, err := os.CreateTemp(cmd.Dir, "stderr")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(output.Name())
+	defer output.Close()
+	// With a file, and not a buffer, nobody has to wait for the process but this.
+	cmd.Stderr, cmd.SysProcAttr = output, &syscall.SysProcAttr{Ptrace: true}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	defer func() { _ = cmd.Process.Release() }()
+	tr.pid = cmd.Process.Pid
+	tr.files, tr.buses = map[int]bool{}, map[int]bool{}
+	tr.pending, tr.failing = map[int]*syscall.PtraceRegs{}, map[int]bool{}
+	status, err := tr.follow()
+	if err != nil {
+		_ = cmd.Process.Kill()
+		return err
+	}
+	text, err := os.ReadFile(output.Name())
+	stderr.Write(text)
+	if err == nil && (!status.Exited() || status.ExitStatus() != 0) {
+		err = fmt.Errorf("wait status %#x", int(status))
+	}
+	return err
+}
+
+// follow goes from stop to stop until the process is gone.
+func (tr *tracer) follow() (status unix.WaitStatus, err error) {
+	started := false
+	for {
+		tid, err := unix.Wait4(-1, &status, unix.WALL|unix.WNOTHREAD, nil)
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if err != nil {
+			return status, os.NewSyscallError("wait4", err)
+		}
+		if !status.Stopped() {
+			if tid == tr.pid {
+				return status, nil
+			}
+			continue
+		}
+		if !started {
+			started = true
+			err = unix.PtraceSetOptions(tid,
+				unix.PTRACE_O_TRACESYSGOOD|unix.PTRACE_O_TRACECLONE|unix.PTRACE_O_EXITKILL)
+			if err != nil {
+				return status, os.NewSyscallError("ptrace", err)
+			}
+		}
+		// A thread that was killed meanwhile is gone: that is reported next.
+		if err := unix.PtraceSyscall(tid, tr.stopped(tid, status)); err != nil && !errors.Is(err, unix.ESRCH) {
+			return status, os.NewSyscallError("ptrace", err)
+		}
+	}
+}
+
+// stopped deals with a stop, and returns the signal that the thread goes on with.
+func (tr *tracer) stopped(tid int, status unix.WaitStatus) (signal int) {
+	switch stop := status.StopSignal(); stop {
+	case syscallStop:
+		tr.syscall(tid)
+		return 0
+	case unix.SIGTRAP, unix.SIGSTOP: // the exec, a new thread, and that thread's first stop
+		return 0
+	default:
+		return int(stop)
+	}
+}
+
+func (tr *tracer) syscall(tid int) {
+	var regs syscall.PtraceRegs
+	if err := syscall.PtraceGetRegs(tid, &regs); err != nil {
+		return // it was killed
+	}
+	if entered := tr.pending[tid]; entered != nil {
+		delete(tr.pending, tid)
+		tr.left(tid, entered, &regs)
+		return
+	}
+	tr.pending[tid] = &regs
+	name := tr.writes(&regs)
+	if name == "" || len(tr.only) > 0 && !slices.Contains(tr.only, name) {
+		return
+	}
+	if tr.seen++; tr.seen != tr.at {
+		return
+	}
+	tr.what = name
+	if tr.fault == 0 {
+		_ = unix.Kill(tr.pid, unix.SIGKILL)
+		return
+	}
+	skipped := regs
+	skipped.Orig_rax = dead
+	tr.failing[tid] = syscall.PtraceSetRegs(tid, &skipped) == nil
+}
+
+// left is the other side of a system call: where it fails, or says what a descriptor is for.
+func (tr *tracer) left(tid int, entered, regs *syscall.PtraceRegs) {
+	if tr.failing[tid] {
+		delete(tr.failing, tid)
+		regs.Rax = uint64(-int64(tr.fault))
+		_ = syscall.PtraceSetRegs(tid, regs)
+		return
+	}
+	fd := int(int64(regs.Rax))
+	switch {
+	case fd < 0:
+	case entered.Orig_rax == unix.SYS_OPENAT:
+		tr.files[fd], tr.buses[fd] = entered.Rdx&(unix.O_WRONLY|unix.O_RDWR) != 0, false
+	case entered.Orig_rax == unix.SYS_SOCKET:
+		tr.files[fd], tr.buses[fd] = false, entered.Rdi == unix.AF_UNIX
+	}
+}
+
+// writes names a system call that changes a file or a store.
+func (tr *tracer) writes(regs *syscall.PtraceRegs) string {
+	fd := int(int32(regs.Rdi))
+	switch regs.Orig_rax {
+	case unix.SYS_OPENAT:
+		return only(regs.Rdx&unix.O_CREAT != 0, "openat")
+	case unix.SYS_WRITE:
+		return only(tr.files[fd], "write")
+	case unix.SYS_CONNECT: // each call of the Secret Service is a connection of its own
+		return only(tr.buses[fd], "connect")
+	case unix.SYS_KEYCTL:
+		changes := map[uint64]string{unix.KEYCTL_SETPERM: "setperm", unix.KEYCTL_SET_TIMEOUT: "set_timeout",
+			unix.KEYCTL_REVOKE: "revoke", unix.KEYCTL_UNLINK: "unlink"}
+		return changes[regs.Rdi]
+	}
+	return map[uint64]string{unix.SYS_MKDIRAT: "mkdirat", unix.SYS_FCHMOD: "fchmod", unix.SYS_FCHMODAT: "fchmodat",
+		unix.SYS_FSYNC: "fsync", unix.SYS_RENAMEAT: "renameat", unix.SYS_UNLINKAT: "unlinkat",
+		unix.SYS_FLOCK: "flock", unix.SYS_ADD_KEY: "add_key"}[regs.Orig_rax]
+}
+
+func only(yes bool, name string) string {
+	if yes {
+		return name
+	}
+	return ""
+}

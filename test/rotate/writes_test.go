@@ -1,0 +1,48 @@
+//go:build linux && amd64
+
+package rotate_test
+
+import (
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// The ways in which a write can go wrong.
+const (
+	killed = "killed before write"
+	failed = "EIO for write"
+	full   = "ENOSPC for write"
+)
+
+var faults = map[string]tracer{
+	killed: {},
+	failed: {fault: unix.EIO},
+	full:   {fault: unix.ENOSPC, only: []string{"openat", "write", "fsync", "renameat"}},
+}
+
+// interruptedAtWrite runs a command in which one write goes wrong, and names it if there was one.
+func (m *machine) interruptedAtWrite(kind string, number int, args ...string) (struck string) {
+	m.Helper()
+	tr := faults[kind]
+	tr.at = number
+	r := tr.run(m.command(args...))
+	if tr.what == "" {
+		r.succeeds(m.T)
+	}
+	if tr.what != "" && tr.fault == 0 && r.err == nil {
+		m.Error("it was killed, and ended well")
+	}
+	return tr.what
+}
+
+func TestRotateInterruptedAtAnyWrite(t *testing.T) {
+	t.Parallel()
+	everywhere(t, 4, len(sevenProfiles), 12,
+		[]string{killed, failed, full}, func(m *machine, kind string, number int) string {
+			canary := m.canary()
+			struck := m.interruptedAtWrite(kind, number, m.rotateOf(number)...)
+			m.recoversFrom(number, canary)
+			return struck
+		})
+}
