@@ -67,7 +67,7 @@ func TestDoctor(t *testing.T) {
 // machine is a lab's machine that doctor looks at.
 type machine struct{ *lab.Machine }
 
-type finding struct{ Profile, Check, Result, Detail, Mend string }
+type finding struct{ Profile, Check, Result, Detail, Fix string }
 
 // doctor returns the findings, and the exit code.
 func (m *machine) doctor(args ...string) ([]finding, int) {
@@ -84,8 +84,8 @@ func (m *machine) doctor(args ...string) ([]finding, int) {
 		m.Errorf("doctor: a %s of %s\n%s", report.Kind, report.APIVersion, out.Stderr)
 	}
 	for _, item := range report.Items {
-		if item.Result != "ok" && item.Mend == "" {
-			m.Errorf("nothing mends %+v", item)
+		if item.Result != "ok" && item.Fix == "" {
+			m.Errorf("nothing fixes %+v", item)
 		}
 	}
 	return report.Items, out.Code
@@ -194,14 +194,14 @@ func (m *machine) checkWritableProfile() {
 	if err := os.Chmod(path, 0o666); err != nil {
 		m.Fatal(err)
 	}
-	m.mended(m.diagnosed("profile", "failed", 3), "profile")
+	m.fixed(m.diagnosed("profile", "failed", 3), "profile")
 }
 
-// mended does what doctor said, and expects that it helps. Others may take a moment to notice.
-func (m *machine) mended(sick finding, check string) {
+// fixed does what doctor said, and expects that it helps. Others may take a moment to notice.
+func (m *machine) fixed(sick finding, check string) {
 	m.Helper()
-	m.Exec("/bin/sh", "-c", sick.Mend).Succeeds()
-	lab.Eventually(m.T, check+" is mended", func() bool {
+	m.Exec("/bin/sh", "-c", sick.Fix).Succeeds()
+	lab.Eventually(m.T, check+" is fixed", func() bool {
 		items, code := m.doctor()
 		found := of(items, check)
 		return code == 0 && len(found) > 0 && found[0].Result == "ok"
@@ -214,7 +214,7 @@ func (m *machine) checkReadableProfile() {
 		m.Fatal(err)
 	}
 	sick := m.diagnosed("profile", "warning", 0)
-	m.Exec("/bin/sh", "-c", sick.Mend).Succeeds()
+	m.Exec("/bin/sh", "-c", sick.Fix).Succeeds()
 	m.diagnosed("profile", "ok", 0)
 }
 
@@ -230,9 +230,9 @@ func (m *machine) checkBootstrapGone() {
 	sick := m.diagnosed("bootstrap", "failed", 4)
 	path := m.Path(".config", "sa-exec-credential", "profiles", profileName+".yaml")
 	before := m.Read(path)
-	m.mended(sick, "bootstrap")
+	m.fixed(sick, "bootstrap")
 	if after := m.Read(path); after != before {
-		m.Errorf("mending with %s changed the profile from\n%s\nto\n%s", sick.Mend, before, after)
+		m.Errorf("fixing with %s changed the profile from\n%s\nto\n%s", sick.Fix, before, after)
 	}
 }
 
@@ -244,32 +244,32 @@ func (m *machine) checkDeviceGone() {
 		found := of(items, "bootstrap")
 		return code == 4 && len(found) > 0 && found[0].Result == "failed"
 	})
-	m.mended(m.diagnosed("bootstrap", "failed", 4), "token")
+	m.fixed(m.diagnosed("bootstrap", "failed", 4), "token")
 }
 
 func (m *machine) checkAccountGone() {
 	m.setUp()
 	m.AsAdmin("delete", "serviceaccount", "ci", "-n", m.Namespace)
-	m.mended(m.diagnosed("mint", "failed", 5), "token")
+	m.fixed(m.diagnosed("mint", "failed", 5), "token")
 }
 
 func (m *machine) checkRoleGone() {
 	m.setUp()
 	m.AsAdmin("delete", "rolebinding", "ci-bootstrap", "-n", m.Namespace)
 	lab.Eventually(m.T, "RBAC has heard of it", func() bool { _, code := m.doctor(); return code != 0 })
-	m.mended(m.diagnosed("mint", "failed", 7), "mint")
+	m.fixed(m.diagnosed("mint", "failed", 7), "mint")
 }
 
 func (m *machine) checkCapGone() {
 	m.setUp()
 	m.AsAdmin("delete", "validatingadmissionpolicybinding,validatingadmissionpolicy", "sa-exec-credential."+m.Namespace+".ci")
 	lab.Eventually(m.T, "admission has heard of it", func() bool { return of(m.healthy(), "cap")[0].Result == "warning" })
-	m.mended(of(m.healthy(), "cap")[0], "cap")
+	m.fixed(of(m.healthy(), "cap")[0], "cap")
 }
 
 func (m *machine) checkShortened() {
 	m.setUp("--duration", "900h")
-	m.mended(m.diagnosed("mint", "warning", 0), "mint")
+	m.fixed(m.diagnosed("mint", "warning", 0), "mint")
 }
 
 func (m *machine) checkServerDown() {
@@ -278,7 +278,7 @@ func (m *machine) checkServerDown() {
 	m.setUp()
 	server.Stop()
 	sick := m.diagnosed("server", "failed", 5)
-	if !strings.Contains(sick.Detail, server.URL) || !strings.Contains(sick.Mend, server.URL) {
+	if !strings.Contains(sick.Detail, server.URL) || !strings.Contains(sick.Fix, server.URL) {
 		m.Errorf("finding: %+v", sick)
 	}
 }
@@ -324,12 +324,12 @@ func (m *machine) checkPolicy() {
 	for _, field := range []string{"command", "name"} {
 		m.Write(kuberc, fmt.Sprintf(format, "Allowlist", "credentialPluginAllowlist:\n- "+field+": /usr/bin/other\n"))
 		sick := m.diagnosed("policy", "failed", 3)
-		m.mended(sick, "policy")
+		m.fixed(sick, "policy")
 		m.Write(kuberc, fmt.Sprintf(format, "Allowlist", "credentialPluginAllowlist:\n- "+field+": "+command+"\n"))
 		m.diagnosed("policy", "ok", 0)
 	}
 	m.Write(kuberc, fmt.Sprintf(format, "DenyAll", ""))
-	m.mended(m.diagnosed("policy", "failed", 3), "policy")
+	m.fixed(m.diagnosed("policy", "failed", 3), "policy")
 	m.Write(kuberc, fmt.Sprintf(format, "Nonsense", ""))
 	m.diagnosed("policy", "failed", 2)
 }
@@ -338,14 +338,14 @@ func (m *machine) checkCommandMissing() {
 	m.setUp()
 	command := lab.Plugin
 	m.Replace(m.Kubeconfig(), command, command+"-old")
-	m.mended(m.diagnosed("context", "failed", 3), "context")
+	m.fixed(m.diagnosed("context", "failed", 3), "context")
 }
 
 func (m *machine) checkBareCommand() {
 	m.setUp()
 	m.Replace(m.Kubeconfig(), lab.Plugin, "sa-exec-credential")
 	sick := m.diagnosed("context", "warning", 0)
-	m.mended(sick, "context")
+	m.fixed(sick, "context")
 }
 
 func (m *machine) checkOtherProgram() {
@@ -356,13 +356,13 @@ func (m *machine) checkOtherProgram() {
 		m.Fatal(err)
 	}
 	m.Replace(m.Kubeconfig(), lab.Plugin, other)
-	m.mended(m.diagnosed("context", "warning", 0), "context")
+	m.fixed(m.diagnosed("context", "warning", 0), "context")
 }
 
 func (m *machine) checkOtherCluster() {
 	m.setUp()
 	m.Replace(m.Kubeconfig(), lab.Plane.Server, "https://example.com")
-	m.mended(m.diagnosed("context", "failed", 3), "context")
+	m.fixed(m.diagnosed("context", "failed", 3), "context")
 }
 
 func (m *machine) checkExecSection() {
@@ -379,7 +379,7 @@ func (m *machine) checkExecSection() {
 		m.Write(m.Kubeconfig(), good)
 		m.Replace(m.Kubeconfig(), test.old, test.changed)
 		code := map[string]int{"failed": 3, "warning": 0}[test.result]
-		m.mended(m.diagnosed("context", test.result, code), "context")
+		m.fixed(m.diagnosed("context", test.result, code), "context")
 	}
 }
 

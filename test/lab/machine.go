@@ -138,16 +138,16 @@ func (m *Machine) Plugin(args ...string) Result {
 // Setup runs setup with the administrator's kubeconfig.
 func (m *Machine) Setup(args ...string) Result {
 	m.Helper()
-	return m.Plugin(append([]string{"setup", "--kubeconfig", m.Admin}, args...)...)
+	r := m.Plugin(append([]string{"setup", "--kubeconfig", m.Admin}, args...)...)
+	m.NoteEntries()
+	return r
 }
 
 // Prepare sets up the machine's own profile, for an account that is allowed to view its namespace.
 func (m *Machine) Prepare(args ...string) Result {
 	m.Helper()
-	r := m.Setup(append([]string{Account, "-n", m.Namespace, "--store", string(m.Kind()),
+	return m.Setup(append([]string{Account, "-n", m.Namespace, "--store", string(m.Kind()),
 		"--cluster-role", "view", "--use-context"}, args...)...).Succeeds()
-	m.NoteEntries()
-	return r
 }
 
 // Ready sets up a profile of that name, uses it, and returns it.
