@@ -153,8 +153,9 @@ func TestFilesOfEveryKind(t *testing.T) {
 					t.Errorf("%q is gone:\n%s", text, after)
 				}
 			}
-			if strings.Contains(tt.name, "JSON") && (after[0] != '{' || strings.Contains(after, `\e`)) {
-				t.Errorf("no JSON:\n%s", after)
+			if strings.Contains(tt.name, "JSON") && (after[0] != '{' || strings.Contains(after, `\e`) ||
+				strings.HasSuffix(after, "\n") != strings.HasSuffix(tt.text, "\n")) {
+				t.Errorf("no JSON, or with another end:\n%s", after)
 			}
 			if changed, err := Merge([]string{path}, testEntry(), false); err != nil || changed {
 				t.Errorf("again: %v, %v", changed, err)
