@@ -212,11 +212,12 @@ func (c *Cache) await(ctx context.Context, calls *callLog, refused secret.String
 	lock := c.lock()
 	defer lock.release()
 	for deadline := time.Now().Add(2 * c.Wait); !lock.tryExclusive(); {
-		freed, err := lock.awaitHolder(ctx, min(c.Wait, time.Until(deadline)))
+		limit := min(c.Wait, time.Until(deadline))
+		freed, err := lock.awaitHolder(ctx, limit)
 		if ctx.Err() != nil {
 			return Answer{}, fmt.Errorf("waiting for another process's token: %w", ctx.Err())
 		}
-		if err != nil || !freed && (!time.Now().Before(deadline) || !lock.abandonHolder()) {
+		if err != nil || !freed && (limit < c.Wait || !lock.abandonHolder()) {
 			c.Debug("the lock's holder takes too long, or cannot be waited for; going on without it", "error", err)
 			break
 		}
