@@ -38,9 +38,10 @@ func newContexts(t *testing.T) *contexts {
 		t.Fatal(err)
 	}
 	user := admin.AuthInfos[admin.Contexts[admin.CurrentContext].AuthInfo]
-	answer, err := json.Marshal(map[string]any{"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential",
-		"status": map[string]string{"clientCertificateData": string(user.ClientCertificateData),
-			"clientKeyData": string(user.ClientKeyData)}})
+	status := map[string]string{"clientCertificateData": string(user.ClientCertificateData),
+		"clientKeyData": string(user.ClientKeyData)}
+	answer, err := json.Marshal(map[string]any{"apiVersion": "client.authentication.k8s.io/v1",
+		"kind": "ExecCredential", "status": status})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,18 +56,21 @@ func newContexts(t *testing.T) *contexts {
 // add makes a context whose plugin is an administrator when the script has ended well.
 func (c *contexts) add(name, namespace, script string) {
 	c.Helper()
-	c.config.Clusters[name] = &clientcmdapi.Cluster{Server: c.server, CertificateAuthorityData: shared.plane.CAPEM}
+	c.config.Clusters[name] = &clientcmdapi.Cluster{Server: c.server,
+		CertificateAuthorityData: shared.plane.CAPEM}
 	c.config.AuthInfos[name] = &clientcmdapi.AuthInfo{Exec: &clientcmdapi.ExecConfig{
-		APIVersion: "client.authentication.k8s.io/v1", InteractiveMode: clientcmdapi.IfAvailableExecInteractiveMode,
-		Command: "/bin/sh", Args: []string{"-ec", script + "\ncat " + c.answer}}}
-	c.config.Contexts[name] = &clientcmdapi.Context{Cluster: name, AuthInfo: name, Namespace: namespace}
+		APIVersion:      "client.authentication.k8s.io/v1",
+		InteractiveMode: clientcmdapi.IfAvailableExecInteractiveMode,
+		Command:         "/bin/sh", Args: []string{"-ec", script + "\ncat " + c.answer}}}
+	c.config.Contexts[name] = &clientcmdapi.Context{Cluster: name, AuthInfo: name,
+		Namespace: namespace}
 	if err := clientcmd.WriteToFile(*c.config, c.path); err != nil {
 		c.Fatal(err)
 	}
 }
 
-// The plugin of the bootstrap context gets an environment of its own, and those of the others keep the one
-// of the command, whichever of them run at the same time.
+// The plugin of the bootstrap context gets an environment of its own, and those of the others keep
+// the one of the command, whichever of them run at the same time.
 func TestContextsWhosePluginsNeedDifferentVariables(t *testing.T) {
 	t.Parallel()
 	c := newContexts(t)
@@ -79,8 +83,9 @@ func TestContextsWhosePluginsNeedDifferentVariables(t *testing.T) {
 		c.variables = append(c.variables, variable+"=yes")
 	}
 	for run := range runs {
-		r := c.plugin("setup", account, "--all-contexts", "--kubeconfig", c.path, "--store", string(c.kind()), "--cluster-role", "view",
-			"--bootstrap", "context=context-0", "--bootstrap-env", "LOGIN_0", "-o", filepath.Join(c.home, "out"),
+		r := c.plugin("setup", account, "--all-contexts", "--kubeconfig", c.path,
+			"--store", string(c.kind()), "--cluster-role", "view", "-o", filepath.Join(c.home, "out"),
+			"--bootstrap", "context=context-0", "--bootstrap-env", "LOGIN_0",
 			"--parallel", strconv.Itoa(1+run%count)) // fewer at once log in while others mint already
 		if r.code != 0 || strings.Count(r.stdout, " ready") != count {
 			t.Fatalf("run %d: exit code %d\n%s\n%s", run+1, r.code, r.stdout, r.stderr)
@@ -93,7 +98,8 @@ func TestALoginTakesLongerThanACall(t *testing.T) {
 	c := newContexts(t)
 	c.add("slow", c.namespace, "sleep 15")
 	r := c.plugin("devices", account, "--context", "slow", "--kubeconfig", c.path).succeeded(t)
-	if want := `sa-exec-credential: login: waiting for the login of context "slow"` + "\n"; r.stderr != want {
+	const want = `sa-exec-credential: login: waiting for the login of context "slow"`
+	if strings.TrimSpace(r.stderr) != want {
 		t.Errorf("said %q, want %q", r.stderr, want)
 	}
 }
@@ -106,7 +112,8 @@ func TestALoginAsksOnTheTerminal(t *testing.T) {
 	if code, shown := c.atTerminal("Code: ", "123456\n", args...); code != 0 {
 		t.Errorf("exit code %d\n%s", code, shown)
 	}
-	if code, shown := c.atTerminal("Code: ", "654321\n", args...); code != 4 || !strings.Contains(shown, `context "asking"`) {
+	code, shown := c.atTerminal("Code: ", "654321\n", args...)
+	if code != 4 || !strings.Contains(shown, `context "asking"`) {
 		t.Errorf("with a wrong answer: exit code %d\n%s", code, shown)
 	}
 	// The question goes unanswered where nobody sits at a terminal.
@@ -115,7 +122,8 @@ func TestALoginAsksOnTheTerminal(t *testing.T) {
 	}
 }
 
-// atTerminal runs the program under test at a terminal of its own, where a person answers a question.
+// atTerminal runs the program under test at a terminal of its own, where a person answers a
+// question.
 func (m *machine) atTerminal(question, answer string, args ...string) (code int, shown string) {
 	m.Helper()
 	cmd := exec.Command(shared.plugin, args...)
@@ -139,6 +147,7 @@ func (m *machine) atTerminal(question, answer string, args ...string) (code int,
 	}
 	_ = cmd.Wait() // how it ended is in its state
 	code = cmd.ProcessState.ExitCode()
-	shared.seen.add(result{command: command{args: cmd.Args, env: cmd.Env}, stdout: screen.String(), code: code})
+	ran := command{args: cmd.Args, env: cmd.Env}
+	shared.seen.add(result{command: ran, stdout: screen.String(), code: code})
 	return code, screen.String()
 }
