@@ -21,8 +21,8 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
 )
 
-// Choice names whose credentials act on the cluster: those of a context, by default the one that setup
-// was run with, else the current one.
+// Choice names whose credentials act on the cluster: those of a context, by default the one that
+// setup was run with, else the current one.
 type Choice struct {
 	Context    string
 	Kubeconfig string // a file; empty: as kubectl
@@ -38,9 +38,10 @@ type Admin struct {
 // ErrOwnContext is a context that this program created: its account has no rights to manage itself.
 var ErrOwnContext = errors.New("the context's own credential comes from sa-exec-credential")
 
-// New is the administrator of a context, whose plugin has logged in: report is told when that takes a
-// while.
-func New(ctx context.Context, h *host.Host, found kubeconfig.Context, report ui.Report) (*Admin, error) {
+// New is the administrator of a context, whose plugin has logged in: report is told when that takes
+// a while.
+func New(ctx context.Context, h *host.Host, found kubeconfig.Context,
+	report ui.Report) (*Admin, error) {
 	config, err := found.ClientConfig()
 	if err != nil {
 		return nil, err
@@ -57,7 +58,8 @@ func New(ctx context.Context, h *host.Host, found kubeconfig.Context, report ui.
 
 // Find resolves the context and logs in. origin is what a profile remembers of its setup, nil when
 // nothing does.
-func Find(ctx context.Context, h *host.Host, c Choice, origin *profile.Origin, report ui.Report) (*Admin, error) {
+func Find(ctx context.Context, h *host.Host, c Choice, origin *profile.Origin,
+	report ui.Report) (*Admin, error) {
 	found, err := resolve(h, c, origin)
 	if err != nil {
 		return nil, err
@@ -67,7 +69,8 @@ func Find(ctx context.Context, h *host.Host, c Choice, origin *profile.Origin, r
 
 // FindFor is Find for the cluster of a profile. A context that leads elsewhere would make the wrong
 // cluster's objects go away, so nobody is asked to log in there.
-func FindFor(ctx context.Context, h *host.Host, c Choice, p profile.Profile, report ui.Report) (*Admin, error) {
+func FindFor(ctx context.Context, h *host.Host, c Choice, p profile.Profile,
+	report ui.Report) (*Admin, error) {
 	found, err := resolve(h, c, p.Origin)
 	if err != nil {
 		return nil, err

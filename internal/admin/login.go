@@ -15,8 +15,8 @@ import (
 )
 
 const (
-	// loginLimit bounds the login of a context's plugin, which may take a person a browser and a second
-	// factor.
+	// loginLimit bounds the login of a context's plugin, which may take a person a browser and a
+	// second factor.
 	loginLimit = 5 * time.Minute
 	// loginNotice is how long a login takes before a person is told what is being waited for.
 	loginNotice = 2 * time.Second
@@ -25,14 +25,15 @@ const (
 // ErrLogin is a context whose plugin has given no credential.
 var ErrLogin = errors.New("not logged in")
 
-// login has the exec plugin of a context, if it has one, give its credential before the first API call,
-// whose deadline is far shorter. client-go remembers the credential for every client of this process that
-// has the same plugin, and runs the plugin again when it has expired.
-func login(ctx context.Context, h *host.Host, name string, config *rest.Config, report ui.Report) error {
+// login has the exec plugin of a context, if it has one, give its credential before the first API
+// call, whose deadline is far shorter. client-go remembers the credential for every client of this
+// process that has the same plugin, and runs the plugin again when it has expired.
+func login(ctx context.Context, h *host.Host, name string, config *rest.Config,
+	report ui.Report) error {
 	if config.ExecProvider == nil {
 		return nil
 	}
-	plugin := config.ExecProvider.DeepCopy() // that of config is shared with the kubeconfig that was read
+	plugin := config.ExecProvider.DeepCopy() // shared with the kubeconfig that was read
 	plugin.StdinUnavailable = !h.IsInteractive()
 	config.ExecProvider = plugin
 	transport, err := config.TransportConfig()
@@ -43,7 +44,7 @@ func login(ctx context.Context, h *host.Host, name string, config *rest.Config, 
 	if holder == nil { // its user has a token or a certificate, which go before a plugin
 		return nil
 	}
-	if asks := plugin.InteractiveMode != clientcmdapi.NeverExecInteractiveMode; asks && h.IsInteractive() {
+	if h.IsInteractive() && plugin.InteractiveMode != clientcmdapi.NeverExecInteractiveMode {
 		release, err := h.TakeTerminal(ctx)
 		if err != nil {
 			return interrupted(name)
@@ -57,8 +58,8 @@ func login(ctx context.Context, h *host.Host, name string, config *rest.Config, 
 	return await(ctx, name, run, report)
 }
 
-// await returns when the plugin has run, when its time is over, or when a person has had enough. What
-// the plugin does after that nobody waits for: client-go has nothing that ends it.
+// await returns when the plugin has run, when its time is over, or when a person has had enough.
+// What the plugin does after that nobody waits for: client-go has nothing that ends it.
 func await(ctx context.Context, name string, run func() error, report ui.Report) error {
 	ctx, cancel := context.WithTimeout(ctx, loginLimit)
 	defer cancel()
@@ -95,8 +96,8 @@ func interrupted(name string) error {
 	return fmt.Errorf("%w: context %q: interrupted", ErrLogin, name)
 }
 
-// pluginProblem is what client-go says of running a plugin, without the help that it puts below. What it
-// says of the output is dropped: it quotes what it cannot read.
+// pluginProblem is what client-go says of running a plugin, without the help that it puts below.
+// What it says of the output is dropped: it quotes what it cannot read.
 func pluginProblem(err error) string {
 	line, _, _ := strings.Cut(err.Error(), "\n")
 	for _, known := range []string{"exec: ", "exec plugin cannot support interactive mode: "} {

@@ -30,15 +30,17 @@ func TestAwait(t *testing.T) {
 		ends   time.Duration
 	}{
 		{name: "a quick login says nothing", takes: loginNotice - 1, ends: loginNotice - 1},
-		{name: "a slow one says what is waited for", takes: loginNotice + 1, said: waiting, ends: loginNotice + 1},
+		{name: "a slow one says what is waited for",
+			takes: loginNotice + 1, said: waiting, ends: loginNotice + 1},
 		{name: "one of minutes says it once", takes: loginLimit - 1, said: waiting, ends: loginLimit - 1},
-		{name: "one that never ends is given up", takes: loginLimit + 1, said: waiting, reason: "its plugin took longer than 5m0s",
+		{name: "one that never ends is given up",
+			takes: loginLimit + 1, said: waiting, reason: "its plugin took longer than 5m0s",
 			ends: loginLimit},
-		{name: "one that fails says why", err: failure, reason: "its plugin: executable kubelogin failed with exit code 3"},
-		{name: "a person can have enough", takes: time.Minute, after: 3 * time.Second, said: waiting, reason: "interrupted",
+		{name: "one that fails says why",
+			err: failure, reason: "its plugin: executable kubelogin failed with exit code 3"},
+		{name: "a person can have enough",
+			takes: time.Minute, after: 3 * time.Second, said: waiting, reason: "interrupted",
 			ends: 3 * time.Second},
-		{name: "the plugin is often ended by the same key", takes: time.Second, err: failure, after: time.Second,
-			reason: "interrupted", ends: time.Second},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -52,7 +54,6 @@ func TestAwait(t *testing.T) {
 				begun := time.Now()
 				err := await(ctx, "prod", func() error {
 					time.Sleep(tt.takes)
-					synctest.Wait()
 					return tt.err
 				}, said.report)
 				if took := time.Since(begun); took != tt.ends {
@@ -70,5 +71,20 @@ func TestAwait(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// The key that interrupts this program often ends its plugin, too, which then fails at the same time.
+func TestAwaitWithAPluginThatIsInterruptedToo(t *testing.T) {
+	for range 50 {
+		ctx, cancel := context.WithCancel(t.Context())
+		var said heard
+		err := await(ctx, "prod", func() error {
+			cancel()
+			return errors.New("exec: signal: interrupt")
+		}, said.report)
+		if !errors.Is(err, ErrLogin) || !strings.HasSuffix(err.Error(), "interrupted") {
+			t.Fatalf("error %v", err)
+		}
 	}
 }

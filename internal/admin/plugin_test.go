@@ -3,7 +3,6 @@
 package admin
 
 import (
-	"bufio"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -32,17 +31,20 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/kubeconfig"
 )
 
-// newServer answers everybody who has the token, or the client certificate of this name, and no one else.
+// newServer answers everybody who has the token, or the client certificate of this name, and no one
+// else.
 func newServer(t *testing.T, token, name string) *httptest.Server {
 	t.Helper()
-	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		byCertificate := len(r.TLS.PeerCertificates) > 0 && r.TLS.PeerCertificates[0].Subject.CommonName == name
+	answer := func(w http.ResponseWriter, r *http.Request) {
+		shown := r.TLS.PeerCertificates
+		byCertificate := len(shown) > 0 && shown[0].Subject.CommonName == name
 		if r.Header.Get("Authorization") != "Bearer "+token && !byCertificate {
 			w.WriteHeader(http.StatusUnauthorized)
 			return
 		}
 		_, _ = w.Write([]byte("{}"))
-	}))
+	}
+	server := httptest.NewUnstartedServer(http.HandlerFunc(answer))
 	server.TLS = &tls.Config{ClientAuth: tls.RequestClientCert}
 	server.StartTLS()
 	t.Cleanup(server.Close)
@@ -78,8 +80,8 @@ func newPlugin(t *testing.T, mode, script string) scripted {
 	t.Helper()
 	runs := filepath.Join(t.TempDir(), "runs")
 	script = "echo run >> " + runs + "\n" + script
-	return scripted{runs, fmt.Sprintf("exec: {apiVersion: client.authentication.k8s.io/v1, command: /bin/sh, args: [-c, %q], "+
-		"interactiveMode: %s}", script, mode)}
+	return scripted{runs, fmt.Sprintf("exec: {apiVersion: client.authentication.k8s.io/v1, "+
+		"command: /bin/sh, args: [-c, %q], interactiveMode: %s}", script, mode)}
 }
 
 func (s scripted) count(t *testing.T) int {
@@ -131,16 +133,19 @@ func TestLogin(t *testing.T) {
 		{name: "its certificate is, too", script: printing(string(pair)), login: 1},
 		{name: "what has expired is renewed", login: 1, renews: true,
 			script: printing(`{"token": "tok", "expirationTimestamp": "` + past + `"}`)},
-		{name: "what is refused is renewed", script: printing(`{"token": "other"}`), login: 1, renews: true, err: api.ErrUnauthorized},
+		{name: "what is refused is renewed",
+			script: printing(`{"token": "other"}`), login: 1, renews: true, err: api.ErrUnauthorized},
 		{name: "a token goes before the plugin", script: "exit 3", more: "token: tok, ", login: 0},
 		{name: "nobody is asked without a terminal", login: 1,
-			script: `case $KUBERNETES_EXEC_INFO in *'"interactive":false'*) ` + printing(`{"token": "tok"}`) + "\nesac"},
+			script: `case $KUBERNETES_EXEC_INFO in *'"interactive":true'*) exit 3; esac; ` +
+				printing(`{"token": "tok"}`)},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			plugin := newPlugin(t, "IfAvailable", tt.script)
 			var said heard
-			admin, err := New(t.Context(), newHost(os.Stdin), contextOf(t, server, tt.more+plugin.user), said.report)
+			context := contextOf(t, server, tt.more+plugin.user)
+			admin, err := New(t.Context(), newHost(os.Stdin), context, said.report)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -170,24 +175,37 @@ func TestLoginsThatFail(t *testing.T) {
 		user string
 		says string
 	}{
-		{"a plugin that fails", newPlugin(t, "Never", "echo secret; exit 3").user, "its plugin: executable /bin/sh failed with exit code 3"},
-		{"one that prints nonsense", newPlugin(t, "Never", "echo secret").user, "its plugin printed no credential"},
-		{"one that prints no credential", newPlugin(t, "Never", printing("{}")).user, "its plugin printed no credential"},
-		{"one that needs a terminal", newPlugin(t, "Always", printing(`{"token": "tok"}`)).user, "standard input is"},
-		{"one that is not there", "exec: {apiVersion: client.authentication.k8s.io/v1, command: nonexistent, interactiveMode: Never, " +
-			"installHint: get it}", "its plugin: executable nonexistent not found"},
-		{"one of another version", "exec: {apiVersion: client.authentication.k8s.io/v1alpha1, command: /bin/sh, interactiveMode: Never}",
+		{"a plugin that fails",
+			newPlugin(t, "Never", "echo secret; exit 3").user,
+			"its plugin: executable /bin/sh failed with exit code 3"},
+		{"one that prints nonsense",
+			newPlugin(t, "Never", "echo secret").user, "its plugin printed no credential"},
+		{"one that prints no credential",
+			newPlugin(t, "Never", printing("{}")).user, "its plugin printed no credential"},
+		{"one that needs a terminal",
+			newPlugin(t, "Always", printing(`{"token": "tok"}`)).user, "its plugin: standard input is"},
+		{"one that is not there",
+			"exec: {apiVersion: client.authentication.k8s.io/v1, command: nonexistent, " +
+				"interactiveMode: Never, " +
+				"installHint: get it}", "its plugin: executable nonexistent not found"},
+		{"one of another version",
+			"exec: {apiVersion: client.authentication.k8s.io/v1alpha1, command: /bin/sh, " +
+				"interactiveMode: Never}",
 			"its plugin cannot be used"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			var said heard
 			_, err := New(t.Context(), newHost(os.Stdin), contextOf(t, server, tt.user), said.report)
-			if !errors.Is(err, ErrLogin) || !strings.Contains(err.Error(), `context "x"`) || !strings.Contains(err.Error(), tt.says) {
-				t.Errorf("error %v, want %q", err, tt.says)
+			if !errors.Is(err, ErrLogin) {
+				t.Fatalf("error %v", err)
 			}
-			if err != nil && strings.ContainsAny(err.Error(), "\n") || strings.Contains(fmt.Sprint(err), "secret") {
-				t.Errorf("error %q", err)
+			text := err.Error()
+			if !strings.Contains(text, `context "x": `+tt.says) {
+				t.Errorf("error %q, want %q", text, tt.says)
+			}
+			if strings.Contains(text, "\n") || strings.Contains(text, "secret") {
+				t.Errorf("error %q", text)
 			}
 		})
 	}
@@ -195,7 +213,8 @@ func TestLoginsThatFail(t *testing.T) {
 
 // asking is a plugin that asks on standard error for the token.
 func asking(t *testing.T, mode, before string) scripted {
-	return newPlugin(t, mode, before+`printf 'Token: ' >&2; read -r token; `+printing(`{"token": "$token"}`))
+	ask := `printf 'Token: ' >&2; read -r token; `
+	return newPlugin(t, mode, before+ask+printing(`{"token": "$token"}`))
 }
 
 func TestALoginAsksOnTheTerminal(t *testing.T) {
@@ -205,13 +224,15 @@ func TestALoginAsksOnTheTerminal(t *testing.T) {
 		var said heard
 		result := make(chan error, 1)
 		go func() {
-			admin, err := New(t.Context(), newHost(os.Stdin), contextOf(t, server, asking(t, mode, "").user), said.report)
+			context := contextOf(t, server, asking(t, mode, "").user)
+			admin, err := New(t.Context(), newHost(os.Stdin), context, said.report)
 			if err == nil {
 				err = call(t, admin)
 			}
 			result <- err
 		}()
-		person.answer("Token: ", "tok")
+		person.see("Token: ")
+		person.types("tok")
 		if err := <-result; err != nil {
 			t.Errorf("interactiveMode %s: %v", mode, err)
 		}
@@ -225,10 +246,12 @@ func TestAClientsPersonIsNotAsked(t *testing.T) {
 	told := `case $KUBERNETES_EXEC_INFO in *'"interactive":true'*) exit 3; esac; `
 	plugin := newPlugin(t, "IfAvailable", told+printing(`{"token": "tok"}`))
 	var said heard
-	if _, err := New(t.Context(), newHost(os.Stdin), contextOf(t, server, plugin.user), said.report); err != nil {
+	context := contextOf(t, server, plugin.user)
+	if _, err := New(t.Context(), newHost(os.Stdin), context, said.report); err != nil {
 		t.Error(err)
 	}
-	if _, err := New(t.Context(), newHost(os.Stdin), contextOf(t, server, asking(t, "Always", "").user), said.report); !errors.Is(err, ErrLogin) {
+	context = contextOf(t, server, asking(t, "Always", "").user)
+	if _, err := New(t.Context(), newHost(os.Stdin), context, said.report); !errors.Is(err, ErrLogin) {
 		t.Errorf("one that has to ask: %v", err)
 	}
 }
@@ -263,7 +286,7 @@ func TestLoginsAskOneAfterTheOther(t *testing.T) {
 type person struct {
 	*testing.T
 	terminal *os.File
-	screen   *bufio.Reader
+	screen   chan byte // what is shown; closed when nobody has the terminal open any longer
 }
 
 func newPerson(t *testing.T) *person {
@@ -274,32 +297,38 @@ func newPerson(t *testing.T) *person {
 	}
 	stdin, stderr := os.Stdin, os.Stderr
 	os.Stdin, os.Stderr = tty, tty
+	p := &person{t, terminal, make(chan byte, 1<<10)}
+	go p.read()
 	t.Cleanup(func() {
 		os.Stdin, os.Stderr = stdin, stderr
-		_, _ = tty.Close(), terminal.Close()
+		_ = tty.Close()
 	})
-	return &person{t, terminal, bufio.NewReader(terminal)}
+	return p
 }
 
-func (p *person) answer(question, answer string) {
-	p.Helper()
-	p.see(question)
-	p.types(answer)
+func (p *person) read() {
+	defer close(p.screen)
+	defer p.terminal.Close()
+	for b := make([]byte, 1); ; {
+		if _, err := p.terminal.Read(b); err != nil {
+			return
+		}
+		p.screen <- b[0]
+	}
 }
 
 // see reads what is on the screen up to the text.
 func (p *person) see(text string) {
 	p.Helper()
-	if err := p.terminal.SetReadDeadline(time.Now().Add(time.Minute)); err != nil && !errors.Is(err, os.ErrNoDeadline) {
-		p.Fatal(err)
-	}
+	limit := time.After(time.Minute)
 	var seen strings.Builder
 	for !strings.HasSuffix(seen.String(), text) {
-		b, err := p.screen.ReadByte()
-		if err != nil {
-			p.Fatalf("waiting for %q, seen %q: %v", text, seen.String(), err)
+		select {
+		case b := <-p.screen:
+			seen.WriteByte(b)
+		case <-limit:
+			p.Fatalf("waited in vain for %q, seen %q", text, seen.String())
 		}
-		seen.WriteByte(b)
 	}
 }
 
@@ -330,5 +359,6 @@ func newPair(t *testing.T, name string) map[string]string {
 	block := func(kind string, data []byte) string {
 		return string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: data}))
 	}
-	return map[string]string{"clientCertificateData": block("CERTIFICATE", signed), "clientKeyData": block("PRIVATE KEY", key)}
+	return map[string]string{"clientCertificateData": block("CERTIFICATE", signed),
+		"clientKeyData": block("PRIVATE KEY", key)}
 }

@@ -1,8 +1,9 @@
-// Package bootstrap finds the credential that authenticates the TokenRequest call, one source a file.
+// Package bootstrap finds the credential that authenticates the TokenRequest call, one source a
+// file.
 //
-// It knows nothing of caches or of how tokens are minted: of this module it imports internal/execcred,
-// internal/keyring, internal/profile and internal/secret. It runs programs in environments of their own
-// and leaves that of the process alone.
+// It knows nothing of caches or of how tokens are minted: of this module it imports
+// internal/execcred, internal/keyring, internal/profile and internal/secret. It runs programs in
+// environments of their own and leaves that of the process alone.
 package bootstrap
 
 import (
@@ -22,8 +23,8 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/secret"
 )
 
-// What can be wrong with a bootstrap credential. The errors of this package wrap one of them, or one of package
-// keyring's when the store itself fails.
+// What can be wrong with a bootstrap credential. The errors of this package wrap one of them, or
+// one of package keyring's when the store itself fails.
 var (
 	ErrMissing = errors.New("there is no bootstrap credential")
 	ErrExpired = errors.New("the bootstrap credential has expired")
@@ -43,8 +44,9 @@ type System struct {
 // MountedToken is where kubelet mounts a pod's token.
 const MountedToken = "/var/run/secrets/kubernetes.io/serviceaccount/token"
 
-// WithinVariable names the profiles whose bootstrap credentials are being obtained, for programs that doing so runs. A
-// source that leads back to its own profile, also by way of others, would otherwise run this program without end.
+// WithinVariable names the profiles whose bootstrap credentials are being obtained, for programs
+// that doing so runs. A source that leads back to its own profile, also by way of others, would
+// otherwise run this program without end.
 const WithinVariable = "SA_EXEC_CREDENTIAL_WITHIN"
 
 // separator is no part of any profile's name.
@@ -125,15 +127,16 @@ func WithToken(cluster profile.Cluster, token secret.String) (*rest.Config, erro
 	return config, nil
 }
 
-// clean takes a token out of what a file, a variable or a command gave. It is an ErrMissing when there is nothing, and
-// an ErrSource when it is no token; what it was instead is nobody's business.
+// clean takes a token out of what a file, a variable or a command gave. It is an ErrMissing when
+// there is nothing, and an ErrSource when it is no token; what it was instead is nobody's business.
 func clean(text, where string) (secret.String, error) {
 	text = strings.TrimSpace(text)
 	switch {
 	case text == "":
 		return secret.String{}, fmt.Errorf("%w: %s is empty", ErrMissing, where)
 	case len(text) > secret.MaxToken:
-		return secret.String{}, fmt.Errorf("%w: %s holds more than %d bytes", ErrSource, where, secret.MaxToken)
+		return secret.String{}, fmt.Errorf("%w: %s holds more than %d bytes",
+			ErrSource, where, secret.MaxToken)
 	case !secret.IsToken(text):
 		return secret.String{}, fmt.Errorf("%w: %s holds no token", ErrSource, where)
 	}

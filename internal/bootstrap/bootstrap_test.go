@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"k8s.io/client-go/rest"
+
 	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/secret"
@@ -37,18 +39,25 @@ func (o one) Get(_ context.Context, key string) (keyring.Entry, error) {
 }
 
 func profileWith(b profile.Bootstrap) profile.Profile {
-	return profile.Profile{Name: "p", Cluster: profile.Cluster{Server: "https://k8s.example"}, Namespace: "build", ServiceAccount: "ci",
+	return profile.Profile{Name: "p", Cluster: profile.Cluster{Server: server},
+		Namespace: "build", ServiceAccount: "ci",
 		Device: "d", Bootstrap: b}
 }
 
 func systemWith(store keyring.Store, variables map[string]string) System {
-	return System{Store: store, Key: "bootstrap:mine", Getenv: func(name string) string { return variables[name] }, Now: func() time.Time { return now }}
+	return System{Store: store, Key: "bootstrap:mine", Now: func() time.Time { return now },
+		Getenv: func(name string) string { return variables[name] }}
 }
 
 func TestKeyring(t *testing.T) {
 	p := profileWith(profile.Bootstrap{Source: profile.SourceKeyring})
-	entry := keyring.Entry{Token: secret.New("tok"), IssuedAt: now.Add(-time.Hour), ExpiresAt: now.Add(time.Hour)}
-	expiring := func(in time.Duration) keyring.Entry { e := entry; e.ExpiresAt = now.Add(in); return e }
+	entry := keyring.Entry{Token: secret.New("tok"), IssuedAt: now.Add(-time.Hour),
+		ExpiresAt: now.Add(time.Hour)}
+	expiring := func(in time.Duration) keyring.Entry {
+		e := entry
+		e.ExpiresAt = now.Add(in)
+		return e
+	}
 	tests := []struct {
 		name string
 		one  one
@@ -56,10 +65,14 @@ func TestKeyring(t *testing.T) {
 		due  bool
 	}{
 		{name: "a credential in its first half is used", one: one{key: "bootstrap:mine", entry: entry}},
-		{name: "one in its second half is due for renewal", one: one{key: "bootstrap:mine", entry: expiring(time.Hour - 2)}, due: true},
-		{name: "one that is about to expire is used", one: one{key: "bootstrap:mine", entry: expiring(1)}, due: true},
-		{name: "one that has expired is not", one: one{key: "bootstrap:mine", entry: expiring(0)}, err: ErrExpired},
-		{name: "another profile's is not found", one: one{key: "bootstrap:other", entry: entry}, err: ErrMissing},
+		{name: "one in its second half is due for renewal",
+			one: one{key: "bootstrap:mine", entry: expiring(time.Hour - 2)}, due: true},
+		{name: "one that is about to expire is used",
+			one: one{key: "bootstrap:mine", entry: expiring(1)}, due: true},
+		{name: "one that has expired is not",
+			one: one{key: "bootstrap:mine", entry: expiring(0)}, err: ErrExpired},
+		{name: "another profile's is not found",
+			one: one{key: "bootstrap:other", entry: entry}, err: ErrMissing},
 		{name: "a store that fails says so", one: one{err: keyring.ErrLocked}, err: keyring.ErrLocked},
 	}
 	for _, tt := range tests {
@@ -68,7 +81,11 @@ func TestKeyring(t *testing.T) {
 			if !errors.Is(err, tt.err) {
 				t.Fatalf("error %v", err)
 			}
-			if err == nil && (got.Config.BearerToken != "tok" || got.RenewalDue != tt.due || got.Config.Host != p.Cluster.Server) {
+			if err != nil {
+				return
+			}
+			checkConfig(t, got.Config, &rest.Config{Host: server, BearerToken: "tok"})
+			if got.RenewalDue != tt.due {
 				t.Errorf("due %v, %+v", got.RenewalDue, got.Config)
 			}
 		})
@@ -88,7 +105,8 @@ func TestFilesAndVariables(t *testing.T) {
 		return profile.Bootstrap{Source: profile.SourceTokenFile, Path: path}
 	}
 	pipe, link := filepath.Join(folder, "pipe"), filepath.Join(folder, "link")
-	if err := errors.Join(syscall.Mkfifo(pipe, 0o600), os.Symlink(file("linked").Path, link)); err != nil {
+	linked := file("linked").Path
+	if err := errors.Join(syscall.Mkfifo(pipe, 0o600), os.Symlink(linked, link)); err != nil {
 		t.Fatal(err)
 	}
 	variable := func(name string) profile.Bootstrap {
@@ -104,17 +122,20 @@ func TestFilesAndVariables(t *testing.T) {
 		{name: "a file's token is read without the line's end", bootstrap: file("tok\n"), want: "tok"},
 		{name: "a link is followed, as kubelet makes them", bootstrap: at(link), want: "linked"},
 		{name: "an empty file holds none", bootstrap: file(""), err: ErrMissing},
-		{name: "a missing file holds none", bootstrap: at(filepath.Join(folder, "none")), err: ErrMissing},
+		{name: "a missing file holds none",
+			bootstrap: at(filepath.Join(folder, "none")), err: ErrMissing},
 		{name: "a folder is no file", bootstrap: at(folder), err: ErrSource},
 		{name: "a pipe is not waited for", bootstrap: at(pipe), err: ErrSource},
 		{name: "a device is not read", bootstrap: at("/dev/zero"), err: ErrSource},
 		{name: "a file of several words is no token", bootstrap: file("user: password"), err: ErrSource},
-		{name: "a huge file is no token", bootstrap: file(strings.Repeat("x", secret.MaxToken+10)), err: ErrSource},
+		{name: "a huge file is no token",
+			bootstrap: file(strings.Repeat("x", secret.MaxToken+10)), err: ErrSource},
 		{name: "a variable's token is read", bootstrap: variable("TOKEN"), want: "tok"},
 		{name: "an unset variable holds none", bootstrap: variable("UNSET"), err: ErrMissing},
 		{name: "a blank variable holds none", bootstrap: variable("BLANK"), err: ErrMissing},
 		{name: "a variable of other text is no token", bootstrap: variable("BINARY"), err: ErrSource},
-		{name: "an unknown source gives none", bootstrap: profile.Bootstrap{Source: "ldap"}, err: ErrSource},
+		{name: "an unknown source gives none",
+			bootstrap: profile.Bootstrap{Source: "ldap"}, err: ErrSource},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -128,7 +149,8 @@ func TestCommands(t *testing.T) {
 	t.Setenv("FORGED", "yes")
 	typed(t)
 	shell := func(script string) profile.Bootstrap {
-		return profile.Bootstrap{Source: profile.SourceCommand, Command: []string{"/bin/sh", "-c", script},
+		return profile.Bootstrap{Source: profile.SourceCommand,
+			Command:     []string{"/bin/sh", "-c", script},
 			Environment: map[string]string{"AGREED": "tok"}}
 	}
 	tests := []struct {
@@ -139,19 +161,25 @@ func TestCommands(t *testing.T) {
 	}{
 		{name: "its output is the token", bootstrap: shell("echo tok"), want: "tok"},
 		{name: "it sees the environment of the profile", bootstrap: shell("echo $AGREED"), want: "tok"},
-		{name: "it sees nothing of the caller's environment", bootstrap: shell("echo a$FORGED"), want: "a"},
+		{name: "it sees nothing of the caller's environment",
+			bootstrap: shell("echo a$FORGED"), want: "a"},
 		{name: "it does not run in the caller's folder", bootstrap: shell("pwd"), want: "/"},
 		{name: "what it is told is not looked at by a shell", want: "$AGREED;x",
-			bootstrap: profile.Bootstrap{Source: profile.SourceCommand, Command: []string{"/bin/echo", "$AGREED;x"}}},
-		{name: "it may say what it likes on standard error", bootstrap: shell("echo noise >&2; echo tok"), want: "tok"},
+			bootstrap: profile.Bootstrap{Source: profile.SourceCommand,
+				Command: []string{"/bin/echo", "$AGREED;x"}}},
+		{name: "it may say what it likes on standard error",
+			bootstrap: shell("echo noise >&2; echo tok"), want: "tok"},
 		{name: "standard input is empty", bootstrap: shell("cat; echo tok"), want: "tok"},
-		{name: "a child that keeps its output open is not waited for", bootstrap: shell("sleep 1000 & echo tok"), want: "tok"},
+		{name: "a child that keeps its output open is not waited for",
+			bootstrap: shell("sleep 30 & echo tok"), want: "tok"},
 		{name: "one that prints nothing has none", bootstrap: shell("true"), err: ErrMissing},
 		{name: "one that fails has none", bootstrap: shell("echo tok; exit 3"), err: ErrSource},
 		{name: "one that is killed has none", bootstrap: shell("echo tok; kill -9 $$"), err: ErrSource},
-		{name: "one that prints without end has none", bootstrap: shell("head -c 50000000 /dev/zero | tr '\\0' x"), err: ErrSource},
+		{name: "one that prints without end has none",
+			bootstrap: shell("head -c 4000000 /dev/zero | tr '\\0' x"), err: ErrSource},
 		{name: "one that is not there has none", err: ErrSource,
-			bootstrap: profile.Bootstrap{Source: profile.SourceCommand, Command: []string{"/nonexistent/vault"}}},
+			bootstrap: profile.Bootstrap{Source: profile.SourceCommand,
+				Command: []string{"/nonexistent/vault"}}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -208,7 +236,8 @@ func running(pid int) bool {
 }
 
 func TestSourcesThatLeadBackToTheirProfile(t *testing.T) {
-	command := profile.Bootstrap{Source: profile.SourceCommand, Command: []string{"/bin/sh", "-c", "echo $" + WithinVariable}}
+	command := profile.Bootstrap{Source: profile.SourceCommand,
+		Command: []string{"/bin/sh", "-c", "echo $" + WithinVariable}}
 	tests := []struct {
 		name   string
 		within string
@@ -223,7 +252,8 @@ func TestSourcesThatLeadBackToTheirProfile(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got, err := Find(t.Context(), profileWith(command), systemWith(nil, map[string]string{WithinVariable: tt.within}))
+			system := systemWith(nil, map[string]string{WithinVariable: tt.within})
+			got, err := Find(t.Context(), profileWith(command), system)
 			check(t, got, err, tt.want, tt.err)
 		})
 	}

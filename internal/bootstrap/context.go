@@ -13,9 +13,10 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
 )
 
-// fromContext takes the credential of another context of the kubeconfig files that were named at setup.
-// The context has to be for the profile's cluster, so that its credential goes nowhere else; its plugin
-// is not run before that is known. The way there is the profile's own, through the profile's proxy.
+// fromContext takes the credential of another context of the kubeconfig files that were named at
+// setup. The context has to be for the profile's cluster, so that its credential goes nowhere else;
+// its plugin is not run before that is known. The way there is the profile's own, through the
+// profile's proxy.
 func fromContext(ctx context.Context, p profile.Profile, names string) (*rest.Config, error) {
 	b := p.Bootstrap
 	config, err := contextConfig(b)
@@ -26,7 +27,7 @@ func fromContext(ctx context.Context, p profile.Profile, names string) (*rest.Co
 		return nil, fmt.Errorf("%w: context %q does not verify TLS", ErrSource, b.Context)
 	}
 	if err := rest.LoadTLSFiles(config); err != nil {
-		return nil, fmt.Errorf("%w: context %q names a certificate file that cannot be read", ErrSource, b.Context)
+		return nil, unusable(b, errors.New("it names a certificate file that cannot be read"))
 	}
 	found := profile.Cluster{Server: config.Host, TLSServerName: config.ServerName,
 		CertificateAuthorityData: config.CAData}
@@ -34,7 +35,7 @@ func fromContext(ctx context.Context, p profile.Profile, names string) (*rest.Co
 	case errors.Is(err, profile.ErrCluster):
 		return nil, err
 	case err != nil:
-		return nil, fmt.Errorf("%w: context %q is for another cluster than the profile", ErrSource, b.Context)
+		return nil, unusable(b, errors.New("it is for another cluster than the profile"))
 	}
 	anonymous, err := Anonymous(p.Cluster)
 	if err != nil {
@@ -48,19 +49,25 @@ func fromContext(ctx context.Context, p profile.Profile, names string) (*rest.Co
 	return config, nil
 }
 
+// unusable is an ErrSource that says what is wrong with the context.
+func unusable(b profile.Bootstrap, problem error) error {
+	return fmt.Errorf("%w: context %q: %w", ErrSource, b.Context, problem)
+}
+
 // contextConfig reads the context as clients do, but never takes a pod's own credential for it.
 func contextConfig(b profile.Bootstrap) (*rest.Config, error) {
 	rules := &clientcmd.ClientConfigLoadingRules{Precedence: b.Kubeconfig}
 	loaded, err := rules.Load()
 	if err == nil {
-		client := clientcmd.NewNonInteractiveClientConfig(*loaded, b.Context, &clientcmd.ConfigOverrides{}, rules)
+		client := clientcmd.NewNonInteractiveClientConfig(*loaded, b.Context,
+			&clientcmd.ConfigOverrides{}, rules)
 		var config *rest.Config
 		if config, err = client.ClientConfig(); err == nil {
 			return config, nil
 		}
 	}
-	return nil, fmt.Errorf("%w: context %q of %q: %s", ErrMissing, b.Context, strings.Join(b.Kubeconfig, " "),
-		contextProblem(err))
+	return nil, fmt.Errorf("%w: context %q of %q: %s",
+		ErrMissing, b.Context, strings.Join(b.Kubeconfig, " "), contextProblem(err))
 }
 
 // contextProblem keeps a parser's words about a kubeconfig to one line; they may quote the file.

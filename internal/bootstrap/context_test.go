@@ -34,7 +34,8 @@ func kubeconfig(t *testing.T, cluster, user string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "config")
 	text := fmt.Sprintf("{apiVersion: v1, kind: Config, clusters: [{name: c, cluster: {%s}}], "+
-		"users: [{name: u, user: {%s}}], contexts: [{name: x, context: {cluster: c, user: u}}]}", cluster, user)
+		"users: [{name: u, user: {%s}}], contexts: [{name: x, context: {cluster: c, user: u}}]}",
+		cluster, user)
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -43,10 +44,9 @@ func kubeconfig(t *testing.T, cluster, user string) string {
 
 // fromContextX is a profile for server whose source is the context x.
 func fromContextX(path string) profile.Profile {
-	p := profileWith(profile.Bootstrap{Source: profile.SourceContext, Context: "x", Kubeconfig: []string{path},
+	return profileWith(profile.Bootstrap{Source: profile.SourceContext, Context: "x",
+		Kubeconfig:  []string{path},
 		Environment: map[string]string{"AGREED": "yes", "PATH": "/usr/bin:/bin"}})
-	p.Cluster = profile.Cluster{Server: server}
-	return p
 }
 
 // execSection is a user whose plugin is a shell script; more are further fields.
@@ -60,7 +60,8 @@ func execSection(script string, more ...string) string {
 		}
 		fields = append(fields, field)
 	}
-	return "exec: {interactiveMode: IfAvailable, apiVersion: " + version + ", " + strings.Join(fields, ", ") + "}"
+	fields = append(fields, "interactiveMode: IfAvailable", "apiVersion: "+version)
+	return "exec: {" + strings.Join(fields, ", ") + "}"
 }
 
 // answerOf is a script that prints an ExecCredential with a status.
@@ -75,7 +76,8 @@ func answerIn(version, status string) string {
 func TestContexts(t *testing.T) {
 	cluster := "server: " + server
 	certificate, key := newPair(t)
-	inline := fmt.Sprintf("client-certificate-data: %s, client-key-data: %s", encoded(certificate), encoded(key))
+	inline := fmt.Sprintf("client-certificate-data: %s, client-key-data: %s",
+		encoded(certificate), encoded(key))
 	file := filepath.Join(t.TempDir(), "token")
 	if err := os.WriteFile(file, []byte("tok"), 0o600); err != nil {
 		t.Fatal(err)
@@ -97,7 +99,8 @@ func TestContexts(t *testing.T) {
 			want: config(func(c *rest.Config) { c.BearerToken = "tok" })},
 		{name: "a token's file is found", cluster: cluster, user: "tokenFile: " + file,
 			want: config(func(c *rest.Config) { c.BearerToken, c.BearerTokenFile = "tok", file })},
-		{name: "a missing one is none", cluster: cluster, user: "tokenFile: /nonexistent", err: ErrMissing},
+		{name: "a missing one is none",
+			cluster: cluster, user: "tokenFile: /nonexistent", err: ErrMissing},
 		{name: "a client certificate is found", cluster: cluster, user: inline,
 			want: config(func(c *rest.Config) { c.CertData, c.KeyData = certificate, key })},
 		{name: "a password is found", cluster: cluster, user: "username: jane, password: secret",
@@ -107,34 +110,44 @@ func TestContexts(t *testing.T) {
 			want: config(func(c *rest.Config) { c.BearerToken = "tok" })},
 		{name: "a certificate goes before a plugin", cluster: cluster, user: inline + ", " + notRun,
 			want: config(func(c *rest.Config) { c.CertData, c.KeyData = certificate, key })},
-		{name: "a password goes before a plugin", cluster: cluster, user: "username: jane, password: secret, " + notRun,
+		{name: "a password goes before a plugin",
+			cluster: cluster, user: "username: jane, password: secret, " + notRun,
 			want: config(func(c *rest.Config) { c.Username, c.Password = "jane", "secret" })},
 		{name: "as another user", cluster: cluster, user: "token: tok, as: other, as-groups: [g]",
 			want: config(func(c *rest.Config) {
 				c.BearerToken = "tok"
 				c.Impersonate = rest.ImpersonationConfig{UserName: "other", Groups: []string{"g"}}
 			})},
-		{name: "as another user with a plugin", cluster: cluster, user: "as: other, " + execSection(answerOf(`{"token": "tok"}`)),
+		{name: "as another user with a plugin",
+			cluster: cluster, user: "as: other, " + execSection(answerOf(`{"token": "tok"}`)),
 			want: config(func(c *rest.Config) {
 				c.BearerToken = "tok"
 				c.Impersonate = rest.ImpersonationConfig{UserName: "other"}
 			})},
-		{name: "another server is refused", cluster: "server: https://other.example", user: "token: tok", err: ErrSource},
-		{name: "another authority is refused", cluster: cluster + ", certificate-authority-data: " + encoded(certificate),
-			user: "token: tok", err: ErrSource},
-		{name: "a cluster without TLS checks is refused", cluster: cluster + ", insecure-skip-tls-verify: true",
-			user: "token: tok", err: ErrSource},
-		{name: "another tls-server-name is refused", cluster: cluster + ", tls-server-name: other", user: "token: tok",
+		{name: "another server is refused",
+			cluster: "server: https://other.example", user: "token: tok", err: ErrSource},
+		{name: "another authority is refused",
+			cluster: cluster + ", certificate-authority-data: " + encoded(certificate),
+			user:    "token: tok", err: ErrSource},
+		{name: "a cluster without TLS checks is refused",
+			cluster: cluster + ", insecure-skip-tls-verify: true",
+			user:    "token: tok", err: ErrSource},
+		{name: "another tls-server-name is refused",
+			cluster: cluster + ", tls-server-name: other", user: "token: tok",
 			err: ErrSource},
-		{name: "a server without TLS is refused", cluster: "server: http://k8s.example", user: "token: tok",
+		{name: "a server without TLS is refused",
+			cluster: "server: http://k8s.example", user: "token: tok",
 			err: profile.ErrCluster},
-		{name: "a missing authority is refused", cluster: cluster + ", certificate-authority: /nonexistent",
-			user: "token: tok", err: ErrMissing},
-		{name: "two ways at once are refused", cluster: cluster, user: "token: tok, username: jane", err: ErrMissing},
+		{name: "a missing authority is refused",
+			cluster: cluster + ", certificate-authority: /nonexistent",
+			user:    "token: tok", err: ErrMissing},
+		{name: "two ways at once are refused",
+			cluster: cluster, user: "token: tok, username: jane", err: ErrMissing},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			found, err := Find(t.Context(), fromContextX(kubeconfig(t, tt.cluster, tt.user)), systemWith(nil, nil))
+			p := fromContextX(kubeconfig(t, tt.cluster, tt.user))
+			found, err := Find(t.Context(), p, systemWith(nil, nil))
 			if !errors.Is(err, tt.err) {
 				t.Fatalf("error %v, want %v", err, tt.err)
 			}
@@ -168,8 +181,11 @@ func TestContextsThatAreMissing(t *testing.T) {
 			p := fromContextX(tt.path)
 			p.Bootstrap.Context = tt.context
 			_, err := Find(t.Context(), p, systemWith(nil, nil))
-			if !errors.Is(err, ErrMissing) || strings.Contains(err.Error(), "tok") || strings.Contains(err.Error(), "\n") {
-				t.Errorf("error %v", err)
+			if !errors.Is(err, ErrMissing) {
+				t.Fatalf("error %v", err)
+			}
+			if text := err.Error(); strings.Contains(text, "tok") || strings.Contains(text, "\n") {
+				t.Errorf("error %q", text)
 			}
 		})
 	}
@@ -181,8 +197,8 @@ func checkConfig(t *testing.T, got, want *rest.Config) {
 		t.Error("a plugin is left for client-go to run")
 	}
 	shown := func(c *rest.Config) string {
-		return fmt.Sprintf("%q %q %q %q %q %q %q %v", c.Host, c.BearerToken, c.BearerTokenFile, c.CertData, c.KeyData,
-			c.Username, c.Password, c.Impersonate)
+		return fmt.Sprintf("%q %q %q %q %q %q %q %v", c.Host, c.BearerToken, c.BearerTokenFile,
+			c.CertData, c.KeyData, c.Username, c.Password, c.Impersonate)
 	}
 	if shown(got) != shown(want) {
 		t.Errorf("got %s, want %s", shown(got), shown(want))
@@ -195,7 +211,8 @@ func TestPluginsOfContexts(t *testing.T) {
 	certificate, key := newPair(t)
 	_, otherKey := newPair(t)
 	pair := func(certificate, key []byte) string {
-		encoded, err := json.Marshal(map[string]string{"clientCertificateData": string(certificate), "clientKeyData": string(key)})
+		encoded, err := json.Marshal(map[string]string{
+			"clientCertificateData": string(certificate), "clientKeyData": string(key)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -211,39 +228,57 @@ func TestPluginsOfContexts(t *testing.T) {
 		says  string // an error of ErrSource that says this
 	}{
 		{name: "its token is used", user: execSection(token("tok")), token: "tok"},
-		{name: "v1beta1 is spoken, too", user: execSection(answerIn(beta, `{"token": "tok"}`), "apiVersion: "+beta), token: "tok"},
+		{name: "v1beta1 is spoken, too",
+			user: execSection(answerIn(beta, `{"token": "tok"}`), "apiVersion: "+beta), token: "tok"},
 		{name: "an answer in YAML is understood, as by client-go", token: "tok",
-			user: execSection(`printf 'apiVersion: client.authentication.k8s.io/v1\nkind: ExecCredential\nstatus: {token: tok}\n'`)},
+			user: execSection("printf 'apiVersion: client.authentication.k8s.io/v1\\n" +
+				"kind: ExecCredential\\nstatus: {token: tok}\\n'")},
 		{name: "its certificate is used", user: execSection(pair(certificate, key)), pair: true},
-		{name: "it sees the environment of the profile", user: execSection(token("$AGREED")), token: "yes"},
-		{name: "it sees the variables of its user", user: execSection(token("$OWN"), "env: [{name: OWN, value: own}]"), token: "own"},
-		{name: "those of its user count more", user: execSection(token("$AGREED"), "env: [{name: AGREED, value: own}]"), token: "own"},
+		{name: "it sees the environment of the profile",
+			user: execSection(token("$AGREED")), token: "yes"},
+		{name: "it sees the variables of its user",
+			user: execSection(token("$OWN"), "env: [{name: OWN, value: own}]"), token: "own"},
+		{name: "those of its user count more",
+			user: execSection(token("$AGREED"), "env: [{name: AGREED, value: own}]"), token: "own"},
 		{name: "it sees nothing of this process", user: execSection(token("a$FORGED")), token: "a"},
-		{name: "it knows whose credential it is part of", user: execSection(token("$" + WithinVariable)), token: "p"},
+		{name: "it knows whose credential it is part of",
+			user: execSection(token("$" + WithinVariable)), token: "p"},
 		{name: "its user cannot hide that", token: "p",
 			user: execSection(token("$"+WithinVariable), "env: [{name: "+WithinVariable+", value: other}]")},
-		{name: "it does not run in the caller's directory", user: execSection(token("$(pwd)")), token: "/"},
+		{name: "it does not run in the caller's directory",
+			user: execSection(token("$(pwd)")), token: "/"},
 		{name: "standard input is empty", user: execSection("cat; " + token("tok")), token: "tok"},
-		{name: "what it says on standard error is dropped", user: execSection("echo noise >&2; " + token("tok")), token: "tok"},
-		{name: "a child that keeps its output open is not waited for", user: execSection("sleep 30 & " + token("tok")), token: "tok"},
+		{name: "what it says on standard error is dropped",
+			user: execSection("echo noise >&2; " + token("tok")), token: "tok"},
+		{name: "a child that keeps its output open is not waited for",
+			user: execSection("sleep 30 & " + token("tok")), token: "tok"},
 		{name: "a bare name is looked up in the PATH of the profile", token: "tok", user: strings.Replace(
 			execSection(token("tok")), "/bin/sh", "sh", 1)},
 		{name: "one that is not there has none", says: `there is no program "nonexistent"`,
 			user: strings.Replace(execSection(""), "/bin/sh", "nonexistent", 1)},
 		{name: "one whose path leads nowhere has none", says: `there is no program "/nonexistent/plugin"`,
 			user: strings.Replace(execSection(""), "/bin/sh", "/nonexistent/plugin", 1)},
-		{name: "one that fails has none", user: execSection(token("tok") + "\nexit 3"), says: "exit status 3"},
-		{name: "one that prints nonsense has none", user: execSection("echo tok"), says: "is no ExecCredential"},
+		{name: "one that fails has none",
+			user: execSection(token("tok") + "\nexit 3"), says: "exit status 3"},
+		{name: "one that prints nonsense has none",
+			user: execSection("echo tok"), says: "is no ExecCredential"},
 		{name: "one that prints another kind has none", says: "is no ExecCredential",
 			user: execSection(`echo '{"apiVersion":"v1","kind":"Secret","data":{"token":"tok"}}'`)},
-		{name: "one that speaks another version has none", user: execSection(answerIn(beta, `{"token": "tok"}`)), says: "is not of apiVersion"},
+		{name: "one that speaks another version has none",
+			user: execSection(answerIn(beta, `{"token": "tok"}`)), says: "is not of apiVersion"},
 		{name: "one that prints no status has none", says: "holds no status",
-			user: execSection(`echo '{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential"}'`)},
-		{name: "an empty status holds none", user: execSection(answerOf("{}")), says: "holds no credential"},
-		{name: "a certificate without its key is none", user: execSection(pair(certificate, nil)), says: "holds no client certificate"},
-		{name: "a key without its certificate is none", user: execSection(pair(nil, key)), says: "holds no client certificate"},
-		{name: "another certificate's key is none", user: execSection(pair(certificate, otherKey)), says: "holds no client certificate"},
-		{name: "a token of several lines is none", user: execSection(token(`tok\nHost: other`)), says: "holds no token"},
+			user: execSection("printf 'kind: ExecCredential\\n" +
+				"apiVersion: client.authentication.k8s.io/v1\\n'")},
+		{name: "an empty status holds none",
+			user: execSection(answerOf("{}")), says: "holds no credential"},
+		{name: "a certificate without its key is none",
+			user: execSection(pair(certificate, nil)), says: "holds no client certificate"},
+		{name: "a key without its certificate is none",
+			user: execSection(pair(nil, key)), says: "holds no client certificate"},
+		{name: "another certificate's key is none",
+			user: execSection(pair(certificate, otherKey)), says: "holds no client certificate"},
+		{name: "a token of several lines is none",
+			user: execSection(token(`tok\nHost: other`)), says: "holds no token"},
 		{name: "one that prints without end has none", says: "is no ExecCredential",
 			user: execSection("head -c 4000000 /dev/zero | tr '\\0' x")},
 		{name: "a version that nobody knows is refused", says: "unknown apiVersion",
@@ -253,7 +288,8 @@ func TestPluginsOfContexts(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			stderr := captureStderr(t)
 			before := os.Environ()
-			found, err := Find(t.Context(), fromContextX(kubeconfig(t, "server: "+server, tt.user)), systemWith(nil, nil))
+			p := fromContextX(kubeconfig(t, "server: "+server, tt.user))
+			found, err := Find(t.Context(), p, systemWith(nil, nil))
 			if said := stderr(); said != "" {
 				t.Errorf("on standard error: %q", said)
 			}
@@ -261,7 +297,7 @@ func TestPluginsOfContexts(t *testing.T) {
 				t.Error("the environment of the process has changed")
 			}
 			if tt.says != "" {
-				if !errors.Is(err, ErrSource) || !strings.Contains(err.Error(), tt.says) || strings.Contains(err.Error(), "tok ") {
+				if !errors.Is(err, ErrSource) || !strings.Contains(err.Error(), tt.says) {
 					t.Errorf("error %v, want %q", err, tt.says)
 				}
 				return
@@ -286,18 +322,21 @@ func TestPluginsAreToldOfTheirCaller(t *testing.T) {
 		proxy   string // of the profile
 		cluster map[string]any
 	}{
-		{name: "that nobody can be asked", mode: "IfAvailable"},
-		{name: "also where somebody has to be", mode: "Always"},
-		{name: "which cluster it is, where the user wants that", mode: "Never", more: "provideClusterInfo: true",
+		{name: "that nobody can be asked", mode: "IfAvailable", more: "installHint: none"},
+		{name: "also where somebody has to be", mode: "Always", more: "installHint: none"},
+		{name: "which cluster it is, where the user wants that",
+			mode: "Never", more: "provideClusterInfo: true",
 			cluster: map[string]any{"server": server, "config": nil}},
-		{name: "and through which proxy", mode: "Never", more: "provideClusterInfo: true", proxy: "http://proxy.example:3128",
-			cluster: map[string]any{"server": server, "config": nil, "proxy-url": "http://proxy.example:3128"}},
+		{name: "and through which proxy",
+			mode: "Never", more: "provideClusterInfo: true", proxy: "http://proxy.example:3128",
+			cluster: map[string]any{"server": server, "config": nil,
+				"proxy-url": "http://proxy.example:3128"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "info")
-			user := execSection(`printf %s "$KUBERNETES_EXEC_INFO" > `+file+"; "+answerOf(`{"token": "tok"}`), tt.more)
-			user = strings.Replace(strings.Replace(user, "IfAvailable", tt.mode, 1), ", }", "}", 1)
+			script := `printf %s "$KUBERNETES_EXEC_INFO" > ` + file + "; " + answerOf(`{"token": "tok"}`)
+			user := strings.Replace(execSection(script, tt.more), "IfAvailable", tt.mode, 1)
 			p := fromContextX(kubeconfig(t, "server: "+server+", proxy-url: http://other.example", user))
 			p.Cluster.ProxyURL = tt.proxy
 			if _, err := Find(t.Context(), p, systemWith(nil, nil)); err != nil {
@@ -324,7 +363,8 @@ func TestPluginsAreToldOfTheirCaller(t *testing.T) {
 func TestContextsAreReachedThroughTheProxyOfTheProfile(t *testing.T) {
 	for _, user := range []string{"token: tok", execSection(answerOf(`{"token": "tok"}`))} {
 		for _, proxy := range []string{"", "http://proxy.example:3128"} {
-			p := fromContextX(kubeconfig(t, "server: "+server+", proxy-url: http://other.example:3128", user))
+			cluster := "server: " + server + ", proxy-url: http://other.example:3128"
+			p := fromContextX(kubeconfig(t, cluster, user))
 			p.Cluster.ProxyURL = proxy
 			found, err := Find(t.Context(), p, systemWith(nil, nil))
 			if err != nil {

@@ -10,7 +10,8 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/secret"
 )
 
-// fromFile reads a token file. It is read anew each time, because kubelet and others replace it while it is in use.
+// fromFile reads a token file. It is read anew each time, because kubelet and others replace it
+// while it is in use.
 func fromFile(path string) (secret.String, error) {
 	// A named pipe would be waited for without end, a device read without end.
 	info, err := os.Stat(path)

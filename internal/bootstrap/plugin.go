@@ -19,43 +19,47 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
 )
 
-// maxExecCredential bounds what a plugin prints, in bytes: a token, a certificate chain and its key.
+// maxExecCredential bounds what a plugin prints, in bytes: a token, a certificate chain and its
+// key.
 const maxExecCredential = 1 << 20
 
-// needsPlugin reports whether the context's user authenticates with an exec plugin: client-go runs none
-// for a user who has anything else.
+// needsPlugin reports whether the context's user authenticates with an exec plugin: client-go runs
+// none for a user who has anything else.
 func needsPlugin(config *rest.Config) bool {
 	hasToken := config.BearerToken != "" || config.BearerTokenFile != ""
 	hasCertificate := len(config.CertData) > 0 && len(config.KeyData) > 0
 	return config.ExecProvider != nil && !hasToken && !hasCertificate && config.Username == ""
 }
 
-// fromPlugin returns config with what its exec plugin printed in place of the plugin. client-go would
-// hand the plugin the environment, the terminal and the standard error of this process; here it gets the
-// profile's environment, and nobody to ask.
-func fromPlugin(ctx context.Context, config *rest.Config, b profile.Bootstrap, within string) (*rest.Config, error) {
+// fromPlugin returns config with what its exec plugin printed in place of the plugin. client-go
+// would hand the plugin the environment, the terminal and the standard error of this process; here
+// it gets the profile's environment, and nobody to ask.
+func fromPlugin(ctx context.Context, config *rest.Config, b profile.Bootstrap,
+	within string) (*rest.Config, error) {
 	codec, err := newPluginCodec(config.ExecProvider.APIVersion)
 	if err != nil {
-		return nil, fmt.Errorf("%w: context %q: %w", ErrSource, b.Context, err)
+		return nil, unusable(b, err)
 	}
 	plugin, err := pluginOf(config, codec, b, within)
 	if err != nil {
-		return nil, fmt.Errorf("%w: context %q: %w", ErrSource, b.Context, err)
+		return nil, unusable(b, err)
 	}
 	output, err := plugin.run(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("%w: context %q: %w", ErrSource, b.Context, err)
+		return nil, unusable(b, err)
 	}
 	status, err := codec.decode(output)
 	if err != nil {
-		return nil, fmt.Errorf("%w: context %q: the output of %q %w", ErrSource, b.Context, plugin.path, err)
+		return nil, unusable(b, fmt.Errorf("the output of %q %w", plugin.path, err))
 	}
-	return withStatus(config, status, fmt.Sprintf("context %q: the status.token of %q", b.Context, plugin.path))
+	where := fmt.Sprintf("context %q: the status.token of %q", b.Context, plugin.path)
+	return withStatus(config, status, where)
 }
 
-// pluginOf is the program that the context's user names. Variables of the user come after those of the
-// profile, and neither decides what the program is told of its caller.
-func pluginOf(config *rest.Config, codec pluginCodec, b profile.Bootstrap, within string) (program, error) {
+// pluginOf is the program that the context's user names. Variables of the user come after those of
+// the profile, and neither decides what the program is told of its caller.
+func pluginOf(config *rest.Config, codec pluginCodec, b profile.Bootstrap,
+	within string) (program, error) {
 	section := config.ExecProvider
 	path, err := lookPath(section.Command, b.Environment["PATH"])
 	if err != nil {
@@ -73,8 +77,8 @@ func pluginOf(config *rest.Config, codec pluginCodec, b profile.Bootstrap, withi
 		env: append(env, within, execcred.EnvironmentVariable+"="+info)}, nil
 }
 
-// lookPath is exec.LookPath with the PATH of the profile instead of this process's own. Directories in
-// it that are not absolute are passed over.
+// lookPath is exec.LookPath with the PATH of the profile instead of this process's own. Directories
+// in it that are not absolute are passed over.
 func lookPath(name, path string) (string, error) {
 	if filepath.Base(name) != name {
 		return exec.LookPath(name)
@@ -123,7 +127,8 @@ func (c pluginCodec) encodeInfo(config *rest.Config) (string, error) {
 	return string(encoded), err
 }
 
-// decode reads the plugin's answer. Its errors end a sentence about the output, and quote nothing of it.
+// decode reads the plugin's answer. Its errors end a sentence about the output, and quote nothing
+// of it.
 func (c pluginCodec) decode(output string) (*clientauthentication.ExecCredentialStatus, error) {
 	answer := &clientauthentication.ExecCredential{}
 	_, found, err := c.UniversalDecoder(c.version).Decode([]byte(output), nil, answer)
@@ -150,7 +155,8 @@ func (c pluginCodec) decode(output string) (*clientauthentication.ExecCredential
 }
 
 // withStatus is config with the credential of an answer; where names its token.
-func withStatus(config *rest.Config, status *clientauthentication.ExecCredentialStatus, where string) (*rest.Config, error) {
+func withStatus(config *rest.Config, status *clientauthentication.ExecCredentialStatus,
+	where string) (*rest.Config, error) {
 	found := rest.CopyConfig(config)
 	found.ExecProvider = nil
 	if status.Token != "" {

@@ -13,13 +13,13 @@ import (
 // CommandLimit bounds a program that a source runs. It leaves time to touch a security key.
 const CommandLimit = 20 * time.Second
 
-// pipeLimit is how long a program's pipes can stay open after it has ended, because of a child that it
-// left behind.
+// pipeLimit is how long a program's pipes can stay open after it has ended, because of a child that
+// it left behind.
 const pipeLimit = 500 * time.Millisecond
 
-// program is what a source runs: in an environment of its own, without a shell, without input, and in
-// no directory of the caller's. Its standard error is dropped: a full-screen client would be smeared,
-// and it may name secrets.
+// program is what a source runs: in an environment of its own, without a shell, without input, and
+// in no directory of the caller's. Its standard error is dropped: a full-screen client would be
+// smeared, and it may name secrets.
 type program struct {
 	path  string
 	args  []string
