@@ -40,7 +40,8 @@ race: ## Test what runs in one process with the race detector
 	@echo "make: testing the packages again, with the race detector (compiling it takes a while)" >&2
 	go test -race -timeout 15m ./internal/...
 
-# One control plane for all packages but those that break theirs. -count=1: go test does not see that the program under test is another one, and would answer from its cache.
+# One control plane serves all packages but those that break theirs. -count=1: go test does not see
+# that the program under test is another one, and would answer from its cache.
 e2e: ## Test on the real control plane, with the real kubectl and keyrings
 	@echo "make: testing on the real control plane" >&2
 	cd test && CGO_ENABLED=0 SA_EXEC_CREDENTIAL=$(CURDIR)/$(PROGRAM) bin/cluster go test $(PLANE_FLAGS) -count=1 -timeout 20m ./...

@@ -11,7 +11,7 @@ import (
 
 // startLimit is how long a program may take to be ready: a hundred times what it
 // takes on an idle machine.
-const startLimit = 2 * time.Minute
+const startLimit = 4 * time.Minute
 
 // MaxTokenLifetime is the longest that the API server grants, as managed clusters
 // limit it too. It is more than setup asks for by itself.
