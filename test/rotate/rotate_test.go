@@ -66,7 +66,7 @@ func (m *machine) rotateOf(number int) []string {
 
 func TestRotateInterruptedAtAnyRequest(t *testing.T) {
 	t.Parallel()
-	everywhere(t, 2, len(sevenProfiles), 10, requestKinds, func(m *machine, kind string, number int) string {
+	everywhere(t, 2, sevenProfiles, 10, requestKinds, func(m *machine, kind string, number int) string {
 		canary := m.canary()
 		struck := m.interruptedAtRequest(kind, number, m.rotateOf(number)...)
 		m.recoversFrom(number, canary)

@@ -61,7 +61,7 @@ func (tr *tracer) trace(cmd *exec.Cmd, stderr *bytes.Buffer) error {
 	defer os.Remove(output.Name())
 	defer output.Close()
 	// With a file, and not a buffer, nobody has to wait for the process but this.
-	cmd.Stderr, cmd.SysProcAttr = output, &syscall.SysProcAttr{Ptrace: true}
+	cmd.Stderr, cmd.SysProcAttr = output, &syscall.SysProcAttr{Ptrace: true, Setpgid: true}
 	if err := cmd.Start(); err != nil {
 		return err
 	}
@@ -86,7 +86,8 @@ func (tr *tracer) trace(cmd *exec.Cmd, stderr *bytes.Buffer) error {
 func (tr *tracer) follow() (status unix.WaitStatus, err error) {
 	started := false
 	for {
-		tid, err := unix.Wait4(-1, &status, unix.WALL|unix.WNOTHREAD, nil)
+		// The group, because this thread may have started other programs, for which others wait.
+		tid, err := unix.Wait4(-tr.pid, &status, unix.WALL|unix.WNOTHREAD, nil)
 		if errors.Is(err, unix.EINTR) {
 			continue
 		}

@@ -38,7 +38,7 @@ func (m *machine) interruptedAtWrite(kind string, number int, args ...string) (s
 
 func TestRotateInterruptedAtAnyWrite(t *testing.T) {
 	t.Parallel()
-	everywhere(t, 4, len(sevenProfiles), 12,
+	everywhere(t, 4, sevenProfiles, 12,
 		[]string{killed, failed, full}, func(m *machine, kind string, number int) string {
 			canary := m.canary()
 			struck := m.interruptedAtWrite(kind, number, m.rotateOf(number)...)
