@@ -4,28 +4,26 @@ package rotate_test
 
 import (
 	"fmt"
-	"os/exec"
-	"sync"
 	"testing"
+
+	"github.com/sa-exec-credential/sa-exec-credential/test/lab"
 )
 
-// atOnce runs commands at the same time, each to its end.
-func atOnce(commands ...*exec.Cmd) []*result {
-	results := make([]*result, len(commands))
-	var group sync.WaitGroup
-	for i, cmd := range commands {
-		group.Go(func() { results[i] = finish(cmd) })
+// atOnce runs commands of the program at the same time, each to its end.
+func (m *machine) atOnce(commands ...[]string) []lab.Result {
+	m.Helper()
+	var started []*lab.Started
+	for _, args := range commands {
+		started = append(started, m.Command(append([]string{lab.Plugin}, args...)...).Start(m.T))
 	}
-	group.Wait()
+	var results []lab.Result
+	for _, program := range started {
+		results = append(results, program.End())
+	}
 	return results
 }
 
-func (m *machine) togetherSucceed(commands ...*exec.Cmd) {
-	m.Helper()
-	for _, r := range atOnce(commands...) {
-		r.succeeds(m.T)
-	}
-}
+func rotate(profile string) []string { return []string{"rotate", "--profile", profile} }
 
 // rotateTogether expects that everything works after a rotate and whatever comes at the same time.
 func (m *machine) rotateTogether(with func()) {
@@ -42,7 +40,9 @@ func TestRotateTogetherWithAnotherRotate(t *testing.T) {
 	m := newMachine(t, sevenProfiles)
 	for range 3 {
 		m.rotateTogether(func() {
-			m.togetherSucceed(m.command("rotate", "--profile", "long"), m.command("rotate", "--profile", "kernel"))
+			for _, r := range m.atOnce(rotate("long"), rotate("kernel")) {
+				r.Succeeds()
+			}
 		})
 	}
 }
@@ -57,7 +57,9 @@ func TestRotateTogetherWithSetup(t *testing.T) {
 			m := newMachine(t, []string{"long", "brief", "outside"})
 			m.profiles = append(m.profiles, "recovers")
 			m.rotateTogether(func() {
-				m.togetherSucceed(m.command(m.setup("recovers", flags["recovers"]...)...), m.command("rotate", "--profile", "long"))
+				for _, r := range m.atOnce(m.setup("recovers"), rotate("long")) {
+					r.Succeeds()
+				}
 			})
 		})
 	}
@@ -70,26 +72,22 @@ func TestRotateTogetherWithACrowdOfGets(t *testing.T) {
 	m := newMachine(t, sevenProfiles)
 	for range 2 {
 		for _, name := range m.profiles {
-			m.run("logout", "--profile", name).succeeds(t)
+			m.Plugin("logout", "--profile", name).Succeeds()
 		}
 		m.rotateTogether(func() {
-			var crowd sync.WaitGroup
-			var results []*result
+			var crowd []*lab.Started
 			m.gate.onEach(func() {
 				for range atOnce {
-					cmd, r := m.get(m.profiles[len(results)%len(m.profiles)]), &result{}
-					results = append(results, r)
-					crowd.Go(func() { *r = *finish(cmd) })
+					crowd = append(crowd, m.get(m.profiles[len(crowd)%len(m.profiles)]).Start(t))
 				}
 			})
-			m.run("rotate", "--profile", "outside").succeeds(t)
+			m.Plugin("rotate", "--profile", "outside").Succeeds()
 			m.gate.onEach(nil)
-			crowd.Wait()
-			for _, r := range results {
-				r.tokenOf(t)
+			for _, get := range crowd {
+				get.End().Token()
 			}
-			if len(results) < least {
-				t.Errorf("there were only %d gets", len(results))
+			if len(crowd) < least {
+				t.Errorf("there were only %d gets", len(crowd))
 			}
 		})
 	}
@@ -101,8 +99,8 @@ func TestRevokeTogetherWithSetup(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t, twoProfiles)
 	canary := m.canary()
-	results := atOnce(m.command("revoke", "--profile", "long"), m.command(m.setup("recovers", flags["recovers"]...)...))
-	results[0].succeeds(t)
+	results := m.atOnce([]string{"revoke", "--profile", "long"}, m.setup("recovers"))
+	results[0].Succeeds()
 	refused(t, canary)
 	m.setUp()
 	m.allWork()
