@@ -3,6 +3,7 @@ package device
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -90,6 +91,77 @@ func TestRecord(t *testing.T) {
 			t.Errorf("again: %v", err)
 		}
 	})
+}
+
+func TestRecordOfAKilledCommand(t *testing.T) {
+	dir, record := saved(t)
+	left := filepath.Join(string(dir), "."+record.Name+extension+".1234.tmp")
+	if err := os.WriteFile(left, nil, files.PrivateFile); err != nil {
+		t.Fatal(err)
+	}
+	l, err := dir.Lock(t.Context(), account("https://a:6443", "ci"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Release()
+	if _, err := os.Stat(left); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("its temporary file is still there: %v", err)
+	}
+}
+
+func TestRecordThatCannotBeSavedStaysAsItWas(t *testing.T) {
+	dir, want := saved(t)
+	l, err := dir.Lock(t.Context(), account("https://a:6443", "ci"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Release()
+	// What cannot be replaced by a rename is a directory.
+	path := dir.path(want.Name)
+	if err := errors.Join(os.Rename(path, path+".kept"), os.Mkdir(path, files.PrivateFolder)); err != nil {
+		t.Fatal(err)
+	}
+	l.Next = "changed"
+	if err := l.Save(); err == nil {
+		t.Error("it was saved")
+	}
+	if err := errors.Join(os.Remove(path), os.Rename(path+".kept", path)); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := dir.Load(want.Name); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%v\ngot  %+v\nwant %+v", err, got, want)
+	}
+}
+
+func TestSweepTakesRevokedRecordsThatNoProfileNames(t *testing.T) {
+	for _, test := range []struct {
+		name           string
+		revoked, named bool
+		swept          bool
+	}{
+		{"revoked, and no profile is left", true, false, true},
+		{"revoked, and revoke was interrupted before the last profile", true, true, false},
+		{"a setup was interrupted before there was a profile", false, false, false},
+		{"in use", false, true, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			dir, record := saved(t)
+			l, err := dir.Lock(t.Context(), account("https://a:6443", "ci"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			l.Revoked = test.revoked
+			if err := l.Save(); err != nil {
+				t.Fatal(err)
+			}
+			l.Release()
+			swept := dir.Sweep(func(string) bool { return test.named })
+			_, err = dir.Load(record.Name)
+			if gone := errors.Is(err, ErrMissing); gone != test.swept || (len(swept) == 1) != test.swept {
+				t.Errorf("swept %q, and then %v", swept, err)
+			}
+		})
+	}
 }
 
 func TestRecordThatCannotBeUsed(t *testing.T) {

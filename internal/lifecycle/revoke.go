@@ -216,6 +216,7 @@ func (m *machine) forget(ctx context.Context) error {
 		m.step("profile %q: removed, with its entries in the store", p.Name)
 		nameContexts(m.host, p.Name, m.report)
 	}
+	files.Sweep(string(profiles)) // of a profile that an interrupted revoke has removed
 	return m.record.Remove()
 }
 

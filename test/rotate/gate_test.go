@@ -4,6 +4,7 @@ package rotate_test
 
 import (
 	"net/http"
+	"strings"
 	"sync"
 
 	"github.com/sa-exec-credential/sa-exec-credential/test/faultproxy"
@@ -17,6 +18,7 @@ type gate struct {
 	seen   int
 	strike strike
 	struck bool
+	each   func() // is told of each request that only a rotate sends
 }
 
 // strike is what happens to a request.
@@ -31,6 +33,13 @@ func (g *gate) arm(at int, s strike) {
 	g.armed, g.at, g.seen, g.strike, g.struck = true, at, 0, s, false
 }
 
+// onEach has a function told of each request that only a rotate sends; nil: no longer. It must not wait.
+func (g *gate) onEach(each func()) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.each = each
+}
+
 // disarm says whether the gate has struck.
 func (g *gate) disarm() bool {
 	g.mu.Lock()
@@ -39,10 +48,13 @@ func (g *gate) disarm() bool {
 	return g.struck
 }
 
-func (g *gate) before(*http.Request) faultproxy.Fault {
+func (g *gate) before(r *http.Request) faultproxy.Fault {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.seen++
+	if g.each != nil && len(r.TLS.PeerCertificates) > 0 && !strings.HasSuffix(r.URL.Path, "/serviceaccounts/ci/token") {
+		g.each()
+	}
 	if g.strike.fault == faultproxy.None || !g.hits() {
 		return faultproxy.None
 	}

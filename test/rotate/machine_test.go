@@ -5,174 +5,84 @@ package rotate_test
 import (
 	"bytes"
 	"context"
-	"encoding/base64"
 	"encoding/json"
-	"fmt"
-	"io/fs"
 	"net/http"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
-	"time"
+
+	"k8s.io/client-go/rest"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
-	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring/secretservicetest"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/mint"
 	"github.com/sa-exec-credential/sa-exec-credential/test/faultproxy"
 	"github.com/sa-exec-credential/sa-exec-credential/test/lab"
 )
 
 // sevenProfiles differ in all that decides which entries a profile has in a store, and share a device.
-var sevenProfiles = []struct {
-	name  string
-	flags []string
-}{
-	{"long", []string{"--store", "keyring", "--duration", "2h"}},
-	{"brief", []string{"--store", "keyring", "--duration", "20m"}},
-	{"vault", []string{"--store", "keyring", "--audience", issuer, "--audience", "vault"}},
-	{"outside", []string{"--store", "keyring", "--bootstrap", "context=admin"}},
-	{"kernel", []string{"--store", "kernel"}},
-	{"kernel-vault", []string{"--store", "kernel", "--audience", issuer, "--audience", "vault", "--duration", "2h"}},
-	{"recovers", []string{"--store", "kernel", "--duration", "30m", "--recover"}},
+// The one with the longest lifetime is set up first: the limit in the cluster counts a moment later.
+var sevenProfiles = []string{"long", "brief", "vault", "outside", "kernel", "kernel-vault", "recovers"}
+
+// twoProfiles are enough for a revoke: the one that is named and one in another store.
+var twoProfiles = []string{"long", "recovers"}
+
+const issuer = "https://kubernetes.default.svc"
+
+var flags = map[string][]string{
+	"long":         {"--store", "keyring", "--duration", "2h"},
+	"brief":        {"--store", "keyring", "--duration", "20m"},
+	"vault":        {"--store", "keyring", "--audience", issuer, "--audience", "vault"},
+	"outside":      {"--store", "keyring", "--bootstrap", "context=admin@test"},
+	"kernel":       {"--store", "kernel"},
+	"kernel-vault": {"--store", "kernel", "--duration", "2h", "--audience", issuer, "--audience", "vault"},
+	"recovers":     {"--store", "kernel", "--duration", "30m", "--recover"},
 }
 
-// machine is a home, a Secret Service and a way to the API server of its own, with profiles of one
-// account of a namespace that no other machine uses. The kernel's keyring is everybody's.
+// machine is one with profiles of one account, behind a gate of its own.
 type machine struct {
-	*testing.T
-	home, namespace string
-	service         *secretservicetest.Service
-	proxy           *faultproxy.Proxy
-	gate            *gate
-	profiles        []string
-	admin           string // the administrator's kubeconfig
+	*lab.Machine
+	gate     *gate
+	profiles []string
 }
 
-// newMachine sets up the first profiles of the seven.
-func newMachine(t *testing.T, profiles int) *machine {
+// newMachine sets up some profiles of the seven.
+func newMachine(t *testing.T, profiles []string) *machine {
 	t.Helper()
-	m := &machine{T: t, home: t.TempDir(), service: secretservicetest.New(t), gate: &gate{},
-		// Not that of an earlier run, of which the kernel may still have keys.
-		namespace: fmt.Sprintf("rotate-%d-%d", os.Getpid(), shared.count.Add(1))}
-	var err error
-	m.proxy, err = faultproxy.Start(shared.plane, faultproxy.Options{Fault: m.gate.before, Lost: m.gate.after})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(m.proxy.Stop)
+	m := &machine{Machine: lab.NewMachine(t, keyring.Keyring), gate: &gate{}, profiles: profiles}
+	proxy := lab.Proxy(t, faultproxy.Options{Fault: m.gate.before, Lost: m.gate.after})
+	m.ChangeAdmin(lab.Plane.Server, proxy.URL)
 	t.Cleanup(m.forgetKernelKeys)
-	m.admin = filepath.Join(m.home, "admin")
-	if err := os.WriteFile(m.admin, m.kubeconfig(), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	m.setUp(profiles)
+	m.setUp()
 	return m
-}
-
-func (m *machine) kubeconfig() []byte {
-	return fmt.Appendf(nil, `apiVersion: v1
-kind: Config
-current-context: admin
-clusters: [{name: c, cluster: {server: %q, certificate-authority-data: %q}}]
-users: [{name: u, user: {token: %q}}]
-contexts: [{name: admin, context: {cluster: c, user: u}}]
-`, m.proxy.URL, base64.StdEncoding.EncodeToString(shared.plane.CAPEM), adminToken)
-}
-
-func (m *machine) setUp(profiles int) {
-	m.Helper()
-	m.profiles = nil
-	for _, p := range sevenProfiles[:profiles] {
-		m.profiles = append(m.profiles, p.name)
-		m.run(m.setup(p.name, p.flags...)...).succeeds(m.T)
-	}
-}
-
-func (m *machine) setup(name string, flags ...string) []string {
-	return append([]string{"setup", "ci", "-n", m.namespace, "--kubeconfig", m.admin, "--profile", name,
-		"--verb", "list", "--resource", "pods"}, flags...)
 }
 
 // in is the machine within a subtest.
 func (m *machine) in(t *testing.T) *machine {
 	other := *m
-	other.T = t
+	other.Machine = m.In(t)
 	return &other
 }
 
-func (m *machine) environment() []string {
-	return []string{"HOME=" + m.home, "USER=jane", "XDG_RUNTIME_DIR=" + m.home, "PATH=/usr/bin:/bin",
-		"DBUS_SESSION_BUS_ADDRESS=" + m.service.Address()}
-}
-
-func (m *machine) command(args ...string) *exec.Cmd {
-	cmd := exec.Command(shared.plugin, args...)
-	cmd.Env, cmd.Dir = m.environment(), m.home
-	return cmd
-}
-
-// result is a program that has ended.
-type result struct {
-	line           string
-	stdout, stderr bytes.Buffer
-	err            error
-}
-
-// run runs the program under test to its end, which comes within a minute or by force.
-func (m *machine) run(args ...string) *result { return finish(m.command(args...)) }
-
-func finish(cmd *exec.Cmd) *result {
-	r := &result{line: strings.Join(cmd.Args[1:], " ")}
-	cmd.Stdout, cmd.Stderr = &r.stdout, &r.stderr
-	if r.err = cmd.Start(); r.err != nil {
-		return r
+func (m *machine) setUp() {
+	m.Helper()
+	for _, name := range m.profiles {
+		m.Plugin(m.setup(name)...).Succeeds()
 	}
-	timer := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
-	defer timer.Stop()
-	r.err = cmd.Wait()
-	return r
 }
 
-func (r *result) succeeds(t *testing.T) *result {
-	t.Helper()
-	if r.err != nil {
-		t.Fatalf("%s: %v\n%s", r.line, r.err, r.stderr.String())
-	}
-	return r
+// setup are the arguments that set up a profile.
+func (m *machine) setup(name string) []string {
+	return append([]string{"setup", lab.Account, "-n", m.Namespace, "--kubeconfig", m.Admin, "--profile", name,
+		"--verb", "list", "--resource", "pods"}, flags[name]...)
 }
 
 // get is a client, another process each time, that runs the plugin for a profile.
-func (m *machine) get(profile string) *exec.Cmd {
-	info := fmt.Sprintf(`{"kind":"ExecCredential","apiVersion":"client.authentication.k8s.io/v1",`+
-		`"spec":{"interactive":false,"cluster":{"server":%q,"certificate-authority-data":%q}}}`,
-		m.proxy.URL, base64.StdEncoding.EncodeToString(shared.plane.CAPEM))
+func (m *machine) get(profile string) lab.Command {
 	const script = `KUBERNETES_EXEC_INFO="$0" "$@"; exit $?`
-	cmd := exec.Command("/bin/sh", "-c", script, info, shared.plugin, "get", "--profile", profile)
-	cmd.Env, cmd.Dir = m.environment(), m.home
-	return cmd
-}
-
-// tokenOf is what get printed.
-func (r *result) tokenOf(t *testing.T) string {
-	t.Helper()
-	r.succeeds(t)
-	var credential struct{ Status struct{ Token string } }
-	if err := json.Unmarshal(r.stdout.Bytes(), &credential); err != nil || credential.Status.Token == "" {
-		t.Fatalf("%s: no credential: %v", r.line, err)
-	}
-	return credential.Status.Token
-}
-
-// profile reads a profile, and its device, from where the program keeps it.
-func (m *machine) profile(name string) lab.Profile {
-	m.Helper()
-	p, err := lab.LoadProfile(filepath.Join(m.home, ".config"), name)
-	if err != nil {
-		m.Fatal(err)
-	}
-	return p
+	c := m.Command("/bin/sh", "-c", script, m.ExecInfo(), lab.Plugin, "get", "--profile", profile)
+	c.PrintsToken = true
+	return c
 }
 
 // allWork gets a token for each profile. The API server has to take it, also when it remembers no
@@ -181,8 +91,8 @@ func (m *machine) allWork() {
 	m.Helper()
 	uids := m.deviceUIDs()
 	for _, name := range m.profiles {
-		token, want := finish(m.get(name)).tokenOf(m.T), m.profile(name).Device
-		if got := claimsOf(m.T, token).Kubernetes.Secret.UID; got != want.UID || !slices.Contains(uids, got) {
+		token, want := m.get(name).Run(m.T).Silent().Token(), m.Load(name).Device
+		if got := mint.ParseClaims(token).BoundSecret.UID; got != want.UID || !slices.Contains(uids, got) {
 			m.Errorf("profile %q: bound to device %q; the record has %q and the cluster %q", name, got, want.UID, uids)
 		}
 		if !accepted(m.T, token) {
@@ -191,33 +101,37 @@ func (m *machine) allWork() {
 	}
 }
 
-type claims struct {
-	Kubernetes struct {
-		Namespace string
-		Secret    struct{ UID string }
-	} `json:"kubernetes.io"`
+func accepted(t *testing.T, token string) bool {
+	t.Helper()
+	return lab.Status(t, token, "/version") == http.StatusOK
 }
 
-func claimsOf(t *testing.T, token string) (c claims) {
+var administrator = sync.OnceValues(func() (*http.Client, error) { return rest.HTTPClientFor(lab.Config()) })
+
+// asAdmin sends a request to the API server itself. body can be nil.
+func asAdmin(t *testing.T, method, path string, body, result any) {
 	t.Helper()
-	parts := strings.Split(token, ".")
-	if len(parts) != 3 {
-		t.Fatal("not a token")
-	}
-	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
-	if err == nil {
-		err = json.Unmarshal(payload, &c)
-	}
+	encoded, err := json.Marshal(body)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return c
-}
-
-func accepted(t *testing.T, token string) bool {
-	t.Helper()
-	code := ask(t, token, http.MethodGet, "/version", nil, nil)
-	return code == http.StatusOK
+	client, err := administrator()
+	if err != nil {
+		t.Fatal(err)
+	}
+	request, err := http.NewRequestWithContext(t.Context(), method, lab.Plane.Server+path, bytes.NewReader(encoded))
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Content-Type", "application/json")
+	response, err := client.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if err := json.NewDecoder(response.Body).Decode(result); err != nil || response.StatusCode >= http.StatusBadRequest {
+		t.Fatalf("%s %s: %s, %v", method, path, response.Status, err)
+	}
 }
 
 // deviceUIDs are those of the account's devices in the cluster.
@@ -229,7 +143,7 @@ func (m *machine) deviceUIDs() (uids []string) {
 			Metadata struct{ UID string }
 		}
 	}
-	asAdmin(m.T, http.MethodGet, "/api/v1/namespaces/"+m.namespace+"/secrets", nil, &list)
+	asAdmin(m.T, http.MethodGet, "/api/v1/namespaces/"+m.Namespace+"/secrets", nil, &list)
 	for _, secret := range list.Items {
 		if secret.Type == "sa-exec-credential/device" {
 			uids = append(uids, secret.Metadata.UID)
@@ -242,50 +156,42 @@ func (m *machine) deviceUIDs() (uids []string) {
 // the device is deleted, nothing that it remembers makes it accept this one.
 func (m *machine) canary() string {
 	m.Helper()
-	d := m.profile(m.profiles[0]).Device
+	d := m.Load(m.profiles[0]).Device
 	request := map[string]any{"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": map[string]any{
 		"boundObjectRef": map[string]string{"apiVersion": "v1", "kind": "Secret", "name": d.Secret, "uid": d.UID}}}
 	var answer struct{ Status struct{ Token string } }
-	asAdmin(m.T, http.MethodPost, "/api/v1/namespaces/"+m.namespace+"/serviceaccounts/ci/token", request, &answer)
+	asAdmin(m.T, http.MethodPost, "/api/v1/namespaces/"+m.Namespace+"/serviceaccounts/"+lab.Account+"/token", request, &answer)
+	lab.Note(answer.Status.Token)
 	return answer.Status.Token
 }
 
 func refused(t *testing.T, token string) {
 	t.Helper()
-	eventually(t, "the old device's token is refused", func() bool { return !accepted(t, token) })
+	lab.Eventually(t, "the old device's token is refused", func() bool { return !accepted(t, token) })
 }
 
 // isWhole expects one device, a record that is through with it, exactly the entries that its profiles
 // use, and no other file than theirs. Each profile has got a token before.
 func (m *machine) isWhole() {
 	m.Helper()
-	record := m.profile(m.profiles[0]).Record
+	record := m.Load(m.profiles[0]).Record
 	if record.Next != "" || len(record.Retired) > 0 || record.Revoked {
 		m.Errorf("the record is not through: %+v", record)
 	}
 	if uids := m.deviceUIDs(); !slices.Equal(uids, []string{record.Current.UID}) {
 		m.Errorf("the cluster has the devices %q, not %q", uids, record.Current.UID)
 	}
-	want := map[keyring.Kind][]string{}
+	keys := map[keyring.Kind][]string{}
 	files := []string{"devices/" + record.Name + ".yaml"}
 	for _, name := range m.profiles {
-		p := m.profile(name)
-		want[p.Store] = append(want[p.Store], p.TokenKey())
+		p := m.Load(name)
+		keys[p.Store] = append(keys[p.Store], p.TokenKey())
 		if p.Bootstrap.Duration != nil {
-			want[p.Store] = append(want[p.Store], p.BootstrapKey())
+			keys[p.Store] = append(keys[p.Store], p.BootstrapKey())
 		}
 		files = append(files, "profiles/"+name+".yaml")
 	}
-	for kind, keys := range want {
-		slices.Sort(keys)
-		if got, keys := m.keys(kind), slices.Compact(keys); !slices.Equal(got, keys) {
-			m.Errorf("store %q holds%s\nnot%s", kind, lines(got), lines(keys))
-		}
-	}
-	slices.Sort(files)
-	if got := m.files(); !slices.Equal(got, files) {
-		m.Errorf("the files are%s\nnot%s", lines(got), lines(files))
-	}
+	m.holds(keys, files)
 }
 
 // isGone expects nothing of the machine's device anywhere.
@@ -294,36 +200,34 @@ func (m *machine) isGone() {
 	if uids := m.deviceUIDs(); len(uids) > 0 {
 		m.Errorf("the cluster still has the devices %q", uids)
 	}
-	for _, kind := range []keyring.Kind{keyring.Keyring, keyring.Kernel} {
-		if keys := m.keys(kind); len(keys) > 0 {
-			m.Errorf("store %q still holds%s", kind, lines(keys))
+	m.holds(nil, nil)
+}
+
+// holds expects exactly these entries and these files of the program.
+func (m *machine) holds(keys map[keyring.Kind][]string, files []string) {
+	m.Helper()
+	same := func(what string, got, want []string) {
+		m.Helper()
+		slices.Sort(want)
+		if want = slices.Compact(want); !slices.Equal(got, want) {
+			m.Errorf("%s:\n\t%s\nnot\n\t%s", what, strings.Join(got, "\n\t"), strings.Join(want, "\n\t"))
 		}
 	}
-	if files := m.files(); len(files) > 0 {
-		m.Errorf("there are still the files%s", lines(files))
+	for _, kind := range []keyring.Kind{keyring.Keyring, keyring.Kernel} {
+		same("store "+string(kind)+" holds", m.keys(kind), keys[kind])
 	}
+	same("the files are", m.files(), files)
 }
 
 // files are those of the program's own directory, sorted.
-func (m *machine) files() (names []string) {
+func (m *machine) files() []string {
 	m.Helper()
-	dir := os.DirFS(filepath.Join(m.home, ".config", "sa-exec-credential"))
-	err := fs.WalkDir(dir, ".", func(path string, entry fs.DirEntry, err error) error {
-		if err == nil && !entry.IsDir() {
-			names = append(names, path)
-		}
-		return err
-	})
-	if err != nil {
-		m.Fatal(err)
-	}
-	slices.Sort(names)
-	return names
+	return lab.FilesBelow(m.T, m.Path(".config", "sa-exec-credential"))
 }
 
 func (m *machine) store(kind keyring.Kind) keyring.Store {
 	m.Helper()
-	store, err := keyring.Open(context.Background(), kind, keyring.System{Getenv: m.service.Getenv})
+	store, err := keyring.Open(context.Background(), kind, keyring.System{Getenv: m.Service.Getenv})
 	if err != nil {
 		m.Fatal(err)
 	}
@@ -339,9 +243,9 @@ func (m *machine) keys(kind keyring.Kind) (own []string) {
 		m.Fatal(err)
 	}
 	for _, key := range all {
-		// Other tests use the kernel's keyring, too, and remove what is theirs.
+		// Other machines use the kernel's keyring, too, and remove what is theirs.
 		entry, err := store.Get(context.Background(), key)
-		if err == nil && claimsOf(m.T, entry.Token.Reveal()).Kubernetes.Namespace == m.namespace {
+		if err == nil && mint.ParseClaims(entry.Token.Reveal()).Namespace == m.Namespace {
 			own = append(own, key)
 		}
 	}
@@ -356,15 +260,10 @@ func (m *machine) forgetKernelKeys() {
 	}
 }
 
-// survives starts gnome-keyring again when the program was killed in the middle of a question to it, of
-// which it can end, too. The session bus of a desktop does the same.
+// survives starts gnome-keyring again where it has ended with the process that was killed.
 func (m *machine) survives() {
 	m.Helper()
-	if _, err := m.store(keyring.Keyring).Keys(context.Background()); err == nil {
-		return
-	}
-	m.service.StopKeyring()
-	if err := m.service.StartKeyring(true); err != nil {
-		m.Fatal(err)
+	if _, err := m.store(keyring.Keyring).Keys(context.Background()); err != nil {
+		m.RestartKeyring()
 	}
 }

@@ -41,7 +41,7 @@ func (p *points) tried(kind string, struck bool) {
 
 // everywhere interrupts at all places, on several machines side by side, and expects at least so many of
 // each kind. A machine on which something went wrong is replaced.
-func everywhere(t *testing.T, machines, profiles, least int, kinds []string,
+func everywhere(t *testing.T, machines int, profiles []string, least int, kinds []string,
 	interrupted func(m *machine, kind string, number int) (struck string)) {
 	t.Helper()
 	p := &points{kinds: kinds, struck: map[string]int{}}
@@ -56,7 +56,7 @@ func everywhere(t *testing.T, machines, profiles, least int, kinds []string,
 						struck = interrupted(m.in(t), kind, number)
 						t.Logf("struck at: %s", struck)
 					})
-					if p.tried(kind, struck != ""); !passed {
+					if p.tried(kind, struck != "" || !passed); !passed {
 						m = newMachine(t, profiles)
 					}
 				}

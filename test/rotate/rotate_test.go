@@ -4,9 +4,11 @@ package rotate_test
 
 import (
 	"strconv"
+	"syscall"
 	"testing"
 
 	"github.com/sa-exec-credential/sa-exec-credential/test/faultproxy"
+	"github.com/sa-exec-credential/sa-exec-credential/test/lab"
 )
 
 // The ways in which a request can go wrong.
@@ -24,26 +26,30 @@ var requestKinds = []string{cutBefore, cutAfter, killBefore, killAfter, broken}
 // such a request.
 func (m *machine) interruptedAtRequest(kind string, number int, args ...string) (struck string) {
 	m.Helper()
-	cmd := m.command(args...)
+	var program *lab.Started
+	started := make(chan struct{})
+	kill := func() { <-started; program.Signal(syscall.SIGKILL) }
 	s := strike{fault: faultproxy.Reset}
 	switch kind {
 	case cutAfter:
 		s.fault = faultproxy.None
 	case killBefore:
-		s.kill = func() { _ = cmd.Process.Kill() }
+		s.kill = kill
 	case killAfter:
-		s.fault, s.kill = faultproxy.None, func() { _ = cmd.Process.Kill() }
+		s.fault, s.kill = faultproxy.None, kill
 	case broken:
 		s.fault = faultproxy.Fault(strconv.Itoa(500))
 	}
 	m.gate.arm(number, s)
-	r := finish(cmd)
+	program = m.Command(append([]string{lab.Plugin}, args...)...).Start(m.T)
+	close(started)
+	r := program.End()
 	if !m.gate.disarm() {
-		r.succeeds(m.T)
+		r.Succeeds()
 		return ""
 	}
-	if s.kill != nil && r.err == nil {
-		m.Errorf("it was killed, and ended well")
+	if s.kill != nil && r.Code != lab.EndedBySignal {
+		m.Errorf("it was killed, and ended with %d", r.Code)
 	}
 	return "request " + strconv.Itoa(number)
 }
@@ -54,7 +60,7 @@ func (m *machine) recoversFrom(number int, canary string) {
 	m.Helper()
 	m.survives()
 	m.allWork()
-	m.run("rotate", "--profile", m.profiles[(number+3)%len(m.profiles)]).succeeds(m.T)
+	m.Plugin("rotate", "--profile", m.profiles[(number+3)%len(m.profiles)]).Succeeds()
 	m.allWork()
 	m.isWhole()
 	refused(m.T, canary)
@@ -66,7 +72,7 @@ func (m *machine) rotateOf(number int) []string {
 
 func TestRotateInterruptedAtAnyRequest(t *testing.T) {
 	t.Parallel()
-	everywhere(t, 2, len(sevenProfiles), 10, requestKinds, func(m *machine, kind string, number int) string {
+	everywhere(t, 2, sevenProfiles, 10, requestKinds, func(m *machine, kind string, number int) string {
 		canary := m.canary()
 		struck := m.interruptedAtRequest(kind, number, m.rotateOf(number)...)
 		m.recoversFrom(number, canary)

@@ -3,7 +3,6 @@
 package rotate_test
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -13,6 +12,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sa-exec-credential/sa-exec-credential/test/lab"
 )
 
 // tracer runs a program and interrupts it at one of its writes, to files or to a store: it kills the
@@ -40,28 +41,26 @@ const (
 	dead        = ^uint64(0) // the number of no system call
 )
 
-// run returns when the program has ended.
-func (tr *tracer) run(cmd *exec.Cmd) (r *result) {
-	r = &result{line: fmt.Sprint(cmd.Args[1:])}
-	done := make(chan struct{})
+// run returns when the program has ended, and an error unless that was well.
+func (tr *tracer) run(c lab.Command) error {
+	result := make(chan error)
 	go func() {
-		defer close(done)
 		runtime.LockOSThread() // never unlocked: who traces is one thread, which ends with the goroutine
-		r.err = tr.trace(cmd, &r.stderr)
+		result <- tr.trace(c)
 	}()
-	<-done
-	return r
+	return <-result
 }
 
-func (tr *tracer) trace(cmd *exec.Cmd, stderr *bytes.Buffer) error {
-	output, err := os.CreateTemp(cmd.Dir, "stderr")
+func (tr *tracer) trace(c lab.Command) error {
+	// A file and not a pipe: nobody has to wait for the process but this. It stays, to be searched.
+	output, err := os.CreateTemp(c.Dir, "output")
 	if err != nil {
 		return err
 	}
-	defer os.Remove(output.Name())
 	defer output.Close()
-	// With a file, and not a buffer, nobody has to wait for the process but this.
-	cmd.Stderr, cmd.SysProcAttr = output, &syscall.SysProcAttr{Ptrace: true}
+	cmd := exec.Command(c.Args[0], c.Args[1:]...)
+	cmd.Env, cmd.Dir, cmd.Stdout, cmd.Stderr = c.Env, c.Dir, output, output
+	cmd.SysProcAttr = &syscall.SysProcAttr{Ptrace: true, Setpgid: true}
 	if err := cmd.Start(); err != nil {
 		return err
 	}
@@ -74,19 +73,19 @@ func (tr *tracer) trace(cmd *exec.Cmd, stderr *bytes.Buffer) error {
 		_ = cmd.Process.Kill()
 		return err
 	}
-	text, err := os.ReadFile(output.Name())
-	stderr.Write(text)
-	if err == nil && (!status.Exited() || status.ExitStatus() != 0) {
-		err = fmt.Errorf("wait status %#x", int(status))
+	if !status.Exited() || status.ExitStatus() != 0 {
+		said, _ := os.ReadFile(output.Name())
+		return fmt.Errorf("%s: wait status %#x\n%s", c, int(status), said)
 	}
-	return err
+	return nil
 }
 
 // follow goes from stop to stop until the process is gone.
 func (tr *tracer) follow() (status unix.WaitStatus, err error) {
 	started := false
 	for {
-		tid, err := unix.Wait4(-1, &status, unix.WALL|unix.WNOTHREAD, nil)
+		// The group, because this thread may have started other programs, for which others wait.
+		tid, err := unix.Wait4(-tr.pid, &status, unix.WALL|unix.WNOTHREAD, nil)
 		if errors.Is(err, unix.EINTR) {
 			continue
 		}

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sa-exec-credential/sa-exec-credential/test/lab"
 )
 
 // The ways in which a write can go wrong.
@@ -26,11 +28,11 @@ func (m *machine) interruptedAtWrite(kind string, number int, args ...string) (s
 	m.Helper()
 	tr := faults[kind]
 	tr.at = number
-	r := tr.run(m.command(args...))
-	if tr.what == "" {
-		r.succeeds(m.T)
+	err := tr.run(m.Command(append([]string{lab.Plugin}, args...)...))
+	if tr.what == "" && err != nil {
+		m.Fatal(err)
 	}
-	if tr.what != "" && tr.fault == 0 && r.err == nil {
+	if tr.what != "" && tr.fault == 0 && err == nil {
 		m.Error("it was killed, and ended well")
 	}
 	return tr.what
@@ -38,7 +40,7 @@ func (m *machine) interruptedAtWrite(kind string, number int, args ...string) (s
 
 func TestRotateInterruptedAtAnyWrite(t *testing.T) {
 	t.Parallel()
-	everywhere(t, 4, len(sevenProfiles), 12,
+	everywhere(t, 4, sevenProfiles, 12,
 		[]string{killed, failed, full}, func(m *machine, kind string, number int) string {
 			canary := m.canary()
 			struck := m.interruptedAtWrite(kind, number, m.rotateOf(number)...)
