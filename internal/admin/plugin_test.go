@@ -3,6 +3,7 @@
 package admin
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -20,7 +21,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -144,8 +144,8 @@ func TestLogin(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			plugin := newPlugin(t, "IfAvailable", tt.script)
 			var said heard
-			context := contextOf(t, server, tt.more+plugin.user)
-			admin, err := New(t.Context(), newHost(os.Stdin), context, said.report)
+			found := contextOf(t, server, tt.more+plugin.user)
+			admin, err := New(t.Context(), newHost(os.Stdin), found, said.report)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -212,9 +212,9 @@ func TestLoginsThatFail(t *testing.T) {
 }
 
 // asking is a plugin that asks on standard error for the token.
-func asking(t *testing.T, mode, before string) scripted {
+func asking(t *testing.T, mode string) scripted {
 	ask := `printf 'Token: ' >&2; read -r token; `
-	return newPlugin(t, mode, before+ask+printing(`{"token": "$token"}`))
+	return newPlugin(t, mode, ask+printing(`{"token": "$token"}`))
 }
 
 func TestALoginAsksOnTheTerminal(t *testing.T) {
@@ -224,8 +224,8 @@ func TestALoginAsksOnTheTerminal(t *testing.T) {
 		var said heard
 		result := make(chan error, 1)
 		go func() {
-			context := contextOf(t, server, asking(t, mode, "").user)
-			admin, err := New(t.Context(), newHost(os.Stdin), context, said.report)
+			found := contextOf(t, server, asking(t, mode).user)
+			admin, err := New(t.Context(), newHost(os.Stdin), found, said.report)
 			if err == nil {
 				err = call(t, admin)
 			}
@@ -246,40 +246,44 @@ func TestAClientsPersonIsNotAsked(t *testing.T) {
 	told := `case $KUBERNETES_EXEC_INFO in *'"interactive":true'*) exit 3; esac; `
 	plugin := newPlugin(t, "IfAvailable", told+printing(`{"token": "tok"}`))
 	var said heard
-	context := contextOf(t, server, plugin.user)
-	if _, err := New(t.Context(), newHost(os.Stdin), context, said.report); err != nil {
+	found := contextOf(t, server, plugin.user)
+	if _, err := New(t.Context(), newHost(os.Stdin), found, said.report); err != nil {
 		t.Error(err)
 	}
-	context = contextOf(t, server, asking(t, "Always", "").user)
-	if _, err := New(t.Context(), newHost(os.Stdin), context, said.report); !errors.Is(err, ErrLogin) {
+	found = contextOf(t, server, newPlugin(t, "Always", printing(`{"token": "tok"}`)).user)
+	if _, err := New(t.Context(), newHost(os.Stdin), found, said.report); !errors.Is(err, ErrLogin) {
 		t.Errorf("one that has to ask: %v", err)
 	}
 }
 
-func TestLoginsAskOneAfterTheOther(t *testing.T) {
-	person := newPerson(t)
-	server := newServer(t, "tok", "jane")
-	dir := filepath.Join(t.TempDir(), "asking")
-	alone := "mkdir " + dir + " || exit 3; "
+func TestWhileALoginAsksNoOtherDoes(t *testing.T) {
+	person, server := newPerson(t), newServer(t, "tok", "jane")
 	h := newHost(os.Stdin)
-	var wait sync.WaitGroup
-	for range 3 {
-		context := contextOf(t, server, asking(t, "IfAvailable", alone).user)
-		wait.Go(func() {
-			var said heard
-			if _, err := New(t.Context(), h, context, said.report); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	for range 3 {
-		person.see("Token: ")
-		if err := os.Remove(dir); err != nil {
-			t.Error(err)
+	var said heard
+	first := contextOf(t, server, asking(t, "IfAvailable").user)
+	result := make(chan error, 1)
+	go func() {
+		_, err := New(t.Context(), h, first, said.report)
+		result <- err
+	}()
+	person.see("Token: ")
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	other := newPlugin(t, "IfAvailable", printing(`{"token": "tok"}`))
+	for range 20 { // one that could have the terminal might all the same be told that its time is over
+		_, err := New(over, h, contextOf(t, server, other.user), said.report)
+		if !errors.Is(err, ErrLogin) || other.count(t) != 0 {
+			t.Fatalf("another plugin ran: %v", err)
 		}
-		person.types("tok")
 	}
-	wait.Wait()
+	quiet := newPlugin(t, "Never", printing(`{"token": "tok"}`))
+	if _, err := New(t.Context(), h, contextOf(t, server, quiet.user), said.report); err != nil {
+		t.Errorf("one that never asks: %v", err)
+	}
+	person.types("tok")
+	if err := <-result; err != nil {
+		t.Error(err)
+	}
 }
 
 // person sits at the terminal that standard input and standard error of this process are.

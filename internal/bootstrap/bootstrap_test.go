@@ -197,15 +197,30 @@ func TestCommands(t *testing.T) {
 }
 
 func TestACommandThatHangsIsEndedWithItsChildren(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
-	defer cancel()
 	file := filepath.Join(t.TempDir(), "pid")
+	ctx := untilWritten(t, file)
 	script := fmt.Sprintf("sleep 1000 & echo $! > %s; wait", file)
 	b := profile.Bootstrap{Source: profile.SourceCommand, Command: []string{"/bin/sh", "-c", script}}
 	if _, err := Find(ctx, profileWith(b), systemWith(nil, nil)); !errors.Is(err, ErrSource) {
 		t.Errorf("error %v", err)
 	}
 	waitUntilEnded(t, file)
+}
+
+// untilWritten is a context that ends once something is in the file: a program hangs, and has its
+// child.
+func untilWritten(t *testing.T, file string) context.Context {
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		defer cancel()
+		for ctx.Err() == nil {
+			if data, _ := os.ReadFile(file); len(data) > 0 {
+				return
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+	}()
+	return ctx
 }
 
 // waitUntilEnded waits for the process whose id is in the file.

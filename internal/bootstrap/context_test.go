@@ -3,7 +3,6 @@
 package bootstrap
 
 import (
-	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -426,15 +425,10 @@ func TestABareNameIsNotLookedUpInThePathOfTheProcess(t *testing.T) {
 }
 
 func TestAPluginThatHangsIsEndedWithItsChildren(t *testing.T) {
-	ctx, cancel := context.WithCancel(t.Context())
 	file := filepath.Join(t.TempDir(), "pid")
-	go func() { // once it hangs, and has its child
-		defer cancel()
-		for data, _ := os.ReadFile(file); len(data) == 0 && t.Context().Err() == nil; data, _ = os.ReadFile(file) {
-			time.Sleep(10 * time.Millisecond)
-		}
-	}()
-	p := fromContextX(kubeconfig(t, "server: "+server, execSection("sleep 1000 & echo $! > "+file+"; wait")))
+	ctx := untilWritten(t, file)
+	user := execSection("sleep 1000 & echo $! > " + file + "; wait")
+	p := fromContextX(kubeconfig(t, "server: "+server, user))
 	if _, err := Find(ctx, p, systemWith(nil, nil)); !errors.Is(err, ErrSource) {
 		t.Errorf("error %v", err)
 	}

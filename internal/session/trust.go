@@ -48,6 +48,10 @@ func trustedVariables(h *host.Host) []host.Variables {
 // dropForgedRoots keeps a kubeconfig from naming the certificate authorities that this program trusts,
 // where those are the system's: SSL_CERT_FILE and SSL_CERT_DIR count only when the client itself was
 // started with them.
+//
+// It takes them from the environment of this process, before anything else here could look there:
+// crypto/x509 finds the system's authorities by these variables alone, once in a process, and tells
+// nobody where it would look without them.
 func (s *Session) dropForgedRoots() error {
 	client := s.host.ClientVariables()
 	for _, name := range []string{"SSL_CERT_FILE", "SSL_CERT_DIR"} {
