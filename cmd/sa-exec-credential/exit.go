@@ -126,6 +126,7 @@ var general = []problem{
 	{session.ErrNoExecInfo, exitProfile, "to get a token by hand use: sa-exec-credential token --profile NAME; for a client that sends none, run setup with --allow-missing-cluster-info"},
 	{session.ErrInsecureClient, exitProfile, "remove insecure-skip-tls-verify from the kubeconfig cluster"},
 	{session.ErrForgedDir, exitProfile, "remove HOME and XDG_CONFIG_HOME from env in the kubeconfig user's exec section, and set them for the client itself"},
+	{kubeconfig.ErrShared, exitUsage, "give each cluster a user of its own first"}, // also wraps the difference
 	{profile.ErrOtherCluster, exitProfile, "if you trust this kubeconfig, run setup for its cluster; otherwise do not use it"},
 	{profile.ErrName, exitUsage, "sa-exec-credential status lists the profiles"},
 	{profile.ErrMissing, exitProfile, "sa-exec-credential status lists the profiles; setup creates one"},
@@ -147,7 +148,6 @@ var general = []problem{
 	{prepare.ErrProfileTaken, exitUsage, "choose another --profile"},
 	{prepare.ErrStillHeld, exitUsage, "migrate the contexts of these users too, then delete the Secret with kubectl"},
 
-	{kubeconfig.ErrShared, exitUsage, "give each cluster a user of its own first"}, // also wraps the difference
 	{kubeconfig.ErrNoContext, exitUsage, "kubectl config get-contexts lists them; --kubeconfig names another file"},
 	{kubeconfig.ErrReference, exitUsage, "fix the kubeconfig: kubectl config view shows it"},
 	{kubeconfig.ErrInsecure, exitProfile, "put the cluster's certificate authority into the kubeconfig and remove insecure-skip-tls-verify"},

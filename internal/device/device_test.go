@@ -118,7 +118,7 @@ func TestRecordThatCannotBeSavedStaysAsItWas(t *testing.T) {
 	defer l.Release()
 	// What cannot be replaced by a rename is a directory.
 	path := dir.path(want.Name)
-	if err := errors.Join(os.Rename(path, path+".kept"), os.Mkdir(path, files.PrivateFolder)); err != nil {
+	if err := errors.Join(os.Rename(path, path+".kept"), os.Mkdir(path, files.PrivateDir)); err != nil {
 		t.Fatal(err)
 	}
 	l.Next = "changed"

@@ -216,7 +216,7 @@ func TestARecoveryThatCannotBeIsOneError(t *testing.T) {
 			if err := spoil(m.Admin); err != nil {
 				t.Fatal(err)
 			}
-			if r := m.get().OneError(exitBootstrap); !strings.Contains(r.Stderr, `making a new one with context "admin@test"`) {
+			if r := m.get().OneError(exitBootstrap); !strings.Contains(r.Stderr, `creating a new one with context "admin@test"`) {
 				t.Errorf("it does not say what was tried:\n%s", r.Stderr)
 			}
 			if err := os.WriteFile(m.Admin, good, 0o600); err != nil {

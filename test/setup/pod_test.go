@@ -185,5 +185,5 @@ func TestOutsideAPodInClusterSaysWhatIsMissing(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
 	m.Variables = []string{"KUBERNETES_SERVICE_HOST=127.0.0.1"}
-	m.Plugin("setup", "--bootstrap", "in-cluster").Fails(4, "this is no pod", "automountServiceAccountToken")
+	m.Plugin("setup", "--bootstrap", "in-cluster").Fails(4, "is this a pod?", "automountServiceAccountToken")
 }
