@@ -19,7 +19,7 @@ import (
 	"strings"
 	"time"
 
-	"k8s.io/apimachinery/pkg/api/validation/path"
+	"k8s.io/apimachinery/pkg/api/validate/content"
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
@@ -146,7 +146,7 @@ func (w Wanted) namesProblem() error {
 
 // isRoleName reports whether RBAC admits name: more than it does of other objects.
 func isRoleName(name string) bool {
-	return name != "" && len(name) <= maxName && len(path.IsValidPathSegmentName(name)) == 0
+	return name != "" && len(name) <= maxName && len(content.IsPathSegmentName(name)) == 0
 }
 
 // split takes lists written with commas apart, as kubectl does, and drops what is empty or there

@@ -43,7 +43,7 @@ func realDir(dir string) string {
 	if real, err := filepath.EvalSymlinks(dir); err == nil {
 		return real
 	}
-	parent, base := filepath.Split(strings.TrimRight(dir, `/`+string(filepath.Separator)))
+	parent, base := filepath.Split(strings.TrimRight(filepath.FromSlash(dir), string(filepath.Separator)))
 	if base == "" {
 		return filepath.Clean(dir)
 	}
