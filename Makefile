@@ -44,7 +44,7 @@ race: ## Test what runs in one process with the race detector
 # that the program under test is another one, and would answer from its cache.
 e2e: ## Test on the real control plane, with the real kubectl and keyrings
 	@echo "make: testing on the real control plane" >&2
-	cd test && CGO_ENABLED=0 SA_EXEC_CREDENTIAL=$(CURDIR)/$(PROGRAM) bin/cluster go test $(PLANE_FLAGS) -count=1 -timeout 20m ./...
+	cd test && CGO_ENABLED=0 SA_EXEC_CREDENTIAL=$(CURDIR)/$(PROGRAM) bin/cluster go test $(PLANE_FLAGS) -p 1 -count=1 -timeout 20m ./...
 
 cross: ## See that the program builds for the other platforms
 	@for os in darwin windows; do echo "make: checking $$os" >&2; GOOS=$$os CGO_ENABLED=0 go build -o /dev/null ./cmd/sa-exec-credential; done
