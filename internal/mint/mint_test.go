@@ -1,6 +1,7 @@
 package mint
 
 import (
+	"bytes"
 	"compress/gzip"
 	"context"
 	"crypto/tls"
@@ -17,6 +18,7 @@ import (
 	"os"
 	"reflect"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -160,6 +162,7 @@ func TestTimes(t *testing.T) {
 }
 
 func TestAnswersThatAreErrors(t *testing.T) {
+	packed() // takes a while, of which no request shall be kept waiting
 	secrets := map[string]any{"kind": "secrets"}
 	status := func(code int, message string) http.HandlerFunc {
 		return respond(code, "application/json", failure(code, message+" "+credential, secrets))
@@ -600,14 +603,21 @@ func endless(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// packed is 64 MiB of zeros in some 64 KiB.
+var packed = sync.OnceValue(func() []byte {
+	var b bytes.Buffer
+	w := gzip.NewWriter(&b)
+	for range 64 {
+		_, _ = w.Write(make([]byte, 1<<20))
+	}
+	_ = w.Close()
+	return b.Bytes()
+})
+
 func bomb(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Content-Encoding", "gzip")
-	packed := gzip.NewWriter(w)
-	for range 64 {
-		_, _ = packed.Write(make([]byte, 1<<20))
-	}
-	_ = packed.Close()
+	_, _ = w.Write(packed())
 }
 
 func resetAfterHeaders(w http.ResponseWriter, _ *http.Request) {
