@@ -250,6 +250,7 @@ func TestOurEntryIsBroughtUpToDate(t *testing.T) {
 	// What the user added to our entries stays.
 	text := strings.Replace(read(t, path), "      interactiveMode:",
 		"      env: [{name: A, value: b}]\n      interactiveMode:", 1)
+	text = strings.Replace(text, "provideClusterInfo: true", "provideClusterInfo: true # mine", 1)
 	text = strings.Replace(text, "    extensions:",
 		"    disable-compression: true\n    insecure-skip-tls-verify: true\n    extensions:\n    - name: mine\n      extension: {}", 1)
 	write(t, path, text)
@@ -263,6 +264,9 @@ func TestOurEntryIsBroughtUpToDate(t *testing.T) {
 	user, cluster := config.AuthInfos[e.UserName], config.Clusters[e.ClusterName]
 	if len(user.Exec.Env) != 1 || !cluster.DisableCompression || cluster.Extensions["mine"] == nil {
 		t.Errorf("the user's fields are gone:\n%s", read(t, path))
+	}
+	if !strings.Contains(read(t, path), "provideClusterInfo: true # mine\n") {
+		t.Errorf("the comment on a value that stays is gone:\n%s", read(t, path))
 	}
 	if cluster.InsecureSkipTLSVerify {
 		t.Error("the cluster still skips verification")
@@ -501,4 +505,14 @@ func TestWhatOurContextNamedByHandStays(t *testing.T) {
 	if got.Clusters["mine"] == nil {
 		t.Errorf("the user's own cluster is gone:\n%s", read(t, path))
 	}
+}
+
+func TestOurContextGetsTheUserBackThatWasDeleted(t *testing.T) {
+	path, e := filepath.Join(t.TempDir(), "config"), testEntry()
+	write(t, path, fmt.Sprintf("contexts: [{name: %q, context: {cluster: gone, user: %q}}]\n",
+		e.ContextName, e.UserName))
+	if _, err := Merge([]string{path}, e, false); err != nil {
+		t.Fatal(err)
+	}
+	checkEntry(t, mustLoadFile(t, path), e)
 }

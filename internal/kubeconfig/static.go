@@ -204,7 +204,7 @@ func (c *configs) holders(token secret.String) []string {
 	var names []string
 	for _, f := range c.files {
 		for _, user := range yamledit.Items(f.Root(), users) {
-			if yamledit.Text(user, "user", "token") == token.Reveal() && !token.Empty() {
+			if yamledit.Text(user, "user", "token") == token.Reveal() {
 				names = appendNew(names, yamledit.Text(user, "name"))
 			}
 		}

@@ -235,3 +235,20 @@ func TestATokenThatClientsIgnoredIsScrubbedAsWell(t *testing.T) {
 		t.Errorf("a token is still there:\n%s", text)
 	}
 }
+
+func TestATokenBehindAMergeKeyIsNotLeftThere(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "config")
+	text := `x-shared: &x {token: s3cr3t}
+clusters: [{name: prod, cluster: {server: "https://api.example.com:6443"}}]
+contexts: [{name: a, context: {cluster: prod, user: a}}]
+users: [{name: a, user: {<<: *x}}]
+`
+	write(t, path, text)
+	if static, err := StaticToken([]string{path}, "a"); err != nil || static.Token.Empty() {
+		t.Fatalf("%+v, %v", static, err)
+	}
+	_, err := ReplaceUser([]string{path}, "a", staticEntry())
+	if !errors.Is(err, yamledit.ErrUnsupported) || read(t, path) != text {
+		t.Errorf("error %v\n%s", err, read(t, path))
+	}
+}
