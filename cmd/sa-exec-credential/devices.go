@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/cluster"
@@ -27,14 +28,15 @@ type deviceList struct {
 // deviceStatus is one machine that holds a bootstrap credential. Issued and Expires are what setup or
 // rotate last noted: what a credential renews by itself, only the audit log has.
 type deviceStatus struct {
-	Name    string     `json:"name"`
-	Secret  string     `json:"secret"`
-	UID     string     `json:"uid"`
-	Host    string     `json:"host,omitempty"`
-	User    string     `json:"user,omitempty"`
-	Created time.Time  `json:"created"`
-	Issued  *time.Time `json:"bootstrapIssuedAt,omitempty"`
-	Expires *time.Time `json:"bootstrapExpirationTimestamp,omitempty"`
+	Name       string     `json:"name"`
+	SecretUID  string     `json:"secretUID,omitempty"`
+	AccountUID string     `json:"accountUID,omitempty"`
+	Host       string     `json:"host,omitempty"`
+	User       string     `json:"user,omitempty"`
+	Created    time.Time  `json:"created"`
+	Issued     *time.Time `json:"bootstrapIssuedAt,omitempty"`
+	Expires    *time.Time `json:"bootstrapExpirationTimestamp,omitempty"`
+	Odd        []string   `json:"odd,omitempty"`
 }
 
 // Run lists the machines that can mint for a service account.
@@ -48,8 +50,8 @@ func (d *devicesCommand) Run(ctx context.Context, h *host.Host) error {
 	}
 	list := deviceList{APIVersion: ui.Version, Kind: "DeviceList", Items: []deviceStatus{}}
 	for _, device := range devices {
-		list.Items = append(list.Items, deviceStatus{Name: device.Name, Secret: device.Secret, UID: device.UID,
-			Host: device.Owner.Host, User: device.Owner.User, Created: device.Created,
+		list.Items = append(list.Items, deviceStatus{Name: device.Name, SecretUID: device.SecretUID, AccountUID: device.AccountUID,
+			Odd: device.Odd, Host: device.Owner.Host, User: device.Owner.User, Created: device.Created,
 			Issued: known(device.Issued), Expires: known(device.Expires)})
 	}
 	result, err := ui.Encode(d.Output, list)
@@ -60,13 +62,16 @@ func (d *devicesCommand) Run(ctx context.Context, h *host.Host) error {
 }
 
 func deviceTable(devices []cluster.DeviceInfo) *ui.Table {
-	table := &ui.Table{Header: []string{"DEVICE", "HOST", "USER", "SINCE", "LAST SETUP OR ROTATE", "SECRET"}}
+	table := &ui.Table{Header: []string{"DEVICE", "HOST", "USER", "SINCE", "LAST SETUP OR ROTATE", "ODD"}}
 	for _, d := range devices {
-		issued := "-"
+		issued, colour := "-", ""
 		if !d.Issued.IsZero() {
 			issued = ui.Date(d.Issued)
 		}
-		table.Row("", d.Name, d.Owner.Host, d.Owner.User, ui.Date(d.Created), issued, d.Secret)
+		if len(d.Odd) > 0 {
+			colour = ui.Yellow
+		}
+		table.Row(colour, d.Short, d.Owner.Host, d.Owner.User, ui.Date(d.Created), issued, strings.Join(d.Odd, ", "))
 	}
 	return table
 }

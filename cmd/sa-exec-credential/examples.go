@@ -10,6 +10,7 @@ var examples = map[string][]string{
 	"setup": {
 		"sa-exec-credential setup ci -n build --cluster-role view --use-context",
 		"sa-exec-credential setup ci -n build --verb get,list --resource pods,deployments.apps -o ci.kubeconfig",
+		"sa-exec-credential setup jenkins -n jenkins --cluster-role edit --in automation",
 		"sa-exec-credential setup ci -n build --cluster-role view --all-contexts",
 	},
 	"token": {
@@ -38,7 +39,7 @@ var examples = map[string][]string{
 	},
 	"revoke": {
 		"sa-exec-credential revoke --profile ci.build@prod",
-		"sa-exec-credential revoke --device laptop-3f9a1c --serviceaccount ci -n build",
+		"sa-exec-credential revoke --device laptop-3f9a1c0de5b2784a --serviceaccount ci -n build",
 	},
 	"devices": {
 		"sa-exec-credential devices ci -n build",

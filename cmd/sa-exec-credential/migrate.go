@@ -23,7 +23,7 @@ type migrateCommand struct {
 	Duration            time.Duration `default:"1h" help:"How long a token lives, at least 10m."`
 	BootstrapDuration   time.Duration `default:"720h" help:"How long the bootstrap credential in the keyring lives; it renews itself."`
 	Store               string        `enum:"auto,keyring,kernel" default:"auto" help:"Where secrets are kept: auto, keyring or kernel."`
-	NoCap               bool          `help:"Do not limit by an admission policy what the bootstrap credential can ask for."`
+	NoLimits            bool          `help:"Do not limit by the cluster's admission policy what devices can ask for."`
 	AllowDefaultAccount bool          `help:"Allow the account \"default\", which every pod of the namespace has."`
 
 	DeleteLegacySecret bool `help:"Delete the Secret that the old token was read from, once the new way works."`
@@ -42,7 +42,7 @@ func (c *migrateCommand) Run(ctx context.Context, h *host.Host) error {
 	}
 	m, err := prepare.NewMigration(ctx, h, prepare.MigrateOptions{Context: c.Context, AdminContext: c.AdminContext,
 		Kubeconfig: c.Kubeconfig, Profile: c.Profile, Duration: c.Duration, BootstrapDuration: c.BootstrapDuration,
-		Store: keyring.Kind(c.Store), NoCap: c.NoCap, AllowDefaultAccount: c.AllowDefaultAccount,
+		Store: keyring.Kind(c.Store), NoLimits: c.NoLimits, AllowDefaultAccount: c.AllowDefaultAccount,
 		DeleteLegacySecret: c.DeleteLegacySecret}, h.Log.Reporter("migrate"))
 	if err != nil {
 		return err
@@ -67,7 +67,7 @@ func (c *migrateCommand) dryRun(ctx context.Context, h *host.Host, m *prepare.Mi
 	comment := func(format string, args ...any) {
 		result.WriteString("# " + ui.Printable(fmt.Sprintf(format, args...)) + "\n")
 	}
-	comment("For the cluster: context %q would create these, a device Secret and a bootstrap credential. "+
+	comment("For the cluster: context %q would create these, a device and a bootstrap credential. "+
 		"Service account %q and its rights stay as they are.", c.AdminContext, m.Account())
 	result.Write(plan.Manifests)
 	result.WriteString("---\n")

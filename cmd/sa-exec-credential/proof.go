@@ -21,6 +21,7 @@ func proofText(p *prepare.Proof, now time.Time, c ui.Colours) []byte {
 		rows = append(rows, [2]string{map[bool]string{true: "can"}[i == 0], can})
 	}
 	rows = append(rows, [2]string{"cannot", strings.Join(p.Access.Cannot, ", ")},
+		[2]string{"beware", beware(p)},
 		[2]string{"bootstrap", p.Bootstrap}, [2]string{"recovers", p.Recovery}, [2]string{"kept in", p.Store},
 		[2]string{"profile", p.Profile})
 	if p.Context != "" {
@@ -43,6 +44,14 @@ func rights(access cluster.Access) []string {
 		lines = append(lines, "nothing beyond what every account can; grant it something with --role or --cluster-role")
 	}
 	return lines
+}
+
+// beware names the rights by which the account can become another one.
+func beware(p *prepare.Proof) string {
+	if len(p.Risks) == 0 {
+		return ""
+	}
+	return "it can " + strings.Join(p.Risks, ", ") + " in its own namespace, as any account there; see --in"
 }
 
 // nextCommand is what to type now.

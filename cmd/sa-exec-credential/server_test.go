@@ -220,7 +220,7 @@ func writeRecord(ts *testscript.TestScript, configDir string, p *profile.Profile
 	record, err := device.DirIn(configDir).Lock(context.Background(), *p)
 	ts.Check(err)
 	defer record.Release()
-	record.Current = &profile.Device{Secret: "device", UID: "uid"}
+	record.Current = &profile.Device{Name: "ci-device-x", SecretUID: "uid", AccountUID: "uid"}
 	ts.Check(record.Save())
 	p.Device = record.Name
 	return record.Current

@@ -32,9 +32,10 @@ type setupCommand struct {
 	Verb         []string `group:"Rights:" help:"Verbs of a role to create, as kubectl create role spells them."`
 	Resource     []string `group:"Rights:" help:"Resources of the role to create, such as pods,deployments.apps,pods/log."`
 	ResourceName []string `group:"Rights:" placeholder:"NAME" help:"Only objects of this name; repeatable."`
+	In           []string `group:"Rights:" placeholder:"NS" help:"A namespace in which the rights are granted; repeatable (default: the account's own)."`
 	ClusterWide  bool     `group:"Rights:" help:"Grant the ClusterRoles, or the role to create, in all namespaces."`
 	NoRBAC       bool     `group:"Rights:" name:"no-rbac" help:"The service account and its rights exist already; leave them alone."`
-	NoCap        bool     `group:"Rights:" help:"Do not limit by an admission policy what the bootstrap credential can ask for."`
+	NoLimits     bool     `group:"Rights:" help:"Do not limit by the cluster's admission policy what devices can ask for."`
 
 	AllowDefaultAccount bool `group:"Rights:" help:"Allow the account \"default\", which every pod of the namespace has."`
 	AllowAdmin          bool `group:"Rights:" help:"Allow cluster-admin and wildcard permissions."`
@@ -101,8 +102,10 @@ func (c *setupCommand) check() error {
 		return ui.Usagef("--profile names one profile, and several contexts need several")
 	case several && c.UseContext:
 		return ui.Usagef("--use-context needs a single --context")
-	case c.NoRBAC && (makesRole || len(c.Role)+len(c.ClusterRole) > 0):
-		return ui.Usagef("--no-rbac cannot be combined with --role, --cluster-role or --verb")
+	case c.NoRBAC && (makesRole || len(c.Role)+len(c.ClusterRole)+len(c.In) > 0):
+		return ui.Usagef("--no-rbac cannot be combined with --role, --cluster-role, --verb or --in")
+	case c.ClusterWide && len(c.In) > 0:
+		return ui.Usagef("--cluster-wide and --in cannot be combined")
 	case c.Recover && c.Bootstrap == string(profile.SourceInCluster):
 		return ui.Usagef("--recover needs a context's credentials, which pods do not have")
 	case c.Parallel < 1:
@@ -141,7 +144,7 @@ func (c *setupCommand) options(h *host.Host, paths []string) (prepare.Options, e
 		ServiceAccount: c.ServiceAccount, Namespace: c.Namespace,
 		Roles: c.Role, ClusterRoles: c.ClusterRole,
 		Verbs: c.Verb, Resources: c.Resource, ResourceNames: c.ResourceName,
-		ClusterWide: c.ClusterWide, NoRBAC: c.NoRBAC, NoCap: c.NoCap,
+		In: c.In, ClusterWide: c.ClusterWide, NoRBAC: c.NoRBAC, NoLimits: c.NoLimits,
 		AllowDefaultAccount: c.AllowDefaultAccount, AllowAdmin: c.AllowAdmin,
 		Duration: c.Duration, Audiences: c.Audience, Bootstrap: source, BootstrapDuration: c.BootstrapDuration,
 		BootstrapEnv: c.BootstrapEnv, Recover: c.Recover, Minter: minter, Store: keyring.Kind(c.Store),
@@ -274,7 +277,7 @@ func dryRun(ctx context.Context, h *host.Host, p *prepare.Preparation) error {
 	}
 	var result bytes.Buffer
 	result.WriteString("# For the cluster: kubectl apply -f - of this part creates what setup would. Each machine's own device\n" +
-		"# Secret and bootstrap credential are created by: sa-exec-credential setup --no-rbac\n")
+		"# and bootstrap credential are created by: sa-exec-credential setup --no-rbac\n")
 	result.Write(manifests)
 	result.WriteString("---\n# For the client: this kubeconfig would be merged. It is no manifest: cut it off before kubectl apply.\n")
 	result.Write(rendered)

@@ -69,7 +69,7 @@ func profileIn(t *testing.T, env *host.Host, name string) {
 	p := profile.Profile{Name: name, Cluster: profile.Cluster{Server: "https://127.0.0.1:1"}, Namespace: "build", ServiceAccount: "ci",
 		Duration: profile.Duration{Duration: time.Hour}, Store: keyring.Keyring,
 		Bootstrap: profile.Bootstrap{Source: profile.SourceKeyring, Duration: &profile.Duration{Duration: time.Hour}}}
-	p.Device = recordFor(t, env, p, profile.Device{Secret: "device", UID: "uid"})
+	p.Device = recordFor(t, env, p, profile.Device{Name: "ci-device-x", SecretUID: "uid", AccountUID: "uid"})
 	if err := folder.Save(p); err != nil {
 		t.Fatal(err)
 	}

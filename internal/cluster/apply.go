@@ -23,42 +23,40 @@ type WarningKind string
 
 // The kinds of warnings.
 const (
-	// the caller cannot create admission policies: lifetimes are not limited
-	CapForbidden WarningKind = "cap-forbidden"
-	// the server has no admission policies (before Kubernetes 1.30)
-	CapUnsupported WarningKind = "cap-unsupported"
-	CapKept        WarningKind = "cap-kept" // an earlier setup allowed more, and that stays
-	// NoRBAC, and the caller cannot read the minter's role or cap
-	MinterUnknown WarningKind = "minter-unknown"
-	// NoRBAC, and what others created for the minter is not what setup would create
-	MinterDiffers WarningKind = "minter-differs"
+	LimitsForbidden   WarningKind = "limits-forbidden"   // the caller cannot create admission policies, or limits
+	LimitsUnsupported WarningKind = "limits-unsupported" // the server has no admission policies (before Kubernetes 1.30)
+	LimitsKept        WarningKind = "limits-kept"        // an earlier setup allowed more, and that stays
+	MinterUnknown     WarningKind = "minter-unknown"     // NoRBAC, and the caller cannot look at the minter's role
+	MinterDiffers     WarningKind = "minter-differs"     // NoRBAC, and what others made for the minter is not what setup would make
 )
 
 // Warning is something that a person should know, though nothing failed.
 type Warning struct {
 	Kind   WarningKind
 	Object Ref
-	// CapKept: what the cap allows. Bootstrap is 0 where the cap is not for a bootstrap service
-	// account.
-	Token, Bootstrap time.Duration
+	Limits Limits // LimitsKept: what is allowed
 }
 
-// What Apply did with an object, the last word of a progress line.
+// The results, each the last word of a progress line.
 const (
-	created   = "created"
-	changed   = "changed"
-	applied   = "applied" // what was there before could not be seen
-	unchanged = "unchanged"
-	leftAlone = "left as it is"
-	skipped   = "skipped"
+	created   Result = "created"
+	changed   Result = "changed"
+	applied   Result = "applied" // what was there before could not be seen
+	unchanged Result = "unchanged"
+	leftAlone Result = "left as it is"
+	skipped   Result = "skipped"
 )
 
-// Apply brings the cluster to hold objects, in their order, and calls progress after each. What is
-// right already is not written to, so that a second run changes no resourceVersion, and namespaces
-// and accounts that exist are left alone. Errors are *ObjectError; what was applied before one
-// stays.
-func Apply(ctx context.Context, client *api.Client, objects []Object,
-	progress func(step string)) ([]Warning, error) {
+// Result is what Apply did with an object.
+type Result string
+
+// Wrote reports whether the object in the cluster is another one now.
+func (r Result) Wrote() bool { return r == created || r == changed || r == applied }
+
+// Apply brings the cluster to hold objects, in their order, and calls progress after each. What is right already is
+// not written to, so that a second run changes no resourceVersion, and namespaces and accounts that exist are left
+// alone. Errors are *ObjectError; what was applied before one stays.
+func Apply(ctx context.Context, client *api.Client, objects []Object, progress func(Ref, Result)) ([]Warning, error) {
 	var warnings []Warning
 	for _, object := range objects {
 		result, warning, err := applyOne(ctx, client, object)
@@ -66,7 +64,7 @@ func Apply(ctx context.Context, client *api.Client, objects []Object,
 			return warnings, &ObjectError{Doing: "applying", Object: object.Ref(), Err: err}
 		}
 		warnings = addWarning(warnings, warning, object.Ref())
-		progress(fmt.Sprintf("%v: %s", object.Ref(), result))
+		progress(object.Ref(), result)
 	}
 	return warnings, nil
 }
@@ -77,7 +75,7 @@ func addWarning(warnings []Warning, warning *Warning, object Ref) []Warning {
 		return warnings
 	}
 	said := slices.ContainsFunc(warnings, func(w Warning) bool { return w.Kind == warning.Kind })
-	if said && warning.Kind != CapKept {
+	if said {
 		return warnings
 	}
 	warning.Object = object
@@ -85,15 +83,15 @@ func addWarning(warnings []Warning, warning *Warning, object Ref) []Warning {
 }
 
 // applyOne turns a refusal of an object that can be done without into a warning.
-func applyOne(ctx context.Context, client *api.Client, object Object) (string, *Warning, error) {
+func applyOne(ctx context.Context, client *api.Client, object Object) (Result, *Warning, error) {
 	result, warning, err := reconcile(ctx, client, object.normalised())
 	if err == nil || object.lenient == "" {
 		return result, warning, err
 	}
 	var otherRole *RoleRefError
-	switch isCap := text(object.content, "metadata", "labels", componentLabel) == componentCap; {
-	case isCap && errors.Is(err, api.ErrNotFound):
-		return skipped, &Warning{Kind: CapUnsupported}, nil
+	switch isPolicy := text(object.content, "metadata", "labels", componentLabel) == componentPolicy; {
+	case isPolicy && errors.Is(err, api.ErrNotFound):
+		return skipped, &Warning{Kind: LimitsUnsupported}, nil
 	case errors.Is(err, api.ErrForbidden):
 		return skipped, &Warning{Kind: object.lenient}, nil
 	case object.lenient != MinterUnknown:
@@ -104,7 +102,7 @@ func applyOne(ctx context.Context, client *api.Client, object Object) (string, *
 	return result, warning, err
 }
 
-func reconcile(ctx context.Context, client *api.Client, object Object) (string, *Warning, error) {
+func reconcile(ctx context.Context, client *api.Client, object Object) (Result, *Warning, error) {
 	live, err := read(ctx, client, object.Ref())
 	switch {
 	case errors.Is(err, api.ErrNotFound):
@@ -121,8 +119,7 @@ func reconcile(ctx context.Context, client *api.Client, object Object) (string, 
 	return reconcileWith(ctx, client, object, live)
 }
 
-func reconcileWith(ctx context.Context, client *api.Client, object Object,
-	live map[string]any) (string, *Warning, error) {
+func reconcileWith(ctx context.Context, client *api.Client, object Object, live map[string]any) (Result, *Warning, error) {
 	if text(live, "metadata", "deletionTimestamp") != "" {
 		return "", nil, ErrTerminating
 	}
@@ -135,16 +132,10 @@ func reconcileWith(ctx context.Context, client *api.Client, object Object,
 	if err := checkRoleRef(object, live); err != nil {
 		return "", nil, err
 	}
-	var warning *Warning
-	if object.Ref().Kind == "ValidatingAdmissionPolicy" && keepLarger(object, live) {
-		warning = &Warning{Kind: CapKept,
-			Token: limitOf(object.content, tokenSeconds), Bootstrap: limitOf(object.content,
-				bootstrapSeconds)}
+	if object.isIn(live) || isNewer(object, live) {
+		return unchanged, nil, nil
 	}
-	if object.isIn(live) {
-		return unchanged, warning, nil
-	}
-	return changed, warning, write(ctx, client, object)
+	return changed, nil, write(ctx, client, object)
 }
 
 // isPlace holds for what setup needs to exist and has no wish about.

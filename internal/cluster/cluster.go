@@ -23,17 +23,20 @@ func ClusterUID(ctx context.Context, client *api.Client) (string, error) {
 	return found.UID, nil
 }
 
-// DeviceExists reports whether the device's Secret is still the one that tokens are bound to.
-// Errors are *ObjectError.
-func DeviceExists(ctx context.Context, client *api.Client, namespace string,
-	device profile.Device) (bool, error) {
-	ref := Ref{Kind: "Secret", Namespace: namespace, Name: device.Secret}
-	found, err := readMetadata(ctx, client, ref)
-	if errors.Is(err, api.ErrNotFound) {
-		return false, nil
+// DeviceExists reports whether both objects of a device are still those that tokens are bound to. Errors
+// are *ObjectError.
+func DeviceExists(ctx context.Context, client *api.Client, namespace string, d profile.Device) (bool, error) {
+	for _, object := range []struct{ kind, uid string }{{"Secret", d.SecretUID}, {"ServiceAccount", d.AccountUID}} {
+		ref := Ref{Kind: object.kind, Namespace: namespace, Name: d.Name}
+		found, err := readMetadata(ctx, client, ref)
+		switch {
+		case errors.Is(err, api.ErrNotFound):
+			return false, nil
+		case err != nil:
+			return false, &ObjectError{Doing: "reading", Object: ref, Err: err}
+		case found.UID != object.uid || found.DeletionTimestamp != "":
+			return false, nil
+		}
 	}
-	if err != nil {
-		return false, &ObjectError{Doing: "reading", Object: ref, Err: err}
-	}
-	return found.UID == device.UID && found.DeletionTimestamp == "", nil
+	return true, nil
 }

@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,129 +22,136 @@ import (
 // secretType marks device Secrets. The API server gives it no meaning.
 const secretType = "sa-exec-credential/device"
 
-// The annotations of a device Secret.
+// The annotations of a device, for people who list them. Nothing is decided by them: whoever can change
+// Secrets can change these.
 const (
-	deviceAnnotation = "sa-exec-credential/device"
-	hostAnnotation   = "sa-exec-credential/host"
-	userAnnotation   = "sa-exec-credential/user"
-	// Written whenever an administrator's credential creates a bootstrap token. The bootstrap
-	// account can create tokens and nothing else, so what it renews by itself leaves no trace here:
-	// only the audit log has that.
+	hostAnnotation = "sa-exec-credential/host"
+	userAnnotation = "sa-exec-credential/user"
+	// Written whenever an administrator's credential requests a bootstrap token. A device can create tokens
+	// and nothing else, so what it renews by itself leaves no trace here: only the audit log has that.
 	issuedAnnotation  = "sa-exec-credential/bootstrap-issued"
 	expiresAnnotation = "sa-exec-credential/bootstrap-expires"
 )
 
 const (
-	maxDeviceName = validation.DNS1123LabelMaxLength
 	maxHostPart   = 40
 	maxAnnotation = 256
+	randomBytes   = 8
+	// deviceInfix ends the account in a device's name. No account that contains it is set up, so its first
+	// place tells the account.
+	deviceInfix = "-device-"
+	maxAccount  = maxName - len(deviceInfix) - maxHostPart - 1 - 2*randomBytes
 )
 
-// Owner says whose machine a device Secret is for, for people who list them.
+// devicePattern matches the end of a device's name. 64 random bits keep others from taking a name first.
+const devicePattern = deviceInfix + "[a-z0-9-]*[0-9a-f]{16}$"
+
+var deviceName = regexp.MustCompile("^.+" + devicePattern)
+
+// Owner says whose machine a device is, for people who list them.
 type Owner struct{ Host, User string }
 
-// DeviceInfo is a machine that can mint, or could.
+// DeviceInfo is a machine that can mint, or what is left of one.
 type DeviceInfo struct {
-	Name        string // what NewDeviceName gave
-	Secret, UID string
-	Owner       Owner
-	Created     time.Time
-	// Issued and Expires are of the last bootstrap token that setup or rotate requested for the
-	// device. The token renews itself, which the cluster does not record: the device can be in use
-	// after Expires. Zero when unknown.
+	profile.Device // a uid is empty where its object is missing
+	Short          string
+	Owner          Owner
+	Created        time.Time
+	// Issued and Expires are of the last bootstrap token that setup or rotate requested for the device. The
+	// token renews itself, which the cluster does not record: the device can be in use after Expires. Zero
+	// when unknown.
 	Issued, Expires time.Time
+	// Odd says what a device of setup's is not: being deleted, without labels, half of a pair.
+	Odd []string
 }
 
-// NewDeviceName chooses a name for this machine from the first part of its host name; each call
-// gives another.
-func NewDeviceName(hostname string) string {
+// NewDeviceName is ACCOUNT-device-HOST- and 64 random bits; each call gives another.
+func NewDeviceName(account, hostname string) string {
 	host, _, _ := strings.Cut(strings.ToLower(hostname), ".")
 	host = strings.Map(func(r rune) rune {
-		if 'a' <= r && r <= 'z' || '0' <= r && r <= '9' {
+		if len(validation.IsDNS1123Label("x"+string(r)+"x")) == 0 {
 			return r
 		}
 		return '-'
 	}, host)
 	host = strings.Trim(host[:min(len(host), maxHostPart)], "-")
 	if host == "" {
-		host = "device"
+		host = "machine"
 	}
-	var random [3]byte
+	var random [randomBytes]byte
 	_, _ = rand.Read(random[:]) // never fails (crypto/rand)
-	return host + "-" + hex.EncodeToString(random[:])
+	return account + deviceInfix + host + "-" + hex.EncodeToString(random[:])
 }
 
-// DeviceSecret is the name of a device's Secret.
-func DeviceSecret(account, deviceName string) string { return devicePrefix(account) + deviceName }
-
-// DeviceName is the other way round; it is empty when the Secret is not named for a device of
-// account.
-func DeviceName(account, secretName string) string {
-	name, found := strings.CutPrefix(secretName, devicePrefix(account))
-	if !found {
-		return ""
-	}
-	return name
+// isDeviceOf reports whether a name is that of a device of account.
+func isDeviceOf(account, name string) bool {
+	return strings.HasPrefix(name, account+deviceInfix) && deviceName.MatchString(name)
 }
 
-// devicePrefix begins the names of an account's device Secrets; the cap looks for it.
-func devicePrefix(account string) string {
-	const middle = "-device-"
-	return shorten(account, maxName-len(middle)-maxDeviceName) + middle
+// EnsureDevice returns the device of a name, created now or by an earlier call, and makes sure that it is
+// allowed to create tokens for account and for itself, and nothing else. Errors are *ObjectError.
+func EnsureDevice(ctx context.Context, client *api.Client, namespace, account, name string, owner Owner) (profile.Device, error) {
+	d := profile.Device{Name: name}
+	objects := deviceObjects(namespace, account, name)
+	for i := range objects {
+		uid, err := ensure(ctx, client, objects[i].annotated(owner))
+		if err != nil {
+			return profile.Device{}, &ObjectError{Doing: "creating", Object: objects[i].Ref(), Err: err}
+		}
+		switch objects[i].Ref().Kind {
+		case "Secret":
+			d.SecretUID = uid
+		case "ServiceAccount":
+			d.AccountUID = uid
+		}
+	}
+	return d, nil
 }
 
-// EnsureDevice returns the device's Secret, created now or by an earlier call. A Secret of that
-// name that is not a device of account is an ErrForeign. Errors are *ObjectError, or wrap ErrUsage
-// for a name that cannot be.
-func EnsureDevice(ctx context.Context, client *api.Client, namespace, account, deviceName string,
-	owner Owner) (profile.Device, error) {
-	if problems := validation.IsDNS1123Label(deviceName); len(problems) > 0 {
-		return profile.Device{}, fmt.Errorf("%w: invalid device name %q: %s", ErrUsage, deviceName,
-			problems[0])
+// deviceObjects are a device's: what it is bound to, what it mints as, and its one right.
+func deviceObjects(namespace, account, name string) []Object {
+	ref := func(kind string) Ref { return Ref{Kind: kind, Namespace: namespace, Name: name} }
+	return []Object{
+		newObject(ref("Secret"), account, componentDevice).
+			with("type", secretType).
+			with("immutable", true), // it stays empty
+		newObject(ref("ServiceAccount"), account, componentDevice).
+			with("automountServiceAccountToken", false),
+		newObject(ref("Role"), account, componentDevice).
+			with("rules", mintingRules(account, name)),
+		newObject(ref("RoleBinding"), account, componentDevice).
+			with("roleRef", roleRef("Role", name)).
+			with("subjects", subjects(Subject{Namespace: namespace, Name: name})),
 	}
-	ref := Ref{Kind: "Secret", Namespace: namespace, Name: DeviceSecret(account, deviceName)}
-	found, err := readMetadata(ctx, client, ref)
-	// Who can create but not read Secrets can still create a new one.
-	if errors.Is(err, api.ErrNotFound) || errors.Is(err, api.ErrForbidden) {
-		found, err = createDevice(ctx, client, ref, account, deviceName, owner)
-	}
-	if errors.Is(err, api.ErrConflict) { // another setup on this machine was quicker
-		found, err = readMetadata(ctx, client, ref)
-	}
-	if err == nil {
-		err = found.checkDevice(account)
-	}
-	if err != nil {
-		return profile.Device{}, &ObjectError{Doing: "preparing", Object: ref, Err: err}
-	}
-	return profile.Device{Secret: found.Name, UID: found.UID}, nil
 }
 
-func createDevice(ctx context.Context, client *api.Client, ref Ref, account, deviceName string,
-	owner Owner) (metadata, error) {
-	secret := newObject(ref, account, componentDevice).
-		with("type", secretType).
-		with("immutable", true) // it stays empty
-	secret.content["metadata"].(map[string]any)["annotations"] = map[string]any{
-		deviceAnnotation: deviceName, hostAnnotation: printable(owner.Host), userAnnotation: printable(owner.User)}
+func (o Object) annotated(owner Owner) Object {
+	return o.annotate(hostAnnotation, printable(owner.Host)).annotate(userAnnotation, printable(owner.User))
+}
+
+// ensure creates an object, or finds the one that an earlier setup of this machine has created. What
+// others changed in a role or a binding is put right; the rest does not matter.
+func ensure(ctx context.Context, client *api.Client, object Object) (uid string, err error) {
+	ref := object.Ref()
 	query := map[string]string{"fieldManager": fieldManager}
-	answer, err := send(ctx, client, http.MethodPost, ref.collection(), query, "application/json",
-		secret.encode())
-	if err != nil {
-		return metadata{}, err
+	answer, err := send(ctx, client, http.MethodPost, ref.collection(), query, "application/json", object.encode())
+	if err == nil {
+		found, err := decodeMetadata(answer)
+		return found.UID, err
 	}
-	return decodeMetadata(answer)
-}
-
-func (m metadata) checkDevice(account string) error {
+	if !errors.Is(err, api.ErrConflict) {
+		return "", explain(err)
+	}
+	found, err := readMetadata(ctx, client, ref)
 	switch {
-	case m.Labels[accountLabel] != labelValue(account) ||
-		m.Labels[componentLabel] != componentDevice:
-		return ErrForeign
-	case m.DeletionTimestamp != "":
-		return ErrTerminating
+	case err != nil:
+		return "", err
+	case found.DeletionTimestamp != "":
+		return "", ErrTerminating
+	case object.content["rules"] != nil, object.content["subjects"] != nil:
+		return found.UID, write(ctx, client, object)
 	}
-	return nil
+	return found.UID, nil
 }
 
 // printable keeps what another machine wrote from moving somebody's cursor.
@@ -156,50 +165,90 @@ func printable(s string) string {
 	return s[:min(len(s), maxAnnotation)]
 }
 
-// NoteBootstrap records at a device's Secret that a bootstrap token was requested for it. Nothing
-// depends on it, so callers can ignore an error, which is an *ObjectError.
-func NoteBootstrap(ctx context.Context, client *api.Client, namespace string, device profile.Device,
-	issued, expires time.Time) error {
-	ref := Ref{Kind: "Secret", Namespace: namespace, Name: device.Secret}
+// NoteBootstrap records at a device's Secret that a bootstrap token was requested for it. Nothing depends
+// on it, so callers can ignore an error, which is an *ObjectError.
+func NoteBootstrap(ctx context.Context, client *api.Client, namespace string, d profile.Device, issued, expires time.Time) error {
+	ref := Ref{Kind: "Secret", Namespace: namespace, Name: d.Name}
 	// With the uid in it, the patch is refused if the Secret is another by now.
-	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"uid": device.UID,
-		"annotations": map[string]any{
-			issuedAnnotation: stamp(issued), expiresAnnotation: stamp(expires)}}})
-	if err != nil {
-		return err
-	}
-	query := map[string]string{"fieldManager": fieldManager}
-	_, err = send(ctx, client, http.MethodPatch, ref.path(), query, "application/merge-patch+json",
-		patch)
+	err := patch(ctx, client, ref, map[string]any{"uid": d.SecretUID, "annotations": map[string]any{
+		issuedAnnotation: stamp(issued), expiresAnnotation: stamp(expires)}})
 	if err != nil {
 		return &ObjectError{Doing: "annotating", Object: ref, Err: err}
 	}
 	return nil
 }
 
+// patch changes an object's metadata (JSON merge patch, RFC 7386).
+func patch(ctx context.Context, client *api.Client, ref Ref, metadata map[string]any) error {
+	body, err := json.Marshal(map[string]any{"metadata": metadata})
+	if err != nil {
+		return err
+	}
+	_, err = send(ctx, client, http.MethodPatch, ref.path(), map[string]string{"fieldManager": fieldManager},
+		"application/merge-patch+json", body)
+	return err
+}
+
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
-// Devices lists the machines that were given a bootstrap credential for account and not revoked. Of
-// the Secrets only the metadata is read.
-func Devices(ctx context.Context, client *api.Client,
-	namespace, account string) ([]DeviceInfo, error) {
-	ref := Ref{Kind: "Secret", Namespace: namespace}
-	query := map[string]string{"labelSelector": accountLabel + "=" + labelValue(account) + "," +
-		componentLabel + "=" + componentDevice}
-	items, err := listMetadata(ctx, client, ref.collection(), query)
-	if err != nil {
-		return nil, fmt.Errorf("listing device Secrets of %q: %w", namespace+"/"+account, err)
+// Devices lists the machines that can mint for account, by the names and kinds of what there is: labels
+// could be missing. Of the Secrets only the metadata is read.
+func Devices(ctx context.Context, client *api.Client, namespace, account string) ([]DeviceInfo, error) {
+	found := map[string]*DeviceInfo{}
+	for _, kind := range []string{"Secret", "ServiceAccount"} {
+		ref := Ref{Kind: kind, Namespace: namespace}
+		items, err := listMetadata(ctx, client, ref.collection(), nil)
+		if err != nil {
+			return nil, fmt.Errorf("listing %s in namespace %q: %w", ref.Resource(), namespace, err)
+		}
+		for _, item := range items {
+			if isDeviceOf(account, item.Name) {
+				if found[item.Name] == nil {
+					found[item.Name] = &DeviceInfo{Device: profile.Device{Name: item.Name},
+						Short: strings.TrimPrefix(item.Name, account+deviceInfix)}
+				}
+				found[item.Name].add(kind, account, item)
+			}
+		}
 	}
-	devices := make([]DeviceInfo, len(items))
-	for i, item := range items {
-		devices[i] = DeviceInfo{Name: DeviceName(account, item.Name), Secret: item.Name,
-			UID: item.UID,
-			Owner: Owner{Host: printable(item.Annotations[hostAnnotation]),
-				User: printable(item.Annotations[userAnnotation])},
-			Created: parseTime(item.CreationTimestamp),
-			Issued:  parseTime(item.Annotations[issuedAnnotation]), Expires: parseTime(item.Annotations[expiresAnnotation])}
+	devices := make([]DeviceInfo, 0, len(found))
+	for _, d := range found {
+		devices = append(devices, d.complete())
 	}
+	slices.SortFunc(devices, func(a, b DeviceInfo) int { return strings.Compare(a.Name, b.Name) })
 	return devices, nil
+}
+
+// add takes one of the two objects into account.
+func (d *DeviceInfo) add(kind, account string, item metadata) {
+	if kind == "Secret" {
+		d.SecretUID = item.UID
+		d.Issued, d.Expires = parseTime(item.Annotations[issuedAnnotation]), parseTime(item.Annotations[expiresAnnotation])
+	} else {
+		d.AccountUID = item.UID
+	}
+	if created := parseTime(item.CreationTimestamp); d.Created.IsZero() || created.Before(d.Created) {
+		d.Created = created
+	}
+	if d.Owner == (Owner{}) {
+		d.Owner = Owner{Host: printable(item.Annotations[hostAnnotation]), User: printable(item.Annotations[userAnnotation])}
+	}
+	if item.DeletionTimestamp != "" {
+		d.Odd = append(d.Odd, kind+" is being deleted")
+	}
+	if item.Labels[accountLabel] != labelValue(account) || item.Labels[componentLabel] != componentDevice {
+		d.Odd = append(d.Odd, kind+" without our labels")
+	}
+}
+
+func (d *DeviceInfo) complete() DeviceInfo {
+	if d.SecretUID == "" {
+		d.Odd = append(d.Odd, "no Secret")
+	}
+	if d.AccountUID == "" {
+		d.Odd = append(d.Odd, "no ServiceAccount")
+	}
+	return *d
 }
 
 func parseTime(text string) time.Time {
@@ -207,40 +256,76 @@ func parseTime(text string) time.Time {
 	return t
 }
 
-// DeleteDevice deletes a device's Secret, and with it every token that is bound to it: the API
-// server refuses them some 15 seconds later. It deletes nothing that is not a device of account,
-// whatever the caller's profile says, and no other Secret of that name. A Secret that is gone is an
-// api.ErrNotFound, another one under the name an api.ErrConflict; of either no token is left alive.
-func DeleteDevice(ctx context.Context, client *api.Client, namespace, account string,
-	device profile.Device) error {
-	ref := Ref{Kind: "Secret", Namespace: namespace, Name: device.Secret}
-	found, err := readMetadata(ctx, client, ref)
-	switch {
-	case errors.Is(err, api.ErrForbidden):
-		err = nil // who can delete but not read relies on the uid
-	case err == nil && found.Labels[accountLabel] != labelValue(account), err == nil &&
-		found.Labels[componentLabel] != componentDevice:
-		err = ErrForeign
-	}
-	if err != nil {
-		return &ObjectError{Doing: "deleting", Object: ref, Err: err}
-	}
-	return deleteSecret(ctx, client, ref, device.UID)
-}
+// Deletion is what came of one object of a device.
+type Deletion string
 
-func deleteSecret(ctx context.Context, client *api.Client, ref Ref, uid string) error {
-	if uid == "" {
-		return &ObjectError{Doing: "deleting", Object: ref,
-			Err: fmt.Errorf("%w: it has no uid", ErrUsage)}
+// What can come of deleting an object.
+const (
+	Deleted  Deletion = "deleted"
+	Gone     Deletion = "gone already"
+	Namesake Deletion = "deleted, though it was not the one that setup created"
+)
+
+// DeleteDevice deletes a device, and with it every token that is bound to it or stands for it: the API
+// server refuses them some 15 seconds later. Nothing keeps it from that: not a label, an owner, a
+// finalizer, or another object in the place of one of the two. progress is told of each. Errors are
+// *ObjectError; of what comes after one nothing is deleted.
+func DeleteDevice(ctx context.Context, client *api.Client, namespace string, d profile.Device, progress func(Ref, Deletion)) error {
+	for _, object := range []struct{ kind, uid string }{{"ServiceAccount", d.AccountUID}, {"Secret", d.SecretUID}} {
+		ref := Ref{Kind: object.kind, Namespace: namespace, Name: d.Name}
+		result, err := deleteForGood(ctx, client, ref, object.uid)
+		if err != nil {
+			return &ObjectError{Doing: "deleting", Object: ref, Err: err}
+		}
+		progress(ref, result)
 	}
-	options, err := json.Marshal(map[string]any{"apiVersion": "v1", "kind": "DeleteOptions",
-		"preconditions": map[string]any{"uid": uid}})
-	if err != nil {
-		return err
-	}
-	if _, err := send(ctx, client, http.MethodDelete, ref.path(), nil, "application/json",
-		options); err != nil {
-		return &ObjectError{Doing: "deleting", Object: ref, Err: err}
+	for _, kind := range []string{"RoleBinding", "Role"} { // of no use to anybody now
+		ref := Ref{Kind: kind, Namespace: namespace, Name: d.Name}
+		_, err := send(ctx, client, http.MethodDelete, ref.path(), nil, "application/json", nil)
+		if err != nil && !errors.Is(err, api.ErrNotFound) && !errors.Is(err, api.ErrForbidden) {
+			return &ObjectError{Doing: "deleting", Object: ref, Err: err}
+		}
 	}
 	return nil
+}
+
+// deleteForGood deletes by uid. A namesake, which nobody else can have had a reason to create, goes too.
+func deleteForGood(ctx context.Context, client *api.Client, ref Ref, uid string) (Deletion, error) {
+	result := Deleted
+	left, err := deleteByUID(ctx, client, ref, uid)
+	if errors.Is(err, api.ErrConflict) {
+		result = Namesake
+		var found metadata
+		if found, err = readMetadata(ctx, client, ref); err == nil {
+			left, err = deleteByUID(ctx, client, ref, found.UID)
+		}
+	}
+	if err == nil && len(left.Finalizers) > 0 {
+		err = patch(ctx, client, ref, map[string]any{"uid": left.UID, "finalizers": nil})
+	}
+	if errors.Is(err, api.ErrNotFound) {
+		if result == Deleted && len(left.Finalizers) == 0 {
+			result = Gone
+		}
+		err = nil
+	}
+	return result, err
+}
+
+// deleteByUID returns what is left of the object: one with finalizers stays until they are gone.
+func deleteByUID(ctx context.Context, client *api.Client, ref Ref, uid string) (metadata, error) {
+	options := map[string]any{"apiVersion": "v1", "kind": "DeleteOptions"}
+	if uid != "" {
+		options["preconditions"] = map[string]any{"uid": uid}
+	}
+	body, err := json.Marshal(options)
+	if err != nil {
+		return metadata{}, err
+	}
+	answer, err := send(ctx, client, http.MethodDelete, ref.path(), nil, "application/json", body)
+	if err != nil {
+		return metadata{}, err
+	}
+	left, _ := decodeMetadata(answer) // a Status, where nothing is left
+	return left, nil
 }

@@ -33,10 +33,12 @@ func ListLegacySecrets(ctx context.Context, client *api.Client, namespace,
 	return secrets, nil
 }
 
-// DeleteLegacySecret deletes what ListLegacySecrets found, and with it its token. Errors are
-// *ObjectError; another Secret under that name by now is an api.ErrConflict.
-func DeleteLegacySecret(ctx context.Context, client *api.Client, namespace string,
-	secret LegacySecret) error {
-	return deleteSecret(ctx, client, Ref{Kind: "Secret", Namespace: namespace, Name: secret.Name},
-		secret.UID)
+// DeleteLegacySecret deletes what ListLegacySecrets found, and with it its token. Errors are *ObjectError; another
+// Secret under that name by now is an api.ErrConflict.
+func DeleteLegacySecret(ctx context.Context, client *api.Client, namespace string, secret LegacySecret) error {
+	ref := Ref{Kind: "Secret", Namespace: namespace, Name: secret.Name}
+	if _, err := deleteByUID(ctx, client, ref, secret.UID); err != nil {
+		return &ObjectError{Doing: "deleting", Object: ref, Err: err}
+	}
+	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	"sigs.k8s.io/yaml"
 )
@@ -28,17 +29,16 @@ type Object struct {
 
 // collections maps the kinds created here to where their objects are found.
 var collections = map[string]struct{ apiVersion, resource string }{
-	"Namespace":          {"v1", "namespaces"},
-	"ServiceAccount":     {"v1", "serviceaccounts"},
-	"Secret":             {"v1", "secrets"},
-	"Role":               {"rbac.authorization.k8s.io/v1", "roles"},
-	"RoleBinding":        {"rbac.authorization.k8s.io/v1", "rolebindings"},
-	"ClusterRole":        {"rbac.authorization.k8s.io/v1", "clusterroles"},
-	"ClusterRoleBinding": {"rbac.authorization.k8s.io/v1", "clusterrolebindings"},
-	"ValidatingAdmissionPolicy": {"admissionregistration.k8s.io/v1",
-		"validatingadmissionpolicies"},
-	"ValidatingAdmissionPolicyBinding": {"admissionregistration.k8s.io/v1",
-		"validatingadmissionpolicybindings"},
+	"Namespace":                        {"v1", "namespaces"},
+	"ServiceAccount":                   {"v1", "serviceaccounts"},
+	"Secret":                           {"v1", "secrets"},
+	"ConfigMap":                        {"v1", "configmaps"},
+	"Role":                             {"rbac.authorization.k8s.io/v1", "roles"},
+	"RoleBinding":                      {"rbac.authorization.k8s.io/v1", "rolebindings"},
+	"ClusterRole":                      {"rbac.authorization.k8s.io/v1", "clusterroles"},
+	"ClusterRoleBinding":               {"rbac.authorization.k8s.io/v1", "clusterrolebindings"},
+	"ValidatingAdmissionPolicy":        {"admissionregistration.k8s.io/v1", "validatingadmissionpolicies"},
+	"ValidatingAdmissionPolicyBinding": {"admissionregistration.k8s.io/v1", "validatingadmissionpolicybindings"},
 }
 
 // newObject returns an object that has labels for the account and no more.
@@ -52,13 +52,16 @@ func newObject(ref Ref, account, component string) Object {
 }
 
 func labels(account, component string) map[string]any {
-	return map[string]any{
+	labels := map[string]any{
 		nameLabel:      fieldManager,
 		componentLabel: component,
 		partOfLabel:    fieldManager,
 		managedByLabel: fieldManager,
-		accountLabel:   labelValue(account),
 	}
+	if account != "" {
+		labels[accountLabel] = labelValue(account)
+	}
+	return labels
 }
 
 // labelValue is the account's name as a label's value, which is shorter than a name may be.
@@ -69,6 +72,17 @@ func (o Object) with(field string, value any) Object {
 	return o
 }
 
+func (o Object) annotate(name, value string) Object {
+	metadata := o.content["metadata"].(map[string]any)
+	annotations, _ := metadata["annotations"].(map[string]any)
+	if annotations == nil {
+		annotations = map[string]any{}
+		metadata["annotations"] = annotations
+	}
+	annotations[name] = value
+	return o
+}
+
 // Ref names the object.
 func (o Object) Ref() Ref {
 	kind, _ := o.content["kind"].(string)
@@ -76,10 +90,13 @@ func (o Object) Ref() Ref {
 		Name: text(o.content, "metadata", "name")}
 }
 
-// path is where the API server keeps the object.
+// IsPolicy reports whether it is a part of an admission policy.
+func (r Ref) IsPolicy() bool { return strings.HasPrefix(r.Kind, "ValidatingAdmissionPolicy") }
+
 // Resource is what kubectl calls objects of the kind, such as "rolebindings".
 func (r Ref) Resource() string { return collections[r.Kind].resource }
 
+// path is where the API server keeps the object.
 func (r Ref) path() string { return r.collection() + "/" + r.Name }
 
 func (r Ref) collection() string {

@@ -6,9 +6,9 @@ import "strings"
 const (
 	componentNamespace = "namespace"
 	componentAccount   = "account"
-	componentBootstrap = "bootstrap"
+	componentMinter    = "minter"
 	componentAccess    = "access"
-	componentCap       = "cap"
+	componentPolicy    = "policy"
 	componentDevice    = "device"
 )
 
@@ -35,33 +35,17 @@ func Objects(w Wanted, known Resources) ([]Object, error) {
 			newObject(w.namespaced("ServiceAccount", w.ServiceAccount), w.ServiceAccount,
 				componentAccount))
 	}
-	objects = append(objects, w.bootstrap()...)
 	objects = append(objects, w.minter()...)
-	objects = append(objects, w.newRole(rules)...)
+	objects = append(objects, w.created(rules)...)
 	objects = append(objects, w.existing()...)
-	return append(objects, w.caps()...), nil
+	if w.Limits {
+		objects = append(objects, policyObjects()...)
+	}
+	return objects, nil
 }
 
 func (w Wanted) namespaced(kind, name string) Ref {
 	return Ref{Kind: kind, Namespace: w.Namespace, Name: name}
-}
-
-// bootstrap is the dedicated minter: an account with one right, which no pod gets a token of
-// unasked.
-func (w Wanted) bootstrap() []Object {
-	if !w.Bootstrap {
-		return nil
-	}
-	name := w.bootstrapAccount()
-	account := newObject(w.namespaced("ServiceAccount", name), w.ServiceAccount,
-		componentBootstrap).
-		with("automountServiceAccountToken", false)
-	role := newObject(w.namespaced("Role", name), w.ServiceAccount, componentBootstrap).
-		with("rules", mintingRules(w.ServiceAccount, name))
-	binding := newObject(w.namespaced("RoleBinding", name), w.ServiceAccount, componentBootstrap).
-		with("roleRef", roleRef("Role", name)).
-		with("subjects", subjects(Subject{Namespace: w.Namespace, Name: name}))
-	return w.lenient(account, role, binding)
 }
 
 // minter lets an account or user of others mint for this account only.
@@ -73,9 +57,9 @@ func (w Wanted) minter() []Object {
 	binding := shorten(role+":"+strings.NewReplacer("/", ":", "%",
 		":").Replace(w.Minter.Username()), maxName)
 	return w.lenient(
-		newObject(w.namespaced("Role", role), w.ServiceAccount, componentBootstrap).
+		newObject(w.namespaced("Role", role), w.ServiceAccount, componentMinter).
 			with("rules", mintingRules(w.ServiceAccount)),
-		newObject(w.namespaced("RoleBinding", binding), w.ServiceAccount, componentBootstrap).
+		newObject(w.namespaced("RoleBinding", binding), w.ServiceAccount, componentMinter).
 			with("roleRef", roleRef("Role", role)).
 			with("subjects", subjects(*w.Minter)))
 }
@@ -94,27 +78,46 @@ func mintingRules(accounts ...string) []any {
 	return []any{rule([]string{"create"}, "", []string{"serviceaccounts/token"}, accounts)}
 }
 
-// newRole is the role of --verb and --resource with its binding. What lives in no namespace cannot
-// be granted in one: it gets a ClusterRole of its own, so that the rest stays within the namespace.
-func (w Wanted) newRole(rules grants) []Object {
+// grantedIn are the namespaces of the rights.
+func (w Wanted) grantedIn() []string {
+	if in := split(w.In); len(in) > 0 {
+		return in
+	}
+	return []string{w.Namespace}
+}
+
+// accessName is the name of what grants rights in a namespace, or for the whole cluster where that is
+// empty. In the account's own namespace the account's name tells it; elsewhere another namespace's account
+// can have the same.
+func (w Wanted) accessName(in, ending string) string {
+	account := w.ServiceAccount
+	if in != w.Namespace {
+		account = w.Namespace + ":" + account
+	}
+	return shorten(prefix+account+ending, maxName)
+}
+
+// created is the role of --verb and --resource with its bindings. What lives in no namespace cannot be
+// granted in one: it gets a ClusterRole of its own, so that the rest stays within the namespaces.
+func (w Wanted) created(rules grants) []Object {
 	inNamespace, everywhere := rules.namespaced, rules.clusterScoped
 	if w.ClusterWide {
 		inNamespace, everywhere = nil, rules.all
 	}
 	var objects []Object
-	if len(inNamespace) > 0 {
-		name := shorten(prefix+w.ServiceAccount, maxName)
-		objects = append(objects,
-			newObject(w.namespaced("Role", name), w.ServiceAccount, componentAccess).with("rules",
-				inNamespace),
-			w.binding(name, "Role", name, false))
+	for _, in := range w.grantedIn() {
+		if len(inNamespace) > 0 {
+			name := w.accessName(in, "")
+			objects = append(objects,
+				newObject(Ref{Kind: "Role", Namespace: in, Name: name}, w.ServiceAccount, componentAccess).with("rules", inNamespace),
+				w.binding(in, name, "Role", name))
+		}
 	}
 	if len(everywhere) > 0 {
-		name := shorten(prefix+w.Namespace+":"+w.ServiceAccount, maxName)
+		name := w.accessName("", "")
 		objects = append(objects,
-			newObject(Ref{Kind: "ClusterRole", Name: name}, w.ServiceAccount,
-				componentAccess).with("rules", everywhere),
-			w.binding(name, "ClusterRole", name, true))
+			newObject(Ref{Kind: "ClusterRole", Name: name}, w.ServiceAccount, componentAccess).with("rules", everywhere),
+			w.binding("", name, "ClusterRole", name))
 	}
 	return objects
 }
@@ -122,24 +125,27 @@ func (w Wanted) newRole(rules grants) []Object {
 // existing binds the roles that others created.
 func (w Wanted) existing() []Object {
 	var objects []Object
+	in := w.grantedIn()
 	for _, role := range split(w.Roles) {
-		name := shorten(prefix+w.ServiceAccount+":role:"+role, maxName)
-		objects = append(objects, w.binding(name, "Role", role, false))
+		for _, in := range in {
+			objects = append(objects, w.binding(in, w.accessName(in, ":role:"+role), "Role", role))
+		}
+	}
+	if w.ClusterWide {
+		in = []string{""}
 	}
 	for _, role := range split(w.ClusterRoles) {
-		account := w.ServiceAccount
-		if w.ClusterWide {
-			account = w.Namespace + ":" + account
+		for _, in := range in {
+			objects = append(objects, w.binding(in, w.accessName(in, ":cluster-role:"+role), "ClusterRole", role))
 		}
-		name := shorten(prefix+account+":cluster-role:"+role, maxName)
-		objects = append(objects, w.binding(name, "ClusterRole", role, w.ClusterWide))
 	}
 	return objects
 }
 
-func (w Wanted) binding(name, kind, role string, clusterWide bool) Object {
-	ref := w.namespaced("RoleBinding", name)
-	if clusterWide {
+// binding binds a role in a namespace, or in the whole cluster where that is empty.
+func (w Wanted) binding(in, name, kind, role string) Object {
+	ref := Ref{Kind: "RoleBinding", Namespace: in, Name: name}
+	if in == "" {
 		ref = Ref{Kind: "ClusterRoleBinding", Name: name}
 	}
 	return newObject(ref, w.ServiceAccount, componentAccess).

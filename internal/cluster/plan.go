@@ -11,58 +11,110 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/api"
 )
 
-// Plan is Objects with what has to be asked of the cluster first: its resources when a role is to
-// be created, and whether the roles to bind exist and give everything away. It only reads, so a dry
-// run can call it.
-func Plan(ctx context.Context, client *api.Client, w Wanted) ([]Object, error) {
+// Planned is what would be applied.
+type Planned struct {
+	Objects []Object
+	// Risks are rights among those that are granted in the account's own namespace, by which it can become
+	// another account there, such as "create pods".
+	Risks []string
+}
+
+// Plan is Objects with what has to be asked of the cluster first: its resources when a role is to be
+// created, whether the roles to bind and the namespaces exist, and what they give away. It only reads, so
+// a dry run can call it.
+func Plan(ctx context.Context, client *api.Client, w Wanted) (Planned, error) {
 	if err := w.Check(); err != nil {
-		return nil, err
+		return Planned{}, err
 	}
 	var known Resources
 	if w.createsRole() {
 		var err error
 		if known, err = Discover(ctx, client); err != nil {
-			return nil, err
+			return Planned{}, err
 		}
 	}
+	for _, namespace := range split(w.In) {
+		if err := checkNamespace(ctx, client, namespace); err != nil {
+			return Planned{}, err
+		}
+	}
+	rules, err := checkRoles(ctx, client, w)
+	if err != nil {
+		return Planned{}, err
+	}
+	objects, err := Objects(w, known)
+	if err != nil {
+		return Planned{}, err
+	}
+	own, err := known.rules(split(w.Verbs), split(w.Resources), w.ResourceNames)
+	if err != nil {
+		return Planned{}, err
+	}
+	planned := Planned{Objects: objects}
+	if w.ClusterWide || slices.Contains(w.grantedIn(), w.Namespace) {
+		planned.Risks = risksOf(slices.Concat(rules, asRules(own.all)))
+	}
+	return planned, nil
+}
+
+// checkNamespace is an UnknownError for a namespace that rights shall be granted in and that is not there.
+func checkNamespace(ctx context.Context, client *api.Client, name string) error {
+	ref := Ref{Kind: "Namespace", Name: name}
+	_, err := readMetadata(ctx, client, ref)
+	switch {
+	case errors.Is(err, api.ErrNotFound):
+		return &UnknownError{What: "namespace", Given: name}
+	case err != nil && !errors.Is(err, api.ErrForbidden):
+		return &ObjectError{Doing: "reading", Object: ref, Err: err}
+	}
+	return nil
+}
+
+// checkRoles returns the rules of all roles to bind.
+func checkRoles(ctx context.Context, client *api.Client, w Wanted) ([]policyRule, error) {
+	var refs []Ref
 	for _, role := range split(w.Roles) {
-		if err := checkRole(ctx, client, w, w.namespaced("Role", role)); err != nil {
-			return nil, err
+		for _, in := range w.grantedIn() {
+			refs = append(refs, Ref{Kind: "Role", Namespace: in, Name: role})
 		}
 	}
 	for _, role := range split(w.ClusterRoles) {
-		if err := checkRole(ctx, client, w, Ref{Kind: "ClusterRole", Name: role}); err != nil {
+		refs = append(refs, Ref{Kind: "ClusterRole", Name: role})
+	}
+	var all []policyRule
+	for _, ref := range refs {
+		rules, err := checkRole(ctx, client, w, ref)
+		if err != nil {
 			return nil, err
 		}
+		all = append(all, rules...)
 	}
-	return Objects(w, known)
+	return all, nil
 }
 
-// checkRole looks at a role to bind. The API server lets an administrator bind a role that does not
-// exist.
-func checkRole(ctx context.Context, client *api.Client, w Wanted, ref Ref) error {
+// checkRole looks at a role to bind. The API server lets an administrator bind a role that does not exist.
+func checkRole(ctx context.Context, client *api.Client, w Wanted, ref Ref) ([]policyRule, error) {
 	answer, err := get(ctx, client, ref.path(), "", nil)
 	switch {
 	case errors.Is(err, api.ErrNotFound):
-		return unknownRole(ctx, client, ref)
+		return nil, unknownRole(ctx, client, ref)
 	case errors.Is(err, api.ErrForbidden):
-		return nil // to bind a role one need not be allowed to read it
+		return nil, nil // to bind a role one need not be allowed to read it
 	case err != nil:
-		return &ObjectError{Doing: "reading", Object: ref, Err: err}
+		return nil, &ObjectError{Doing: "reading", Object: ref, Err: err}
 	}
 	var role struct {
-		Rules []struct{ Verbs, Resources []string }
+		Rules []policyRule `json:"rules"`
 	}
 	if err := decode(answer, &role); err != nil {
-		return &ObjectError{Doing: "reading", Object: ref, Err: err}
+		return nil, &ObjectError{Doing: "reading", Object: ref, Err: err}
 	}
 	for _, rule := range role.Rules {
-		if slices.Contains(rule.Verbs, "*") && slices.Contains(rule.Resources, "*") &&
-			!w.AllowAdmin {
-			return fmt.Errorf("%w: %v", ErrAdmin, ref)
+		if slices.Contains(rule.Verbs, "*") && slices.Contains(rule.Resources, "*") && !w.AllowAdmin {
+			return nil, fmt.Errorf("%w: %v", ErrAdmin, ref)
 		}
 	}
-	return nil
+	return role.Rules, nil
 }
 
 func unknownRole(ctx context.Context, client *api.Client, ref Ref) error {
@@ -81,33 +133,25 @@ func unknownRole(ctx context.Context, client *api.Client, ref Ref) error {
 	return unknown
 }
 
-// Superseded lists the bindings that earlier setups created for the account and w does not ask for:
-// they still count. It is empty when w asks for no rights at all, which leaves those there are.
-// Bindings that the caller cannot list are not in it.
-func Superseded(ctx context.Context, client *api.Client, w Wanted,
-	objects []Object) ([]Ref, error) {
-	if w.NoRBAC || !w.createsRole() && len(split(w.Roles))+len(split(w.ClusterRoles)) == 0 {
+// Superseded lists the bindings that earlier setups created for the account and w does not ask for: they
+// still count. It is empty when w asks for no rights at all, which leaves those there are. Bindings that the
+// caller cannot list are not in it.
+func Superseded(ctx context.Context, client *api.Client, w Wanted, objects []Object) ([]Ref, error) {
+	if w.NoRBAC || !w.makesRole() && len(split(w.Roles))+len(split(w.ClusterRoles)) == 0 {
 		return nil, nil
 	}
 	wanted := map[Ref]bool{}
 	for _, object := range objects {
 		wanted[object.Ref()] = true
 	}
-	query := map[string]string{"labelSelector": accountLabel + "=" + labelValue(w.ServiceAccount) +
-		"," + componentLabel + "=" + componentAccess}
 	var superseded []Ref
-	for _, ref := range []Ref{w.namespaced("RoleBinding", ""), {Kind: "ClusterRoleBinding"}} {
-		items, err := listMetadata(ctx, client, ref.collection(), query)
-		if err != nil && !errors.Is(err, api.ErrForbidden) {
-			return nil, fmt.Errorf("listing the bindings of %q: %w",
-				w.Namespace+"/"+w.ServiceAccount, err)
+	for _, ref := range w.accessCollections() {
+		found, err := w.accessIn(ctx, client, ref)
+		if err != nil {
+			return nil, err
 		}
-		for _, item := range items {
-			ref.Name = item.Name
-			// A binding for the cluster has the account's label, but may be for another namespace's
-			// account.
-			mine := ref.Namespace != "" || w.isClusterName(item.Name)
-			if mine && !wanted[ref] {
+		for _, ref := range found {
+			if !wanted[ref] && !slices.Contains(superseded, ref) {
 				superseded = append(superseded, ref)
 			}
 		}
@@ -115,8 +159,40 @@ func Superseded(ctx context.Context, client *api.Client, w Wanted,
 	return superseded, nil
 }
 
-// isClusterName holds for names that binding gives what belongs to no namespace.
-func (w Wanted) isClusterName(name string) bool {
+// accessCollections are where bindings of the account can be: everywhere, and in its own namespaces, which
+// some can list who cannot list all.
+func (w Wanted) accessCollections() []Ref {
+	refs := []Ref{{Kind: "ClusterRoleBinding"}, {Kind: "RoleBinding"}}
+	for _, in := range append(w.grantedIn(), w.Namespace) {
+		refs = append(refs, Ref{Kind: "RoleBinding", Namespace: in})
+	}
+	return refs
+}
+
+// accessIn lists the account's bindings in a collection; none where the caller cannot list it.
+func (w Wanted) accessIn(ctx context.Context, client *api.Client, in Ref) ([]Ref, error) {
+	query := map[string]string{"labelSelector": accountLabel + "=" + labelValue(w.ServiceAccount) + "," +
+		componentLabel + "=" + componentAccess}
+	items, err := listMetadata(ctx, client, in.collection(), query)
+	if errors.Is(err, api.ErrForbidden) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("listing the bindings of %q: %w", w.Namespace+"/"+w.ServiceAccount, err)
+	}
+	var refs []Ref
+	for _, item := range items {
+		// A label has the account's name, but another namespace's account can have the same.
+		if item.Namespace == w.Namespace && in.Kind == "RoleBinding" && !strings.HasPrefix(item.Name, prefix+w.Namespace+":") ||
+			w.isOwnElsewhere(item.Name) {
+			refs = append(refs, Ref{Kind: in.Kind, Namespace: item.Namespace, Name: item.Name})
+		}
+	}
+	return refs, nil
+}
+
+// isOwnElsewhere holds for names that accessName gives outside the account's own namespace.
+func (w Wanted) isOwnElsewhere(name string) bool {
 	own := prefix + w.Namespace + ":" + w.ServiceAccount
 	return name == own || strings.HasPrefix(name, own+":")
 }
@@ -124,11 +200,13 @@ func (w Wanted) isClusterName(name string) bool {
 // metadata is all that is read of objects that may hold a secret.
 type metadata struct {
 	Name              string            `json:"name"`
+	Namespace         string            `json:"namespace"`
 	UID               string            `json:"uid"`
 	CreationTimestamp string            `json:"creationTimestamp"`
 	DeletionTimestamp string            `json:"deletionTimestamp"`
 	Labels            map[string]string `json:"labels"`
 	Annotations       map[string]string `json:"annotations"`
+	Finalizers        []string          `json:"finalizers"`
 }
 
 // listMetadata has the server leave out all but the metadata (KEP-2334).

@@ -15,9 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
-	"time"
 
 	"k8s.io/apimachinery/pkg/api/validate/content"
 	"k8s.io/apimachinery/pkg/util/validation"
@@ -27,8 +25,6 @@ import (
 
 // fieldManager owns what is applied (KEP-555), and is the value of the managed-by label.
 const fieldManager = "sa-exec-credential"
-
-const bootstrapSuffix = "-bootstrap"
 
 // Limits of the API server on names, in bytes.
 const (
@@ -46,20 +42,15 @@ type Wanted struct {
 	// Verbs, Resources and ResourceNames are those of a role to create, spelled as kubectl create
 	// role spells them.
 	Verbs, Resources, ResourceNames []string
-	// ClusterRoles and the created role count in all namespaces
-	ClusterWide bool
-	// NoRBAC leaves the account and its rights as they are. What makes its bootstrap service
-	// account able to mint is still looked at, but where the caller cannot touch that, it is taken
-	// to be there.
+	ClusterWide                     bool // ClusterRoles and the created role count in all namespaces
+	// In are the namespaces in which the rights are granted; none: the account's own.
+	In []string
+	// NoRBAC leaves the account and its rights as they are.
 	NoRBAC bool
 
-	Bootstrap bool     // create the bootstrap service account and the role that lets it mint
-	Minter    *Subject // let this one mint, as a pod does with bootstrap source in-cluster
+	Minter *Subject // let this one mint, as a pod does with bootstrap source in-cluster
 
-	// limit what the bootstrap service account and Minter can ask for
-	Cap               bool
-	Duration          time.Duration // most that a token can live
-	BootstrapDuration time.Duration // most that a bootstrap token can live
+	Limits bool // limit what devices can ask for, by the cluster's policy
 
 	AllowDefaultAccount bool // go on although every pod of the namespace has the account
 	AllowAdmin          bool // go on although the account gets to do everything
@@ -76,9 +67,7 @@ func (s Subject) Username() string {
 	return "system:serviceaccount:" + s.Namespace + ":" + s.Name
 }
 
-func (w Wanted) bootstrapAccount() string { return w.ServiceAccount + bootstrapSuffix }
-
-func (w Wanted) createsRole() bool { return len(w.Verbs)+len(w.Resources)+len(w.ResourceNames) > 0 }
+func (w Wanted) makesRole() bool { return len(w.Verbs)+len(w.Resources)+len(w.ResourceNames) > 0 }
 
 // Check is an ErrUsage, ErrDefaultAccount or ErrAdmin when the wish cannot or should not be
 // granted. It asks no server.
@@ -116,25 +105,29 @@ func (w Wanted) problem() error {
 		return errors.New("without RBAC no role can be bound or created")
 	case w.createsRole() && (len(split(w.Verbs)) == 0 || len(split(w.Resources)) == 0):
 		return errors.New("a role needs at least one verb and one resource")
+	case w.ClusterWide && len(w.In) > 0:
+		return errors.New("--cluster-wide and --in cannot be combined")
+	case w.NoRBAC && len(w.In) > 0:
+		return errors.New("--no-rbac and --in cannot be combined")
 	case w.Minter != nil && w.Minter.Name == "":
 		return errors.New("the minter has no name")
 	}
-	if !w.Cap {
-		return nil
-	}
-	err := profile.CheckLifetime("duration", w.Duration)
-	if err == nil && w.Bootstrap {
-		err = profile.CheckLifetime("bootstrap duration", w.BootstrapDuration)
-	}
-	return err
+	return nil
 }
 
 func (w Wanted) namesProblem() error {
-	err := cmp.Or(profile.CheckNamespace(w.Namespace),
-		profile.CheckServiceAccount(w.ServiceAccount))
-	if err == nil && len(w.bootstrapAccount()) > maxName {
-		err = fmt.Errorf("invalid service account %q: must be no more than %d bytes",
-			w.ServiceAccount, maxName-len(bootstrapSuffix))
+	err := cmp.Or(profile.CheckNamespace(w.Namespace), profile.CheckServiceAccount(w.ServiceAccount))
+	switch {
+	case err != nil:
+	case len(w.ServiceAccount) > maxAccount:
+		err = fmt.Errorf("invalid service account %q: must be no more than %d bytes", w.ServiceAccount, maxAccount)
+	case strings.Contains(w.ServiceAccount+"-", deviceInfix):
+		err = fmt.Errorf("invalid service account %q: %q is for the names of devices", w.ServiceAccount, deviceInfix)
+	case len(limitsKey(w.Namespace, w.ServiceAccount)) > maxName:
+		err = fmt.Errorf("invalid service account %q: must be no more than %d bytes with its namespace", w.ServiceAccount, maxName)
+	}
+	for _, namespace := range w.In {
+		err = cmp.Or(err, profile.CheckNamespace(namespace))
 	}
 	for _, role := range split(slices.Concat(w.Roles, w.ClusterRoles)) {
 		if err == nil && !isRoleName(role) {
@@ -173,5 +166,3 @@ func shorten(name string, limit int) string {
 	tail := "-" + hex.EncodeToString(sum[:5])
 	return strings.TrimRight(name[:limit-len(tail)], "-.:") + tail
 }
-
-func seconds(d time.Duration) string { return strconv.FormatInt(int64(d/time.Second), 10) }

@@ -45,7 +45,7 @@ type Record struct {
 	ServiceAccount string           `yaml:"serviceAccount"`
 	// Current is what tokens are bound to. Nil: a setup was interrupted before there was one.
 	Current *profile.Device `yaml:"current,omitempty"`
-	// Next is the name of the Secret that is about to be created, kept before it exists, so that one
+	// Next is the name of the device that is about to be created, kept before it exists, so that one
 	// that was interrupted is taken up, and leaves nothing that nobody knows of.
 	Next string `yaml:"next,omitempty"`
 	// Retired are devices that were replaced and not yet deleted in the cluster.
@@ -126,8 +126,8 @@ func parse(name string, data []byte) (Record, error) {
 			ErrMalformed, name, r.Version, version)
 	case r.Namespace == "" || r.ServiceAccount == "" || r.Cluster.Server == "":
 		return Record{}, fmt.Errorf("%w %q: it names no account of a cluster", ErrMalformed, name)
-	case r.Current != nil && (r.Current.Secret == "" || r.Current.UID == ""):
-		return Record{}, fmt.Errorf("%w %q: current needs a Secret and its uid", ErrMalformed, name)
+	case r.Current != nil && (r.Current.Name == "" || r.Current.SecretUID == "" || r.Current.AccountUID == ""):
+		return Record{}, fmt.Errorf("%w %q: current needs a name and two uids", ErrMalformed, name)
 	}
 	return r, nil
 }

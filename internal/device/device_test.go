@@ -28,9 +28,9 @@ func saved(t *testing.T) (Dir, Record) {
 		t.Fatal(err)
 	}
 	defer l.Release()
-	l.Current = &profile.Device{Secret: "ci-device-a", UID: "1"}
+	l.Current = &profile.Device{Name: "ci-device-a", SecretUID: "1", AccountUID: "2"}
 	l.Next, l.ClusterUID, l.Revoked = "b", "cluster", true
-	l.Retired = []profile.Device{{Secret: "ci-device-0", UID: "0"}}
+	l.Retired = []profile.Device{{Name: "ci-device-0", SecretUID: "0", AccountUID: "0"}}
 	if err := l.Save(); err != nil {
 		t.Fatal(err)
 	}
@@ -172,7 +172,7 @@ func TestRecordThatCannotBeUsed(t *testing.T) {
 		{"an unknown field", func(s string) string { return s + "extra: 1\n" }},
 		{"another version", func(s string) string { return strings.Replace(s, "version: 1", "version: 2", 1) }},
 		{"no account", func(s string) string { return strings.Replace(s, "serviceAccount: ci", "serviceAccount: ''", 1) }},
-		{"a device without a uid", func(s string) string { return strings.Replace(s, `uid: "1"`, "uid: ''", 1) }},
+		{"a device without a uid", func(s string) string { return strings.Replace(s, `secretUID: "1"`, "secretUID: ''", 1) }},
 		{"no YAML", func(string) string { return "\t" }},
 		{"nothing", func(string) string { return "" }},
 	} {

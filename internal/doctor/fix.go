@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
@@ -55,7 +54,7 @@ func furtherVariables(p profile.Profile) []string {
 func tokenFlags(p profile.Profile) []string {
 	var flags []string
 	if p.Duration.Duration != time.Hour {
-		flags = append(flags, "--duration", brief(p.Duration.Duration))
+		flags = append(flags, "--duration", profile.ShortDuration(p.Duration.Duration))
 	}
 	for _, audience := range p.Audiences {
 		flags = append(flags, "--audience", audience)
@@ -63,7 +62,7 @@ func tokenFlags(p profile.Profile) []string {
 	if p.Bootstrap.Source != profile.SourceKeyring {
 		flags = append(flags, "--bootstrap", sourceFlag(p.Bootstrap))
 	} else if d := p.Bootstrap.Duration; d != nil && d.Duration != 720*time.Hour {
-		flags = append(flags, "--bootstrap-duration", brief(d.Duration))
+		flags = append(flags, "--bootstrap-duration", profile.ShortDuration(d.Duration))
 	}
 	if p.Store != keyring.Keyring {
 		flags = append(flags, "--store", string(p.Store))
@@ -81,15 +80,4 @@ func sourceFlag(b profile.Bootstrap) string {
 		return string(b.Source)
 	}
 	return string(b.Source) + "=" + value
-}
-
-// brief is a duration without zeros at its end, such as 720h for 720h0m0s.
-func brief(d time.Duration) string {
-	text := d.String()
-	for _, zero := range []string{"m0s", "h0m"} {
-		if strings.HasSuffix(text, zero) {
-			text = text[:len(text)-2]
-		}
-	}
-	return text
 }

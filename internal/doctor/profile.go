@@ -14,7 +14,6 @@ import (
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/api"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/bootstrap"
-	"github.com/sa-exec-credential/sa-exec-credential/internal/cluster"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/files"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/mint"
@@ -98,7 +97,7 @@ func (c *profileChecks) credentials(ctx context.Context) {
 		return
 	}
 	if c.profile.Bootstrap.Source == profile.SourceKeyring {
-		c.add(c.limited(ctx, minter))
+		c.add(c.limited(ctx))
 	}
 	c.token(ctx, grant, stored)
 }
@@ -231,83 +230,30 @@ func (c *profileChecks) mint(ctx context.Context, minter *mint.Client) (mint.Gra
 	if asked-granted > clockTolerance {
 		shorter := c.profile
 		shorter.Duration.Duration = max(granted.Truncate(time.Minute), profile.MinDuration)
-		c.add(warn(check, setupLine(shorter), "a token of %s was asked for, and one of %s granted: the API server allows no more", brief(asked), brief(granted)))
+		c.add(warn(check, setupLine(shorter), "a token of %s was asked for, and one of %s granted: the API server allows no more", profile.ShortDuration(asked), profile.ShortDuration(granted)))
 		return grant, true
 	}
-	c.add(ok(check, "a token of %s, as asked for", brief(asked)))
+	c.add(ok(check, "a token of %s, as asked for", profile.ShortDuration(asked)))
 	return grant, true
 }
 
-// noSuchUID is the uid of no object.
-const noSuchUID = "00000000-0000-0000-0000-000000000000"
-
-// limited finds out whether admission holds the bootstrap credential back, which it may not look up, and without ever
-// getting a token that lives long: the request names a Secret that cannot be, and the API server looks for that after
-// it has asked admission (k8s.io/kubernetes, pkg/registry/core/serviceaccount/storage/token.go). With dryRun it would
-// issue the token all the same (measured on 1.36).
-func (c *profileChecks) limited(ctx context.Context, minter *mint.Client) Finding {
-	const check = "cap"
-	for deadline := c.host.Now().Add(c.capPatience(ctx)); ; {
-		limit, err := c.limit(ctx, minter)
+// limited finds out whether admission holds the bootstrap credential back, which it cannot look up.
+func (c *profileChecks) limited(ctx context.Context) Finding {
+	const check = "limits"
+	asked := c.profile.Duration.Duration
+	for _, lifetime := range []time.Duration{asked + time.Second, profile.MaxDuration} {
+		denied, err := c.session.IsDenied(ctx, min(lifetime, profile.MaxDuration))
 		switch {
 		case err != nil:
 			return warn(check, setupLine(c.profile), "cannot be told: %v", err)
-		case limit == c.profile.Duration.Duration:
-			return ok(check, "limited: whoever has the bootstrap credential gets no token of more than %s", brief(limit))
-		case limit != 0:
-			return ok(check, "limited, though to more than the %s of this profile", brief(c.profile.Duration.Duration))
-		case ctx.Err() != nil, !c.host.Now().Before(deadline):
-			return warn(check, setupLine(c.profile),
-				"not limited: who has the bootstrap credential can ask for tokens of any lifetime; needs a context that may make admission policies")
-		}
-		time.Sleep(capPoll)
-	}
-}
-
-// An admission policy counts some seconds after it was made, so a bootstrap credential that is younger gets another try.
-const (
-	capYoung = 30 * time.Second
-	capWait  = 5 * time.Second
-	capPoll  = 250 * time.Millisecond
-)
-
-func (c *profileChecks) capPatience(ctx context.Context) time.Duration {
-	entry, err := c.session.Store.Get(ctx, c.session.BootstrapKey())
-	if err == nil && c.host.Now().Sub(entry.IssuedAt) < capYoung {
-		return capWait
-	}
-	return 0
-}
-
-// limit is the profile's duration when nothing longer is granted, zero when everything is, else something between.
-func (c *profileChecks) limit(ctx context.Context, minter *mint.Client) (time.Duration, error) {
-	asked := c.profile.Duration.Duration
-	for _, lifetime := range []time.Duration{asked + time.Second, profile.MaxDuration} {
-		denied, err := c.denied(ctx, minter, min(lifetime, profile.MaxDuration))
-		if err != nil {
-			return 0, err
-		}
-		if denied {
-			return lifetime - time.Second, nil
+		case denied && lifetime < profile.MaxDuration:
+			return ok(check, "limited: whoever has the bootstrap credential gets no token of more than %s", profile.ShortDuration(asked))
+		case denied:
+			return ok(check, "limited, though to more than the %s of this profile", profile.ShortDuration(asked))
 		}
 	}
-	return 0, nil
-}
-
-func (c *profileChecks) denied(ctx context.Context, minter *mint.Client, lifetime time.Duration) (bool, error) {
-	request := c.session.TokenRequest()
-	request.Duration = lifetime
-	request.Bound = &mint.Secret{Name: cluster.DeviceSecret(c.profile.ServiceAccount, "probe"), UID: noSuchUID}
-	_, err := minter.Mint(ctx, request)
-	switch {
-	case errors.Is(err, api.ErrAdmission):
-		return true, nil
-	case errors.Is(err, api.ErrNotFound), errors.Is(err, api.ErrConflict):
-		return false, nil
-	case err == nil:
-		return false, fmt.Errorf("%w: it binds tokens to a Secret that does not exist", api.ErrAnswer)
-	}
-	return false, err
+	return warn(check, setupLine(c.profile), "not limited: whoever has the bootstrap credential can ask for tokens of any lifetime; "+
+		"needs a context that can create admission policies")
 }
 
 // token asks the API server whom the new token stands for, and whether it still takes the stored one.

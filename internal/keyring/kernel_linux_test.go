@@ -12,8 +12,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/sa-exec-credential/sa-exec-credential/internal/secret"
 	"golang.org/x/sys/unix"
+
+	"github.com/sa-exec-credential/sa-exec-credential/internal/secret"
 )
 
 // testKernel is the kernel keyring with names of the test's own, which are removed when it ends:

@@ -16,8 +16,9 @@ import (
 	"time"
 
 	"github.com/godbus/dbus/v5"
-	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring/secretservicetest"
 	gokeyring "github.com/zalando/go-keyring"
+
+	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring/secretservicetest"
 )
 
 // patient leaves a real service on a busy machine all the time it may need.

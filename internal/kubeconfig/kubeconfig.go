@@ -71,7 +71,7 @@ func EntryFor(p profile.Profile, command string) (Entry, error) {
 		ContextName: p.Name, ClusterName: name, UserName: name,
 		Server: p.Cluster.Server, TLSServerName: p.Cluster.TLSServerName,
 		CA: p.Cluster.CertificateAuthorityData, ProxyURL: p.Cluster.ProxyURL,
-		Namespace: p.Namespace, Profile: p.Name, Command: command, APIVersion: defaultAPIVersion,
+		Namespace: p.ContextNamespace(), Profile: p.Name, Command: command, APIVersion: defaultAPIVersion,
 		Source: p.Bootstrap.Source,
 	}, nil
 }

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/admin"
-	"github.com/sa-exec-credential/sa-exec-credential/internal/api"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/cluster"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/device"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
@@ -72,29 +71,22 @@ func open(ctx context.Context, h *host.Host, c admin.Choice, name string, report
 
 func (m *machine) step(format string, args ...any) { m.report(ui.Step, fmt.Sprintf(format, args...)) }
 
-// secretName is NAMESPACE/NAME of a device's Secret.
-func (m *machine) secretName(d profile.Device) string { return m.profile.Namespace + "/" + d.Secret }
+// deviceName is NAMESPACE/NAME of a device.
+func (m *machine) deviceName(d profile.Device) string { return m.profile.Namespace + "/" + d.Name }
 
 // delete deletes a device in the cluster. One that is gone already is as good as deleted.
 func (m *machine) delete(ctx context.Context, d profile.Device) error {
-	return deleteDevice(ctx, m.admin, m.profile.Namespace, m.profile.ServiceAccount, d, m.report)
+	return deleteDevice(ctx, m.admin, m.profile.Namespace, d, m.report)
 }
 
-func deleteDevice(ctx context.Context, a *admin.Admin, namespace, account string, d profile.Device, report ui.Report) error {
-	err := cluster.DeleteDevice(ctx, a.Client, namespace, account, d)
-	name := namespace + "/" + d.Secret
-	switch {
-	case errors.Is(err, api.ErrNotFound):
-		report(ui.Step, fmt.Sprintf("Secret %q: gone already", name))
-	case errors.Is(err, api.ErrConflict):
-		report(ui.Warning, fmt.Sprintf("Secret %q: gone already; the one of that name is another one and stays, to end it: %s",
-			name, ui.CommandLine(ui.Program, "revoke", "--device", d.Secret, "--serviceaccount", account, "-n", namespace)))
-	case err != nil:
-		return err
-	default:
-		report(ui.Step, fmt.Sprintf("Secret %q: deleted", name))
-	}
-	return nil
+func deleteDevice(ctx context.Context, a *admin.Admin, namespace string, d profile.Device, report ui.Report) error {
+	return cluster.DeleteDevice(ctx, a.Client, namespace, d, func(ref cluster.Ref, result cluster.Deletion) {
+		kind := ui.Step
+		if result == cluster.Namesake {
+			kind = ui.Warning
+		}
+		report(kind, fmt.Sprintf("%v: %s", ref, result))
+	})
 }
 
 // List is every machine that can mint for an account.

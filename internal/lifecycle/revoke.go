@@ -30,7 +30,7 @@ const (
 
 // ErrStillAccepted is a token that outlives its device by more than the API server's own memory
 // explains.
-var ErrStillAccepted = errors.New("the API server still accepts a token that was bound to the deleted Secret")
+var ErrStillAccepted = errors.New("the API server still accepts a token that was bound to the deleted device")
 
 // Revoke deletes this machine's device in the cluster, waits until its tokens are refused, and forgets
 // everything about it here.
@@ -99,7 +99,7 @@ func (m *machine) retireNext(ctx context.Context) error {
 	}
 	for _, d := range devices {
 		if d.Name == m.record.Next {
-			m.record.Retired = append(m.record.Retired, profile.Device{Secret: d.Secret, UID: d.UID})
+			m.record.Retired = append(m.record.Retired, d.Device)
 		}
 	}
 	m.record.Next = ""
@@ -118,8 +118,8 @@ func RevokeDevice(ctx context.Context, h *host.Host, c admin.Choice, namespace, 
 		return err
 	}
 	for _, d := range devices {
-		if d.Name == name || d.Secret == name {
-			return end(ctx, h, found, namespace, account, profile.Device{Secret: d.Secret, UID: d.UID}, report)
+		if d.Name == name || d.Short == name {
+			return end(ctx, h, found, namespace, account, d.Device, report)
 		}
 	}
 	return fmt.Errorf("%w: no device %q of %q", ErrNoDevice, name, namespace+"/"+account)
@@ -128,7 +128,7 @@ func RevokeDevice(ctx context.Context, h *host.Host, c admin.Choice, namespace, 
 // end deletes a device and waits until the API server refuses what was bound to it.
 func end(ctx context.Context, h *host.Host, a *admin.Admin, namespace, account string, d profile.Device, report ui.Report) error {
 	canary := canaryOf(ctx, h, a, namespace, account, d)
-	if err := deleteDevice(ctx, a, namespace, account, d, report); err != nil {
+	if err := deleteDevice(ctx, a, namespace, d, report); err != nil {
 		return err
 	}
 	if canary.Empty() {
@@ -146,7 +146,7 @@ func canaryOf(ctx context.Context, h *host.Host, a *admin.Admin, namespace, acco
 		return secret.String{}
 	}
 	grant, err := client.Mint(ctx, mint.Request{Namespace: namespace, ServiceAccount: account,
-		Duration: profile.MinDuration, Bound: &mint.Secret{Name: d.Secret, UID: d.UID}})
+		Duration: profile.MinDuration, Bound: &mint.Secret{Name: d.Name, UID: d.SecretUID}})
 	if err == nil {
 		// The API server remembers that it is good, as it does of the tokens that are in use.
 		_, err = session.WhoIs(ctx, h, a.Context.Cluster, grant.Token)
@@ -188,7 +188,7 @@ func notRefused(ctx context.Context, answer error) error {
 	case answer == nil, errors.Is(answer, api.ErrForbidden): // who is forbidden something is known
 		return fmt.Errorf("%w, %v later", ErrStillAccepted, revocationLimit)
 	}
-	return fmt.Errorf("the Secret is deleted, but the API server cannot be asked whether its tokens are refused: %w", answer)
+	return fmt.Errorf("the device is deleted, but the API server cannot be asked whether its tokens are refused: %w", answer)
 }
 
 // forget removes all local traces of a device: entries, profiles, the record. Kubeconfigs are the

@@ -47,7 +47,7 @@ func Rotate(ctx context.Context, h *host.Host, c admin.Choice, name string, repo
 func (m *machine) create(ctx context.Context) (profile.Device, error) {
 	if m.record.Next == "" {
 		name, _ := m.host.Hostname()
-		m.record.Next = cluster.NewDeviceName(name)
+		m.record.Next = cluster.NewDeviceName(m.profile.ServiceAccount, name)
 		if err := m.record.Save(); err != nil {
 			return profile.Device{}, err
 		}
@@ -55,7 +55,7 @@ func (m *machine) create(ctx context.Context) (profile.Device, error) {
 	created, err := cluster.EnsureDevice(ctx, m.admin.Client, m.profile.Namespace, m.profile.ServiceAccount,
 		m.record.Next, session.Owner(m.host))
 	if err == nil {
-		m.step("Secret %q: new tokens are bound to it", m.secretName(created))
+		m.step("device %q: new tokens are bound to it", m.deviceName(created))
 	}
 	return created, err
 }
@@ -95,8 +95,7 @@ func (m *machine) switchTo(ctx context.Context, next profile.Device) error {
 }
 
 // retire ends the devices that were replaced, also by a rotate that was interrupted: what is kept for
-// them here, and then their Secrets. One of which the store still holds something stays in the record:
-// the next rotate finds its entries by it.
+// them here, and then they themselves.
 func (m *machine) retire(ctx context.Context, sharing []profile.Profile) error {
 	all, remembered := m.record.Retired, []profile.Device(nil)
 	for i, old := range all {

@@ -28,7 +28,13 @@ func (p *Preparation) prepareMachine(ctx context.Context) (*session.Session, err
 	if err != nil {
 		return nil, err
 	}
-	if err := Bootstrap(ctx, p.host, p.admin, s, p.report); err != nil {
+	if err := requestBootstrap(ctx, p.host, p.admin, s, p.report); err != nil {
+		return nil, err
+	}
+	if err := p.prepareLimits(ctx, s); err != nil {
+		return nil, err
+	}
+	if err := storeToken(ctx, s, p.report); err != nil {
 		return nil, err
 	}
 	if found {
@@ -37,8 +43,8 @@ func (p *Preparation) prepareMachine(ctx context.Context) (*session.Session, err
 	return s, p.saveProfile()
 }
 
-// prepareDevice creates the Secret that this machine's tokens are bound to, or finds it. It is in the
-// record before and after: a setup that is interrupted leaves no Secret that nobody knows.
+// prepareDevice creates the device that this machine's tokens are bound to, or finds it. It is in the
+// record before and after: a setup that is interrupted leaves no device that nobody knows.
 func (p *Preparation) prepareDevice(ctx context.Context, old profile.Profile) (*profile.Device, error) {
 	if p.admin == nil {
 		return nil, nil
@@ -50,34 +56,43 @@ func (p *Preparation) prepareDevice(ctx context.Context, old profile.Profile) (*
 	found, err := cluster.EnsureDevice(ctx, p.admin.Client, p.profile.Namespace, p.profile.ServiceAccount, name,
 		session.Owner(p.host))
 	if errors.Is(err, api.ErrForbidden) && p.profile.Bootstrap.Source != profile.SourceKeyring {
-		p.warn("you cannot create Secrets in %q, so revoke cannot end this machine's tokens", p.profile.Namespace)
+		p.warn("you cannot create devices in %q, so revoke cannot end this machine's tokens", p.profile.Namespace)
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	p.step("Secret %q: tokens of this machine are bound to it", p.profile.Namespace+"/"+found.Secret)
-	p.profile.Device = p.record.Name
-	return &found, p.note(ctx, found)
+	p.step("device %q: tokens of this machine are bound to it", p.profile.Namespace+"/"+found.Name)
+	p.profile.Device = record.Name
+	return &found, p.note(ctx, record, found)
+}
+
+func (p *Preparation) lockDevice(ctx context.Context) (*device.Locked, error) {
+	ctx, cancel := context.WithTimeout(ctx, busyLimit)
+	defer cancel()
+	dir, err := session.Devices(p.host)
+	if err != nil {
+		return nil, err
+	}
+	return dir.Lock(ctx, p.profile)
 }
 
 // deviceName is the name under which an earlier setup knows this machine, also one for the same cluster
 // with another certificate authority, or a new one, which is kept first.
-func (p *Preparation) deviceName(old profile.Profile) (string, error) {
-	record, account := p.record, p.profile.ServiceAccount
+func (p *Preparation) deviceName(record *device.Locked, old profile.Profile) (string, error) {
 	if record.Current != nil {
-		return cluster.DeviceName(account, record.Current.Secret), nil
+		return record.Current.Name, nil
 	}
 	if record.Next != "" {
 		return record.Next, nil
 	}
 	if before := p.recordOf(old); before.Current != nil && before.Account() == p.profile.Account() {
-		record.Next = cluster.DeviceName(account, before.Current.Secret)
+		record.Next = before.Current.Name
 		record.Retired = before.Retired
 	}
 	if record.Next == "" {
 		name, _ := p.host.Hostname()
-		record.Next = cluster.NewDeviceName(name)
+		record.Next = cluster.NewDeviceName(p.profile.ServiceAccount, name)
 	}
 	return record.Next, record.Save()
 }

@@ -27,7 +27,7 @@ type MigrateOptions struct {
 	Duration            time.Duration
 	BootstrapDuration   time.Duration
 	Store               keyring.Kind
-	NoCap               bool
+	NoLimits            bool
 	AllowDefaultAccount bool
 	DeleteLegacySecret  bool
 }
@@ -111,7 +111,7 @@ func (m *Migration) plan(ctx context.Context) error {
 	o := m.options
 	lifetime := profile.Duration{Duration: o.BootstrapDuration}
 	setup := Options{ServiceAccount: m.claims.ServiceAccount, Namespace: m.claims.Namespace, NoRBAC: true,
-		NoCap: o.NoCap, AllowDefaultAccount: o.AllowDefaultAccount, Duration: o.Duration,
+		NoLimits: o.NoLimits, AllowDefaultAccount: o.AllowDefaultAccount, Duration: o.Duration,
 		Bootstrap:         profile.Bootstrap{Source: profile.SourceKeyring, Duration: &lifetime},
 		BootstrapDuration: o.BootstrapDuration, Store: o.Store, Profile: o.Profile}
 	if setup.Profile == "" {

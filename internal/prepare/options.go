@@ -21,7 +21,8 @@ type Options struct {
 
 	Roles, ClusterRoles             []string // existing ones, to bind
 	Verbs, Resources, ResourceNames []string // of a role to create
-	ClusterWide, NoRBAC, NoCap      bool
+	In                              []string // namespaces in which the rights are granted; none: the account's
+	ClusterWide, NoRBAC, NoLimits   bool
 	AllowDefaultAccount, AllowAdmin bool
 
 	Duration          time.Duration // of a token
@@ -50,16 +51,23 @@ var (
 
 // wanted is what the cluster shall hold.
 func (o Options) wanted(p profile.Profile) cluster.Wanted {
-	fromKeyring := p.Bootstrap.Source == profile.SourceKeyring
 	return cluster.Wanted{
 		Namespace: p.Namespace, ServiceAccount: p.ServiceAccount,
 		Roles: o.Roles, ClusterRoles: o.ClusterRoles,
 		Verbs: o.Verbs, Resources: o.Resources, ResourceNames: o.ResourceNames,
-		ClusterWide: o.ClusterWide, NoRBAC: o.NoRBAC, Bootstrap: fromKeyring, Minter: o.Minter,
-		// The cap also demands a device Secret, which belongs to a machine; pods come and go.
-		Cap: !o.NoCap && fromKeyring, Duration: o.Duration, BootstrapDuration: o.BootstrapDuration,
+		In: o.In, ClusterWide: o.ClusterWide, NoRBAC: o.NoRBAC, Minter: o.Minter, Limits: o.limited(p),
 		AllowDefaultAccount: o.AllowDefaultAccount, AllowAdmin: o.AllowAdmin,
 	}
+}
+
+// limited reports whether the cluster's policy is for what the profile mints with: a device.
+func (o Options) limited(p profile.Profile) bool {
+	return !o.NoLimits && p.Bootstrap.Source == profile.SourceKeyring
+}
+
+// limits are what this machine asks for.
+func limitsFor(p profile.Profile) cluster.Limits {
+	return cluster.Limits{Token: p.Duration.Duration, Bootstrap: p.Bootstrap.Duration.Duration, Audiences: p.Audiences}
 }
 
 // profileFor is the profile of a context.
@@ -68,7 +76,7 @@ func (o Options) profileFor(h *host.Host, found kubeconfig.Context, paths []stri
 		Name: o.Profile, Cluster: found.Cluster,
 		Namespace: cmp.Or(o.Namespace, found.Namespace, "default"), ServiceAccount: o.ServiceAccount,
 		Audiences: o.Audiences, Duration: profile.Duration{Duration: o.Duration}, Bootstrap: o.Bootstrap,
-		Store: o.Store, AllowMissingClusterInfo: o.AllowMissingClusterInfo,
+		Store: o.Store, AllowMissingClusterInfo: o.AllowMissingClusterInfo, In: o.In,
 		Origin: &profile.Origin{Context: found.Name, Kubeconfig: Absolute(paths)},
 	}
 	if o.Recover {

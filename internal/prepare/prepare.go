@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/admin"
@@ -36,9 +37,11 @@ type Preparation struct {
 	options Options
 	admin   *admin.Admin // nil in a pod, where nothing is prepared
 	profile profile.Profile
-	record  *device.Locked    // of the profile's account, while Run changes it; nil without an admin
-	batch   *kubeconfig.Batch // shared by the clusters of one setup; nil when there is one cluster
-	report  ui.Report
+	// What is learned about the cluster's policy: that this run has changed it, and that there can be none.
+	newPolicy, noPolicy bool
+	risks               []string          // rights by which the account can become another
+	batch               *kubeconfig.Batch // shared by the clusters of one setup; nil when there is one cluster
+	report              ui.Report
 }
 
 // New logs in with the administrator's context and works out the profile. It writes nothing.
@@ -98,11 +101,11 @@ func (p *Preparation) ready(ctx context.Context) (*session.Session, error) {
 		return nil, err
 	}
 	defer release()
-	objects, err := p.check(ctx)
+	planned, err := p.check(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if err := p.prepareCluster(ctx, objects); err != nil {
+	if err := p.prepareCluster(ctx, planned); err != nil {
 		return nil, err
 	}
 	return p.prepareMachine(ctx)
@@ -137,15 +140,15 @@ func (p *Preparation) lock(ctx context.Context) (release func(), err error) {
 }
 
 // check finds out everything that can be known before a change.
-func (p *Preparation) check(ctx context.Context) ([]cluster.Object, error) {
+func (p *Preparation) check(ctx context.Context) (cluster.Planned, error) {
 	if err := p.checkTaken(); err != nil {
-		return nil, err
+		return cluster.Planned{}, err
 	}
 	if err := p.chooseStore(ctx); err != nil {
-		return nil, err
+		return cluster.Planned{}, err
 	}
 	if p.admin == nil {
-		return nil, nil
+		return cluster.Planned{}, nil
 	}
 	return cluster.Plan(ctx, p.admin.Client, p.options.wanted(p.profile))
 }
@@ -205,12 +208,21 @@ func (p *Preparation) chooseStore(ctx context.Context) error {
 	return nil
 }
 
-func (p *Preparation) prepareCluster(ctx context.Context, objects []cluster.Object) error {
+func (p *Preparation) prepareCluster(ctx context.Context, planned cluster.Planned) error {
 	if p.admin == nil {
 		return nil
 	}
-	warnings, err := cluster.Apply(ctx, p.admin.Client, objects, func(step string) { p.report(ui.Step, step) })
+	objects := planned.Objects
+	if p.risks = planned.Risks; len(p.risks) > 0 {
+		p.warn("%q can %s in its own namespace, and so become any other account there; "+
+			"to grant these rights in another namespace: --in NAMESPACE", p.profile.Account(), strings.Join(p.risks, ", "))
+	}
+	warnings, err := cluster.Apply(ctx, p.admin.Client, objects, func(ref cluster.Ref, result cluster.Result) {
+		p.step("%v: %s", ref, result)
+		p.newPolicy = p.newPolicy || result.Wrote() && ref.IsPolicy()
+	})
 	for _, warning := range warnings {
+		p.noPolicy = p.noPolicy || warning.Kind == cluster.LimitsUnsupported
 		p.report(ui.Warning, warningText(warning))
 	}
 	if err != nil {
@@ -222,11 +234,11 @@ func (p *Preparation) prepareCluster(ctx context.Context, objects []cluster.Obje
 
 // PrepareForPods is what an administrator does for pods that shall mint.
 func (p *Preparation) PrepareForPods(ctx context.Context) error {
-	objects, err := cluster.Plan(ctx, p.admin.Client, p.options.wanted(p.profile))
+	planned, err := cluster.Plan(ctx, p.admin.Client, p.options.wanted(p.profile))
 	if err != nil {
 		return err
 	}
-	return p.prepareCluster(ctx, objects)
+	return p.prepareCluster(ctx, planned)
 }
 
 // warnOfSuperseded names the rights that an earlier setup granted and this one does not ask for: they
@@ -248,13 +260,15 @@ func (p *Preparation) warnOfSuperseded(ctx context.Context, objects []cluster.Ob
 
 func warningText(w cluster.Warning) string {
 	switch w.Kind {
-	case cluster.CapForbidden:
-		return fmt.Sprintf("no limit on what the bootstrap credential can ask for: you cannot create %v", w.Object)
-	case cluster.CapUnsupported:
-		return "no limit on what the bootstrap credential can ask for: the API server is older than Kubernetes 1.30"
-	case cluster.CapKept:
-		return fmt.Sprintf("an earlier setup allows tokens of %v, bootstrap tokens of %v, and that stays; "+
-			"to lower it delete %v first", w.Token, w.Bootstrap, w.Object)
+	case cluster.LimitsForbidden:
+		return fmt.Sprintf("no limits on what devices can ask for: you cannot write %v; "+
+			"an administrator's setup of the same account adds them", w.Object)
+	case cluster.LimitsUnsupported:
+		return "no limits on what devices can ask for: the API server is older than Kubernetes 1.30"
+	case cluster.LimitsKept:
+		return fmt.Sprintf("an earlier setup allows more, and that stays: tokens of %s, bootstrap tokens of %s, audiences %q; "+
+			"to lower it change %v", profile.ShortDuration(w.Limits.Token), profile.ShortDuration(w.Limits.Bootstrap),
+			w.Limits.Audiences, w.Object)
 	case cluster.MinterDiffers:
 		return fmt.Sprintf("left as it is: %v is not what setup would create; if minting fails, compare it with --dry-run", w.Object)
 	case cluster.MinterUnknown:
@@ -263,16 +277,28 @@ func warningText(w cluster.Warning) string {
 	return fmt.Sprintf("%s: %v", w.Kind, w.Object)
 }
 
-// Bootstrap makes sure that there is a bootstrap credential which can mint, and stores a token
-// that it minted.
+// Bootstrap makes sure that there is a bootstrap credential which can mint, and stores a token that it
+// minted.
 func Bootstrap(ctx context.Context, h *host.Host, a *admin.Admin, s *session.Session, report ui.Report) error {
-	if s.Profile.Bootstrap.Source == profile.SourceKeyring && !bootstrapWorks(ctx, h, s) {
-		if err := s.RequestBootstrap(ctx, a.Config, a.Client); err != nil {
-			return err
-		}
-		report(ui.Step, fmt.Sprintf("bootstrap credential: requested for %v and kept in the store",
-			s.Profile.Bootstrap.Duration.Duration))
+	if err := requestBootstrap(ctx, h, a, s, report); err != nil {
+		return err
 	}
+	return storeToken(ctx, s, report)
+}
+
+func requestBootstrap(ctx context.Context, h *host.Host, a *admin.Admin, s *session.Session, report ui.Report) error {
+	if s.Profile.Bootstrap.Source != profile.SourceKeyring || bootstrapWorks(ctx, h, s) {
+		return nil
+	}
+	if err := s.RequestBootstrap(ctx, a.Config, a.Client); err != nil {
+		return err
+	}
+	report(ui.Step, fmt.Sprintf("bootstrap credential: requested for %s and kept in the store",
+		profile.ShortDuration(s.Profile.Bootstrap.Duration.Duration)))
+	return nil
+}
+
+func storeToken(ctx context.Context, s *session.Session, report ui.Report) error {
 	var grant mint.Grant
 	err := cluster.WaitUntilAllowed(ctx, rbacLimit, func(ctx context.Context) (err error) {
 		grant, err = s.Mint(ctx)
@@ -305,11 +331,11 @@ func bootstrapWorks(ctx context.Context, h *host.Host, s *session.Session) bool 
 // Plan returns what would be applied to the cluster, and the kubeconfig that would be merged.
 func (p *Preparation) Plan(ctx context.Context) (manifests, rendered []byte, err error) {
 	if p.admin != nil {
-		objects, err := cluster.Plan(ctx, p.admin.Client, p.options.wanted(p.profile))
+		planned, err := cluster.Plan(ctx, p.admin.Client, p.options.wanted(p.profile))
 		if err != nil {
 			return nil, nil, err
 		}
-		manifests = cluster.Manifests(objects)
+		manifests = cluster.Manifests(planned.Objects)
 	}
 	rendered, err = p.Render()
 	return manifests, rendered, err

@@ -24,6 +24,7 @@ type Proof struct {
 	User      string
 	Expires   time.Time // of the token; zero: unknown
 	Access    cluster.Access
+	Risks     []string // what the account can do in its own namespace to become another
 	Bootstrap string
 	Recovery  string // empty: none was asked for
 	Store     string
@@ -52,7 +53,7 @@ func (p *Preparation) prove(ctx context.Context, s *session.Session) (*Proof, er
 		return nil, fmt.Errorf("%w: the API server says %q, not %q", ErrNotProven, user.Name, wanted)
 	}
 	proof := &Proof{User: user.Name, Store: s.Store.Description(), Profile: p.profile.Name,
-		Bootstrap: describeBootstrap(ctx, s)}
+		Bootstrap: describeBootstrap(ctx, s), Risks: p.risks}
 	if p.options.Output != nil {
 		proof.Context, proof.File = p.profile.Name, kubeconfig.Target(p.options.Output)
 	}
@@ -82,7 +83,7 @@ func (p *Preparation) provenConfig() (*rest.Config, error) {
 func (p *Preparation) access(ctx context.Context, config *rest.Config) (access cluster.Access) {
 	client, err := api.New(config, runtime.NewScheme())
 	if err == nil {
-		access, err = cluster.Rules(ctx, client, p.profile.Namespace)
+		access, err = cluster.Rules(ctx, client, p.profile.ContextNamespace())
 	}
 	p.host.Log.Debug("asked what the account can do", "error", err)
 	return access
@@ -97,7 +98,7 @@ func describeBootstrap(ctx context.Context, s *session.Session) string {
 			return ""
 		}
 		return fmt.Sprintf("%s, until %s, renews itself",
-			mint.Username(s.Profile.Namespace, s.Profile.BootstrapServiceAccount()), ui.Date(entry.ExpiresAt))
+			mint.Username(s.Profile.Namespace, s.Device.Name), ui.Date(entry.ExpiresAt))
 	case profile.SourceContext:
 		return fmt.Sprintf("context %q", b.Context)
 	case profile.SourceInCluster:

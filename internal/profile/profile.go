@@ -60,8 +60,9 @@ type Profile struct {
 	// AllowMissingClusterInfo answers clients that do not say which cluster they will send the
 	// token to. With it, a kubeconfig that names this profile and another server gets a token.
 	AllowMissingClusterInfo bool `yaml:"allowMissingClusterInfo,omitempty" json:"allowMissingClusterInfo,omitempty"`
-	// Origin is the administrator's context that setup was run with; rotate and revoke use it
-	// again. Nil: none was.
+	// In are the namespaces in which setup has granted rights; none: the account's own.
+	In []string `yaml:"in,omitempty" json:"in,omitempty"`
+	// Origin is the administrator's context that setup was run with; rotate and revoke use it again. Nil: none was.
 	Origin *Origin `yaml:"origin,omitempty" json:"origin,omitempty"`
 	// Recovery lets a get replace a bootstrap credential that the cluster no longer knows. Nil:
 	// only setup does.
@@ -115,11 +116,13 @@ func (b *Base64) UnmarshalText(text []byte) (err error) {
 	return err
 }
 
-// Device is the Secret that all tokens of this machine are bound to. It is kept in a record of its
-// own, which all profiles of the account name.
+// Device is what one machine is to an account in the cluster: a ServiceAccount and an empty Secret of
+// one name. All tokens of the machine are bound to the Secret, and it mints as the ServiceAccount. It is
+// kept in a record of its own, which all profiles of the account name.
 type Device struct {
-	Secret string `yaml:"secret" json:"secret"`
-	UID    string `yaml:"uid" json:"uid"`
+	Name       string `yaml:"name" json:"name"`
+	SecretUID  string `yaml:"secretUID" json:"secretUID"`
+	AccountUID string `yaml:"accountUID" json:"accountUID"`
 }
 
 // Bootstrap says where the credential for the TokenRequest call comes from. Only the fields of its
@@ -320,15 +323,21 @@ func isRelative(path string) bool { return !filepath.IsAbs(path) }
 // Identity is the cluster's identity.
 func (p Profile) Identity() (Identity, error) { return p.Cluster.Identity() }
 
+// ContextNamespace is the namespace that a kubeconfig context of the profile has: where the account has
+// rights.
+func (p Profile) ContextNamespace() string {
+	if len(p.In) > 0 {
+		return p.In[0]
+	}
+	return p.Namespace
+}
+
 // Account is NAMESPACE/SERVICEACCOUNT, for messages.
 func (p Profile) Account() string { return p.Namespace + "/" + p.ServiceAccount }
 
-// BootstrapServiceAccount is the minter's name.
-func (p Profile) BootstrapServiceAccount() string { return p.ServiceAccount + "-bootstrap" }
-
-// TokenKey is the store's key of the profile's token for a device, nil where tokens are not bound.
-// It is a hash over all that decides what a token is good for, so an entry for anything else is
-// never found.
+// TokenKey is the store's key of the profile's token for a device, nil where tokens are not bound. It
+// is a hash over all that decides what a token is good for, so an entry for anything else is never
+// found.
 func (p Profile) TokenKey(device *Device) string {
 	return "token:" +
 		p.digest("token", p.ServiceAccount, int64(p.Duration.Seconds()), p.Audiences, device,
@@ -338,9 +347,7 @@ func (p Profile) TokenKey(device *Device) string {
 // BootstrapKey is the store's key of the bootstrap credential of a device. Profiles of one machine
 // for one service account share it.
 func (p Profile) BootstrapKey(device *Device) string {
-	return "bootstrap:" +
-		p.digest("bootstrap", p.BootstrapServiceAccount(), 0, nil, device,
-			Bootstrap{Source: SourceKeyring})
+	return "bootstrap:" + p.digest("bootstrap", p.ServiceAccount, 0, nil, device, Bootstrap{Source: SourceKeyring})
 }
 
 func (p Profile) digest(use, account string, seconds int64, audiences []string, device *Device,

@@ -12,7 +12,7 @@ import (
 )
 
 // thisDevice is what tokens are bound to.
-var thisDevice = &Device{Secret: "ci-device-x", UID: "0d9b"}
+var thisDevice = &Device{Name: "ci-device-x", SecretUID: "0d9b", AccountUID: "1e8c"}
 
 // example is a profile in which everything that can be set is set.
 func example(t testing.TB) Profile {
@@ -271,8 +271,9 @@ func TestKeysChangeWithAllThatDecides(t *testing.T) {
 
 func TestKeysChangeWithTheDevice(t *testing.T) {
 	p := example(t)
-	devices := []*Device{nil, thisDevice, {Secret: thisDevice.Secret, UID: "other"},
-		{Secret: "other", UID: thisDevice.UID}}
+	devices := []*Device{nil, thisDevice, {Name: thisDevice.Name, SecretUID: "other", AccountUID: thisDevice.AccountUID},
+		{Name: "other", SecretUID: thisDevice.SecretUID, AccountUID: thisDevice.AccountUID},
+		{Name: thisDevice.Name, SecretUID: thisDevice.SecretUID, AccountUID: "other"}}
 	tokens, bootstraps := map[string]bool{}, map[string]bool{}
 	for _, device := range devices {
 		tokens[p.TokenKey(device)], bootstraps[p.BootstrapKey(device)] = true, true

@@ -117,10 +117,10 @@ func (s *Session) TokenRequest() mint.Request {
 		Duration: p.Duration.Duration, Bound: s.boundTo()}
 }
 
-// BootstrapRequest is for the account that mints.
+// BootstrapRequest is for the device itself.
 func (s *Session) BootstrapRequest() mint.Request {
 	p := s.Profile
-	return mint.Request{Namespace: p.Namespace, ServiceAccount: p.BootstrapServiceAccount(),
+	return mint.Request{Namespace: p.Namespace, ServiceAccount: s.Device.Name,
 		Duration: p.Bootstrap.Duration.Duration, Bound: s.boundTo()}
 }
 
@@ -128,5 +128,5 @@ func (s *Session) boundTo() *mint.Secret {
 	if s.Device == nil {
 		return nil
 	}
-	return &mint.Secret{Name: s.Device.Secret, UID: s.Device.UID}
+	return &mint.Secret{Name: s.Device.Name, UID: s.Device.SecretUID}
 }

@@ -169,7 +169,7 @@ func (s *Session) replaceDevice(ctx context.Context, client *api.Client, record 
 		s.host.Log.Debug("this machine was revoked, and recovers no more", "error", record.Save())
 		return release, ErrDeviceGone
 	}
-	name := cluster.DeviceName(s.Profile.ServiceAccount, s.Device.Secret)
+	name := s.Device.Name
 	if record.Next != name {
 		record.Next = name
 		if err := record.Save(); err != nil {
@@ -180,7 +180,7 @@ func (s *Session) replaceDevice(ctx context.Context, client *api.Client, record 
 	if err != nil { // such as a namespace that is not there yet: the next call tries again
 		return release, err
 	}
-	s.host.Log.Debug("the cluster was rebuilt, and has a device Secret again", "secret", created.Secret)
+	s.host.Log.Debug("the cluster was rebuilt, and has a device again", "name", created.Name)
 	old := s.Device
 	s.Device = &created
 	release = cache.Hold(s.host.RuntimeDir(), s.TokenKey())

@@ -29,7 +29,7 @@ import (
 var (
 	ErrBootstrapRefused = errors.New("the API server refused the bootstrap credential")
 	ErrAccountGone      = errors.New("service account not found")
-	ErrDeviceGone       = errors.New("the device Secret is not the one that setup created")
+	ErrDeviceGone       = errors.New("the device is not the one that setup created")
 )
 
 // Session is one profile with its device and its store.
@@ -178,7 +178,7 @@ func failureKinds() []error {
 // machine tells this machine from the others that hold tokens for the same account.
 func (s *Session) machine() string {
 	if s.Device != nil {
-		return s.Device.UID
+		return s.Device.SecretUID
 	}
 	name, _ := s.host.Hostname()
 	return name

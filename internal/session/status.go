@@ -25,7 +25,7 @@ type Status struct {
 	ServiceAccount string       `json:"serviceAccount,omitempty"`
 	Store          string       `json:"store,omitempty"`
 	Source         string       `json:"bootstrapSource,omitempty"`
-	Device         string       `json:"device,omitempty"` // name of the device Secret
+	Device         string       `json:"device,omitempty"` // name of the device in the cluster
 	Token          *TokenStatus `json:"token,omitempty"`
 	Bootstrap      *TokenStatus `json:"bootstrap,omitempty"`
 	Error          string       `json:"error,omitempty"`
@@ -71,7 +71,7 @@ func statusOf(ctx context.Context, h *host.Host, dir profile.Dir, name string) S
 	s, err := Open(ctx, h, p)
 	if err == nil {
 		if s.Device != nil {
-			status.Device = s.Device.Secret
+			status.Device = s.Device.Name
 		}
 		status.Token, err = s.kept(ctx, s.TokenKey())
 	}
