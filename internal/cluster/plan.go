@@ -137,7 +137,7 @@ func unknownRole(ctx context.Context, client *api.Client, ref Ref) error {
 // still count. It is empty when w asks for no rights at all, which leaves those there are. Bindings that the
 // caller cannot list are not in it.
 func Superseded(ctx context.Context, client *api.Client, w Wanted, objects []Object) ([]Ref, error) {
-	if w.NoRBAC || !w.makesRole() && len(split(w.Roles))+len(split(w.ClusterRoles)) == 0 {
+	if w.NoRBAC || !w.createsRole() && len(split(w.Roles))+len(split(w.ClusterRoles)) == 0 {
 		return nil, nil
 	}
 	wanted := map[Ref]bool{}

@@ -67,7 +67,7 @@ func (s Subject) Username() string {
 	return "system:serviceaccount:" + s.Namespace + ":" + s.Name
 }
 
-func (w Wanted) makesRole() bool { return len(w.Verbs)+len(w.Resources)+len(w.ResourceNames) > 0 }
+func (w Wanted) createsRole() bool { return len(w.Verbs)+len(w.Resources)+len(w.ResourceNames) > 0 }
 
 // Check is an ErrUsage, ErrDefaultAccount or ErrAdmin when the wish cannot or should not be
 // granted. It asks no server.
