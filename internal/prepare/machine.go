@@ -63,23 +63,14 @@ func (p *Preparation) prepareDevice(ctx context.Context, old profile.Profile) (*
 		return nil, err
 	}
 	p.step("device %q: tokens of this machine are bound to it", p.profile.Namespace+"/"+found.Name)
-	p.profile.Device = record.Name
-	return &found, p.note(ctx, record, found)
-}
-
-func (p *Preparation) lockDevice(ctx context.Context) (*device.Locked, error) {
-	ctx, cancel := context.WithTimeout(ctx, busyLimit)
-	defer cancel()
-	dir, err := session.Devices(p.host)
-	if err != nil {
-		return nil, err
-	}
-	return dir.Lock(ctx, p.profile)
+	p.profile.Device = p.record.Name
+	return &found, p.note(ctx, found)
 }
 
 // deviceName is the name under which an earlier setup knows this machine, also one for the same cluster
 // with another certificate authority, or a new one, which is kept first.
-func (p *Preparation) deviceName(record *device.Locked, old profile.Profile) (string, error) {
+func (p *Preparation) deviceName(old profile.Profile) (string, error) {
+	record := p.record
 	if record.Current != nil {
 		return record.Current.Name, nil
 	}
