@@ -37,6 +37,7 @@ type Preparation struct {
 	options Options
 	admin   *admin.Admin // nil in a pod, where nothing is prepared
 	profile profile.Profile
+	record  *device.Locked // of the profile's account, while Run changes it; nil without an admin
 	// What is learned about the cluster's policy: that this run has changed it, and that there can be none.
 	newPolicy, noPolicy bool
 	risks               []string          // rights by which the account can become another
