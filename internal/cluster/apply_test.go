@@ -20,7 +20,7 @@ import (
 // be seen in the file, and not only in code.
 func TestManifests(t *testing.T) {
 	objects, err := Objects(wish(func(w *Wanted) {
-		w.Roles, w.ClusterRoles = []string{"deployer"}, []string{"view"}
+		w.Roles, w.ClusterRoles, w.In = []string{"deployer"}, []string{"view"}, []string{"build", "prod"}
 		w.Verbs, w.Resources = []string{"get", "list"}, []string{"pods", "nodes"}
 		w.Minter = &Subject{Namespace: "runners", Name: "runner"}
 	}), cluster)
@@ -51,9 +51,14 @@ func live(t *testing.T, object Object, edit func(content map[string]any)) answer
 
 func metadataOf(content map[string]any) map[string]any { return content["metadata"].(map[string]any) }
 
+// minterObjects let a pod's account mint: a role and its binding.
+func minterObjects() []Object {
+	return wish(func(w *Wanted) { w.Minter = &Subject{Namespace: "runners", Name: "runner"} }).minter()
+}
+
 func TestWhatIsThereAlready(t *testing.T) {
-	bootstrap := wish(func(*Wanted) {}).bootstrap()
-	account, role, binding := bootstrap[0], bootstrap[1], bootstrap[2]
+	minter := minterObjects()
+	role, binding, device := minter[0], minter[1], deviceObjects("build", "ci", deviceX)[1]
 	var otherRole *RoleRefError
 	isOtherRole := func(err error) bool { return errors.As(err, &otherRole) }
 	is := func(want error) func(error) bool {
@@ -66,18 +71,18 @@ func TestWhatIsThereAlready(t *testing.T) {
 		err    func(error) bool // nil: none
 		writes bool
 	}{
-		{"an account as it should be is left alone", account, func(map[string]any) {}, nil, false},
+		{"an account as it should be is left alone", device, func(map[string]any) {}, nil, false},
 		{"fields that the server added are left alone", role,
 			func(c map[string]any) { metadataOf(c)["generation"] = 3 }, nil, false},
-		{"an account with a mounted token is corrected", account,
+		{"an account with a mounted token is corrected", device,
 			func(c map[string]any) { c["automountServiceAccountToken"] = true }, nil, true},
 		{"a role with other rules is corrected", role,
 			func(c map[string]any) { c["rules"] = []any{} }, nil, true},
 		{"a binding of others is corrected", binding,
 			func(c map[string]any) { c["subjects"] = []any{} }, nil, true},
-		{"an account that others own is refused", account,
+		{"an account that others own is refused", device,
 			func(c map[string]any) { delete(metadataOf(c), "labels") }, is(ErrForeign), false},
-		{"an account that is being deleted is refused", account,
+		{"an account that is being deleted is refused", device,
 			func(c map[string]any) {
 				metadataOf(c)["deletionTimestamp"] = "2026-03-01T12:00:00Z"
 			}, is(ErrTerminating), false},
@@ -96,7 +101,7 @@ func TestWhatIsThereAlready(t *testing.T) {
 			client, requests := serve(t,
 				map[string]answer{"GET " + path: live(t, tt.object, tt.edit),
 					"PATCH " + path: {200, "{}"}})
-			warnings, err := Apply(t.Context(), client, []Object{tt.object}, func(string) {})
+			warnings, err := Apply(t.Context(), client, []Object{tt.object}, ignore)
 			if tt.err == nil && err != nil || tt.err != nil && !tt.err(err) || len(warnings) > 0 {
 				t.Errorf("error %v, warnings %v", err, warnings)
 			}
@@ -108,9 +113,9 @@ func TestWhatIsThereAlready(t *testing.T) {
 }
 
 func TestApplyOwnsItsFieldsAndForcesNobody(t *testing.T) {
-	role := wish(func(*Wanted) {}).bootstrap()[1]
+	role := minterObjects()[0]
 	client, requests := serve(t, map[string]answer{"PATCH " + role.Ref().path(): {201, "{}"}})
-	if _, err := Apply(t.Context(), client, []Object{role}, func(string) {}); err != nil {
+	if _, err := Apply(t.Context(), client, []Object{role}, ignore); err != nil {
 		t.Fatal(err)
 	}
 	patch := requests.wrote()[0]
@@ -120,47 +125,49 @@ func TestApplyOwnsItsFieldsAndForcesNobody(t *testing.T) {
 	}
 }
 
-// TestCapsOfEarlierSetups: another machine was set up with what they allow, and its next mint would
-// fail.
-func TestCapsOfEarlierSetups(t *testing.T) {
-	policy := wish(func(*Wanted) {}).caps()[0]
+// TestPoliciesOfOtherVersions: what a newer version protects is not taken away by an older one; what
+// anybody else changed is put right.
+func TestPoliciesOfOtherVersions(t *testing.T) {
+	policy, binding := policyObjects()[1], policyObjects()[2]
+	versioned := func(version string) func(map[string]any) {
+		return func(c map[string]any) {
+			metadataOf(c)["annotations"] = map[string]any{versionAnnotation: version}
+			c["spec"].(map[string]any)["validations"] = []any{}
+		}
+	}
 	tests := []struct {
-		name, seconds string // that a token can live by the cap that is there
-		want          time.Duration
-		kept          bool
+		name   string
+		object Object
+		edit   func(content map[string]any)
+		writes bool
 	}{
-		{"one that allowed more is kept", "7200", 2 * time.Hour, true},
-		{"one that allowed less is raised", "600", time.Hour, false},
-		{"one that allowed the same stays", "3600", time.Hour, false},
-		{"one that is no number is replaced", "7200 + 1", time.Hour, false},
-		{"one that is negative is replaced", "-1", time.Hour, false},
-		{"one that nobody can ask for is replaced", "4294967297", time.Hour, false},
+		{"our own is left alone", policy, func(map[string]any) {}, false},
+		{"a changed one is put right", policy, versioned("1"), true},
+		{"one of a newer version stays", policy, versioned("2"), false},
+		{"one of an older version is replaced", policy, versioned("0"), true},
+		{"one of no version is replaced", policy, versioned("latest"), true},
+		{"a policy that fails open is put right", policy, func(c map[string]any) {
+			c["spec"].(map[string]any)["failurePolicy"] = "Ignore"
+		}, true},
+		{"a binding that only warns is put right", binding, func(c map[string]any) {
+			c["spec"].(map[string]any)["validationActions"] = []any{"Warn"}
+		}, true},
+		{"a binding has no version of its own", binding, func(c map[string]any) {
+			metadataOf(c)["annotations"] = map[string]any{versionAnnotation: "2"}
+			c["spec"].(map[string]any)["validationActions"] = []any{"Warn"}
+		}, true},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			there := live(t, policy, func(c map[string]any) {
-				c["spec"].(map[string]any)["variables"].([]any)[0].(map[string]any)["expression"] = tt.seconds
-				// so that there is something to write
-				c["spec"].(map[string]any)["failurePolicy"] = "Ignore"
-			})
-			path := policy.Ref().path()
-			client, requests := serve(t,
-				map[string]answer{"GET " + path: there, "PATCH " + path: {200, "{}"}})
-			warnings, err := Apply(t.Context(), client, []Object{policy}, func(string) {})
-			if err != nil {
-				t.Fatal(err)
+			path := tt.object.Ref().path()
+			client, requests := serve(t, map[string]answer{"GET " + path: live(t, tt.object, tt.edit),
+				"PATCH " + path: {200, "{}"}})
+			warnings, err := Apply(t.Context(), client, []Object{tt.object}, ignore)
+			if err != nil || len(warnings) > 0 {
+				t.Errorf("error %v, warnings %v", err, warnings)
 			}
-			var sent map[string]any
-			if err := json.Unmarshal([]byte(requests.wrote()[0].body), &sent); err != nil {
-				t.Fatal(err)
-			}
-			if got := limitOf(sent, tokenSeconds); got != tt.want {
-				t.Errorf("tokens can live %v, want %v", got, tt.want)
-			}
-			kept := slices.ContainsFunc(warnings,
-				func(w Warning) bool { return w.Kind == CapKept && w.Token == tt.want })
-			if kept != tt.kept {
-				t.Errorf("warnings %v", warnings)
+			if wrote := requests.wrote(); (len(wrote) > 0) != tt.writes {
+				t.Errorf("it wrote %q", wrote.lines())
 			}
 		})
 	}
@@ -186,28 +193,95 @@ func TestARoleThatGivesEverythingAway(t *testing.T) {
 	}
 }
 
+func TestTheNamespacesOfTheRightsExist(t *testing.T) {
+	const prod = "GET /api/v1/namespaces/prod"
+	for _, tt := range []struct {
+		name  string
+		there answer
+		want  error
+	}{
+		{"one that is there", found("n-1", ""), nil},
+		{"one that is not there", answer{404, status(404, "not found")}, &UnknownError{}},
+		{"one that cannot be read", answer{403, status(403, "cannot get")}, nil},
+		{"a server that fails", answer{500, status(500, "etcd")}, api.ErrServer},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			client, _ := serve(t, map[string]answer{prod: tt.there})
+			_, err := Plan(t.Context(), client, wish(func(w *Wanted) { w.In = []string{"prod"} }))
+			var unknown *UnknownError
+			if errors.As(tt.want, &unknown) {
+				if !errors.As(err, &unknown) || unknown.What != "namespace" || unknown.Given != "prod" {
+					t.Errorf("got %v, want that there is no such namespace", err)
+				}
+			} else if !errors.Is(err, tt.want) {
+				t.Errorf("got %v, want %v", err, tt.want)
+			}
+		})
+	}
+}
+
+// TestRisksCountInTheAccountsOwnNamespace: elsewhere an account can become others, but not its devices.
+func TestRisksCountInTheAccountsOwnNamespace(t *testing.T) {
+	const impersonate = `{"rules":[{"verbs":["impersonate"],"resources":["serviceaccounts"]}]}`
+	for _, tt := range []struct {
+		name   string
+		change func(*Wanted)
+		want   []string
+	}{
+		{"there", func(w *Wanted) {}, []string{"impersonate accounts"}},
+		{"elsewhere", func(w *Wanted) { w.In = []string{"prod"} }, nil},
+		{"there and elsewhere", func(w *Wanted) { w.In = []string{"prod", "build"} },
+			[]string{"impersonate accounts"}},
+		{"everywhere", func(w *Wanted) { w.ClusterWide = true }, []string{"impersonate accounts"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			client, _ := serve(t, map[string]answer{
+				"GET /api/v1/namespaces/prod": found("n-1", ""), "GET /api/v1/namespaces/build": found("n-2", ""),
+				"GET /apis/rbac.authorization.k8s.io/v1/clusterroles/edit": {200, impersonate}})
+			planned, err := Plan(t.Context(), client, wish(func(w *Wanted) {
+				w.ClusterRoles = []string{"edit"}
+				tt.change(w)
+			}))
+			if err != nil || !slices.Equal(planned.Risks, tt.want) {
+				t.Errorf("got %q, %v, want %q", planned.Risks, err, tt.want)
+			}
+		})
+	}
+}
+
 // TestSuperseded has bindings of the account, and those of an account of that name in another
 // namespace.
 func TestSuperseded(t *testing.T) {
 	const rbac = "GET /apis/rbac.authorization.k8s.io/v1/"
-	w := wish(func(w *Wanted) { w.Roles = []string{"deployer"} })
+	w := wish(func(w *Wanted) { w.Roles, w.In = []string{"deployer"}, []string{"build", "prod"} })
 	objects, err := Objects(w, cluster)
 	if err != nil {
 		t.Fatal(err)
 	}
+	in := func(namespace, name string) string { return item(name, "u-1", `,"namespace":"`+namespace+`"`) }
+	inBuild := []string{in("build", "sa-exec-credential:ci:role:deployer"),
+		in("build", "sa-exec-credential:ci:role:old"),
+		in("build", "sa-exec-credential:prod:ci:role:x")} // of ci in prod
+	inProd := []string{in("prod", "sa-exec-credential:build:ci:role:deployer"),
+		in("prod", "sa-exec-credential:build:ci:cluster-role:old"),
+		in("prod", "sa-exec-credential:ci:role:x")} // of ci in prod, too
 	answers := map[string]answer{
-		rbac + "namespaces/build/rolebindings": {200, `{"items":[{"metadata":{"name":"sa-exec-credential:ci:role:deployer"}},
-			{"metadata":{"name":"sa-exec-credential:ci:role:old"}}]}`},
-		rbac + "clusterrolebindings": {200, `{"items":[{"metadata":{"name":"sa-exec-credential:build:ci"}},
-			{"metadata":{"name":"sa-exec-credential:build:ci:cluster-role:view"}},
-			{"metadata":{"name":"sa-exec-credential:build:ci2"}},
-			{"metadata":{"name":"sa-exec-credential:other:ci:cluster-role:view"}}]}`},
+		rbac + "rolebindings": listed(slices.Concat(inBuild, inProd, []string{
+			in("gone", "sa-exec-credential:build:ci"), in("gone", "sa-exec-credential:build:ci2")})...),
+		rbac + "namespaces/build/rolebindings": listed(inBuild...),
+		rbac + "namespaces/prod/rolebindings":  listed(inProd...),
+		rbac + "clusterrolebindings": listed(item("sa-exec-credential:build:ci", "u-1", ""),
+			item("sa-exec-credential:build:ci:cluster-role:view", "u-1", ""),
+			item("sa-exec-credential:build:ci2", "u-1", ""),
+			item("sa-exec-credential:other:ci:cluster-role:view", "u-1", "")),
 	}
 	client, requests := serve(t, answers)
 	got, err := Superseded(t.Context(), client, w, objects)
-	want := []Ref{{"RoleBinding", "build", "sa-exec-credential:ci:role:old"},
-		{"ClusterRoleBinding", "", "sa-exec-credential:build:ci"},
-		{"ClusterRoleBinding", "", "sa-exec-credential:build:ci:cluster-role:view"}}
+	want := []Ref{{"ClusterRoleBinding", "", "sa-exec-credential:build:ci"},
+		{"ClusterRoleBinding", "", "sa-exec-credential:build:ci:cluster-role:view"},
+		{"RoleBinding", "build", "sa-exec-credential:ci:role:old"},
+		{"RoleBinding", "prod", "sa-exec-credential:build:ci:cluster-role:old"},
+		{"RoleBinding", "gone", "sa-exec-credential:build:ci"}}
 	if err != nil || !slices.Equal(got, want) {
 		t.Errorf("got %v, %v, want %v", got, err, want)
 	}
@@ -216,9 +290,24 @@ func TestSuperseded(t *testing.T) {
 			t.Errorf("%s asks for %v", r.line, r.query)
 		}
 	}
-	answers[rbac+"clusterrolebindings"] = answer{403, status(403, "cannot list")}
-	if got, err = Superseded(t.Context(), client, w, objects); err != nil || len(got) != 1 {
+	forbidden := answer{403, status(403, "cannot list")}
+	answers[rbac+"clusterrolebindings"], answers[rbac+"rolebindings"] = forbidden, forbidden
+	if got, err = Superseded(t.Context(), client, w, objects); err != nil || len(got) != 2 {
 		t.Errorf("without the right to list those of the cluster: %v, %v", got, err)
+	}
+}
+
+func TestSupersededOfAnAccountNamedLikeItsNamespace(t *testing.T) {
+	w := wish(func(w *Wanted) { w.ServiceAccount, w.Roles = "build", []string{"deployer"} })
+	const old = "sa-exec-credential:build:role:old"
+	client, _ := serve(t, map[string]answer{
+		"GET /apis/rbac.authorization.k8s.io/v1/namespaces/build/rolebindings": listed(
+			item(old, "u-1", `,"namespace":"build"`)),
+		"GET /apis/rbac.authorization.k8s.io/v1/rolebindings":        {403, status(403, "cannot list")},
+		"GET /apis/rbac.authorization.k8s.io/v1/clusterrolebindings": listed()})
+	got, err := Superseded(t.Context(), client, w, nil)
+	if err != nil || !slices.Equal(got, []Ref{{"RoleBinding", "build", old}}) {
+		t.Errorf("got %v, %v", got, err)
 	}
 }
 
@@ -258,7 +347,7 @@ func TestCallsHaveTenSeconds(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, readErr := read(t.Context(), client, Ref{Kind: "Secret", Namespace: "n", Name: "s"})
-	writeErr := write(t.Context(), client, wish(func(*Wanted) {}).bootstrap()[0])
+	writeErr := write(t.Context(), client, minterObjects()[0])
 	for _, err := range []error{readErr, writeErr} {
 		if !errors.Is(err, api.ErrUnreachable) {
 			t.Errorf("error %v", err)

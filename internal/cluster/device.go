@@ -304,7 +304,7 @@ func deleteForGood(ctx context.Context, client *api.Client, ref Ref, uid string)
 		err = patch(ctx, client, ref, map[string]any{"uid": left.UID, "finalizers": nil})
 	}
 	if errors.Is(err, api.ErrNotFound) {
-		if result == Deleted && len(left.Finalizers) == 0 {
+		if len(left.Finalizers) == 0 {
 			result = Gone
 		}
 		err = nil

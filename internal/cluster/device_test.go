@@ -3,7 +3,10 @@ package cluster
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
+	"regexp"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -12,178 +15,369 @@ import (
 )
 
 const (
-	secretsPath = "/api/v1/namespaces/build/secrets"
-	devicePath  = secretsPath + "/ci-device-x"
+	coreOfBuild  = "/api/v1/namespaces/build"
+	rbacOfBuild  = "/apis/rbac.authorization.k8s.io/v1/namespaces/build"
+	secretsPath  = coreOfBuild + "/secrets"
+	accountsPath = coreOfBuild + "/serviceaccounts"
+	deviceX      = "ci-device-x-0123456789abcdef"
+	secretPath   = secretsPath + "/" + deviceX
+	accountPath  = accountsPath + "/" + deviceX
+	rolePath     = rbacOfBuild + "/roles/" + deviceX
+	bindingPath  = rbacOfBuild + "/rolebindings/" + deviceX
 )
 
-// deviceSecret is one as the server answers it; more are further fields of its metadata.
-func deviceSecret(account, component, uid, more string) answer {
-	return answer{200,
-		`{"metadata":{"name":"ci-device-x","uid":"` + uid +
-			`","labels":{"sa-exec-credential/account":"` + account +
-			`","app.kubernetes.io/component":"` + component + `"}` + more + `}}`}
+// deviceMetadata is the metadata of an object of the device; more are further fields of it.
+func deviceMetadata(uid, more string) string {
+	return `{"metadata":{"name":"` + deviceX + `","uid":"` + uid + `"` + more + `}}`
 }
 
-const deleting = `,"deletionTimestamp":"2026-03-01T12:00:00Z"`
+const (
+	deleting  = `,"deletionTimestamp":"2026-03-01T12:00:00Z"`
+	ourLabels = `,"labels":{"sa-exec-credential/account":"ci","app.kubernetes.io/component":"device"}`
+)
+
+// found and exists are the answers to reading an object of the device and to creating it again.
+func found(uid, more string) answer { return answer{200, deviceMetadata(uid, more)} }
+
+var exists = answer{409, status(409, "already exists")}
+
+// newDevice are the answers to a setup that creates a device.
+func newDevice() map[string]answer {
+	return map[string]answer{
+		"POST " + secretsPath:                   {201, deviceMetadata("s-1", "")},
+		"POST " + accountsPath:                  {201, deviceMetadata("a-1", "")},
+		"POST " + rbacOfBuild + "/roles":        {201, deviceMetadata("r-1", "")},
+		"POST " + rbacOfBuild + "/rolebindings": {201, deviceMetadata("b-1", "")},
+	}
+}
 
 func TestEnsureDevice(t *testing.T) {
-	ours, forbidden := deviceSecret("ci", "device", "u-1", ""), answer{403,
-		status(403, "cannot get")}
 	tests := []struct {
 		name    string
-		answers map[string]answer
+		answers map[string]answer // beside newDevice
 		err     error
-		creates bool
+		wrote   []string // beside what creates it
 	}{
-		{"one that is there is taken", map[string]answer{"GET " + devicePath: ours}, nil, false},
-		{"one that is not there is created", map[string]answer{"POST " + secretsPath: ours}, nil,
-			true},
-		{"who cannot read can create",
-			map[string]answer{"GET " + devicePath: forbidden,
-				"POST " + secretsPath: ours}, nil, true},
-		{"a Secret of others is refused",
-			map[string]answer{"GET " + devicePath: deviceSecret("", "", "u-1", "")},
-			ErrForeign, false},
-		{"another account's is refused",
-			map[string]answer{"GET " + devicePath: deviceSecret("cd", "device", "u-1", "")},
-			ErrForeign, false},
-		{"what is no device is refused",
-			map[string]answer{"GET " + devicePath: deviceSecret("ci", "access", "u-1", "")},
-			ErrForeign, false},
-		{"one that is being deleted is refused",
-			map[string]answer{"GET " + devicePath: deviceSecret("ci", "device", "u-1", deleting)},
-			ErrTerminating, false},
-		{"an answer without a uid makes no sense",
-			map[string]answer{"GET " + devicePath: deviceSecret("ci", "device", "", "")},
-			api.ErrAnswer, false},
+		{"one that is not there is created", nil, nil, nil},
+		{"one that is there is taken", map[string]answer{
+			"POST " + secretsPath: exists, "GET " + secretPath: found("s-1", ourLabels),
+			"POST " + accountsPath: exists, "GET " + accountPath: found("a-1", ourLabels)}, nil, nil},
+		{"labels and finalizers do not matter", map[string]answer{"POST " + accountsPath: exists,
+			"GET " + accountPath: found("a-1", `,"finalizers":["x/y"]`)}, nil, nil},
+		{"its role and its binding are put right", map[string]answer{
+			"POST " + rbacOfBuild + "/roles": exists, "GET " + rolePath: found("r-1", ""),
+			"PATCH " + rolePath:                     {200, "{}"},
+			"POST " + rbacOfBuild + "/rolebindings": exists, "GET " + bindingPath: found("b-1", ""),
+			"PATCH " + bindingPath: {200, "{}"}}, nil,
+			[]string{"PATCH " + rolePath, "PATCH " + bindingPath}},
+		{"a Secret that is being deleted is refused", map[string]answer{"POST " + secretsPath: exists,
+			"GET " + secretPath: found("s-1", deleting)}, ErrTerminating, nil},
+		{"an account that is being deleted is refused", map[string]answer{"POST " + accountsPath: exists,
+			"GET " + accountPath: found("a-1", deleting)}, ErrTerminating, nil},
+		{"a role that is being deleted is refused", map[string]answer{
+			"POST " + rbacOfBuild + "/roles": exists, "GET " + rolePath: found("r-1", deleting)},
+			ErrTerminating, nil},
+		{"one that is gone again is an error", map[string]answer{"POST " + secretsPath: exists},
+			api.ErrNotFound, nil},
+		{"who cannot create Secrets is told", map[string]answer{"POST " + secretsPath: {403,
+			status(403, "cannot create")}}, api.ErrForbidden, nil},
+		{"who cannot create roles is told", map[string]answer{"POST " + rbacOfBuild + "/roles": {403,
+			status(403, "cannot create")}}, api.ErrForbidden, nil},
+		{"an answer without a uid makes no sense", map[string]answer{"POST " + secretsPath: found("", "")},
+			api.ErrAnswer, nil},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			client, requests := serve(t, tt.answers)
-			device, err := EnsureDevice(t.Context(), client, "build", "ci", "x",
+			answers := newDevice()
+			for line, a := range tt.answers {
+				answers[line] = a
+			}
+			client, requests := serve(t, answers)
+			device, err := EnsureDevice(t.Context(), client, "build", "ci", deviceX,
 				Owner{Host: "laptop\x1b[2J", User: "jane"})
-			if !errors.Is(err, tt.err) || err == nil &&
-				device != (profile.Device{Secret: "ci-device-x", UID: "u-1"}) {
-				t.Errorf("got %+v, %v", device, err)
+			var object *ObjectError
+			if !errors.Is(err, tt.err) || err != nil && !errors.As(err, &object) || err == nil &&
+				device != (profile.Device{Name: deviceX, SecretUID: "s-1", AccountUID: "a-1"}) {
+				t.Errorf("got %+v, %v, want %v", device, err, tt.err)
 			}
-			wrote := requests.wrote()
-			if (len(wrote) > 0) != tt.creates {
-				t.Fatalf("it wrote %q", wrote.lines())
-			}
-			if tt.creates {
-				checkCreated(t, wrote[0].body)
+			wrote := slices.DeleteFunc(requests.wrote().lines(),
+				func(line string) bool { return strings.HasPrefix(line, "POST ") })
+			if !slices.Equal(wrote, tt.wrote) {
+				t.Errorf("it wrote %q, want %q", wrote, tt.wrote)
 			}
 		})
 	}
 }
 
-// checkCreated looks at the Secret that was sent: empty for good, of our type, and plain text about
-// its owner.
-func checkCreated(t *testing.T, body string) {
-	t.Helper()
-	var got map[string]any
-	if err := json.Unmarshal([]byte(body), &got); err != nil {
+// TestADeviceCanCreateTokensOnly looks at what is sent: an empty Secret for good, an account that no pod
+// gets a token of, the one right, and plain text about the owner.
+func TestADeviceCanCreateTokensOnly(t *testing.T) {
+	client, requests := serve(t, newDevice())
+	if _, err := EnsureDevice(t.Context(), client, "build", "ci", deviceX,
+		Owner{Host: "laptop\x1b[2J", User: "jane"}); err != nil {
 		t.Fatal(err)
 	}
-	if got["immutable"] != true || got["type"] != "sa-exec-credential/device" ||
-		got["data"] != nil ||
-		text(got, "metadata", "annotations", hostAnnotation) != "laptop?[2J" {
-		t.Errorf("created %s", body)
+	sent := map[string]map[string]any{}
+	for _, r := range *requests {
+		var object map[string]any
+		if err := json.Unmarshal([]byte(r.body), &object); err != nil {
+			t.Fatal(err)
+		}
+		sent[text(object, "kind")] = object
+		if text(object, "metadata", "annotations", hostAnnotation) != "laptop?[2J" ||
+			text(object, "metadata", "labels", accountLabel) != "ci" {
+			t.Errorf("sent %s", r.body)
+		}
+	}
+	secret, account := sent["Secret"], sent["ServiceAccount"]
+	if secret["immutable"] != true || secret["type"] != secretType || secret["data"] != nil ||
+		secret["stringData"] != nil || account["automountServiceAccountToken"] != false {
+		t.Errorf("sent %v and %v", secret, account)
+	}
+	if rules := fmt.Sprint(sent["Role"]["rules"]); rules != "[map[apiGroups:[] "+
+		"resourceNames:[ci "+deviceX+"] resources:[serviceaccounts/token] verbs:[create]]]" {
+		t.Errorf("sent the rules %s", rules)
+	}
+	binding := fmt.Sprint(sent["RoleBinding"]["roleRef"], sent["RoleBinding"]["subjects"])
+	if want := "map[apiGroup:rbac.authorization.k8s.io kind:Role name:" + deviceX + "] " +
+		"[map[kind:ServiceAccount name:" + deviceX + " namespace:build]]"; binding != want {
+		t.Errorf("sent the binding %s, want %s", binding, want)
 	}
 }
 
-func TestTwoSetupsAtOnceHaveOneDevice(t *testing.T) {
-	answers := map[string]answer{"POST " + secretsPath: {409, status(409, "already exists")}}
-	client, requests := serve(t, answers)
-	if _, err := EnsureDevice(t.Context(), client, "build", "ci", "x",
-		Owner{}); !errors.Is(err, api.ErrNotFound) {
-		t.Errorf("error %v", err)
+// listed is a list of objects' metadata.
+func listed(items ...string) answer {
+	return answer{200, `{"items":[` + strings.Join(items, ",") + `]}`}
+}
+
+func item(name, uid, more string) string {
+	return `{"metadata":{"name":"` + name + `","uid":"` + uid + `"` + more + `}}`
+}
+
+func TestDevices(t *testing.T) {
+	tests := []struct {
+		name     string
+		secrets  []string
+		accounts []string
+		want     []string // name, uids, and what is odd
+	}{
+		{"a device is a Secret and an account of its name", []string{item(deviceX, "s-1", ourLabels)},
+			[]string{item(deviceX, "a-1", ourLabels)}, []string{deviceX + " s-1 a-1 []"}},
+		{"without labels it is listed all the same", []string{item(deviceX, "s-1", "")},
+			[]string{item(deviceX, "a-1", ourLabels)},
+			[]string{deviceX + " s-1 a-1 [Secret without our labels]"}},
+		{"with another account's label, too", []string{item(deviceX, "s-1", ourLabels)},
+			[]string{item(deviceX, "a-1", strings.Replace(ourLabels, `"ci"`, `"cd"`, 1))},
+			[]string{deviceX + " s-1 a-1 [ServiceAccount without our labels]"}},
+		{"and with another component's", []string{item(deviceX, "s-1",
+			strings.Replace(ourLabels, `"device"`, `"access"`, 1))},
+			[]string{item(deviceX, "a-1", ourLabels)},
+			[]string{deviceX + " s-1 a-1 [Secret without our labels]"}},
+		{"one that is being deleted is marked", []string{item(deviceX, "s-1", ourLabels+deleting)},
+			[]string{item(deviceX, "a-1", ourLabels+deleting)},
+			[]string{deviceX + " s-1 a-1 [Secret is being deleted ServiceAccount is being deleted]"}},
+		{"a Secret without its account is listed", []string{item(deviceX, "s-1", ourLabels)}, nil,
+			[]string{deviceX + " s-1  [no ServiceAccount]"}},
+		{"an account without its Secret is listed", nil, []string{item(deviceX, "a-1", ourLabels)},
+			[]string{deviceX + "  a-1 [no Secret]"}},
+		{"names decide, and not labels", []string{item("ci", "s-1", ourLabels),
+			item("ci-device-x", "s-2", ourLabels), item("cd-device-x-0123456789abcdef", "s-3", ourLabels),
+			item("ci-device-x-0123456789abcdeg", "s-4", ourLabels), item("ci-token", "s-5", "")},
+			[]string{item("default", "a-1", ""), item("ci", "a-2", ourLabels)}, nil},
+		{"they come in the order of their names", []string{item("ci-device-b-0123456789abcdef", "s-1", ourLabels),
+			item("ci-device-a-0123456789abcdef", "s-2", ourLabels)}, nil,
+			[]string{"ci-device-a-0123456789abcdef s-2  [no ServiceAccount]",
+				"ci-device-b-0123456789abcdef s-1  [no ServiceAccount]"}},
 	}
-	if want := []string{"GET " + devicePath, "POST " + secretsPath,
-		"GET " + devicePath}; !slices.Equal(requests.lines(), want) {
-		t.Errorf("requests %q", requests.lines())
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			client, requests := serve(t, map[string]answer{"GET " + secretsPath: listed(tt.secrets...),
+				"GET " + accountsPath: listed(tt.accounts...)})
+			devices, err := Devices(t.Context(), client, "build", "ci")
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, d := range devices {
+				got = append(got, fmt.Sprintf("%s %s %s %v", d.Name, d.SecretUID, d.AccountUID, d.Odd))
+			}
+			if !slices.Equal(got, tt.want) {
+				t.Errorf("got %q, want %q", got, tt.want)
+			}
+			for _, r := range *requests {
+				if r.query.Has("labelSelector") {
+					t.Errorf("%s asks for labels %v", r.line, r.query)
+				}
+			}
+		})
+	}
+}
+
+func TestWhatIsKnownOfADevice(t *testing.T) {
+	const secret = `,"creationTimestamp":"2026-03-01T12:00:00Z","annotations":{
+		"sa-exec-credential/host":"laptop\u001b[2J","sa-exec-credential/user":"jane",
+		"sa-exec-credential/bootstrap-issued":"2026-03-01T13:00:00Z",
+		"sa-exec-credential/bootstrap-expires":"next week"}`
+	client, _ := serve(t, map[string]answer{
+		"GET " + secretsPath:  listed(item(deviceX, "s-1", ourLabels+secret)),
+		"GET " + accountsPath: listed(item(deviceX, "a-1", `,"creationTimestamp":"2026-03-01T11:00:00Z"`))})
+	devices, err := Devices(t.Context(), client, "build", "ci")
+	if err != nil || len(devices) != 1 {
+		t.Fatalf("got %v, %v", devices, err)
+	}
+	d := devices[0]
+	if d.Short != "x-0123456789abcdef" || d.Owner != (Owner{"laptop?[2J", "jane"}) ||
+		d.Created.Hour() != 11 || d.Issued.Hour() != 13 || !d.Expires.IsZero() {
+		t.Errorf("got %+v", d)
+	}
+}
+
+func TestWhoCannotListDevicesIsTold(t *testing.T) {
+	forbidden := answer{403, status(403, "cannot list")}
+	for _, answers := range []map[string]answer{{"GET " + secretsPath: forbidden},
+		{"GET " + secretsPath: listed(), "GET " + accountsPath: forbidden}} {
+		client, _ := serve(t, answers)
+		if devices, err := Devices(t.Context(), client, "build", "ci"); !errors.Is(err, api.ErrForbidden) {
+			t.Errorf("got %v, %v", devices, err)
+		}
 	}
 }
 
 func TestDeleteDevice(t *testing.T) {
-	device := profile.Device{Secret: "ci-device-x", UID: "u-1"}
+	const success = `{"kind":"Status","apiVersion":"v1","status":"Success"}`
+	forbidden, conflict := answer{403, status(403, "cannot")}, answer{409, status(409, "the UID differs")}
+	held := `,"finalizers":["x/y"],"labels":{},"ownerReferences":[{"kind":"ConfigMap","uid":"o-1"}]`
 	tests := []struct {
 		name    string
-		device  profile.Device
-		there   answer
+		answers map[string]answer
 		err     error
-		deletes bool
+		want    []string // of the account and the Secret
+		wrote   []string
 	}{
-		{"a device is deleted", device, deviceSecret("ci", "device", "u-1", ""), nil, true},
-		{"who cannot read relies on the uid", device, answer{403, status(403, "cannot get")}, nil,
-			true},
-		{"a Secret of others stays", device, deviceSecret("", "", "u-1", ""), ErrForeign, false},
-		{"another account's stays", device, deviceSecret("cd", "device", "u-1", ""), ErrForeign,
-			false},
-		{"what is no device stays", device, deviceSecret("ci", "cap", "u-1", ""), ErrForeign,
-			false},
-		{"one that is gone is not found", device, answer{404, status(404, "not found")},
-			api.ErrNotFound, false},
-		{"without a uid nothing is deleted", profile.Device{Secret: "ci-device-x"},
-			deviceSecret("ci", "device", "u-1", ""), ErrUsage, false},
+		{"a device is deleted", map[string]answer{"DELETE " + accountPath: {200, success},
+			"DELETE " + secretPath: {200, success}, "DELETE " + rolePath: {200, success},
+			"DELETE " + bindingPath: {200, success}}, nil, []string{string(Deleted), string(Deleted)},
+			[]string{"DELETE " + accountPath + " a-1", "DELETE " + secretPath + " s-1",
+				"DELETE " + bindingPath + " ", "DELETE " + rolePath + " "}},
+		{"one that is gone is gone", nil, nil, []string{string(Gone), string(Gone)}, nil},
+		{"half of one is deleted, too", map[string]answer{"DELETE " + secretPath: {200, success}}, nil,
+			[]string{string(Gone), string(Deleted)}, nil},
+		{"finalizers do not keep it", map[string]answer{
+			"DELETE " + accountPath: {200, deviceMetadata("a-1", held+deleting)},
+			"PATCH " + accountPath:  {200, "{}"}, "DELETE " + secretPath: {200, deviceMetadata("s-1", held+deleting)},
+			"PATCH " + secretPath: {200, "{}"}}, nil, []string{string(Deleted), string(Deleted)},
+			[]string{"DELETE " + accountPath + " a-1", "PATCH " + accountPath + " a-1",
+				"DELETE " + secretPath + " s-1", "PATCH " + secretPath + " s-1",
+				"DELETE " + bindingPath + " ", "DELETE " + rolePath + " "}},
+		{"finalizers that somebody else removes meanwhile do not matter", map[string]answer{
+			"DELETE " + secretPath: {200, deviceMetadata("s-1", held+deleting)}}, nil,
+			[]string{string(Gone), string(Deleted)}, nil},
+		{"a namesake goes, too", map[string]answer{"1 DELETE " + secretPath: conflict,
+			"GET " + secretPath: found("s-2", ""), "DELETE " + secretPath: {200, success}}, nil,
+			[]string{string(Gone), string(Namesake)},
+			[]string{"DELETE " + accountPath + " a-1", "DELETE " + secretPath + " s-1",
+				"DELETE " + secretPath + " s-2", "DELETE " + bindingPath + " ", "DELETE " + rolePath + " "}},
+		{"a namesake with a finalizer goes, too", map[string]answer{"1 DELETE " + accountPath: conflict,
+			"GET " + accountPath: found("a-2", held), "DELETE " + accountPath: {200, deviceMetadata("a-2", held)},
+			"PATCH " + accountPath: {200, "{}"}}, nil, []string{string(Namesake), string(Gone)},
+			[]string{"DELETE " + accountPath + " a-1", "DELETE " + accountPath + " a-2",
+				"PATCH " + accountPath + " a-2", "DELETE " + secretPath + " s-1",
+				"DELETE " + bindingPath + " ", "DELETE " + rolePath + " "}},
+		{"a namesake that is gone again is gone", map[string]answer{"1 DELETE " + secretPath: conflict}, nil,
+			[]string{string(Gone), string(Gone)}, nil},
+		{"who cannot delete the account is told", map[string]answer{"DELETE " + accountPath: forbidden},
+			api.ErrForbidden, nil, []string{"DELETE " + accountPath + " a-1"}},
+		{"who cannot delete the Secret is told", map[string]answer{"DELETE " + secretPath: forbidden},
+			api.ErrForbidden, []string{string(Gone)}, nil},
+		{"who cannot remove a finalizer is told", map[string]answer{
+			"DELETE " + accountPath: {200, deviceMetadata("a-1", held)}, "PATCH " + accountPath: forbidden},
+			api.ErrForbidden, nil, nil},
+		{"who cannot delete the role has ended the device", map[string]answer{
+			"DELETE " + rolePath: forbidden, "DELETE " + bindingPath: forbidden}, nil,
+			[]string{string(Gone), string(Gone)}, nil},
+		{"a server that fails with the binding is an error", map[string]answer{
+			"DELETE " + bindingPath: {500, status(500, "etcd")}}, api.ErrServer,
+			[]string{string(Gone), string(Gone)}, nil},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			client, requests := serve(t,
-				map[string]answer{"GET " + devicePath: tt.there,
-					"DELETE " + devicePath: {200, "{}"}})
-			if err := DeleteDevice(t.Context(), client, "build", "ci",
-				tt.device); !errors.Is(err, tt.err) {
-				t.Errorf("error %v, want %v", err, tt.err)
+			client, requests := serve(t, tt.answers)
+			var got []string
+			err := DeleteDevice(t.Context(), client, "build",
+				profile.Device{Name: deviceX, SecretUID: "s-1", AccountUID: "a-1"},
+				func(_ Ref, result Deletion) { got = append(got, string(result)) })
+			if !errors.Is(err, tt.err) || !slices.Equal(got, tt.want) {
+				t.Errorf("got %q, %v, want %q, %v", got, err, tt.want, tt.err)
 			}
-			wrote := requests.wrote()
-			if (len(wrote) > 0) != tt.deletes {
-				t.Fatalf("it wrote %q", wrote.lines())
-			}
-			const options = `{"apiVersion":"v1","kind":"DeleteOptions","preconditions":{"uid":"u-1"}}`
-			if tt.deletes && wrote[0].body != options {
-				t.Errorf("sent %s, not what deletes only this very Secret", wrote[0].body)
+			if wrote := withUIDs(requests.wrote()); tt.wrote != nil && !slices.Equal(wrote, tt.wrote) {
+				t.Errorf("it wrote %q, want %q", wrote, tt.wrote)
 			}
 		})
 	}
 }
 
+var uidInBody = regexp.MustCompile(`"uid":"([^"]*)"`)
+
+// withUIDs are the lines of requests, each with the uid that it is bound to.
+func withUIDs(requests requests) []string {
+	var lines []string
+	for _, r := range requests {
+		uid := append(uidInBody.FindStringSubmatch(r.body), "", "")[1]
+		lines = append(lines, r.line+" "+uid)
+	}
+	return lines
+}
+
+func TestADeviceWithoutUIDsIsDeletedByItsName(t *testing.T) {
+	client, requests := serve(t, nil)
+	if err := DeleteDevice(t.Context(), client, "build", profile.Device{Name: deviceX},
+		func(Ref, Deletion) {}); err != nil {
+		t.Fatal(err)
+	}
+	if body := (*requests)[0].body; body != `{"apiVersion":"v1","kind":"DeleteOptions"}` {
+		t.Errorf("sent %s", body)
+	}
+}
+
 func TestNoteBootstrapNamesTheSecretByItsUID(t *testing.T) {
-	client, requests := serve(t, map[string]answer{"PATCH " + devicePath: {200, "{}"}})
+	client, requests := serve(t, map[string]answer{"PATCH " + secretPath: {200, "{}"}})
 	issued := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-	if err := NoteBootstrap(t.Context(), client, "build",
-		profile.Device{Secret: "ci-device-x",
-			UID: "u-1"}, issued, issued.Add(time.Hour)); err != nil {
+	if err := NoteBootstrap(t.Context(), client, "build", profile.Device{Name: deviceX, SecretUID: "s-1"},
+		issued, issued.Add(time.Hour)); err != nil {
 		t.Fatal(err)
 	}
 	const want = `{"metadata":{"annotations":{"sa-exec-credential/bootstrap-expires":"2026-03-01T13:00:00Z",` +
-		`"sa-exec-credential/bootstrap-issued":"2026-03-01T12:00:00Z"},"uid":"u-1"}}`
-	if got := (*requests)[0]; got.body != want ||
-		got.contentType != "application/merge-patch+json" {
+		`"sa-exec-credential/bootstrap-issued":"2026-03-01T12:00:00Z"},"uid":"s-1"}}`
+	if got := (*requests)[0]; got.body != want || got.contentType != "application/merge-patch+json" {
 		t.Errorf("sent %s as %q", got.body, got.contentType)
 	}
 }
 
 func TestDeviceExists(t *testing.T) {
 	tests := []struct {
-		name   string
-		there  answer
-		exists bool
-		err    error
+		name            string
+		secret, account answer
+		exists          bool
+		err             error
 	}{
-		{"the very Secret exists", deviceSecret("ci", "device", "u-1", ""), true, nil},
-		{"another one of that name is not it", deviceSecret("ci", "device", "u-2", ""), false, nil},
-		{"one that is being deleted is gone", deviceSecret("ci", "device", "u-1", deleting), false,
-			nil},
-		{"one that is not found is gone", answer{404, status(404, "not found")}, false, nil},
-		{"one that cannot be read is an error", answer{403, status(403, "cannot get")}, false,
-			api.ErrForbidden},
+		{"the very objects exist", found("s-1", ""), found("a-1", ""), true, nil},
+		{"another Secret of that name is not it", found("s-2", ""), found("a-1", ""), false, nil},
+		{"another account of that name is not it", found("s-1", ""), found("a-2", ""), false, nil},
+		{"a Secret that is being deleted is gone", found("s-1", deleting), found("a-1", ""), false, nil},
+		{"an account that is being deleted is gone", found("s-1", ""), found("a-1", deleting), false, nil},
+		{"a Secret that is not found is gone", answer{404, status(404, "not found")}, found("a-1", ""),
+			false, nil},
+		{"an account that is not found is gone", found("s-1", ""), answer{404, status(404, "not found")},
+			false, nil},
+		{"one that cannot be read is an error", answer{403, status(403, "cannot get")}, found("a-1", ""),
+			false, api.ErrForbidden},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			client, _ := serve(t, map[string]answer{"GET " + devicePath: tt.there})
+			client, _ := serve(t, map[string]answer{"GET " + secretPath: tt.secret,
+				"GET " + accountPath: tt.account})
 			exists, err := DeviceExists(t.Context(), client, "build",
-				profile.Device{Secret: "ci-device-x", UID: "u-1"})
+				profile.Device{Name: deviceX, SecretUID: "s-1", AccountUID: "a-1"})
 			if exists != tt.exists || !errors.Is(err, tt.err) {
 				t.Errorf("got %v, %v", exists, err)
 			}

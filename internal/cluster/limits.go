@@ -49,7 +49,10 @@ func parseLimits(text string) Limits {
 	var l Limits
 	for field := range strings.FieldsSeq(text) {
 		name, value, _ := strings.Cut(field, "=")
-		n, _ := strconv.ParseUint(value, 10, 33)
+		n, err := strconv.ParseUint(value, 10, 33)
+		if err != nil {
+			n = 0 // also for one that is too large, where it is the largest
+		}
 		switch name {
 		case "tokenSeconds":
 			l.Token = time.Duration(n) * time.Second

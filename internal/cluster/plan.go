@@ -183,18 +183,18 @@ func (w Wanted) accessIn(ctx context.Context, client *api.Client, in Ref) ([]Ref
 	var refs []Ref
 	for _, item := range items {
 		// A label has the account's name, but another namespace's account can have the same.
-		if item.Namespace == w.Namespace && in.Kind == "RoleBinding" && !strings.HasPrefix(item.Name, prefix+w.Namespace+":") ||
-			w.isOwnElsewhere(item.Name) {
+		if w.isAccessName(item.Namespace, item.Name) {
 			refs = append(refs, Ref{Kind: in.Kind, Namespace: item.Namespace, Name: item.Name})
 		}
 	}
 	return refs, nil
 }
 
-// isOwnElsewhere holds for names that accessName gives outside the account's own namespace.
-func (w Wanted) isOwnElsewhere(name string) bool {
-	own := prefix + w.Namespace + ":" + w.ServiceAccount
-	return name == own || strings.HasPrefix(name, own+":")
+// isAccessName holds for what accessName gives in a namespace, whatever role is bound.
+func (w Wanted) isAccessName(in, name string) bool {
+	own := w.accessName(in, "")
+	return name == own || strings.HasPrefix(name, own+":role:") ||
+		strings.HasPrefix(name, own+":cluster-role:")
 }
 
 // metadata is all that is read of objects that may hold a secret.

@@ -19,7 +19,8 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/api"
 )
 
-// answer is what a server says to a request, by "METHOD path".
+// answer is what a server says to a request, by "METHOD path", or by "1 METHOD path" to the first of
+// several.
 type answer struct {
 	code int
 	body string
@@ -59,7 +60,11 @@ func serve(t *testing.T, answers map[string]answer) (*api.Client, *requests) {
 		line := r.Method + " " + r.URL.Path
 		body, _ := io.ReadAll(r.Body)
 		all = append(all, received{line, r.URL.Query(), r.Header.Get("Content-Type"), string(body)})
-		a, found := answers[line]
+		number := len(slices.DeleteFunc(all.lines(), func(other string) bool { return other != line }))
+		a, found := answers[fmt.Sprintf("%d %s", number, line)]
+		if !found {
+			a, found = answers[line]
+		}
 		if !found {
 			a = answer{404, status(404, "not found")}
 		}
@@ -79,25 +84,26 @@ func status(code int, message string) string {
 	return fmt.Sprintf(`{"kind":"Status","apiVersion":"v1","status":"Failure","code":%d,"message":%q}`, code, message)
 }
 
-const policies = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies"
+const (
+	policyPath  = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies/sa-exec-credential"
+	policySpace = "/api/v1/namespaces/sa-exec-credential"
+)
 
-func TestCapThatCannotBe(t *testing.T) {
-	policy := policies + "/sa-exec-credential.build.ci"
+func TestLimitsThatCannotBe(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		answers map[string]answer
 		want    WarningKind
 	}{
-		{"a server without such policies", nil, CapUnsupported},
+		{"a server without such policies", nil, LimitsUnsupported},
 		{"a caller who cannot read",
-			map[string]answer{"GET " + policy: {403, status(403, "cannot get")}}, CapForbidden},
+			map[string]answer{"GET " + policyPath: {403, status(403, "cannot get")}}, LimitsForbidden},
 		{"a caller who cannot write",
-			map[string]answer{"PATCH " + policy: {403, status(403, "cannot patch")}}, CapForbidden},
+			map[string]answer{"PATCH " + policyPath: {403, status(403, "cannot patch")}}, LimitsForbidden},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			client, _ := serve(t, c.answers)
-			w := wish(func(w *Wanted) {})
-			warnings, err := Apply(t.Context(), client, w.caps()[:1], func(string) {})
+			warnings, err := Apply(t.Context(), client, policyObjects()[1:2], ignore)
 			if err != nil || len(warnings) != 1 || warnings[0].Kind != c.want {
 				t.Errorf("got %v, %v, want %q", warnings, err, c.want)
 			}
@@ -105,19 +111,20 @@ func TestCapThatCannotBe(t *testing.T) {
 	}
 }
 
+// ignore takes the progress that a test does not look at.
+func ignore(Ref, Result) {}
+
 func TestOneWarningForPolicyAndBinding(t *testing.T) {
-	client, _ := serve(t, nil)
-	warnings, err := Apply(t.Context(), client, wish(func(w *Wanted) {}).caps(), func(string) {})
+	client, _ := serve(t, map[string]answer{"GET " + policySpace: {200, "{}"}})
+	warnings, err := Apply(t.Context(), client, policyObjects(), ignore)
 	if err != nil || len(warnings) != 1 {
 		t.Errorf("got %v, %v, want one warning", warnings, err)
 	}
 }
 
-func TestCapThatCannotBeReadIsNotLowered(t *testing.T) {
-	client, requests := serve(t, map[string]answer{
-		"GET " + policies + "/sa-exec-credential.build.ci": {403, status(403, "cannot get")}})
-	if _, err := Apply(t.Context(), client, wish(func(w *Wanted) {}).caps()[:1],
-		func(string) {}); err != nil {
+func TestAPolicyThatCannotBeReadIsNotOverwritten(t *testing.T) {
+	client, requests := serve(t, map[string]answer{"GET " + policyPath: {403, status(403, "cannot get")}})
+	if _, err := Apply(t.Context(), client, policyObjects()[1:2], ignore); err != nil {
 		t.Error(err)
 	}
 	if len(requests.wrote()) > 0 {
@@ -126,11 +133,10 @@ func TestCapThatCannotBeReadIsNotLowered(t *testing.T) {
 }
 
 func TestOtherObjectsAreNotDoneWithout(t *testing.T) {
+	objects := minterObjects()
 	client, _ := serve(t, map[string]answer{
-		"PATCH /api/v1/namespaces/build/serviceaccounts/ci-bootstrap": {403,
-			status(403, "cannot patch")}})
-	objects := wish(func(w *Wanted) {}).bootstrap()
-	_, err := Apply(t.Context(), client, objects, func(string) {})
+		"PATCH " + objects[0].Ref().path(): {403, status(403, "cannot patch")}})
+	_, err := Apply(t.Context(), client, objects, ignore)
 	var object *ObjectError
 	if !errors.Is(err, api.ErrForbidden) || !errors.As(err, &object) ||
 		object.Object != objects[0].Ref() {
@@ -148,7 +154,7 @@ func TestNamespaceThatCannotBeReadIsTakenToExist(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Apply(t.Context(), client, objects[:1], func(string) {}); err != nil {
+	if _, err := Apply(t.Context(), client, objects[:1], ignore); err != nil {
 		t.Error(err)
 	}
 	if !slices.Equal(requests.lines(), []string{"GET /api/v1/namespaces/build"}) {
@@ -213,13 +219,13 @@ func TestWaitUntilAllowed(t *testing.T) {
 }
 
 func TestRefusalsOfAWriteAreExplained(t *testing.T) {
-	const role = "/apis/rbac.authorization.k8s.io/v1/namespaces/build/roles/ci-bootstrap"
-	object := wish(func(w *Wanted) {}).bootstrap()[1:2]
+	object := minterObjects()[:1]
+	role := object[0].Ref().path()
 	t.Run("a conflict has its owner", func(t *testing.T) {
 		client, _ := serve(t, map[string]answer{"PATCH " + role: {409, `{"kind":"Status","apiVersion":"v1","status":"Failure",
 			"reason":"Conflict","code":409,"message":"Apply failed with 1 conflict","details":{"causes":[{"reason":"FieldManagerConflict",
 			"message":"conflict with \"argocd-controller\" using rbac.authorization.k8s.io/v1","field":".rules"}]}}`}})
-		_, err := Apply(t.Context(), client, object, func(string) {})
+		_, err := Apply(t.Context(), client, object, ignore)
 		var conflict *ConflictError
 		if !errors.As(err, &conflict) ||
 			!slices.Equal(conflict.Fields, []OwnedField{{".rules", "argocd-controller"}}) {
@@ -233,7 +239,7 @@ func TestRefusalsOfAWriteAreExplained(t *testing.T) {
 			"\n" +
 			`{NonResourceURLs:["/metrics"], Verbs:["get"]}; resolution errors: [jane]`
 		client, _ := serve(t, map[string]answer{"PATCH " + role: {403, status(403, message)}})
-		_, err := Apply(t.Context(), client, object, func(string) {})
+		_, err := Apply(t.Context(), client, object, ignore)
 		var refused *EscalationError
 		const want = `it grants permissions that you do not hold yourself: get, list: secrets, pods?[2J; ` +
 			`*: deployments.apps named web; get: /metrics`
@@ -244,7 +250,7 @@ func TestRefusalsOfAWriteAreExplained(t *testing.T) {
 	t.Run("of an escalation in other words nothing is shown", func(t *testing.T) {
 		message := "user jane is " + escalation + ": ask jane\n{jane}\n{Verbs:[jane]}"
 		client, _ := serve(t, map[string]answer{"PATCH " + role: {403, status(403, message)}})
-		_, err := Apply(t.Context(), client, object, func(string) {})
+		_, err := Apply(t.Context(), client, object, ignore)
 		var refused *EscalationError
 		if !errors.As(err, &refused) || len(refused.Missing) > 0 ||
 			strings.Contains(err.Error(), "jane") {
@@ -254,7 +260,7 @@ func TestRefusalsOfAWriteAreExplained(t *testing.T) {
 	t.Run("another conflict stays one", func(t *testing.T) {
 		client, _ := serve(t,
 			map[string]answer{"PATCH " + role: {409, status(409, "the object has been modified")}})
-		_, err := Apply(t.Context(), client, object, func(string) {})
+		_, err := Apply(t.Context(), client, object, ignore)
 		var conflict *ConflictError
 		if !errors.Is(err, api.ErrConflict) || errors.As(err, &conflict) {
 			t.Errorf("got %v, want a plain conflict", err)

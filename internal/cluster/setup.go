@@ -123,10 +123,8 @@ func (w Wanted) namesProblem() error {
 		err = fmt.Errorf("invalid service account %q: must be no more than %d bytes", w.ServiceAccount, maxAccount)
 	case strings.Contains(w.ServiceAccount+"-", deviceInfix):
 		err = fmt.Errorf("invalid service account %q: %q is for the names of devices", w.ServiceAccount, deviceInfix)
-	case len(limitsKey(w.Namespace, w.ServiceAccount)) > maxName:
-		err = fmt.Errorf("invalid service account %q: must be no more than %d bytes with its namespace", w.ServiceAccount, maxName)
 	}
-	for _, namespace := range w.In {
+	for _, namespace := range split(w.In) {
 		err = cmp.Or(err, profile.CheckNamespace(namespace))
 	}
 	for _, role := range split(slices.Concat(w.Roles, w.ClusterRoles)) {

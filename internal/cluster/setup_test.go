@@ -5,15 +5,13 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"k8s.io/apimachinery/pkg/util/validation"
 	"sigs.k8s.io/yaml"
 )
 
 func wish(change func(*Wanted)) Wanted {
-	w := Wanted{Namespace: "build", ServiceAccount: "ci", Bootstrap: true, Cap: true,
-		Duration: time.Hour, BootstrapDuration: 720 * time.Hour}
+	w := Wanted{Namespace: "build", ServiceAccount: "ci", Limits: true}
 	change(&w)
 	return w
 }
@@ -34,10 +32,26 @@ func TestCheck(t *testing.T) {
 		{"an account is needed", func(w *Wanted) { w.ServiceAccount = "" }, ErrUsage},
 		{"an account may have dots", func(w *Wanted) { w.ServiceAccount = "a.b" }, nil},
 		{"an account is in lower case", func(w *Wanted) { w.ServiceAccount = "CI" }, ErrUsage},
-		{"an account leaves room for its bootstrap account",
-			func(w *Wanted) { w.ServiceAccount = strings.Repeat("a", 243) }, nil},
-		{"an account has its limit",
-			func(w *Wanted) { w.ServiceAccount = strings.Repeat("a", 244) }, ErrUsage},
+		{"an account leaves room for its devices",
+			func(w *Wanted) { w.ServiceAccount = strings.Repeat("a", maxAccount) }, nil},
+		{"an account that leaves none is too long",
+			func(w *Wanted) { w.ServiceAccount = strings.Repeat("a", maxAccount+1) }, ErrUsage},
+		{"a device's name is no account's", func(w *Wanted) { w.ServiceAccount = deviceX }, ErrUsage},
+		{"no account contains what is a device's",
+			func(w *Wanted) { w.ServiceAccount = "my-device-account" }, ErrUsage},
+		{"no account ends with what is a device's",
+			func(w *Wanted) { w.ServiceAccount = "my-device" }, ErrUsage},
+		{"devices can be what an account is for",
+			func(w *Wanted) { w.ServiceAccount = "my-devices" }, nil},
+		{"an account can begin so", func(w *Wanted) { w.ServiceAccount = "device-manager" }, nil},
+		{"the namespaces of the rights are names", func(w *Wanted) { w.In = []string{"ok", "../x"} },
+			ErrUsage},
+		{"the whole cluster is no namespace", func(w *Wanted) {
+			w.In, w.ClusterWide = []string{"prod"}, true
+		}, ErrUsage},
+		{"without RBAC there is nothing to grant anywhere", func(w *Wanted) {
+			w.In, w.NoRBAC = []string{"prod"}, true
+		}, ErrUsage},
 		{"the default account is refused", func(w *Wanted) { w.ServiceAccount = "default" },
 			ErrDefaultAccount},
 		{"the default account needs a word",
@@ -74,12 +88,6 @@ func TestCheck(t *testing.T) {
 			func(w *Wanted) { w.Roles = []string{"../x"} }, ErrUsage},
 		{"a role's name may have a colon",
 			func(w *Wanted) { w.ClusterRoles = []string{"system:discovery"} }, nil},
-		{"a token lives ten minutes", func(w *Wanted) { w.Duration = 10*time.Minute - time.Second },
-			ErrUsage},
-		{"a bootstrap token lives ten minutes", func(w *Wanted) { w.BootstrapDuration = 0 },
-			ErrUsage},
-		{"lifetimes are whole seconds", func(w *Wanted) { w.Duration += time.Millisecond },
-			ErrUsage},
 		{"a minter has a name", func(w *Wanted) { w.Minter = &Subject{Namespace: "n"} }, ErrUsage},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -108,19 +116,35 @@ func TestRefs(t *testing.T) {
 		namespace = `Namespace "build"`
 		account   = `ServiceAccount "build/ci"`
 	)
-	bare := func(w *Wanted) { w.Bootstrap, w.Cap = false, false }
+	bare := func(w *Wanted) { w.Limits = false }
 	for _, c := range []struct {
 		name   string
 		change func(*Wanted)
 		want   []string
 	}{
 		{"an account alone", bare, []string{namespace, account}},
-		{"what the bootstrap account needs", func(w *Wanted) {}, []string{namespace, account,
-			`ServiceAccount "build/ci-bootstrap"`, `Role "build/ci-bootstrap"`, `RoleBinding "build/ci-bootstrap"`,
-			`ValidatingAdmissionPolicy "sa-exec-credential.build.ci"`, `ValidatingAdmissionPolicyBinding "sa-exec-credential.build.ci"`}},
-		{"no RBAC leaves the account out", func(w *Wanted) { w.NoRBAC, w.Cap = true, false },
-			[]string{
-				`ServiceAccount "build/ci-bootstrap"`, `Role "build/ci-bootstrap"`, `RoleBinding "build/ci-bootstrap"`}},
+		{"what limits need", func(w *Wanted) {}, []string{namespace, account,
+			`Namespace "sa-exec-credential"`, `ValidatingAdmissionPolicy "sa-exec-credential"`,
+			`ValidatingAdmissionPolicyBinding "sa-exec-credential"`}},
+		{"no RBAC leaves the account out", func(w *Wanted) { w.NoRBAC, w.Limits = true, false }, nil},
+		{"rights in other namespaces", func(w *Wanted) {
+			bare(w)
+			w.In, w.Verbs, w.Resources = []string{"prod", "test"}, []string{"get"}, []string{"po", "no"}
+			w.Roles, w.ClusterRoles = []string{"a"}, []string{"view"}
+		}, []string{namespace, account,
+			`Role "prod/sa-exec-credential:build:ci"`, `RoleBinding "prod/sa-exec-credential:build:ci"`,
+			`Role "test/sa-exec-credential:build:ci"`, `RoleBinding "test/sa-exec-credential:build:ci"`,
+			`ClusterRole "sa-exec-credential:build:ci"`, `ClusterRoleBinding "sa-exec-credential:build:ci"`,
+			`RoleBinding "prod/sa-exec-credential:build:ci:role:a"`,
+			`RoleBinding "test/sa-exec-credential:build:ci:role:a"`,
+			`RoleBinding "prod/sa-exec-credential:build:ci:cluster-role:view"`,
+			`RoleBinding "test/sa-exec-credential:build:ci:cluster-role:view"`}},
+		{"rights in the account's namespace and another", func(w *Wanted) {
+			bare(w)
+			w.In, w.ClusterRoles = []string{"build,prod"}, []string{"view"}
+		}, []string{namespace, account,
+			`RoleBinding "build/sa-exec-credential:ci:cluster-role:view"`,
+			`RoleBinding "prod/sa-exec-credential:build:ci:cluster-role:view"`}},
 		{"a created role", func(w *Wanted) {
 			bare(w)
 			w.Verbs, w.Resources = []string{"get"}, []string{"po"}
@@ -174,9 +198,13 @@ func TestRefs(t *testing.T) {
 func TestLongNamesFitAndStayApart(t *testing.T) {
 	seen := map[string]bool{}
 	for _, last := range []string{"x", "y"} {
-		account := strings.Repeat("a", 242) + last
+		account := strings.Repeat("a", maxAccount-1) + last
 		objects, err := Objects(wish(func(w *Wanted) {
 			w.Namespace, w.ServiceAccount = strings.Repeat("n", 63), account
+			w.In, w.Limits = []string{w.Namespace, "elsewhere"}, false
+			if key := limitsKey(w.Namespace, account); len(key) > maxName {
+				t.Errorf("%q is too long for a key", key)
+			}
 			w.Roles, w.Verbs, w.Resources = []string{strings.Repeat("r",
 				253)}, []string{"get"}, []string{"pods"}
 			w.Minter = &Subject{Name: "https://login.example/jane"}
@@ -197,8 +225,8 @@ func TestLongNamesFitAndStayApart(t *testing.T) {
 		} else {
 			seen[value] = true
 		}
-		if name := DeviceSecret(account, strings.Repeat("d", maxDeviceName)); len(name) > maxName {
-			t.Errorf("device Secret has a name of %d letters", len(name))
+		if name := NewDeviceName(account, strings.Repeat("d", 99)); len(name) > maxName {
+			t.Errorf("a device has a name of %d letters", len(name))
 		}
 	}
 }
@@ -299,32 +327,27 @@ func TestHolds(t *testing.T) {
 
 func TestDeviceNames(t *testing.T) {
 	for _, c := range []struct{ name, host, want string }{
-		{"a plain host", "laptop", "laptop-"},
-		{"only the first part counts", "Jane-Laptop.corp.example", "jane-laptop-"},
-		{"what a name cannot hold is replaced", "Jänes_Rechner!", "j-nes-rechner-"},
-		{"a long host is cut", strings.Repeat("h", 90), strings.Repeat("h", 40) + "-"},
-		{"a host of nothing", "...", "device-"},
-		{"dashes at the ends", "--x--", "x-"},
+		{"a plain host", "laptop", "ci-device-laptop-"},
+		{"only the first part counts", "Jane-Laptop.corp.example", "ci-device-jane-laptop-"},
+		{"what a name cannot hold is replaced", "Jänes_Rechner!", "ci-device-j-nes-rechner-"},
+		{"a long host is cut", strings.Repeat("h", 90), "ci-device-" + strings.Repeat("h", 40) + "-"},
+		{"a host of nothing", "...", "ci-device-machine-"},
+		{"dashes at the ends", "--x--", "ci-device-x-"},
+		{"a host that is called device", "my-device-1", "ci-device-my-device-1-"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			got := NewDeviceName(c.host)
-			random, found := strings.CutPrefix(got, c.want)
-			if !found || len(random) != 6 || len(validation.IsDNS1123Label(got)) > 0 {
-				t.Errorf("got %q, want %q and six letters", got, c.want)
+			got := NewDeviceName("ci", c.host)
+			random, cut := strings.CutPrefix(got, c.want)
+			if !cut || len(random) != 16 || len(validation.IsDNS1123Subdomain(got)) > 0 {
+				t.Errorf("got %q, want %q and 64 bits", got, c.want)
 			}
-			if DeviceName("ci", DeviceSecret("ci", got)) != got {
-				t.Errorf("%q is not found in the Secret's name", got)
+			if !isDeviceOf("ci", got) || isDeviceOf("c", got) || isDeviceOf("cd", got) {
+				t.Errorf("%q does not tell its account", got)
 			}
-			if NewDeviceName(c.host) == got {
+			if NewDeviceName("ci", c.host) == got {
 				t.Error("the same name twice")
 			}
 		})
-	}
-}
-
-func TestDeviceOfAnotherAccountHasNoName(t *testing.T) {
-	if got := DeviceName("ci", "other-device-x"); got != "" {
-		t.Errorf("a Secret of another account is device %q", got)
 	}
 }
 

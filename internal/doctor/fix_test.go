@@ -34,13 +34,3 @@ func TestSetupLine(t *testing.T) {
 		})
 	}
 }
-
-func TestBrief(t *testing.T) {
-	for d, want := range map[time.Duration]string{
-		time.Hour: "1h", 90 * time.Minute: "1h30m", 10 * time.Minute: "10m", time.Hour + time.Second: "1h0m1s", 720 * time.Hour: "720h", 30 * time.Second: "30s",
-	} {
-		if got := brief(d); got != want {
-			t.Errorf("brief(%v) is %s, want %s", d, got, want)
-		}
-	}
-}
