@@ -15,7 +15,7 @@ SOAKTIME ?= 5m
 BUILD_FLAGS := -trimpath
 PLANE_FLAGS := -trimpath -gcflags=all=-dwarf=false
 
-.PHONY: help build install demo test unit race e2e cross windows brief-fuzz fuzz brief-soak soak bench lint vuln cluster plane deps clean
+.PHONY: help build install demo test unit race e2e cross windows brief-fuzz fuzz brief-soak soak bench bench-policy lint vuln cluster plane deps clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 12
@@ -71,6 +71,10 @@ bench: deps plane build ## Print the whole-process medians, and a floor of each,
 	CGO_ENABLED=0 go build $(BUILD_FLAGS) -ldflags "-s -w" -o bin/ ./internal/bench/...
 	cd test && CGO_ENABLED=0 go build $(PLANE_FLAGS) -o bin/bench ./cmd/bench
 	@test/bin/bench
+
+bench-policy: plane ## Print what the admission policy costs a cluster, by the number of accounts
+	cd test && CGO_ENABLED=0 go build $(PLANE_FLAGS) -o bin/benchpolicy ./cmd/benchpolicy
+	@test/bin/benchpolicy
 
 lint: ## gofmt, go vet and staticcheck
 	@echo "make: linting" >&2

@@ -196,9 +196,14 @@ func read(ctx context.Context, client *api.Client, ref Ref) (map[string]any, err
 	return live, decode(answer, &live)
 }
 
-// write applies without force: what another manager owns and has otherwise is a ConflictError.
+// write applies without force: what another manager owns and has otherwise is a ConflictError. What
+// protects a cluster, and the rights of a device, are nobody else's to have otherwise.
 func write(ctx context.Context, client *api.Client, object Object) error {
 	query := map[string]string{"fieldManager": fieldManager, "fieldValidation": "Strict"}
+	switch text(object.content, "metadata", "labels", componentLabel) {
+	case componentPolicy, componentDevice:
+		query["force"] = "true"
+	}
 	_, err := send(ctx, client, http.MethodPatch, object.Ref().path(), query, applyPatch,
 		object.encode())
 	return explain(err)

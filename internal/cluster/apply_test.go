@@ -166,8 +166,14 @@ func TestPoliciesOfOtherVersions(t *testing.T) {
 			if err != nil || len(warnings) > 0 {
 				t.Errorf("error %v, warnings %v", err, warnings)
 			}
-			if wrote := requests.wrote(); (len(wrote) > 0) != tt.writes {
+			wrote := requests.wrote()
+			if (len(wrote) > 0) != tt.writes {
 				t.Errorf("it wrote %q", wrote.lines())
+			}
+			for _, r := range wrote {
+				if r.query.Get("force") != "true" {
+					t.Errorf("it asks who owns the fields: %v", r.query)
+				}
 			}
 		})
 	}

@@ -105,6 +105,11 @@ func TestEnsureDevice(t *testing.T) {
 			if !slices.Equal(wrote, tt.wrote) {
 				t.Errorf("it wrote %q, want %q", wrote, tt.wrote)
 			}
+			for _, r := range *requests {
+				if strings.HasPrefix(r.line, "PATCH ") && r.query.Get("force") != "true" {
+					t.Errorf("%s asks who owns the fields: %v", r.line, r.query)
+				}
+			}
 		})
 	}
 }

@@ -129,11 +129,15 @@ func (p plane) holder(token string) person {
 
 // do sends a request; a patch is a JSON merge patch.
 func (w person) do(ctx context.Context, method, path string, body any) (answer, error) {
-	encoded, err := json.Marshal(body)
-	if err != nil {
-		return answer{}, err
+	var sent io.Reader // a DELETE with a body, even of null, leaves dryRun out of account
+	if body != nil {
+		encoded, err := json.Marshal(body)
+		if err != nil {
+			return answer{}, err
+		}
+		sent = bytes.NewReader(encoded)
 	}
-	request, err := http.NewRequestWithContext(ctx, method, w.server+path, bytes.NewReader(encoded))
+	request, err := http.NewRequestWithContext(ctx, method, w.server+path, sent)
 	if err != nil {
 		return answer{}, err
 	}
