@@ -89,7 +89,9 @@ func (p *Preparation) awaitLimits(ctx context.Context, s *session.Session, inFor
 		}
 		select {
 		case <-ctx.Done():
-			p.warn("the limits are not in force yet: %v", err)
+			p.host.Log.Debug("waiting for the limits", "error", err)
+			p.warn("the API server does not hold devices to their limits after %v; run the same setup later to see "+
+				"whether it does", limitsWait)
 			return
 		case <-time.After(limitsPoll):
 		}
