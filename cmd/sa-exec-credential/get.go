@@ -14,6 +14,7 @@ type getCommand struct {
 
 // Run prints an ExecCredential for the client whose exec info is in the environment.
 func (g *getCommand) Run(ctx context.Context, h *host.Host) error {
+	h = h.ForGet()
 	info, err := execInfo(h)
 	if err != nil {
 		return err

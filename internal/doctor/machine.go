@@ -72,7 +72,7 @@ func (d *doctor) locks() Finding {
 // bus tells which session bus the environment leads to; only those who use it need one.
 func (d *doctor) bus(kinds []keyring.Kind) (item Finding, applies bool) {
 	const check = "bus"
-	address, err := keyring.BusAddress(d.host.Getenv)
+	address, err := d.host.BusAddress()
 	switch needed := slices.Contains(kinds, keyring.Keyring); {
 	case err == nil:
 		return ok(check, "%s", address), address != ""

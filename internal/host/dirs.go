@@ -17,7 +17,7 @@ func (h *Host) Home() (string, error) {
 	if runtime.GOOS == "windows" {
 		variable = "USERPROFILE"
 	}
-	if home := h.Getenv(variable); filepath.IsAbs(home) {
+	if home := h.place(variable); filepath.IsAbs(home) {
 		return home, nil
 	}
 	if home, err := h.UserHome(); err == nil && filepath.IsAbs(home) {
@@ -41,7 +41,7 @@ func (h *Host) userDir(dirs map[string]baseDir) (string, error) {
 	if !special {
 		base = dirs[""]
 	}
-	if dir := h.Getenv(base.variable); filepath.IsAbs(dir) {
+	if dir := h.place(base.variable); filepath.IsAbs(dir) {
 		return dir, nil
 	}
 	home, err := h.Home()
@@ -81,7 +81,7 @@ func (h *Host) Profiles() (profile.Dir, error) {
 // only comfort.
 func (h *Host) RuntimeDir() string {
 	var bases []string
-	if base := h.Getenv("XDG_RUNTIME_DIR"); filepath.IsAbs(base) && files.CheckDir(base) == nil {
+	if base := h.place("XDG_RUNTIME_DIR"); filepath.IsAbs(base) && files.CheckFolder(base) == nil {
 		bases = append(bases, base)
 	}
 	if base, err := h.cacheDir(); err == nil {

@@ -35,7 +35,7 @@ type Host struct {
 	Stderr    io.Writer
 	Log       *ui.Log // writes to Stderr
 	Variables Variables
-	// ClientVariables are what the client was started with; empty when unknown.
+	// ClientVariables are what the client was started with; nil when unknown.
 	ClientVariables func() Variables
 	UserHome        func() (string, error) // from the user database, for when no variable tells
 	Now             func() time.Time
@@ -45,6 +45,7 @@ type Host struct {
 	MountedDir      string // of what a pod gets mounted
 
 	terminal chan struct{} // holds something while a program can ask there
+	isGet    bool          // see ForGet
 }
 
 // System is the host that the operating system describes.
@@ -56,7 +57,7 @@ func System() *Host {
 		Stderr:          os.Stderr,
 		Log:             &ui.Log{Out: os.Stderr},
 		Variables:       Snapshot(os.Environ()),
-		ClientVariables: func() Variables { return Snapshot(found().Environment) },
+		ClientVariables: func() Variables { return clientVariables(found().Environment) },
 		UserHome:        userHome,
 		Now:             time.Now,
 		Caller:          func() cache.Caller { return cache.Caller{PID: found().PID, Start: found().Start} },
@@ -84,6 +85,13 @@ func Snapshot(settings []string) Variables {
 	}
 }
 
+func clientVariables(settings []string) Variables {
+	if settings == nil {
+		return nil
+	}
+	return Snapshot(settings)
+}
+
 // foldName folds what Windows does not tell apart.
 func foldName(name string) string {
 	if runtime.GOOS == "windows" {
@@ -98,12 +106,36 @@ func (h *Host) Getenv(name string) string {
 	return value
 }
 
-// With is the host with other variables.
+// With is the host with other variables, as if nothing had called it.
 func (h *Host) With(variables Variables) *Host {
 	other := *h
-	other.Variables = variables
+	other.Variables, other.isGet = variables, false
 	return &other
 }
+
+// ForGet is the host of a get, which kubeconfigs run also where the client sets no exec info.
+func (h *Host) ForGet() *Host {
+	other := *h
+	other.isGet = true
+	return &other
+}
+
+// place is the value of a variable that chooses a directory or the session bus. Where a kubeconfig
+// may run this program that is the client's own, whatever exec.env says: a directory of its author's
+// choice could be one in which a lock of ours stops others. Where the system does not show what the
+// client was started with, it is what this process was given.
+func (h *Host) place(name string) string {
+	if h.isGet || h.CalledByClient() {
+		if own := h.ClientVariables(); own != nil {
+			value, _ := own(name)
+			return value
+		}
+	}
+	return h.Getenv(name)
+}
+
+// BusAddress is the session bus that stores are looked for on, empty when none is needed.
+func (h *Host) BusAddress() (string, error) { return keyring.BusAddress(h.place) }
 
 // CalledByClient reports whether a kubeconfig runs this program. Then its arguments, and any
 // variable that is not also in the client's own environment, may be the work of whoever wrote the
@@ -130,7 +162,7 @@ func (h *Host) TakeTerminal(ctx context.Context) (release func(), err error) {
 
 // Store opens a store, which does no I/O yet.
 func (h *Host) Store(ctx context.Context, kind keyring.Kind) (keyring.Store, error) {
-	return h.OpenStore(ctx, kind, keyring.System{Getenv: h.Getenv, Now: h.Now, Interactive: h.hasDesktop()})
+	return h.OpenStore(ctx, kind, keyring.System{Getenv: h.place, Now: h.Now, Interactive: h.hasDesktop()})
 }
 
 // hasDesktop reports whether a store may ask a person to unlock it: elsewhere nobody would see the

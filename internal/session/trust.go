@@ -42,7 +42,11 @@ func (s *Session) checkAgreed() error {
 // database tells the home directory, and that with which the client was started, where the system
 // shows it.
 func trustedVariables(h *host.Host) []host.Variables {
-	return []host.Variables{host.Snapshot(nil), h.ClientVariables()}
+	trusted := []host.Variables{host.Snapshot(nil)}
+	if own := h.ClientVariables(); own != nil {
+		trusted = append(trusted, own)
+	}
+	return trusted
 }
 
 // dropForgedRoots keeps a kubeconfig from naming the certificate authorities that this program trusts,
@@ -54,6 +58,9 @@ func trustedVariables(h *host.Host) []host.Variables {
 // nobody where it would look without them.
 func (s *Session) dropForgedRoots() error {
 	client := s.host.ClientVariables()
+	if client == nil {
+		client = host.Snapshot(nil)
+	}
 	for _, name := range []string{"SSL_CERT_FILE", "SSL_CERT_DIR"} {
 		value, present := s.host.Variables(name)
 		if own, known := client(name); present && (!known || own != value) {
