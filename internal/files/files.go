@@ -27,50 +27,81 @@ const tempSuffix = ".tmp"
 // no regular files.
 var ErrUntrusted = errors.New("file is not trusted")
 
-// CreatePrivateDir creates path and its parents; path itself gets mode 0700, also when it exists
-// already. It is an ErrUntrusted when path belongs to another user or is not a directory.
-func CreatePrivateDir(path string) error {
+// MakePrivateFolder creates path with mode 0700, in a directory that exists and that every user
+// cannot write to. One that is there already is left as it is. It is an ErrUntrusted when path, or
+// the directory that it would be created in, belongs to another user, when others can write to it,
+// or when it is no directory.
+func MakePrivateFolder(path string) error {
 	info, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		if err := os.MkdirAll(path, PrivateDir); err != nil {
-			return err
-		}
-		info, err = os.Lstat(path)
+		return createIn(filepath.Dir(path), path)
 	}
 	if err != nil {
 		return err
-	}
-	if !info.IsDir() {
-		return fmt.Errorf("%w: %q is not a directory", ErrUntrusted, path)
-	}
-	if err := checkOwner(path, info); err != nil {
-		return err
-	}
-	if info.Mode().Perm() == PrivateDir {
-		return nil
-	}
-	return os.Chmod(path, PrivateDir)
-}
-
-// CheckDir is an ErrUntrusted when path is a directory that another user owns or can write to.
-// It can be a symbolic link, but not another user's.
-func CheckDir(path string) error {
-	info, err := os.Lstat(path)
-	if err != nil {
-		return err
-	}
-	if info.Mode()&fs.ModeSymlink != 0 {
-		if err := checkOwner(path, info); err != nil {
-			return err
-		}
-		if info, err = os.Stat(path); err != nil {
-			return err
-		}
 	}
 	if !info.IsDir() {
 		return fmt.Errorf("%w: %q is not a directory", ErrUntrusted, path)
 	}
 	return checkPrivate(path, info)
+}
+
+func createIn(base, path string) error {
+	info, err := statOwn(base)
+	if err != nil {
+		return err
+	}
+	if err := checkShared(base, info); err != nil {
+		return err
+	}
+	err = os.Mkdir(path, PrivateFolder)
+	if errors.Is(err, fs.ErrExist) {
+		return MakePrivateFolder(path) // another process was quicker
+	}
+	if err != nil {
+		return err
+	}
+	return os.Chmod(path, PrivateFolder) // whatever the umask says
+}
+
+// CreateBelow creates the directories of a path below one that exists, where they are missing, with
+// mode 0700, as other programs do with those in the home directory.
+func CreateBelow(existing string, names ...string) error {
+	if info, err := os.Stat(existing); err != nil {
+		return err
+	} else if !info.IsDir() {
+		return fmt.Errorf("%w: %q is not a directory", ErrUntrusted, existing)
+	}
+	return os.MkdirAll(filepath.Join(append([]string{existing}, names...)...), PrivateFolder)
+}
+
+// CheckFolder is an ErrUntrusted when path is a directory that another user owns or can write to.
+// It can be a symbolic link, but not another user's.
+func CheckFolder(path string) error {
+	info, err := statOwn(path)
+	if err != nil {
+		return err
+	}
+	return checkPrivate(path, info)
+}
+
+// statOwn describes a directory, also one that a link leads to if that is not another user's.
+func statOwn(path string) (fs.FileInfo, error) {
+	info, err := os.Lstat(path)
+	if err != nil {
+		return nil, err
+	}
+	if info.Mode()&fs.ModeSymlink != 0 {
+		if err := checkOwner(path, info); err != nil {
+			return nil, err
+		}
+		if info, err = os.Stat(path); err != nil {
+			return nil, err
+		}
+	}
+	if !info.IsDir() {
+		return nil, fmt.Errorf("%w: %q is not a directory", ErrUntrusted, path)
+	}
+	return info, nil
 }
 
 // ReadTrusted reads a regular file that nobody but its owner, the current user or root, can write

@@ -3,6 +3,7 @@
 package files
 
 import (
+	"crypto/rand"
 	"errors"
 	"io/fs"
 	"os"
@@ -117,24 +118,58 @@ func TestReadTrustedRefusesWhatIsNoRegularFile(t *testing.T) {
 }
 
 func TestDirs(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "a", "b")
-	if err := CreatePrivateDir(path); err != nil {
-		t.Fatal(err)
-	}
-	if err := CheckDir(path); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Chmod(path, 0o777); err != nil {
-		t.Fatal(err)
-	}
-	if err := CheckDir(path); !errors.Is(err, ErrUntrusted) {
-		t.Errorf("a directory that others can write: %v", err)
+	base := t.TempDir()
+	path := filepath.Join(base, "a")
+	if err := MakePrivateFolder(filepath.Join(path, "b")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("two levels at once: %v", err)
 	}
 	if err := CreatePrivateDir(path); err != nil {
 		t.Fatal(err)
 	}
-	if err := CheckDir(path); err != nil {
-		t.Errorf("the mode was not corrected: %v", err)
+	for _, test := range []struct {
+		mode    fs.FileMode
+		trusted bool
+	}{{0o700, true}, {0o755, true}, {0o775, false}, {0o777, false}} {
+		if err := os.Chmod(path, test.mode); err != nil {
+			t.Fatal(err)
+		}
+		for name, err := range map[string]error{"checked": CheckFolder(path),
+			"to be private": MakePrivateFolder(path)} {
+			if trusted := err == nil; trusted != test.trusted || err != nil && !errors.Is(err, ErrUntrusted) {
+				t.Errorf("%s, mode %04o: %v", name, test.mode, err)
+			}
+		}
+		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != test.mode {
+			t.Errorf("the mode was changed from %04o: %v, %v", test.mode, info.Mode(), err)
+		}
+	}
+}
+
+func TestNothingIsCreatedWhereEverybodyCanWrite(t *testing.T) {
+	base := t.TempDir()
+	for mode, wanted := range map[fs.FileMode]bool{0o777: false, 0o777 | fs.ModeSticky: false, 0o770: true} {
+		if err := os.Chmod(base, mode); err != nil {
+			t.Fatal(err)
+		}
+		err := MakePrivateFolder(filepath.Join(base, "d"))
+		if created := err == nil; created != wanted || err != nil && !errors.Is(err, ErrUntrusted) {
+			t.Errorf("in one of mode %v: %v", mode, err)
+		}
+	}
+}
+
+func TestCreateBelow(t *testing.T) {
+	home := t.TempDir()
+	for range 2 {
+		if err := CreateBelow(home, "Library", "Caches"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if info, err := os.Stat(filepath.Join(home, "Library", "Caches")); err != nil || !info.IsDir() {
+		t.Errorf("%v, %v", info, err)
+	}
+	if err := CreateBelow(filepath.Join(home, "none"), "d"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("below one that does not exist: %v", err)
 	}
 }
 
@@ -153,7 +188,10 @@ func TestWhatBelongsToAnotherUserIsRefused(t *testing.T) {
 		{"a directory", "", CheckDir},
 		{"a link to a directory of one's own", "-link", checkLink},
 		{"the directory that a link leads to", "", checkLink},
-		{"a directory that is to be private", "", CreatePrivateDir},
+		{"a directory that is to be private", "", MakePrivateFolder},
+		{"the directory that one is to be created in", "", func(path string) error {
+			return MakePrivateFolder(filepath.Join(path, rand.Text()))
+		}},
 		{"a file", "/f", func(path string) error { return read(path + "/f") }},
 	}
 	for _, tt := range tests {

@@ -9,11 +9,17 @@ import (
 	"syscall"
 )
 
-func checkPrivate(path string, info fs.FileInfo) error {
+func checkPrivate(path string, info fs.FileInfo) error { return check(path, info, 0o022) }
+
+// checkShared is checkPrivate for what the user's group can write to.
+func checkShared(path string, info fs.FileInfo) error { return check(path, info, 0o002) }
+
+// check refuses what another user owns, or what has one of the bits of a mode.
+func check(path string, info fs.FileInfo, writable fs.FileMode) error {
 	if err := checkOwner(path, info); err != nil {
 		return err
 	}
-	if info.Mode().Perm()&0o022 != 0 {
+	if info.Mode().Perm()&writable != 0 {
 		return fmt.Errorf("%w: %q can be written by others (mode %04o)", ErrUntrusted, path,
 			info.Mode().Perm())
 	}

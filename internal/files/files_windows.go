@@ -7,6 +7,8 @@ import "io/fs"
 
 func checkPrivate(string, fs.FileInfo) error { return nil }
 
+func checkShared(string, fs.FileInfo) error { return nil }
+
 func checkOwner(string, fs.FileInfo) error { return nil }
 
 func syncDir(string) error { return nil }

@@ -37,10 +37,7 @@ type baseDir struct {
 // read through the host; a relative path is passed over, as the XDG Base Directory Specification
 // demands. dirs are by GOOS, "" for all others.
 func (h *Host) userDir(dirs map[string]baseDir) (string, error) {
-	base, special := dirs[runtime.GOOS]
-	if !special {
-		base = dirs[""]
-	}
+	base := ofThisSystem(dirs)
 	if dir := h.place(base.variable); filepath.IsAbs(dir) {
 		return dir, nil
 	}
@@ -51,22 +48,49 @@ func (h *Host) userDir(dirs map[string]baseDir) (string, error) {
 	return filepath.Join(append([]string{home}, base.below...)...), nil
 }
 
-// ConfigDir is where this user's programs keep settings.
-func (h *Host) ConfigDir() (string, error) {
-	return h.userDir(map[string]baseDir{
+func ofThisSystem(dirs map[string]baseDir) baseDir {
+	if base, special := dirs[runtime.GOOS]; special {
+		return base
+	}
+	return dirs[""]
+}
+
+// createBase creates the directory of a kind of files where it is in its usual place below the home
+// directory: on a fresh machine it may be missing. One that a variable puts elsewhere has to exist.
+func (h *Host) createBase(dirs map[string]baseDir) error {
+	dir, err := h.userDir(dirs)
+	if err != nil {
+		return err
+	}
+	home, err := h.Home()
+	below := ofThisSystem(dirs).below
+	if err != nil || filepath.Join(append([]string{home}, below...)...) != filepath.Clean(dir) {
+		return nil
+	}
+	return files.CreateBelow(home, below...)
+}
+
+func configDirs() map[string]baseDir {
+	return map[string]baseDir{
 		"windows": {"APPDATA", []string{"AppData", "Roaming"}},
 		"darwin":  {"", []string{"Library", "Application Support"}},
 		"":        {"XDG_CONFIG_HOME", []string{".config"}},
-	})
+	}
 }
 
-func (h *Host) cacheDir() (string, error) {
-	return h.userDir(map[string]baseDir{
+func cacheDirs() map[string]baseDir {
+	return map[string]baseDir{
 		"windows": {"LOCALAPPDATA", []string{"AppData", "Local"}},
 		"darwin":  {"", []string{"Library", "Caches"}},
 		"":        {"XDG_CACHE_HOME", []string{".cache"}},
-	})
+	}
 }
+
+// ConfigDir is where this user's programs keep settings.
+func (h *Host) ConfigDir() (string, error) { return h.userDir(configDirs()) }
+
+// CreateConfigDir makes sure of ConfigDir, in which directories of this program can then be created.
+func (h *Host) CreateConfigDir() error { return h.createBase(configDirs()) }
 
 // Profiles is the directory of the user's profiles.
 func (h *Host) Profiles() (profile.Dir, error) {
@@ -80,22 +104,33 @@ func (h *Host) Profiles() (profile.Dir, error) {
 // RuntimeDir is where locks and call records go; empty when there is no such place, which costs
 // only comfort.
 func (h *Host) RuntimeDir() string {
-	var bases []string
-	if base := h.place("XDG_RUNTIME_DIR"); filepath.IsAbs(base) && files.CheckFolder(base) == nil {
-		bases = append(bases, base)
-	}
-	if base, err := h.cacheDir(); err == nil {
-		bases = append(bases, base)
-	}
-	for _, base := range bases {
-		dir := filepath.Join(base, ui.Program)
-		err := files.CreatePrivateDir(dir)
-		if err == nil {
+	base := h.place("XDG_RUNTIME_DIR")
+	if filepath.IsAbs(base) && files.CheckFolder(base) == nil {
+		if dir, err := privateIn(base); err == nil {
 			return dir
 		}
+	}
+	base, err := h.userDir(cacheDirs())
+	if err == nil {
+		err = h.createBase(cacheDirs())
+	}
+	dir := ""
+	if err == nil {
+		dir, err = privateIn(base)
+	}
+	if err != nil {
 		h.Log.Debug("no directory for locks", "error", err)
 	}
-	return ""
+	return dir
+}
+
+// privateIn is this program's directory in another one, empty when there is an error.
+func privateIn(base string) (string, error) {
+	dir := filepath.Join(base, ui.Program)
+	if err := files.MakePrivateFolder(dir); err != nil {
+		return "", err
+	}
+	return dir, nil
 }
 
 // KubeconfigPaths are the kubeconfig files that kubectl would read, explicit being its --kubeconfig.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/execcred"
@@ -79,4 +80,40 @@ func variablesIn(dir string) []string {
 	return []string{"HOME=" + dir, "DBUS_SESSION_BUS_ADDRESS=unix:path=" + dir + "/bus", "USER=jane",
 		"XDG_RUNTIME_DIR=" + dir, "XDG_CONFIG_HOME=" + dir + "/settings",
 		"XDG_CACHE_HOME=" + dir + "/kept", "XDG_DATA_HOME=" + dir + "/data"}
+}
+
+// TestOnlyTheUsualDirectoriesAreCreated: others that variables name have to exist.
+func TestOnlyTheUsualDirectoriesAreCreated(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		dirs   []string // variables; $HOME is a new directory
+		create bool
+	}{
+		{"a fresh home", nil, true},
+		{"the usual place by its name", []string{"XDG_CACHE_HOME=$HOME/.cache", "XDG_CONFIG_HOME=$HOME/.config/"}, true},
+		{"another place", []string{"XDG_CACHE_HOME=$HOME/x", "XDG_CONFIG_HOME=$HOME/x"}, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			home := t.TempDir()
+			settings := []string{"HOME=" + home}
+			for _, dir := range test.dirs {
+				settings = append(settings, strings.ReplaceAll(dir, "$HOME", home))
+			}
+			h := System().With(Snapshot(settings))
+			dir, err := h.Profiles()
+			if err := errors.Join(err, h.CreateConfigDir()); err != nil {
+				t.Fatal(err)
+			}
+			release, err := dir.Lock(t.Context(), "p")
+			if (err == nil) != test.create || (h.RuntimeDir() != "") != test.create {
+				t.Errorf("profiles: %v, locks in %q", err, h.RuntimeDir())
+			}
+			if err == nil {
+				release()
+			}
+			if entries, err := os.ReadDir(home); err != nil || len(entries) > 0 != test.create {
+				t.Errorf("created %v, %v", entries, err)
+			}
+		})
+	}
 }

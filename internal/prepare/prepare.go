@@ -97,7 +97,16 @@ func (p *Preparation) Run(ctx context.Context) (*Proof, error) {
 
 // ready takes every step that comes before the kubeconfig.
 func (p *Preparation) ready(ctx context.Context) (*session.Session, error) {
-	release, err := p.lock(ctx)
+	limited, cancel := context.WithTimeout(ctx, busyLimit)
+	defer cancel()
+	profiles, err := p.host.Profiles()
+	if err != nil {
+		return nil, err
+	}
+	if err := p.host.CreateConfigDir(); err != nil {
+		return nil, err
+	}
+	release, err := profiles.Lock(limited, p.profile.Name)
 	if err != nil {
 		return nil, err
 	}

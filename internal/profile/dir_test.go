@@ -50,8 +50,9 @@ func TestDir(t *testing.T) {
 }
 
 func TestSaveIgnoresTheUmask(t *testing.T) {
+	base := t.TempDir()
 	defer syscall.Umask(syscall.Umask(0))
-	dir := DirIn(t.TempDir())
+	dir := FolderIn(base)
 	p := example(t)
 	if err := dir.Save(p); err != nil {
 		t.Fatal(err)
