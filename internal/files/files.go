@@ -74,6 +74,10 @@ func CreateBelow(existing string, names ...string) error {
 	return os.MkdirAll(filepath.Join(append([]string{existing}, names...)...), PrivateFolder)
 }
 
+// CheckOwner is an ErrUntrusted when what info describes belongs to another user than this one or
+// root.
+func CheckOwner(path string, info fs.FileInfo) error { return checkOwner(path, info) }
+
 // CheckFolder is an ErrUntrusted when path is a directory that another user owns or can write to.
 // It can be a symbolic link, but not another user's.
 func CheckFolder(path string) error {

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/sa-exec-credential/sa-exec-credential/internal/files"
 )
 
 // Absolute names the same file in every working directory. Links stay, but not before a "..":
@@ -51,7 +53,7 @@ func realDir(dir string) string {
 }
 
 // resolve follows the links at the end of path as well, also when the last one leads to nothing
-// yet, so that the file is replaced and not the link.
+// yet, so that the file is replaced and not the link. Another user's link is a files.ErrUntrusted.
 func resolve(path string) (string, error) {
 	path = entryPath(path)
 	for range 40 {
@@ -61,6 +63,9 @@ func resolve(path string) (string, error) {
 		}
 		if err != nil {
 			return "", err
+		}
+		if err := files.CheckOwner(path, info); err != nil {
+			return "", err // in a directory that others can write to, it would choose the file for us
 		}
 		link, err := os.Readlink(path)
 		if err != nil {
