@@ -67,10 +67,10 @@ type Cache struct {
 	Warn func(error)
 	// IsShared reports whether a failed mint would have failed for every process, and not only for
 	// the one that tried.
-	IsShared func(error) bool
-	// EnvHash stands for what of this process's environment decides whether a mint works, such as a
-	// proxy: how it went in others says nothing. It is only compared, and hashed before it is kept.
-	EnvHash string
+	Common func(error) bool
+	// Way is what beside the key decides how a mint goes, such as a proxy. Processes of different
+	// ways share tokens, but no lock and no failure: somebody else may have chosen the other way.
+	Way string
 	// Kinds are the errors that a remembered failure still wraps when it is given to the next
 	// caller; at most 64.
 	Kinds []error
@@ -98,9 +98,8 @@ const (
 
 // Get returns the stored token or a new one.
 func (c *Cache) Get(ctx context.Context) (Answer, error) {
-	calls := openCallLog(c.Dir, c.Key, c.Kinds)
+	calls := openCallLog(c.Folder, wayName(c.Key, c.Way), c.Kinds)
 	defer calls.close()
-	calls.envHash = shortHash([]byte(c.EnvHash))
 	if err, failed := c.failedBefore(calls, time.Time{}); failed && storeHung(err) {
 		return Answer{}, err // the store would be waited for as long again, or a person asked again
 	}

@@ -539,7 +539,7 @@ func TestWhatIsNotRemembered(t *testing.T) {
 			c.IsShared = func(error) bool { return false }
 			_, _ = c.Get(t.Context())
 		}
-		calls := openCallLog(w.dir, "token:k", w.cache(1).Kinds)
+		calls := openCallLog(w.dir, wayName("token:k", ""), w.cache(1).Kinds)
 		defer calls.close()
 		if err, failed := calls.failure(Caller{PID: 3}, w.clock(), start); failed {
 			t.Errorf("shared: %v", err)
@@ -554,17 +554,16 @@ func TestWhatIsNotRemembered(t *testing.T) {
 		w.set(start)
 		w.want(1, "minted-2", 2, 0)
 	})
-	t.Run("a failure in other surroundings", func(t *testing.T) {
+	t.Run("a failure on another way", func(t *testing.T) {
 		w := newWorld(t)
 		w.mintErr = errMint
 		forged := w.cache(1)
-		forged.EnvHash = "a proxy that hangs"
+		forged.Way = "a proxy that hangs"
 		_, _ = forged.Get(t.Context())
-		for surroundings, shared := range map[string]bool{"a proxy that hangs": true, "": false} {
-			calls := openCallLog(w.dir, "token:k", w.cache(1).Kinds)
-			calls.envHash = shortHash([]byte(surroundings))
+		for way, shared := range map[string]bool{"a proxy that hangs": true, "": false} {
+			calls := openCallLog(w.dir, wayName("token:k", way), w.cache(1).Kinds)
 			if _, failed := calls.failure(Caller{PID: 3}, w.clock(), start); failed != shared {
-				t.Errorf("in %q: %v", surroundings, failed)
+				t.Errorf("on %q: %v", way, failed)
 			}
 			calls.close()
 		}
@@ -609,4 +608,26 @@ func TestATokenStoredBetweenTheLookAndTheLockIsUsed(t *testing.T) {
 	w := newWorld(t)
 	w.store.afterGet = func() { w.get(2) }
 	w.want(1, "minted-1", 1, 0)
+}
+
+// TestALockOfAnotherWayIsNotWaitedFor: a forged profile may mint the same token by way of a proxy that
+// never answers.
+func TestALockOfAnotherWayIsNotWaitedFor(t *testing.T) {
+	w := newWorld(t)
+	release := Hold(w.dir, "token:k", "a proxy that hangs")
+	defer release()
+	honest := w.cache(1)
+	honest.Wait = time.Hour
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	answer, err := honest.Get(ctx)
+	if err != nil || answer.Token.Reveal() != "minted-1" {
+		t.Errorf("%v, %d mints", err, w.mints)
+	}
+	if got := len(Files(w.dir, "token:k")); got != 3 { // two locks, one of which was never opened for calls
+		t.Errorf("%d files are found: %q", got, Files(w.dir, "token:k"))
+	}
+	if got := Files(w.dir, "token:other"); len(got) > 0 {
+		t.Errorf("for another key: %q", got)
+	}
 }

@@ -62,17 +62,16 @@ func shortHash(b []byte) uint64 {
 // callLog remembers, without a secret, which process was answered with which token. Everything
 // about it may fail: then nothing is remembered.
 type callLog struct {
-	file    *os.File // nil: nothing is remembered
-	kinds   []error
-	envHash uint64 // hash of the process's
-	hung    bool   // in this call the store has let us wait, for nothing
+	file  *os.File // nil: nothing is remembered
+	kinds []error
+	hung  bool // in this call the store has let us wait, for nothing
 }
 
-func openCallLog(dir, key string, kinds []error) *callLog {
+func openCallLog(dir, name string, kinds []error) *callLog {
 	if dir == "" {
 		return &callLog{}
 	}
-	path := filepath.Join(dir, fileName(key)+".calls")
+	path := filepath.Join(dir, name+callsExtension)
 	if !regularOrAbsent(path) {
 		return &callLog{}
 	}
@@ -216,8 +215,7 @@ type failure struct {
 	At     time.Time `json:"at"`
 	Text   string    `json:"text"`
 	Kinds  uint64    `json:"kinds"`  // bit i: it wraps the cache's i-th kind
-	Common bool      `json:"common"` // every process in the same surroundings would have failed
-	Within uint64    `json:"within"` // hash of its surroundings
+	Common bool      `json:"common"` // every process would have failed
 	Hung   bool      `json:"hung"`   // the store was waited for, for nothing
 }
 
@@ -242,7 +240,7 @@ func (c *callLog) rememberFailure(caller Caller, now time.Time, err error, commo
 		return
 	}
 	f := failure{Caller: caller.hash(), At: now, Text: shortened(err.Error()), Common: common,
-		Within: c.envHash, Hung: c.hung}
+		Hung: c.hung}
 	for i, kind := range c.kinds {
 		if errors.Is(err, kind) {
 			f.Kinds |= 1 << i
@@ -277,7 +275,7 @@ func (c *callLog) failedSince(since, now time.Time) bool {
 }
 
 // failure returns the last failed mint if it was for the same caller and a moment ago, or, where it
-// was everybody's in these surroundings, for anybody after the time since; a zero since means the
+// was everybody's, for anybody after the time since; a zero since means the
 // same caller only.
 func (c *callLog) failure(caller Caller, now, since time.Time) (error, bool) {
 	f, found := c.readFailure()
@@ -287,8 +285,7 @@ func (c *callLog) failure(caller Caller, now, since time.Time) (error, bool) {
 	age := now.Sub(f.At)
 	own := f.Caller == caller.hash() && age >= 0 && age < failureHolds
 	// One of the future is from before the clock was set back, and old.
-	shared := f.Common && f.Within == c.envHash && !since.IsZero() && !f.At.Before(since) &&
-		age >= 0
+	shared := f.Common && !since.IsZero() && !f.At.Before(since) && age >= 0
 	if !own && !shared {
 		return nil, false
 	}
@@ -336,11 +333,18 @@ func (c *callLog) forgetFailure() {
 	}
 }
 
-// Files names the files in directory that are kept for key, whether they exist or not.
+// Files names the files in directory that are kept for key, whichever way its token was minted.
 func Files(dir, key string) []string {
-	if dir == "" {
-		return nil
+	entries, _ := os.ReadDir(dir) // none: nothing is kept
+	var files []string
+	for _, entry := range entries {
+		name := entry.Name()
+		extension := filepath.Ext(name)
+		base, isOther := strings.CutPrefix(strings.TrimSuffix(name, extension), fileName(key))
+		isOurs := extension == lockExtension || extension == callsExtension
+		if isOurs && isOther && (base == "" || strings.HasPrefix(base, "-")) {
+			files = append(files, filepath.Join(dir, name))
+		}
 	}
-	base := filepath.Join(dir, fileName(key))
-	return []string{base + ".lock", base + ".calls"}
+	return files
 }

@@ -165,7 +165,7 @@ func TestAfterALongSilenceARepeatIsCheckedAtOnce(t *testing.T) {
 }
 
 func TestCallsAreForgottenWhenTheirFileIsOfNoUse(t *testing.T) {
-	path := func(w *world) string { return Files(w.dir, "token:k")[1] }
+	path := func(w *world) string { return callsOf(w.dir) }
 	tests := []struct {
 		name string
 		do   func(t *testing.T, w *world)
@@ -215,7 +215,7 @@ func TestLinksAreNotFollowed(t *testing.T) {
 	w := newWorld(t)
 	victim := filepath.Join(t.TempDir(), "victim")
 	put(t, victim, []byte("mine"))
-	for _, file := range Files(w.dir, "token:k") {
+	for _, file := range filesOf(w.dir) {
 		if err := os.Symlink(victim, file); err != nil {
 			t.Fatal(err)
 		}
@@ -233,7 +233,7 @@ func TestTheFileOfCallsHoldsNoToken(t *testing.T) {
 	w := newWorld(t)
 	w.get(1)
 	w.get(1)
-	data, err := os.ReadFile(Files(w.dir, "token:k")[1])
+	data, err := os.ReadFile(callsOf(w.dir))
 	if err != nil || len(data) == 0 || len(data) > countOffset+8 {
 		t.Fatalf("%d bytes, %v", len(data), err)
 	}
@@ -255,8 +255,8 @@ func FuzzCalls(f *testing.F) {
 		}
 		_, _ = decodeFailure(data)
 		dir := t.TempDir()
-		put(t, Files(dir, "token:k")[1], data)
-		calls := openCallLog(dir, "token:k", []error{errMint})
+		put(t, callsOf(dir), data)
+		calls := openCallLog(dir, wayName("token:k", ""), []error{errMint})
 		defer calls.close()
 		_ = calls.isRepeat(caller, secret.New("t"), start)
 		_, _ = calls.failure(caller, start, start)

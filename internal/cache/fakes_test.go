@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -154,4 +155,14 @@ func (w *world) want(caller int, token string, mints, checks int) Answer {
 			answer.Token.Reveal(), w.mints, w.checks, token, mints, checks)
 	}
 	return answer
+}
+
+// filesOf are the lock and the record of calls of what tests keep, whether they exist or not.
+func filesOf(dir string) []string {
+	return []string{filepath.Join(dir, wayName("token:k", "")+lockExtension), callsOf(dir)}
+}
+
+// callsOf is the record of calls of what tests keep.
+func callsOf(dir string) string {
+	return filepath.Join(dir, wayName("token:k", "")+callsExtension)
 }

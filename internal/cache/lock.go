@@ -3,6 +3,7 @@ package cache
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -34,15 +35,15 @@ func (c *Cache) lock() *fileLock {
 	if c.Store.Kind() == keyring.None {
 		return &fileLock{}
 	}
-	return lockOf(c.Dir, c.Key)
+	return lockOf(c.Folder, wayName(c.Key, c.Way))
 }
 
-func lockOf(dir, key string) *fileLock {
-	path := filepath.Join(dir, fileName(key)+".lock")
+func lockOf(dir, name string) *fileLock {
+	path := filepath.Join(dir, name+lockExtension)
 	if dir == "" || !regularOrAbsent(path) {
 		return &fileLock{}
 	}
-	guard := filepath.Join(dir, fileName(key)+".calls")
+	guard := filepath.Join(dir, name+callsExtension)
 	return &fileLock{flock: flock.New(path, flock.SetPermissions(0o600)), guard: guard}
 }
 
@@ -55,6 +56,16 @@ func regularOrAbsent(path string) bool {
 
 // fileName is a key without its colon, which Windows reserves.
 func fileName(key string) string { return strings.ReplaceAll(key, ":", "-") }
+
+const (
+	lockExtension  = ".lock"
+	callsExtension = ".calls"
+)
+
+// wayName is the name, but for the extension, of the files of a key and one way to mint its token.
+func wayName(key, way string) string {
+	return fmt.Sprintf("%s-%016x", fileName(key), shortHash([]byte(way)))
+}
 
 func (l *fileLock) tryExclusive() bool {
 	if l.flock == nil {
@@ -113,10 +124,11 @@ func (l *fileLock) abandonHolder() bool {
 	return os.Remove(l.flock.Path()) == nil
 }
 
-// Hold takes the lock of a key, for one whose token the caller is about to keep, if nobody has it.
+// Hold takes the lock of a key and a way, for one whose token the caller is about to keep, if nobody
+// has it.
 // It cannot fail: a lock that cannot be had is free.
-func Hold(dir, key string) (release func()) {
-	lock := lockOf(dir, key)
+func Hold(dir, key, way string) (release func()) {
+	lock := lockOf(dir, wayName(key, way))
 	_ = lock.tryExclusive()
 	return lock.release
 }

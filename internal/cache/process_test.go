@@ -199,7 +199,7 @@ func TestAHolderThatIsStopped(t *testing.T) {
 
 func TestPipesAreNotWaitedFor(t *testing.T) {
 	w := newWorld(t)
-	for _, file := range Files(w.dir, "token:k") {
+	for _, file := range filesOf(w.dir) {
 		if err := syscall.Mkfifo(file, 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -212,7 +212,7 @@ func TestPipesAreNotWaitedFor(t *testing.T) {
 // end.
 func TestAHolderThatHangsBesideAPipe(t *testing.T) {
 	w := newWorld(t)
-	if err := syscall.Mkfifo(Files(w.dir, "token:k")[1], 0o600); err != nil {
+	if err := syscall.Mkfifo(callsOf(w.dir), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	holder := w.cache(1).lock()

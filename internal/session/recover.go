@@ -183,7 +183,7 @@ func (s *Session) replaceDevice(ctx context.Context, client *api.Client, record 
 	s.host.Log.Debug("the cluster was rebuilt, and has a device again", "name", created.Name)
 	old := s.Device
 	s.Device = &created
-	release = cache.Hold(s.host.RuntimeDir(), s.TokenKey())
+	release = cache.Hold(s.host.RuntimeDir(), s.TokenKey(), s.way())
 	record.Current, record.Next, record.ClusterUID = &created, "", uid
 	if err := record.Save(); err != nil {
 		return release, err

@@ -128,18 +128,18 @@ func (s *Session) Token(ctx context.Context, interactive bool) (cache.Answer, er
 
 func (s *Session) cache() *cache.Cache {
 	tokens := &cache.Cache{
-		Store:    deviceStore{s.Store, s},
+		Store:    s.Store,
 		Key:      s.TokenKey(),
 		Machine:  s.machine(),
-		Dir:      s.host.RuntimeDir(),
+		Folder:   s.host.RuntimeDir(),
 		Caller:   s.host.Caller(),
 		Wait:     s.lockWait(),
 		Now:      s.host.Now,
 		Refresh:  s.Mint,
-		Valid:    s.Accepts,
+		Accepted: s.Accepts,
 		Warn:     s.host.Log.Warn,
-		IsShared: s.isShared,
-		EnvHash:  surroundings(s.host),
+		Common:   s.isShared,
+		Way:      s.way(),
 		Kinds:    failureKinds(),
 		Debug:    s.host.Log.Debug,
 	}
@@ -151,13 +151,16 @@ func (s *Session) cache() *cache.Cache {
 	return tokens
 }
 
-// surroundings are the variables that decide over the way to the bootstrap credential and to the API
-// server; a kubeconfig may have set them.
-func surroundings(h *host.Host) string {
-	var settings []string
+// way is what decides over the way to the bootstrap credential and to the API server beside what the
+// token is for. A kubeconfig may have set variables, and in some places lead to a profile that
+// differs in nothing else.
+func (s *Session) way() string {
+	dir, _ := s.host.Profiles()
+	bus, _ := s.host.BusAddress()
+	settings := []string{string(dir), bus, s.Profile.Cluster.ProxyURL}
 	for _, name := range []string{"HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy", "REQUEST_METHOD",
 		"SSL_CERT_FILE", "SSL_CERT_DIR", "GODEBUG", bootstrap.WithinVariable} {
-		if value, present := h.Variables(name); present {
+		if value, present := s.host.Variables(name); present {
 			settings = append(settings, name+"="+value)
 		}
 	}
