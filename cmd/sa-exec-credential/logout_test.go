@@ -22,7 +22,9 @@ func TestLogoutAllSaysWhatItCouldNotForget(t *testing.T) {
 		{"what could be forgotten", &oddStore{keys: []string{"token:a", "bootstrap:a"}}, "", []string{"token:a"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			code, stdout, stderr := runIn(withStore(t, test.store), "logout", "--all")
+			h := withStore(t, test.store)
+			test.store.entry.Origin = h.Origin()
+			code, stdout, stderr := runIn(h, "logout", "--all")
 			if code != exitDone || stdout != "" || stderr != test.stderr {
 				t.Errorf("exit code %d, printed %q, said %q, want %q", code, stdout, stderr, test.stderr)
 			}
@@ -30,5 +32,17 @@ func TestLogoutAllSaysWhatItCouldNotForget(t *testing.T) {
 				t.Errorf("deleted %q, want %q", test.store.deleted, test.deleted)
 			}
 		})
+	}
+}
+
+// TestLogoutAllLeavesTheEntriesOfOtherDirectories: a second directory of profiles, such as a test's or
+// another program's, has its entries in the same store.
+func TestLogoutAllLeavesTheEntriesOfOtherDirectories(t *testing.T) {
+	for _, origin := range []string{"", withStore(t, nil).Origin()} {
+		store := &oddStore{keys: []string{"token:a", "bootstrap:a"}, entry: keyring.Entry{Origin: origin}}
+		code, _, stderr := runIn(withStore(t, store), "logout", "--all", "--bootstrap")
+		if code != exitDone || stderr != "" || len(store.deleted) > 0 {
+			t.Errorf("origin %q: exit code %d, said %q, deleted %q", origin, code, stderr, store.deleted)
+		}
 	}
 }

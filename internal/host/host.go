@@ -8,6 +8,8 @@ package host
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -162,7 +164,19 @@ func (h *Host) TakeTerminal(ctx context.Context) (release func(), err error) {
 
 // Store opens a store, which does no I/O yet.
 func (h *Host) Store(ctx context.Context, kind keyring.Kind) (keyring.Store, error) {
-	return h.OpenStore(ctx, kind, keyring.System{Getenv: h.place, Now: h.Now, Interactive: h.hasDesktop()})
+	return h.OpenStore(ctx, kind, keyring.System{Getenv: h.place, Now: h.Now, Interactive: h.hasDesktop(),
+		Origin: h.Origin()})
+}
+
+// Origin is kept with what is stored: a short hash of the directory of profiles, which tells the
+// entries of one from those of another in the same store. Empty where there is none.
+func (h *Host) Origin() string {
+	dir, err := h.Profiles()
+	if err != nil {
+		return ""
+	}
+	sum := sha256.Sum256([]byte(dir))
+	return hex.EncodeToString(sum[:8])
 }
 
 // hasDesktop reports whether a store may ask a person to unlock it: elsewhere nobody would see the

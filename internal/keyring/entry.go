@@ -31,6 +31,7 @@ type storedEntry struct {
 	Token     string    `json:"token"`
 	IssuedAt  time.Time `json:"issuedAt"`
 	ExpiresAt time.Time `json:"expiresAt"`
+	Origin    string    `json:"origin,omitempty"`
 }
 
 // Encode returns the stored form of entry under key. It refuses what Decode would not give back: a
@@ -43,6 +44,7 @@ func Encode(key string, entry Entry) ([]byte, error) {
 		Token:     entry.Token.Reveal(),
 		IssuedAt:  entry.IssuedAt.UTC(),
 		ExpiresAt: entry.ExpiresAt.UTC(),
+		Origin:    entry.Origin,
 	}
 	if err := stored.check(key); err != nil {
 		return nil, fmt.Errorf("encoding the entry: %w", err)
@@ -71,7 +73,7 @@ func Decode(key string, value []byte) (Entry, error) {
 		return Entry{}, notFound(err.Error())
 	}
 	return Entry{Token: secret.New(stored.Token), IssuedAt: stored.IssuedAt,
-		ExpiresAt: stored.ExpiresAt}, nil
+		ExpiresAt: stored.ExpiresAt, Origin: stored.Origin}, nil
 }
 
 // check reports what keeps e from being the entry under key. Its messages hold nothing of e but the

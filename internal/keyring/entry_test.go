@@ -58,8 +58,8 @@ func TestEncodeRefuses(t *testing.T) {
 		{"an empty token", testKey, testEntry(""), nil},
 		{"a token that JSON would change", testKey, testEntry("\xff\xfe"), nil},
 		{"an entry without times", testKey, Entry{Token: secret.New("t")}, nil},
-		{"an expiry before the issue", testKey, Entry{secret.New("t"), testExpires, testIssued},
-			nil},
+		{"an expiry before the issue", testKey, Entry{Token: secret.New("t"), IssuedAt: testExpires,
+			ExpiresAt: testIssued}, nil},
 		{"a token that is too long", testKey, testEntry(strings.Repeat("x", maxValue)), ErrTooBig},
 	}
 	for _, test := range tests {

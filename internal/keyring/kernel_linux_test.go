@@ -168,7 +168,7 @@ func TestKernelDropsAnExpiredKey(t *testing.T) {
 	s := testKernel(t).store()
 	now := time.Now()
 	if err := s.Set(t.Context(), testKey,
-		Entry{secret.New("t"), now, now.Add(time.Second)}); err != nil {
+		Entry{Token: secret.New("t"), IssuedAt: now, ExpiresAt: now.Add(time.Second)}); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, func() error {
@@ -202,7 +202,7 @@ func TestKernelTimeoutIsRoundedUpAndNeverForEver(t *testing.T) {
 			k.sys.Now = func() time.Time { return now }
 			mustSet(t, k.store(), testKey, "old")
 			if err := k.store().Set(t.Context(), testKey,
-				Entry{secret.New("new"), now.Add(-2 * time.Hour), test.expires}); err != nil {
+				Entry{Token: secret.New("new"), IssuedAt: now.Add(-2 * time.Hour), ExpiresAt: test.expires}); err != nil {
 				t.Fatal(err)
 			}
 			entry, err := k.store().Get(t.Context(), testKey)
@@ -302,7 +302,7 @@ const enough = 1000
 var bulk = strings.Repeat("x", 3000)
 
 func set(k kernelItems, key string, issued time.Time, expires time.Time) error {
-	err := k.store().Set(context.Background(), key, Entry{secret.New(bulk), issued, expires})
+	err := k.store().Set(context.Background(), key, Entry{Token: secret.New(bulk), IssuedAt: issued, ExpiresAt: expires})
 	if err != nil {
 		return fmt.Errorf("setting %s: %w", key, err)
 	}

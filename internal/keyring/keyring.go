@@ -49,6 +49,8 @@ type Entry struct {
 	Token     secret.String
 	IssuedAt  time.Time
 	ExpiresAt time.Time
+	// Origin is that of the System that stored it; Set fills it in. Empty: unknown.
+	Origin string
 }
 
 // What can be wrong with a store. Errors of this package wrap one of them.

@@ -36,6 +36,7 @@ func (s *store) Get(ctx context.Context, key string) (Entry, error) {
 }
 
 func (s *store) Set(ctx context.Context, key string, entry Entry) error {
+	entry.Origin = s.sys.Origin
 	value, err := Encode(key, entry)
 	if err != nil {
 		return err

@@ -89,3 +89,31 @@ func TestLimitsByDefault(t *testing.T) {
 		}
 	}
 }
+
+func TestAnEntryKeepsTheOriginOfItsStore(t *testing.T) {
+	kept := &keptItems{}
+	for _, origin := range []string{"one", ""} {
+		s := &store{sys: System{Origin: origin}.withDefaults(), items: parted{items: kept}}
+		entry := liveEntry("t")
+		entry.Origin = "another"
+		if err := s.Set(t.Context(), testKey, entry); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := s.Get(t.Context(), testKey); err != nil || got.Origin != origin {
+			t.Errorf("stored by %q, got that of %q, %v", origin, got.Origin, err)
+		}
+	}
+}
+
+// keptItems is a platform that holds one item.
+type keptItems struct {
+	items
+	value []byte
+}
+
+func (k *keptItems) read(context.Context, string) ([]byte, error) { return k.value, nil }
+
+func (k *keptItems) write(_ context.Context, _ string, value []byte, _ time.Time) error {
+	k.value = value
+	return nil
+}

@@ -79,8 +79,8 @@ func Sharing(h *host.Host, record string) ([]profile.Profile, error) {
 	return sharing, nil
 }
 
-// ForgetAll is Forget for every profile, and for entries of the store that no profile leads to any
-// more, for example of one whose duration was changed.
+// ForgetAll is Forget for every profile, and for entries that profiles of the same directory have
+// stored and none leads to any more, for example of one whose duration was changed.
 func ForgetAll(ctx context.Context, h *host.Host, bootstrap bool) error {
 	dir, err := h.Profiles()
 	if err != nil {
@@ -141,10 +141,23 @@ func forgetStraysIn(ctx context.Context, h *host.Host, kind keyring.Kind, isStra
 	failed := err
 	for _, key := range keys {
 		if isStray(key) {
-			err := store.Delete(ctx, key)
+			err := forgetStray(ctx, h, store, key)
 			h.Log.Debug("forgetting a stray entry", "key", key, "error", err)
 			failed = cmp.Or(failed, err) // one is enough to say: the others fail alike
 		}
 	}
 	return failed
+}
+
+// forgetStray deletes an entry that a profile of this directory has stored. Those of other directories
+// are in use there, as far as can be known here.
+func forgetStray(ctx context.Context, h *host.Host, store keyring.Store, key string) error {
+	entry, err := store.Get(ctx, key)
+	if errors.Is(err, keyring.ErrNotFound) || err == nil && entry.Origin != h.Origin() {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return store.Delete(ctx, key)
 }
