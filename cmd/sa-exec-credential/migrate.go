@@ -19,6 +19,9 @@ type migrateCommand struct {
 	AdminContext string `placeholder:"CONTEXT" help:"The context whose credentials prepare the cluster."`
 	Kubeconfig   string `placeholder:"FILE" help:"The kubeconfig that holds both (default: as kubectl)."`
 
+	ServiceAccount string `name:"serviceaccount" placeholder:"NAME" help:"The account, where the server does not say whose the token is."`
+	Namespace      string `short:"n" placeholder:"NS" help:"The namespace of that account."`
+
 	Profile             string        `placeholder:"NAME" help:"Name of the profile (default: SERVICEACCOUNT.NAMESPACE@CLUSTER)."`
 	Duration            time.Duration `default:"1h" help:"How long a token lives, at least 10m."`
 	BootstrapDuration   time.Duration `default:"720h" help:"How long the bootstrap credential in the keyring lives; it renews itself."`
@@ -41,7 +44,7 @@ func (c *migrateCommand) Run(ctx context.Context, h *host.Host) error {
 		}
 	}
 	m, err := prepare.NewMigration(ctx, h, prepare.MigrateOptions{Context: c.Context, AdminContext: c.AdminContext,
-		Kubeconfig: c.Kubeconfig, Profile: c.Profile, Duration: c.Duration, BootstrapDuration: c.BootstrapDuration,
+		Kubeconfig: c.Kubeconfig, ServiceAccount: c.ServiceAccount, Namespace: c.Namespace, Profile: c.Profile, Duration: c.Duration, BootstrapDuration: c.BootstrapDuration,
 		Store: keyring.Kind(c.Store), NoLimits: c.NoLimits, AllowDefaultAccount: c.AllowDefaultAccount,
 		DeleteLegacySecret: c.DeleteLegacySecret}, h.Log.Reporter("migrate"))
 	if err != nil {

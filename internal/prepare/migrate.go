@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,6 +23,8 @@ type MigrateOptions struct {
 	Context      string
 	AdminContext string
 	Kubeconfig   string // a file that was named; empty: as kubectl
+	// ServiceAccount and Namespace name the account where the server does not say whose the token is.
+	ServiceAccount, Namespace string
 
 	Profile             string
 	Duration            time.Duration
@@ -50,6 +53,9 @@ type Migration struct {
 	target      kubeconfig.Context // the context to migrate
 	static      kubeconfig.Static
 	claims      mint.Claims // what the old token says of itself
+	namespace   string      // of the account
+	account     string      // as the server says, or else as it was named
+	verified    bool        // by the server, which makes the claims true
 	preparation *Preparation
 	legacy      *cluster.LegacySecret // where the old token was read from; nil: nowhere, or not known
 }
@@ -60,13 +66,16 @@ func NewMigration(ctx context.Context, h *host.Host, o MigrateOptions, report ui
 	if err := m.readContext(); err != nil {
 		return nil, err
 	}
-	if o.AdminContext == "" {
-		return nil, ui.Usagef("--admin-context is missing: name the context that can prepare service account %q", m.Account())
+	switch {
+	case o.AdminContext == "":
+		return nil, ui.Usagef("--admin-context is missing: name the context that can prepare the service account")
+	case (o.ServiceAccount == "") != (o.Namespace == ""):
+		return nil, ui.Usagef("--serviceaccount and --namespace name one account, and need each other")
 	}
-	if err := m.plan(ctx); err != nil {
+	if err := m.findAccount(ctx); err != nil {
 		return nil, err
 	}
-	if err := m.askWho(ctx); err != nil {
+	if err := m.plan(ctx); err != nil {
 		return nil, err
 	}
 	m.findLegacySecret(ctx)
@@ -87,8 +96,8 @@ func (m *Migration) readContext() (err error) {
 	return err
 }
 
-// Account is the old token's NAMESPACE/SERVICEACCOUNT, by its own word.
-func (m *Migration) Account() string { return m.claims.Namespace + "/" + m.claims.ServiceAccount }
+// Account is the old token's NAMESPACE/SERVICEACCOUNT.
+func (m *Migration) Account() string { return m.namespace + "/" + m.account }
 
 // accountClaims reads whose token it is, or says why it is no ServiceAccount's. Nothing of the token
 // but the names in its claims is told.
@@ -110,12 +119,12 @@ func accountClaims(token string) (mint.Claims, error) {
 func (m *Migration) plan(ctx context.Context) error {
 	o := m.options
 	lifetime := profile.Duration{Duration: o.BootstrapDuration}
-	setup := Options{ServiceAccount: m.claims.ServiceAccount, Namespace: m.claims.Namespace, NoRBAC: true,
+	setup := Options{ServiceAccount: m.account, Namespace: m.namespace, NoRBAC: true,
 		NoLimits: o.NoLimits, AllowDefaultAccount: o.AllowDefaultAccount, Duration: o.Duration,
 		Bootstrap:         profile.Bootstrap{Source: profile.SourceKeyring, Duration: &lifetime},
 		BootstrapDuration: o.BootstrapDuration, Store: o.Store, Profile: o.Profile}
 	if setup.Profile == "" {
-		setup.Profile = profile.DefaultName(m.claims.ServiceAccount, m.claims.Namespace, m.target.ClusterName)
+		setup.Profile = profile.DefaultName(m.account, m.namespace, m.target.ClusterName)
 	}
 	p, err := New(ctx, m.host, setup, m.paths, o.AdminContext, m.report)
 	if err != nil {
@@ -136,28 +145,56 @@ func (m *Migration) plan(ctx context.Context) error {
 	return kubeconfig.CanReplace(m.paths, o.Context, entry)
 }
 
-// askWho makes sure that the old token is for the account that its claims name. One that is no longer
-// accepted can be migrated all the same: to replace those that have expired is what migrate is for.
-func (m *Migration) askWho(ctx context.Context) error {
+// findAccount finds out whose the old token is. What it says of itself is only its own word: the server
+// decides. Where that does not tell, as with a token that has expired, the account has to be named, and
+// nothing is deleted.
+func (m *Migration) findAccount(ctx context.Context) error {
+	claimed := mint.Username(m.claims.Namespace, m.claims.ServiceAccount)
+	named := mint.Username(m.options.Namespace, m.options.ServiceAccount)
+	user, err := m.whoAmI(ctx)
+	switch {
+	case isAny(err, api.ErrUnauthorized, api.ErrForbidden, api.ErrNotFound):
+		return m.takeNamed(err)
+	case err != nil:
+		return fmt.Errorf("asking whom the old token stands for: %w", err)
+	case user.Name != claimed:
+		return fmt.Errorf("%w: it says %q, the API server %q", ErrNotAccountToken, claimed, user.Name)
+	case m.options.ServiceAccount != "" && user.Name != named:
+		return ui.Usagef("the old token is for %q, and not for the account that was named", user.Name)
+	}
+	m.namespace, m.account, m.verified = m.claims.Namespace, m.claims.ServiceAccount, true
+	return nil
+}
+
+func (m *Migration) whoAmI(ctx context.Context) (mint.User, error) {
 	config, err := kubeconfig.ClientConfig(m.paths, m.options.Context)
 	if err != nil {
-		return err
+		return mint.User{}, err
 	}
 	client, err := mint.New(config, m.host.Now)
 	if err != nil {
-		return err
+		return mint.User{}, err
 	}
-	user, err := client.WhoAmI(ctx)
-	switch wanted := mint.Username(m.claims.Namespace, m.claims.ServiceAccount); {
-	case errors.Is(err, api.ErrUnauthorized):
-		m.warn("the API server does not accept the old token; that it was for %q is only its own word", m.Account())
-	case errors.Is(err, api.ErrForbidden):
-	case err != nil:
-		return fmt.Errorf("asking whom the old token stands for: %w", err)
-	case user.Name != wanted:
-		return fmt.Errorf("%w: it says %q, the API server %q", ErrNotAccountToken, wanted, user.Name)
+	return client.WhoAmI(ctx)
+}
+
+// takeNamed is for when the server does not say whose the old token is.
+func (m *Migration) takeNamed(reason error) error {
+	switch {
+	case m.options.ServiceAccount == "":
+		return ui.Usagef("the API server does not say whose the old token is (%v): name the account with "+
+			"--serviceaccount and --namespace", reason)
+	case m.options.DeleteLegacySecret:
+		return ui.Usagef("--delete-legacy-secret needs a token that the API server accepts (%v)", reason)
 	}
+	m.namespace, m.account = m.options.Namespace, m.options.ServiceAccount
+	m.report(ui.Warning, fmt.Sprintf("the API server does not say whose the old token is (%v): taken for one of %q, as named",
+		reason, m.Account()))
 	return nil
+}
+
+func isAny(err error, kinds ...error) bool {
+	return slices.ContainsFunc(kinds, func(kind error) bool { return errors.Is(err, kind) })
 }
 
 func (m *Migration) step(format string, args ...any) { m.preparation.step(format, args...) }
@@ -166,21 +203,21 @@ func (m *Migration) warn(format string, args ...any) { m.preparation.warn(format
 
 // findLegacySecret names the Secrets that hold tokens of the account which never expire.
 func (m *Migration) findLegacySecret(ctx context.Context) {
-	secrets, err := cluster.ListLegacySecrets(ctx, m.preparation.admin.Client, m.claims.Namespace, m.claims.ServiceAccount)
+	secrets, err := cluster.ListLegacySecrets(ctx, m.preparation.admin.Client, m.namespace, m.account)
 	if err != nil {
 		m.warn("%v", err)
 	}
 	for _, secret := range secrets {
-		if secret.Name == m.claims.LegacySecret {
+		if m.verified && secret.Name == m.claims.LegacySecret {
 			m.legacy = &secret
 			m.step("Secret %q: the old token was read from it, and never expires", m.secretName())
 			continue
 		}
-		m.warn("Secret %q holds another token of this account that never expires", m.claims.Namespace+"/"+secret.Name)
+		m.warn("Secret %q holds a token of this account that never expires", m.namespace+"/"+secret.Name)
 	}
 }
 
-func (m *Migration) secretName() string { return m.claims.Namespace + "/" + m.legacy.Name }
+func (m *Migration) secretName() string { return m.namespace + "/" + m.legacy.Name }
 
 // Run creates the new way, proves it, and only then takes the token out of the file. Interrupted
 // anywhere before that, the old way still works, and another run goes on. The proof is there also when
@@ -255,7 +292,7 @@ func (m *Migration) deleteLine() string {
 	if m.options.Kubeconfig != "" {
 		line = append(line, "--kubeconfig", m.options.Kubeconfig)
 	}
-	return ui.CommandLine(append(line, "--context", m.options.AdminContext, "-n", m.claims.Namespace,
+	return ui.CommandLine(append(line, "--context", m.options.AdminContext, "-n", m.namespace,
 		"delete", "secret", m.legacy.Name)...)
 }
 
@@ -271,7 +308,7 @@ func (m *Migration) deleteLegacySecret(ctx context.Context, replaced kubeconfig.
 	case len(replaced.Holders) > 0:
 		return fmt.Errorf("%w: %s", ErrStillHeld, ui.QuotedList(replaced.Holders))
 	}
-	err := cluster.DeleteLegacySecret(ctx, m.preparation.admin.Client, m.claims.Namespace, *m.legacy)
+	err := cluster.DeleteLegacySecret(ctx, m.preparation.admin.Client, m.namespace, *m.legacy)
 	if err != nil {
 		return err
 	}

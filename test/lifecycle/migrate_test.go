@@ -270,13 +270,17 @@ func (m *migration) migrateForeign() {
 	m.refused(2, m.migrateArguments("no such context")...)
 }
 
-// migrateRefused has the claims of a good token and a signature that nobody would take.
-func (m *migration) migrateRefused() {
-	token := m.account()
-	m.addToken("jenkins", token[:strings.LastIndex(token, ".")]+".c2lnbmF0dXJl")
-	out := m.must(m.migrateArguments("jenkins")...)
-	if got := m.whoAmI("jenkins"); got != m.username() || !strings.Contains(out.Stderr, "its own word") {
-		m.Errorf("the context is %q:\n%s", got, out.Stderr)
+// migrateRefused has the claims of a good token and a signature that nobody would take. Whoever wrote it
+// may have chosen another account, and a Secret that is to be deleted.
+func (p *person) migrateRefused() {
+	token := p.account()
+	p.add("jenkins", "--token="+token[:strings.LastIndex(token, ".")]+".c2lnbmF0dXJl")
+	p.refused(2, p.migrateArguments("jenkins")...)
+	named := []string{"--serviceaccount", "jenkins", "-n", p.namespace}
+	p.refused(2, p.migrateArguments("jenkins", append(named, "--delete-legacy-secret")...)...)
+	out := p.must(p.migrateArguments("jenkins", named...)...)
+	if got := p.whoAmI(p.admin, "jenkins"); got != p.username() || !strings.Contains(out.stderr, "as named") || !p.hasSecret() {
+		p.Errorf("the context is %q:\n%s", got, out.stderr)
 	}
 }
 
