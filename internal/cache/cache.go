@@ -67,7 +67,7 @@ type Cache struct {
 	Warn func(error)
 	// IsShared reports whether a failed mint would have failed for every process, and not only for
 	// the one that tried.
-	Common func(error) bool
+	IsShared func(error) bool
 	// Way is what beside the key decides how a mint goes, such as a proxy. Processes of different
 	// ways share tokens, but no lock and no failure: somebody else may have chosen the other way.
 	Way string
@@ -98,7 +98,7 @@ const (
 
 // Get returns the stored token or a new one.
 func (c *Cache) Get(ctx context.Context) (Answer, error) {
-	calls := openCallLog(c.Folder, wayName(c.Key, c.Way), c.Kinds)
+	calls := openCallLog(c.Dir, wayName(c.Key, c.Way), c.Kinds)
 	defer calls.close()
 	if err, failed := c.failedBefore(calls, time.Time{}); failed && storeHung(err) {
 		return Answer{}, err // the store would be waited for as long again, or a person asked again

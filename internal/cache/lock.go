@@ -35,7 +35,7 @@ func (c *Cache) lock() *fileLock {
 	if c.Store.Kind() == keyring.None {
 		return &fileLock{}
 	}
-	return lockOf(c.Folder, wayName(c.Key, c.Way))
+	return lockOf(c.Dir, wayName(c.Key, c.Way))
 }
 
 func lockOf(dir, name string) *fileLock {

@@ -27,11 +27,11 @@ const tempSuffix = ".tmp"
 // no regular files.
 var ErrUntrusted = errors.New("file is not trusted")
 
-// MakePrivateFolder creates path with mode 0700, in a directory that exists and that every user
+// MakePrivateDir creates path with mode 0700, in a directory that exists and that every user
 // cannot write to. One that is there already is left as it is. It is an ErrUntrusted when path, or
 // the directory that it would be created in, belongs to another user, when others can write to it,
 // or when it is no directory.
-func MakePrivateFolder(path string) error {
+func MakePrivateDir(path string) error {
 	info, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return createIn(filepath.Dir(path), path)
@@ -53,14 +53,14 @@ func createIn(base, path string) error {
 	if err := checkShared(base, info); err != nil {
 		return err
 	}
-	err = os.Mkdir(path, PrivateFolder)
+	err = os.Mkdir(path, PrivateDir)
 	if errors.Is(err, fs.ErrExist) {
-		return MakePrivateFolder(path) // another process was quicker
+		return MakePrivateDir(path) // another process was quicker
 	}
 	if err != nil {
 		return err
 	}
-	return os.Chmod(path, PrivateFolder) // whatever the umask says
+	return os.Chmod(path, PrivateDir) // whatever the umask says
 }
 
 // CreateBelow creates the directories of a path below one that exists, where they are missing, with
@@ -71,16 +71,16 @@ func CreateBelow(existing string, names ...string) error {
 	} else if !info.IsDir() {
 		return fmt.Errorf("%w: %q is not a directory", ErrUntrusted, existing)
 	}
-	return os.MkdirAll(filepath.Join(append([]string{existing}, names...)...), PrivateFolder)
+	return os.MkdirAll(filepath.Join(append([]string{existing}, names...)...), PrivateDir)
 }
 
 // CheckOwner is an ErrUntrusted when what info describes belongs to another user than this one or
 // root.
 func CheckOwner(path string, info fs.FileInfo) error { return checkOwner(path, info) }
 
-// CheckFolder is an ErrUntrusted when path is a directory that another user owns or can write to.
+// CheckDir is an ErrUntrusted when path is a directory that another user owns or can write to.
 // It can be a symbolic link, but not another user's.
-func CheckFolder(path string) error {
+func CheckDir(path string) error {
 	info, err := statOwn(path)
 	if err != nil {
 		return err

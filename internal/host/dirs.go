@@ -105,7 +105,7 @@ func (h *Host) Profiles() (profile.Dir, error) {
 // only comfort.
 func (h *Host) RuntimeDir() string {
 	base := h.place("XDG_RUNTIME_DIR")
-	if filepath.IsAbs(base) && files.CheckFolder(base) == nil {
+	if filepath.IsAbs(base) && files.CheckDir(base) == nil {
 		if dir, err := privateIn(base); err == nil {
 			return dir
 		}
@@ -127,7 +127,7 @@ func (h *Host) RuntimeDir() string {
 // privateIn is this program's directory in another one, empty when there is an error.
 func privateIn(base string) (string, error) {
 	dir := filepath.Join(base, ui.Program)
-	if err := files.MakePrivateFolder(dir); err != nil {
+	if err := files.CreatePrivateDir(dir); err != nil {
 		return "", err
 	}
 	return dir, nil
