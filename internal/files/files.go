@@ -27,11 +27,11 @@ const tempSuffix = ".tmp"
 // no regular files.
 var ErrUntrusted = errors.New("file is not trusted")
 
-// MakePrivateDir creates path with mode 0700, in a directory that exists and that every user
+// CreatePrivateDir creates path with mode 0700, in a directory that exists and that every user
 // cannot write to. One that is there already is left as it is. It is an ErrUntrusted when path, or
 // the directory that it would be created in, belongs to another user, when others can write to it,
 // or when it is no directory.
-func MakePrivateDir(path string) error {
+func CreatePrivateDir(path string) error {
 	info, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return createIn(filepath.Dir(path), path)
@@ -55,7 +55,7 @@ func createIn(base, path string) error {
 	}
 	err = os.Mkdir(path, PrivateDir)
 	if errors.Is(err, fs.ErrExist) {
-		return MakePrivateDir(path) // another process was quicker
+		return CreatePrivateDir(path) // another process was quicker
 	}
 	if err != nil {
 		return err

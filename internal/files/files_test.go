@@ -120,7 +120,7 @@ func TestReadTrustedRefusesWhatIsNoRegularFile(t *testing.T) {
 func TestDirs(t *testing.T) {
 	base := t.TempDir()
 	path := filepath.Join(base, "a")
-	if err := MakePrivateDir(filepath.Join(path, "b")); !errors.Is(err, fs.ErrNotExist) {
+	if err := CreatePrivateDir(filepath.Join(path, "b")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("two levels at once: %v", err)
 	}
 	if err := CreatePrivateDir(path); err != nil {
@@ -134,7 +134,7 @@ func TestDirs(t *testing.T) {
 			t.Fatal(err)
 		}
 		for name, err := range map[string]error{"checked": CheckDir(path),
-			"to be private": MakePrivateDir(path)} {
+			"to be private": CreatePrivateDir(path)} {
 			if trusted := err == nil; trusted != test.trusted || err != nil && !errors.Is(err, ErrUntrusted) {
 				t.Errorf("%s, mode %04o: %v", name, test.mode, err)
 			}
@@ -151,7 +151,7 @@ func TestNothingIsCreatedWhereEverybodyCanWrite(t *testing.T) {
 		if err := os.Chmod(base, mode); err != nil {
 			t.Fatal(err)
 		}
-		err := MakePrivateDir(filepath.Join(base, "d"))
+		err := CreatePrivateDir(filepath.Join(base, "d"))
 		if created := err == nil; created != wanted || err != nil && !errors.Is(err, ErrUntrusted) {
 			t.Errorf("in one of mode %v: %v", mode, err)
 		}
@@ -188,9 +188,9 @@ func TestWhatBelongsToAnotherUserIsRefused(t *testing.T) {
 		{"a directory", "", CheckDir},
 		{"a link to a directory of one's own", "-link", checkLink},
 		{"the directory that a link leads to", "", checkLink},
-		{"a directory that is to be private", "", MakePrivateDir},
+		{"a directory that is to be private", "", CreatePrivateDir},
 		{"the directory that one is to be created in", "", func(path string) error {
-			return MakePrivateDir(filepath.Join(path, rand.Text()))
+			return CreatePrivateDir(filepath.Join(path, rand.Text()))
 		}},
 		{"a file", "/f", func(path string) error { return read(path + "/f") }},
 	}
