@@ -179,15 +179,15 @@ func timeless(value any) any {
 
 func (s *site) withoutNames(text string) string {
 	s.Helper()
-	device := s.Load("it").Device
+	p := s.Load("it")
 	cluster := ""
 	for line := range strings.Lines(s.Read(s.Kubeconfig())) {
 		if name, found := strings.CutPrefix(strings.TrimSpace(line), "cluster: "); found {
 			cluster = name
 		}
 	}
-	name := strings.TrimPrefix(device.Secret, "ci-device-")
-	return strings.NewReplacer(s.Namespace, "NS", name, "DEVICE", device.UID, "UID", s.Home, "HOME", filepath.Dir(s.Admin), "ADMIN", s.Gate.URL, "SERVER",
+	name := strings.TrimPrefix(p.Device.Secret, "ci-device-")
+	return strings.NewReplacer(p.Profile.Device, "RECORD", s.Namespace, "NS", name, "DEVICE", p.Device.UID, "UID", s.Home, "HOME", filepath.Dir(s.Admin), "ADMIN", s.Gate.URL, "SERVER",
 		cluster, "CLUSTER").Replace(text)
 }
 
