@@ -52,7 +52,7 @@ func TestDir(t *testing.T) {
 func TestSaveIgnoresTheUmask(t *testing.T) {
 	base := t.TempDir()
 	defer syscall.Umask(syscall.Umask(0))
-	dir := FolderIn(base)
+	dir := DirIn(base)
 	p := example(t)
 	if err := dir.Save(p); err != nil {
 		t.Fatal(err)

@@ -64,7 +64,7 @@ func machine(t *testing.T) (*host.Host, *memory, *Session) {
 	p := profile.Profile{Name: "p", Cluster: profile.Cluster{Server: "https://a:6443"}, Namespace: "build",
 		ServiceAccount: "ci", Duration: profile.Duration{Duration: time.Hour}, Store: keyring.Keyring,
 		Bootstrap: profile.Bootstrap{Source: profile.SourceKeyring, Duration: &profile.Duration{Duration: time.Hour}}}
-	p.Device = setDevice(t, h, p, &profile.Device{Secret: "ci-device-old", UID: "1"})
+	p.Device = setDevice(t, h, p, &profile.Device{Name: "ci-device-old", SecretUID: "1", AccountUID: "1"})
 	profiles, err := h.Profiles()
 	if err == nil {
 		err = profiles.Save(p)
@@ -113,10 +113,10 @@ func TestNothingIsKeptOfADeviceThatWasReplacedMeanwhile(t *testing.T) {
 	}{
 		{"it was not", func(*testing.T, *host.Host, *Session) {}, 2},
 		{"by a rotate", func(t *testing.T, h *host.Host, s *Session) {
-			setDevice(t, h, s.Profile, &profile.Device{Secret: "ci-device-new", UID: "2"})
+			setDevice(t, h, s.Profile, &profile.Device{Name: "ci-device-new", SecretUID: "2", AccountUID: "2"})
 		}, 0},
 		{"by one of the same name", func(t *testing.T, h *host.Host, s *Session) {
-			setDevice(t, h, s.Profile, &profile.Device{Secret: "ci-device-old", UID: "2"})
+			setDevice(t, h, s.Profile, &profile.Device{Name: "ci-device-old", SecretUID: "2", AccountUID: "2"})
 		}, 0},
 		{"by a revoke", func(t *testing.T, h *host.Host, s *Session) { setDevice(t, h, s.Profile, nil) }, 0},
 	} {

@@ -128,7 +128,7 @@ func (s *Session) Token(ctx context.Context, interactive bool) (cache.Answer, er
 
 func (s *Session) cache() *cache.Cache {
 	tokens := &cache.Cache{
-		Store:    s.Store,
+		Store:    deviceStore{s.Store, s},
 		Key:      s.TokenKey(),
 		Machine:  s.machine(),
 		Dir:      s.host.RuntimeDir(),
@@ -136,7 +136,7 @@ func (s *Session) cache() *cache.Cache {
 		Wait:     s.lockWait(),
 		Now:      s.host.Now,
 		Refresh:  s.Mint,
-		Accepted: s.Accepts,
+		Valid:    s.Accepts,
 		Warn:     s.host.Log.Warn,
 		IsShared: s.isShared,
 		Way:      s.way(),
