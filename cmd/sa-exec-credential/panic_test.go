@@ -40,7 +40,7 @@ func calledInPod(t *testing.T) *host.Host {
 	env.ClientVariables = func() host.Variables { return variables }
 	env.UserHome = func() (string, error) { return "", host.ErrNoHome }
 	folder, err := env.Profiles()
-	if err != nil {
+	if err := errors.Join(err, env.CreateConfigDir()); err != nil {
 		t.Fatal(err)
 	}
 	p := profile.Profile{Name: "p", Cluster: profile.Cluster{Server: "https://127.0.0.1:1"}, Namespace: "build", ServiceAccount: "ci",

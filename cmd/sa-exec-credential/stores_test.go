@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"testing"
 	"time"
@@ -63,7 +64,7 @@ func withStore(t *testing.T, store keyring.Store) *host.Host {
 func profileIn(t *testing.T, env *host.Host, name string) {
 	t.Helper()
 	folder, err := env.Profiles()
-	if err != nil {
+	if err := errors.Join(err, env.CreateConfigDir()); err != nil {
 		t.Fatal(err)
 	}
 	p := profile.Profile{Name: name, Cluster: profile.Cluster{Server: "https://127.0.0.1:1"}, Namespace: "build", ServiceAccount: "ci",

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"os"
 	"path/filepath"
 	"runtime"
 
@@ -55,12 +56,16 @@ func ofThisSystem(dirs map[string]baseDir) baseDir {
 	return dirs[""]
 }
 
-// createBase creates the directory of a kind of files where it is in its usual place below the home
-// directory: on a fresh machine it may be missing. One that a variable puts elsewhere has to exist.
+// createBase creates the directory of a kind of files: on a fresh machine it may be missing. Where a
+// kubeconfig may run this program, one that is not in its usual place below the home directory has to
+// exist.
 func (h *Host) createBase(dirs map[string]baseDir) error {
 	dir, err := h.userDir(dirs)
 	if err != nil {
 		return err
+	}
+	if !h.isGet && !h.CalledByClient() {
+		return os.MkdirAll(dir, files.PrivateDir)
 	}
 	home, err := h.Home()
 	below := ofThisSystem(dirs).below

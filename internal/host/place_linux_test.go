@@ -82,16 +82,19 @@ func variablesIn(dir string) []string {
 		"XDG_CACHE_HOME=" + dir + "/kept", "XDG_DATA_HOME=" + dir + "/data"}
 }
 
-// TestOnlyTheUsualDirectoriesAreCreated: others that variables name have to exist.
-func TestOnlyTheUsualDirectoriesAreCreated(t *testing.T) {
+// TestAGetCreatesOnlyTheUsualDirectories: others that variables name have to exist, but for a person who
+// has set them.
+func TestAGetCreatesOnlyTheUsualDirectories(t *testing.T) {
 	for _, test := range []struct {
 		name   string
 		dirs   []string // variables; $HOME is a new directory
+		person bool
 		create bool
 	}{
-		{"a fresh home", nil, true},
-		{"the usual place by its name", []string{"XDG_CACHE_HOME=$HOME/.cache", "XDG_CONFIG_HOME=$HOME/.config/"}, true},
-		{"another place", []string{"XDG_CACHE_HOME=$HOME/x", "XDG_CONFIG_HOME=$HOME/x"}, false},
+		{"a fresh home", nil, false, true},
+		{"the usual place by its name", []string{"XDG_CACHE_HOME=$HOME/.cache", "XDG_CONFIG_HOME=$HOME/.config/"}, false, true},
+		{"another place", []string{"XDG_CACHE_HOME=$HOME/x/y", "XDG_CONFIG_HOME=$HOME/x"}, false, false},
+		{"another place of a person's", []string{"XDG_CACHE_HOME=$HOME/x/y", "XDG_CONFIG_HOME=$HOME/x"}, true, true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			home := t.TempDir()
@@ -100,6 +103,10 @@ func TestOnlyTheUsualDirectoriesAreCreated(t *testing.T) {
 				settings = append(settings, strings.ReplaceAll(dir, "$HOME", home))
 			}
 			h := System().With(Snapshot(settings))
+			h.ClientVariables = func() Variables { return Snapshot(settings) }
+			if !test.person {
+				h = h.ForGet()
+			}
 			dir, err := h.Profiles()
 			if err := errors.Join(err, h.CreateConfigDir()); err != nil {
 				t.Fatal(err)

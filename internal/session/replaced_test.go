@@ -64,6 +64,9 @@ func machine(t *testing.T) (*host.Host, *memory, *Session) {
 	p := profile.Profile{Name: "p", Cluster: profile.Cluster{Server: "https://a:6443"}, Namespace: "build",
 		ServiceAccount: "ci", Duration: profile.Duration{Duration: time.Hour}, Store: keyring.Keyring,
 		Bootstrap: profile.Bootstrap{Source: profile.SourceKeyring, Duration: &profile.Duration{Duration: time.Hour}}}
+	if err := h.CreateConfigDir(); err != nil {
+		t.Fatal(err)
+	}
 	p.Device = setDevice(t, h, p, &profile.Device{Name: "ci-device-old", SecretUID: "1", AccountUID: "1"})
 	profiles, err := h.Profiles()
 	if err == nil {
