@@ -75,7 +75,7 @@ func Ask(t *testing.T, token, method, path string, body any) (code int, answer [
 
 // Device is one as the program lists it.
 type Device struct {
-	Name, Secret, User string
+	Name, User string
 	Issued             string `json:"bootstrapIssuedAt"`
 	Expires            string `json:"bootstrapExpirationTimestamp"`
 }

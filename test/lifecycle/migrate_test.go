@@ -272,15 +272,15 @@ func (m *migration) migrateForeign() {
 
 // migrateRefused has the claims of a good token and a signature that nobody would take. Whoever wrote it
 // may have chosen another account, and a Secret that is to be deleted.
-func (p *person) migrateRefused() {
-	token := p.account()
-	p.add("jenkins", "--token="+token[:strings.LastIndex(token, ".")]+".c2lnbmF0dXJl")
-	p.refused(2, p.migrateArguments("jenkins")...)
-	named := []string{"--serviceaccount", "jenkins", "-n", p.namespace}
-	p.refused(2, p.migrateArguments("jenkins", append(named, "--delete-legacy-secret")...)...)
-	out := p.must(p.migrateArguments("jenkins", named...)...)
-	if got := p.whoAmI(p.admin, "jenkins"); got != p.username() || !strings.Contains(out.stderr, "as named") || !p.hasSecret() {
-		p.Errorf("the context is %q:\n%s", got, out.stderr)
+func (m *migration) migrateRefused() {
+	token := m.account()
+	m.addToken("jenkins", token[:strings.LastIndex(token, ".")]+".c2lnbmF0dXJl")
+	m.refused(2, m.migrateArguments("jenkins")...)
+	named := []string{"--serviceaccount", "jenkins", "-n", m.Namespace}
+	m.refused(2, m.migrateArguments("jenkins", append(named, "--delete-legacy-secret")...)...)
+	out := m.must(m.migrateArguments("jenkins", named...)...)
+	if got := m.whoAmI("jenkins"); got != m.username() || !strings.Contains(out.Stderr, "as named") || !m.hasSecret() {
+		m.Errorf("the context is %q:\n%s", got, out.Stderr)
 	}
 }
 
@@ -310,13 +310,13 @@ func (m *migration) migrateDry() {
 	m.addToken("jenkins", m.account())
 	before := m.Read(m.Admin)
 	out := m.must(m.migrateArguments("jenkins", "--dry-run", "--delete-legacy-secret")...)
-	for _, text := range []string{"jenkins-bootstrap", "ValidatingAdmissionPolicy", "provideClusterInfo: true", `Secret "` + m.Namespace + `/jenkins-token" would be deleted`} {
+	for _, text := range []string{"kind: ValidatingAdmissionPolicy", "name: limits", "provideClusterInfo: true", `Secret "` + m.Namespace + `/jenkins-token" would be deleted`} {
 		if !strings.Contains(out.Stdout, text) {
 			m.Errorf("without %q:\n%s", text, out.Stdout)
 		}
 	}
 	accounts := m.AsAdmin("get", "serviceaccounts", "-n", m.Namespace, "-o", "name")
-	if strings.Contains(accounts, "bootstrap") || !m.hasSecret() || before != m.Read(m.Admin) {
+	if strings.Contains(accounts, "-device-") || !m.hasSecret() || before != m.Read(m.Admin) {
 		m.Error("it did something")
 	}
 }

@@ -66,13 +66,13 @@ func TestRevokedDeviceEndsOneMachineAndLeavesTheOther(t *testing.T) {
 	if len(devices) != 2 || devices[0].User != "jane" || devices[0].Issued == "" || devices[0].Expires == "" {
 		t.Fatalf("the devices are %+v", devices)
 	}
-	name := strings.TrimPrefix(lost.Device.Secret, "ci-device-")
+	name := strings.TrimPrefix(lost.Device.Name, "ci-device-")
 	second.Plugin("revoke", "--device", name, "--serviceaccount", "ci", "-n", namespace, "--kubeconfig", second.Admin).Succeeds()
 	refused(t, token, bootstrap)
 	stillGood, stillBootstrap := second.Tokens(kept)
 	accepted(t, stillGood, stillBootstrap, namespace)
 	first.Exec(lab.Plane.Kubectl, "--context", "it", "get", "pods").Fails(1, "run setup again")
-	if devices := second.Devices(namespace); len(devices) != 1 || devices[0].Secret != kept.Device.Secret {
+	if devices := second.Devices(namespace); len(devices) != 1 || devices[0].Name != kept.Device.Name {
 		t.Errorf("the devices are %+v", devices)
 	}
 	second.Plugin("revoke", "--device", name, "--serviceaccount", "ci", "-n", namespace, "--kubeconfig", second.Admin).Fails(2, "no such device")
@@ -99,11 +99,11 @@ func TestRotateReplacesWhatWorked(t *testing.T) {
 
 func checkRotated(m *lab.Machine, namespace string, before, after lab.Profile) {
 	m.Helper()
-	if before.Device.UID == after.Device.UID || len(after.Record.Retired) > 0 {
+	if before.Device.SecretUID == after.Device.SecretUID || len(after.Record.Retired) > 0 {
 		m.Errorf("the device was %v, is %v, retired %v", before.Device, after.Device, after.Record.Retired)
 	}
-	if devices := m.Devices(namespace); len(devices) != 1 || devices[0].Secret != after.Device.Secret {
-		m.Errorf("the devices are %+v, want %q", devices, after.Device.Secret)
+	if devices := m.Devices(namespace); len(devices) != 1 || devices[0].Name != after.Device.Name {
+		m.Errorf("the devices are %+v, want %q", devices, after.Device.Name)
 	}
 	if keys := m.StoreKeys(); len(keys) != 2 || !slices.Contains(keys, after.TokenKey()) || !slices.Contains(keys, after.BootstrapKey()) {
 		m.Errorf("the store holds %q, want those of the new device", keys)

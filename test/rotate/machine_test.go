@@ -21,7 +21,6 @@ import (
 )
 
 // sevenProfiles differ in all that decides which entries a profile has in a store, and share a device.
-// The one with the longest lifetime is set up first: the limit in the cluster counts a moment later.
 var sevenProfiles = []string{"long", "brief", "vault", "outside", "kernel", "kernel-vault", "recovers"}
 
 // twoProfiles are enough for a revoke: the one that is named and one in another store.
@@ -92,8 +91,8 @@ func (m *machine) allWork() {
 	uids := m.deviceUIDs()
 	for _, name := range m.profiles {
 		token, want := m.get(name).Run(m.T).Silent().Token(), m.Load(name).Device
-		if got := mint.ParseClaims(token).BoundSecret.UID; got != want.UID || !slices.Contains(uids, got) {
-			m.Errorf("profile %q: bound to device %q; the record has %q and the cluster %q", name, got, want.UID, uids)
+		if got := mint.ParseClaims(token).BoundSecret.UID; got != want.SecretUID || !slices.Contains(uids, got) {
+			m.Errorf("profile %q: bound to device %q; the record has %q and the cluster %q", name, got, want.SecretUID, uids)
 		}
 		if !accepted(m.T, token) {
 			m.Errorf("profile %q: its token is refused", name)
@@ -158,7 +157,7 @@ func (m *machine) canary() string {
 	m.Helper()
 	d := m.Load(m.profiles[0]).Device
 	request := map[string]any{"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": map[string]any{
-		"boundObjectRef": map[string]string{"apiVersion": "v1", "kind": "Secret", "name": d.Secret, "uid": d.UID}}}
+		"boundObjectRef": map[string]string{"apiVersion": "v1", "kind": "Secret", "name": d.Name, "uid": d.SecretUID}}}
 	var answer struct{ Status struct{ Token string } }
 	asAdmin(m.T, http.MethodPost, "/api/v1/namespaces/"+m.Namespace+"/serviceaccounts/"+lab.Account+"/token", request, &answer)
 	lab.Note(answer.Status.Token)
@@ -178,8 +177,8 @@ func (m *machine) isWhole() {
 	if record.Next != "" || len(record.Retired) > 0 || record.Revoked {
 		m.Errorf("the record is not through: %+v", record)
 	}
-	if uids := m.deviceUIDs(); !slices.Equal(uids, []string{record.Current.UID}) {
-		m.Errorf("the cluster has the devices %q, not %q", uids, record.Current.UID)
+	if uids := m.deviceUIDs(); !slices.Equal(uids, []string{record.Current.SecretUID}) {
+		m.Errorf("the cluster has the devices %q, not %q", uids, record.Current.SecretUID)
 	}
 	keys := map[keyring.Kind][]string{}
 	files := []string{"devices/" + record.Name + ".yaml"}

@@ -186,11 +186,12 @@ func (p plane) answers(namespace string, want map[string]bool) {
 
 func (p plane) checkDevices() {
 	p.admin("create", "namespace", "devices")
-	first := p.device("devices", "ci", "laptop-1")
-	if again := p.device("devices", "ci", "laptop-1"); again != first {
+	name := cluster.NewDeviceName("ci", "laptop.example.com")
+	first := p.device("devices", "ci", name)
+	if again := p.device("devices", "ci", name); again != first {
 		p.Errorf("the second time the device is %v, not %v", again, first)
 	}
-	p.device("devices", "other", "laptop-1")
+	p.device("devices", "other", cluster.NewDeviceName("other", "laptop"))
 	issued := time.Now().Truncate(time.Second)
 	if err := cluster.NoteBootstrap(p.Context(), p.client, "devices", first, issued, issued.Add(time.Hour)); err != nil {
 		p.Error(err)
@@ -200,50 +201,62 @@ func (p plane) checkDevices() {
 		p.Fatalf("devices %+v, %v", devices, err)
 	}
 	d := devices[0]
-	if d.Name != "laptop-1" || d.Secret != first.Secret || d.UID != first.UID || d.Owner != (cluster.Owner{Host: "laptop", User: "jane"}) {
+	if d.Device != first || d.Owner != (cluster.Owner{Host: "laptop", User: "jane"}) || len(d.Odd) > 0 {
 		p.Errorf("device %+v", d)
 	}
 	if time.Since(d.Created).Abs() > lab.Limit || !d.Issued.Equal(issued) || !d.Expires.Equal(issued.Add(time.Hour)) {
 		p.Errorf("times of device %+v", d)
 	}
 	p.Run("it stays empty", func(t *testing.T) {
-		if r := lab.AsAdmin(t, "", "patch", "secret", first.Secret, "-n", "devices", "-p", `{"stringData":{"a":"b"}}`); r.Code == 0 {
+		if r := lab.AsAdmin(t, "", "patch", "secret", name, "-n", "devices", "-p", `{"stringData":{"a":"b"}}`); r.Code == 0 {
 			t.Errorf("somebody can fill it: %s", r.Stdout)
 		}
 	})
-	p.Run("a Secret of others is not one", func(t *testing.T) { p.with(t).checkForeignDevice() })
 	p.Run("deleting", func(t *testing.T) { p.with(t).checkDeleteDevice(first) })
 }
 
-func (p plane) checkForeignDevice() {
-	p.admin("create", "secret", "generic", "ci-device-mine", "-n", "devices")
-	_, err := cluster.EnsureDevice(p.Context(), p.client, "devices", "ci", "mine", cluster.Owner{})
-	if !errors.Is(err, cluster.ErrForeign) {
-		p.Errorf("using somebody's Secret: %v, want %v", err, cluster.ErrForeign)
+// checkDeviceObjects has others change what makes a device able to mint, and no more: it can create tokens for its
+// account and for itself.
+func (p plane) checkDeviceObjects() {
+	p.admin("create", "namespace", "whole")
+	name := cluster.NewDeviceName("ci", "laptop")
+	p.device("whole", "ci", name)
+	p.admin("patch", "role", name, "-n", "whole", "--type=merge", "-p",
+		`{"rules":[{"apiGroups":[""],"resources":["secrets"],"verbs":["get"]}]}`)
+	p.admin("patch", "rolebinding", name, "-n", "whole", "--type=merge", "-p",
+		`{"subjects":[{"kind":"ServiceAccount","name":"default","namespace":"whole"}]}`)
+	p.device("whole", "ci", name)
+	for account, want := range map[string]bool{"ci": true, name: true, "default": false} {
+		lab.Eventually(p.T, fmt.Sprintf("it can mint for %s: %v", account, want), func() bool {
+			return p.canI("whole", name, "create", "serviceaccounts/"+account, "--subresource=token", "-n", "whole") == want
+		})
 	}
-	uid := p.admin("get", "secret", "ci-device-mine", "-n", "devices", "-o", "jsonpath={.metadata.uid}")
-	err = cluster.DeleteDevice(p.Context(), p.client, "devices", "ci", profile.Device{Secret: "ci-device-mine", UID: uid})
-	if !errors.Is(err, cluster.ErrForeign) {
-		p.Errorf("deleting somebody's Secret: %v, want %v", err, cluster.ErrForeign)
+	if p.canI("whole", name, "get", "secrets", "-n", "whole") {
+		p.Error("it can still read Secrets")
 	}
-	p.admin("get", "secret", "ci-device-mine", "-n", "devices")
 }
 
 func (p plane) checkDeleteDevice(device profile.Device) {
+	remade := device
+	remade.SecretUID = "3f2b0c1e-0000-4000-8000-000000000000"
 	for _, c := range []struct {
-		name    string
-		account string
-		device  profile.Device
-		want    error
+		name   string
+		device profile.Device
+		want   []cluster.Deletion // of the account, the Secret
 	}{
-		{"another account's", "other", device, cluster.ErrForeign},
-		{"one made again since", "ci", profile.Device{Secret: device.Secret, UID: "3f2b0c1e-0000-4000-8000-000000000000"}, api.ErrConflict},
-		{"one without a uid", "ci", profile.Device{Secret: device.Secret}, cluster.ErrUsage},
-		{"the one meant", "ci", device, nil},
-		{"one that is gone", "ci", device, api.ErrNotFound},
+		{"one whose Secret was made again", remade, []cluster.Deletion{cluster.Deleted, cluster.Namesake}},
+		{"one that is gone", device, []cluster.Deletion{cluster.Gone, cluster.Gone}},
 	} {
-		if err := cluster.DeleteDevice(p.Context(), p.client, "devices", c.account, c.device); !errors.Is(err, c.want) {
-			p.Errorf("deleting %s: %v, want %v", c.name, err, c.want)
+		var got []cluster.Deletion
+		err := cluster.DeleteDevice(p.Context(), p.client, "devices", c.device,
+			func(_ cluster.Ref, result cluster.Deletion) { got = append(got, result) })
+		if err != nil || !slices.Equal(got, c.want) {
+			p.Errorf("deleting %s: %q, %v, want %q", c.name, got, err, c.want)
+		}
+	}
+	for _, kind := range []string{"secret", "serviceaccount", "role", "rolebinding"} {
+		if r := lab.AsAdmin(p.T, "", "get", kind, device.Name, "-n", "devices"); r.Code == 0 {
+			p.Errorf("its %s is still there", kind)
 		}
 	}
 }

@@ -31,8 +31,9 @@ var verbs = []string{"get", "list", "watch", "create", "update", "patch", "delet
 func TestTheBootstrapCredentialInTheKeyringCanDoTwoThings(t *testing.T) {
 	t.Parallel()
 	m, namespace := newMachine(t), lab.Namespace()
-	_, token := m.Tokens(m.Ready(namespace, "it"))
-	questions := m.questions(namespace)
+	p := m.Ready(namespace, "it")
+	_, token := m.Tokens(p)
+	questions := m.questions(namespace, p.Device.Name)
 	if len(questions) < 5000 {
 		t.Fatalf("there are only %d questions", len(questions))
 	}
@@ -46,7 +47,7 @@ func TestTheBootstrapCredentialInTheKeyringCanDoTwoThings(t *testing.T) {
 		}
 	})
 	slices.Sort(allowed)
-	want := []string{"create serviceaccounts/token " + namespace + "/ci", "create serviceaccounts/token " + namespace + "/ci-bootstrap"}
+	want := []string{"create serviceaccounts/token " + namespace + "/ci", "create serviceaccounts/token " + namespace + "/" + p.Device.Name}
 	if got := slices.Compact(allowed); !slices.Equal(got, want) {
 		t.Errorf("it may %q, want %q", got, want)
 	}
@@ -54,7 +55,7 @@ func TestTheBootstrapCredentialInTheKeyringCanDoTwoThings(t *testing.T) {
 
 type question struct{ verb, group, resource, subresource, namespace, name string }
 
-func (m *machine) questions(namespace string) (questions []question) {
+func (m *machine) questions(namespace, device string) (questions []question) {
 	m.Helper()
 	client, err := discovery.NewDiscoveryClientForConfig(lab.Config())
 	if err != nil {
@@ -76,7 +77,7 @@ func (m *machine) questions(namespace string) (questions []question) {
 		}
 	}
 	places := [][2]string{{"", ""}, {"kube-system", ""}, {namespace, ""}, {namespace, "ci"},
-		{namespace, "ci-bootstrap"}, {namespace, "default"}}
+		{namespace, device}, {namespace, "default"}}
 	for name := range names {
 		part := strings.Split(name, " ")
 		for _, verb := range verbs {
@@ -125,7 +126,7 @@ func TestTheBootstrapCredentialIsRefusedWhateverElseItTries(t *testing.T) {
 	p := m.Ready(namespace, "it", "--duration", "20m", "--bootstrap-duration", "2h")
 	_, bootstrap := m.Tokens(p)
 	for _, path := range []string{"/api/v1/namespaces/" + namespace + "/secrets", "/api/v1/namespaces/" + namespace + "/serviceaccounts/ci",
-		"/api/v1/namespaces/" + namespace + "/secrets/" + p.Device.Secret, "/api/v1/namespaces", "/metrics", "/logs/"} {
+		"/api/v1/namespaces/" + namespace + "/secrets/" + p.Device.Name, "/api/v1/namespaces", "/metrics", "/logs/"} {
 		if code := lab.Status(t, bootstrap, path); code != http.StatusForbidden {
 			t.Errorf("GET %s is answered with %d", path, code)
 		}
@@ -133,8 +134,7 @@ func TestTheBootstrapCredentialIsRefusedWhateverElseItTries(t *testing.T) {
 	if code, _ := lab.Ask(t, bootstrap, http.MethodPost, "/api/v1/namespaces/"+namespace+"/pods", map[string]any{}); code != http.StatusForbidden {
 		t.Errorf("making a pod is answered with %d", code)
 	}
-	device := map[string]any{"apiVersion": "v1", "kind": "Secret", "name": p.Device.Secret, "uid": p.Device.UID}
-	lab.Eventually(t, "the cap counts", func() bool { return m.mintStatus(bootstrap, namespace, "ci", 1<<31, device) == http.StatusForbidden })
+	device := map[string]any{"apiVersion": "v1", "kind": "Secret", "name": p.Device.Name, "uid": p.Device.SecretUID}
 	for _, c := range []struct {
 		name, account string
 		seconds       int
@@ -144,9 +144,9 @@ func TestTheBootstrapCredentialIsRefusedWhateverElseItTries(t *testing.T) {
 		{"the longest token", "ci", 1200, device, http.StatusCreated},
 		{"a longer token", "ci", 1201, device, http.StatusForbidden},
 		{"an unbound token", "ci", 600, nil, http.StatusForbidden},
-		{"the longest bootstrap token", "ci-bootstrap", 7200, device, http.StatusCreated},
-		{"a longer bootstrap token", "ci-bootstrap", 7201, device, http.StatusForbidden},
-		{"an unbound bootstrap token", "ci-bootstrap", 600, nil, http.StatusForbidden},
+		{"the longest bootstrap token", p.Device.Name, 7200, device, http.StatusCreated},
+		{"a longer bootstrap token", p.Device.Name, 7201, device, http.StatusForbidden},
+		{"an unbound bootstrap token", p.Device.Name, 600, nil, http.StatusForbidden},
 		{"a token of another account", "default", 600, device, http.StatusForbidden},
 	} {
 		if code := m.mintStatus(bootstrap, namespace, c.account, c.seconds, c.bound); code != c.code {

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -40,25 +41,21 @@ func TestCluster(t *testing.T) {
 		"manifests applied by kubectl give the same objects": plane.checkManifests,
 		"a conflict names the owner":                         plane.checkConflict,
 		"existing namespaces and accounts are left alone":    plane.checkExisting,
-		"an account of others does not become the minter":    plane.checkForeignMinter,
 		"a namespace that is being deleted is an error":      plane.checkTerminating,
 		"a binding for another role is an error":             plane.checkRoleRef,
-		"the cap denies what it should":                      plane.checkCap,
-		"the cap of a minter that others made":               plane.checkMinterCap,
-		"a larger cap is kept":                               plane.checkLargerCap,
-		"without the right to make a cap setup goes on":      plane.checkNoCap,
+		"without the right to set limits setup goes on":      plane.checkNoLimits,
 		"without any right NoRBAC goes on":                   plane.checkNoRBAC,
 		"with NoRBAC what differs is left alone":             plane.checkNoRBACDiffers,
 		"eight setups at once do not fail":                   plane.checkTogether,
 		"bindings of earlier setups are listed":              plane.checkSuperseded,
 		"escalation is explained":                            plane.checkEscalation,
-		"the bootstrap account may do exactly two things":    plane.checkBootstrapAccount,
 		"both ways of discovery find the same":               plane.checkDiscovery,
 		"a typo gets the nearest names":                      plane.checkTypos,
 		"roles that give everything away are noticed":        plane.checkAdminRole,
 		"a made role counts where it was asked for":          plane.checkMadeRole,
 		"existing roles are bound":                           plane.checkExistingRoles,
-		"device Secrets come and go":                         plane.checkDevices,
+		"devices come and go":                                plane.checkDevices,
+		"the objects of a device are made whole":             plane.checkDeviceObjects,
 		"legacy Secrets are found and deleted by uid":        plane.checkLegacySecrets,
 		"what an account can do is summed up":                plane.checkAccess,
 		"a made role is brought up to date":                  plane.checkMadeRoleTwice,
@@ -68,6 +65,11 @@ func TestCluster(t *testing.T) {
 			test(p.with(t))
 		})
 	}
+}
+
+func (p plane) with(t *testing.T) plane {
+	p.T = t
+	return p
 }
 
 func (p plane) connect(config *rest.Config) *api.Client {
@@ -124,18 +126,20 @@ func (p plane) canI(namespace, account string, question ...string) bool {
 
 func (p plane) plan(w cluster.Wanted) []cluster.Object {
 	p.Helper()
-	objects, err := cluster.Plan(p.Context(), p.client, w)
+	planned, err := cluster.Plan(p.Context(), p.client, w)
 	if err != nil {
 		p.Fatal(err)
 	}
-	return objects
+	return planned.Objects
 }
 
 // apply returns the progress lines.
 func (p plane) apply(objects []cluster.Object) ([]string, []cluster.Warning) {
 	p.Helper()
 	var steps []string
-	warnings, err := cluster.Apply(p.Context(), p.client, objects, func(step string) { steps = append(steps, step) })
+	warnings, err := cluster.Apply(p.Context(), p.client, objects, func(ref cluster.Ref, result cluster.Result) {
+		steps = append(steps, fmt.Sprintf("%v: %s", ref, result))
+	})
 	if err != nil {
 		p.Fatal(err)
 	}
@@ -144,7 +148,7 @@ func (p plane) apply(objects []cluster.Object) ([]string, []cluster.Warning) {
 
 // applyAs expects an error of somebody else's setup.
 func (p plane) applyAs(client *api.Client, objects []cluster.Object) ([]cluster.Warning, error) {
-	return cluster.Apply(p.Context(), client, objects, func(string) {})
+	return cluster.Apply(p.Context(), client, objects, func(cluster.Ref, cluster.Result) {})
 }
 
 func (p plane) device(namespace, account, name string) profile.Device {
@@ -184,13 +188,14 @@ func (p plane) resourceVersions(objects []cluster.Object) map[cluster.Ref]string
 func everything(namespace, account string) cluster.Wanted {
 	return cluster.Wanted{Namespace: namespace, ServiceAccount: account, ClusterRoles: []string{"view"},
 		Verbs: []string{"get,list"}, Resources: []string{"po,deployments.apps", "pods/log", "nodes"},
-		Bootstrap: true, Minter: &cluster.Subject{Namespace: "elsewhere", Name: "runner"},
-		Cap: true, Duration: time.Hour, BootstrapDuration: 720 * time.Hour}
+		Minter: &cluster.Subject{Namespace: "elsewhere", Name: "runner"}, Limits: true}
 }
 
+// madeRole is the name of the role that minimal wants, and of its binding.
+const madeRole = "sa-exec-credential:ci"
+
 func minimal(namespace, account string) cluster.Wanted {
-	return cluster.Wanted{Namespace: namespace, ServiceAccount: account, Bootstrap: true,
-		Duration: time.Hour, BootstrapDuration: 720 * time.Hour}
+	return cluster.Wanted{Namespace: namespace, ServiceAccount: account, Verbs: []string{"get"}, Resources: []string{"pods"}}
 }
 
 func (p plane) checkTwice() {
@@ -200,7 +205,8 @@ func (p plane) checkTwice() {
 		p.Errorf("warnings: %v", warnings)
 	}
 	for _, step := range first {
-		if !strings.HasSuffix(step, ": created") {
+		isShared := strings.Contains(step, `"sa-exec-credential"`) // the policy of all accounts
+		if !strings.HasSuffix(step, ": created") && !isShared {
 			p.Errorf("first run: %s", step)
 		}
 	}
@@ -242,9 +248,11 @@ func (p plane) checkManifests() {
 		}
 	}
 	for _, object := range slices.Backward(objects) {
-		if ref := object.Ref(); ref.Kind == "Namespace" {
-			continue // it would take its time
-		} else if ref.Namespace != "" {
+		ref := object.Ref()
+		if ref.Kind == "Namespace" || ref.IsPolicy() {
+			continue // one would take its time, the others are everybody's
+		}
+		if ref.Namespace != "" {
 			p.admin("delete", ref.Kind, ref.Name, "-n", ref.Namespace)
 		} else {
 			p.admin("delete", ref.Kind, ref.Name)
@@ -279,7 +287,7 @@ func (p plane) functions(objects []cluster.Object) map[cluster.Ref]string {
 func (p plane) checkConflict() {
 	w := minimal("conflict", "ci")
 	p.apply(p.plan(w))
-	p.admin("patch", "role", "ci-bootstrap", "-n", "conflict", "--field-manager=alice", "--type=merge",
+	p.admin("patch", "role", madeRole, "-n", "conflict", "--field-manager=alice", "--type=merge",
 		"-p", `{"rules":[{"apiGroups":[""],"resources":["secrets"],"verbs":["get"]}]}`)
 	_, err := p.applyAs(p.client, p.plan(w))
 	var conflict *cluster.ConflictError
@@ -290,7 +298,7 @@ func (p plane) checkConflict() {
 		p.Errorf("conflict %v, want %v", conflict.Fields, want)
 	}
 	var object *cluster.ObjectError
-	if !errors.As(err, &object) || object.Object.Name != "ci-bootstrap" || object.Object.Kind != "Role" {
+	if !errors.As(err, &object) || object.Object.Name != madeRole || object.Object.Kind != "Role" {
 		p.Errorf("the error is not about the role: %v", err)
 	}
 }
@@ -313,14 +321,6 @@ func (p plane) checkExisting() {
 	}
 }
 
-func (p plane) checkForeignMinter() {
-	p.admin("create", "namespace", "foreign")
-	p.admin("create", "serviceaccount", "ci-bootstrap", "-n", "foreign")
-	if _, err := p.applyAs(p.client, p.plan(minimal("foreign", "ci"))); !errors.Is(err, cluster.ErrForeign) {
-		p.Errorf("taking over somebody's account: %v, want %v", err, cluster.ErrForeign)
-	}
-}
-
 func (p plane) checkTerminating() {
 	p.admin("create", "namespace", "dying")
 	p.adminWith(`{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"stays","namespace":"dying","finalizers":["example.com/stays"]}}`,
@@ -333,10 +333,10 @@ func (p plane) checkTerminating() {
 
 func (p plane) checkRoleRef() {
 	p.admin("create", "namespace", "roleref")
-	p.admin("create", "rolebinding", "ci-bootstrap", "-n", "roleref", "--clusterrole=edit", "--user=jane")
+	p.admin("create", "rolebinding", madeRole, "-n", "roleref", "--clusterrole=edit", "--user=jane")
 	_, err := p.applyAs(p.client, p.plan(minimal("roleref", "ci")))
 	var mismatch *cluster.RoleRefError
-	if !errors.As(err, &mismatch) || mismatch.Has != `ClusterRole "edit"` || mismatch.Wanted != `Role "ci-bootstrap"` {
+	if !errors.As(err, &mismatch) || mismatch.Has != `ClusterRole "edit"` || mismatch.Wanted != `Role "`+madeRole+`"` {
 		p.Errorf("applying over another binding: %v", err)
 	}
 }
@@ -359,48 +359,46 @@ func (p plane) restricted(name, namespace string, more ...string) *api.Client {
 	return p.user(name)
 }
 
-func (p plane) checkNoCap() {
-	client := p.restricted("dev", "nocap")
-	w := minimal("nocap", "ci")
-	w.Cap = true
-	objects, err := cluster.Plan(p.Context(), client, w)
+func (p plane) checkNoLimits() {
+	client := p.restricted("dev", "nolimits")
+	w := cluster.Wanted{Namespace: "nolimits", ServiceAccount: "ci", Limits: true}
+	planned, err := cluster.Plan(p.Context(), client, w)
 	if err != nil {
 		p.Fatal(err)
 	}
-	warnings, err := p.applyAs(client, objects)
+	warnings, err := p.applyAs(client, planned.Objects)
 	if err != nil {
 		p.Fatal(err)
 	}
-	if len(warnings) != 1 || warnings[0].Kind != cluster.CapForbidden {
-		p.Errorf("warnings %v, want one that the cap is forbidden", warnings)
-	}
-	if !p.canI("nocap", "ci-bootstrap", "create", "serviceaccounts/ci", "--subresource=token", "-n", "nocap") {
-		p.Error("the bootstrap account cannot mint")
+	if len(warnings) != 1 || warnings[0].Kind != cluster.LimitsForbidden {
+		p.Errorf("warnings %v, want one that limits are forbidden", warnings)
 	}
 }
 
+// mintedBy is a wish of nothing but a minter.
+func mintedBy(namespace string) cluster.Wanted {
+	return cluster.Wanted{Namespace: namespace, ServiceAccount: "ci",
+		Minter: &cluster.Subject{Namespace: "elsewhere", Name: "runner"}}
+}
+
 func (p plane) checkNoRBAC() {
-	p.apply(p.plan(minimal("norbac", "ci")))
-	w := minimal("norbac", "ci")
-	w.NoRBAC, w.Cap = true, true
+	w := mintedBy("norbac")
+	p.apply(p.plan(w))
+	w.NoRBAC = true
 	warnings, err := p.applyAs(p.user("stranger"), p.plan(w))
 	if err != nil {
 		p.Fatal(err)
 	}
-	var kinds []cluster.WarningKind
-	for _, warning := range warnings {
-		kinds = append(kinds, warning.Kind)
-	}
-	if !slices.Equal(kinds, []cluster.WarningKind{cluster.MinterUnknown}) {
-		p.Errorf("warnings %v", kinds)
+	if len(warnings) != 1 || warnings[0].Kind != cluster.MinterUnknown {
+		p.Errorf("warnings %v", warnings)
 	}
 }
 
 func (p plane) checkNoRBACDiffers() {
-	p.apply(p.plan(minimal("differs", "ci")))
-	p.admin("patch", "role", "ci-bootstrap", "-n", "differs", "--field-manager=alice", "--type=merge",
-		"-p", `{"rules":[{"apiGroups":[""],"resources":["serviceaccounts/token"],"verbs":["create"],"resourceNames":["ci"]}]}`)
-	w := minimal("differs", "ci")
+	w := mintedBy("differs")
+	p.apply(p.plan(w))
+	p.admin("patch", "role", madeRole+":minter", "-n", "differs", "--field-manager=alice", "--type=merge",
+		"-p", `{"rules":[{"apiGroups":[""],"resources":["serviceaccounts/token"],"verbs":["create"],"resourceNames":["other"]}]}`)
 	w.NoRBAC = true
 	_, warnings := p.apply(p.plan(w))
 	if len(warnings) != 1 || warnings[0].Kind != cluster.MinterDiffers || warnings[0].Object.Kind != "Role" {

@@ -127,16 +127,13 @@ func (s *site) state() string {
 
 // objectPaths are lists where the names may differ, and objects elsewhere.
 func objectPaths(namespace string) []string {
-	const rbac, admission = "/apis/rbac.authorization.k8s.io/v1/", "/apis/admissionregistration.k8s.io/v1/"
+	const rbac = "/apis/rbac.authorization.k8s.io/v1/"
 	role := "sa-exec-credential:" + namespace + ":ci"
-	policy := "sa-exec-credential." + namespace + ".ci"
 	return []string{
-		"/api/v1/namespaces/" + namespace,
-		"/api/v1/namespaces/" + namespace + "/serviceaccounts/ci", "/api/v1/namespaces/" + namespace + "/serviceaccounts/ci-bootstrap",
+		"/api/v1/namespaces/" + namespace, "/api/v1/namespaces/" + namespace + "/serviceaccounts",
 		"/api/v1/namespaces/" + namespace + "/secrets",
 		rbac + "namespaces/" + namespace + "/roles", rbac + "namespaces/" + namespace + "/rolebindings",
 		rbac + "clusterroles/" + role, rbac + "clusterrolebindings/" + role,
-		admission + "validatingadmissionpolicies/" + policy, admission + "validatingadmissionpolicybindings/" + policy,
 	}
 }
 
@@ -186,8 +183,8 @@ func (s *site) withoutNames(text string) string {
 			cluster = name
 		}
 	}
-	name := strings.TrimPrefix(p.Device.Secret, "ci-device-")
-	return strings.NewReplacer(p.Profile.Device, "RECORD", s.Namespace, "NS", name, "DEVICE", p.Device.UID, "UID", s.Home, "HOME", filepath.Dir(s.Admin), "ADMIN", s.Gate.URL, "SERVER",
+	name := strings.TrimPrefix(p.Device.Name, "ci-device-")
+	return strings.NewReplacer(p.Profile.Device, "RECORD", s.Namespace, "NS", name, "DEVICE", p.Device.SecretUID, "UID", p.Device.AccountUID, "UID", s.Home, "HOME", filepath.Dir(s.Admin), "ADMIN", s.Gate.URL, "SERVER",
 		cluster, "CLUSTER").Replace(text)
 }
 

@@ -5,6 +5,7 @@ package setup_test
 import (
 	"encoding/base64"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -93,9 +94,9 @@ func TestAnotherMachineGetsItsOwnDeviceWithoutTouchingRBAC(t *testing.T) {
 	one := first.Ready(namespace, "it")
 	second.Admin = second.preparer(namespace)
 	r := second.Setup("ci", "-n", namespace, "--profile", "it", "--no-rbac").Succeeds()
-	lab.Has(t, "setup", r.Stderr, "not checked")
+	lab.Has(t, "setup", r.Stderr, "limits: in force, as others have set them")
 	second.Kubectl("--context", "it", "get", "pods").Succeeds()
-	if two := second.Load("it"); two.Device.UID == one.Device.UID || two.Device.Secret == one.Device.Secret {
+	if two := second.Load("it"); two.Device.SecretUID == one.Device.SecretUID || two.Device.Name == one.Device.Name {
 		t.Errorf("both machines are %v", two.Device)
 	}
 	if devices := first.Devices(namespace); len(devices) != 2 {
@@ -103,12 +104,13 @@ func TestAnotherMachineGetsItsOwnDeviceWithoutTouchingRBAC(t *testing.T) {
 	}
 }
 
-// preparer is the kubeconfig of somebody who may make Secrets and tokens in a namespace, and nothing else.
+// preparer is the kubeconfig of somebody who may create what a device is in a namespace, and nothing else.
 func (m *machine) preparer(namespace string) string {
 	m.Helper()
 	name := "preparer-" + namespace
 	m.AsAdminWith(`{"apiVersion":"rbac.authorization.k8s.io/v1","kind":"Role","metadata":{"name":"preparer","namespace":"`+namespace+`"},"rules":[
-		{"apiGroups":[""],"resources":["secrets"],"verbs":["get","create","patch"]},
+		{"apiGroups":[""],"resources":["secrets","serviceaccounts"],"verbs":["get","create","patch"]},
+		{"apiGroups":["rbac.authorization.k8s.io"],"resources":["roles","rolebindings"],"verbs":["get","create","patch"]},
 		{"apiGroups":[""],"resources":["serviceaccounts/token"],"verbs":["create"]}]}`, "apply", "-f", "-")
 	m.AsAdmin("create", "rolebinding", "preparer", "-n", namespace, "--role=preparer", "--user="+name)
 	kubeconfig := lab.User(m.T, name)
@@ -177,10 +179,10 @@ func TestMistakesAreExplained(t *testing.T) {
 	m.Setup("ci", "-n", namespace, "--verb", "gte", "--resource", "pods").Fails(2, "gte", "did you mean get")
 	m.Setup("ci", "-n", namespace, "--cluster-role", "veiw").Fails(2, "veiw", "did you mean view")
 	m.Setup("ci", "-n", namespace, "--context", "amdin@test").Fails(2, "amdin@test", "get-contexts")
-	m.Ready(namespace, "it")
-	m.AsAdmin("patch", "role", "ci-bootstrap", "-n", namespace, "--field-manager=alice", "--type=merge", "-p",
+	m.Setup("ci", "-n", namespace, "--verb", "get", "--resource", "pods").Succeeds()
+	m.AsAdmin("patch", "role", madeRole, "-n", namespace, "--field-manager=alice", "--type=merge", "-p",
 		`{"rules":[{"apiGroups":[""],"resources":["secrets"],"verbs":["get"]}]}`)
-	m.Setup("ci", "-n", namespace, "--profile", "it").Fails(7, `owned by "alice"`, "ci-bootstrap")
+	m.Setup("ci", "-n", namespace, "--verb", "get", "--resource", "pods").Fails(7, `owned by "alice"`, madeRole)
 }
 
 func TestWhoMayNotGrantIsToldWhy(t *testing.T) {
@@ -214,18 +216,24 @@ func (m *machine) preparerOfRoles(namespace string) string {
 	return kubeconfig
 }
 
-func TestWithoutACapNothingIsLimited(t *testing.T) {
+// TestNoLimitsWritesNone: the limits that a cluster has for all accounts count all the same.
+func TestNoLimitsWritesNone(t *testing.T) {
 	t.Parallel()
 	m, namespace := newMachine(t), lab.Namespace()
-	p := m.Ready(namespace, "it", "--no-cap")
+	m.Ready(lab.Namespace(), "limited")
+	p := m.Ready(namespace, "it", "--no-limits")
+	limits := m.AsAdmin("get", "configmap", "limits", "-n", "sa-exec-credential", "-o", "yaml")
+	if strings.Contains(limits, namespace+".ci") {
+		t.Errorf("there are limits:\n%s", limits)
+	}
 	_, bootstrap := m.Tokens(p)
-	if code := m.mintStatus(bootstrap, namespace, "ci", 100*3600, nil); code != 201 {
-		t.Errorf("a long token without a cap is answered with %d", code)
+	device := map[string]any{"apiVersion": "v1", "kind": "Secret", "name": p.Device.Name}
+	for seconds, want := range map[int]int{3600: http.StatusCreated, 3601: http.StatusForbidden} {
+		if code := m.mintStatus(bootstrap, namespace, "ci", seconds, device); code != want {
+			t.Errorf("a token of %d s is answered with %d, want %d", seconds, code, want)
+		}
 	}
-	out := m.AsAdmin("get", "validatingadmissionpolicies", "-o", "name")
-	if strings.Contains(out, "."+namespace+".") {
-		t.Errorf("there is a cap:\n%s", out)
-	}
+	m.Setup("ci", "-n", namespace, "--profile", "long", "--no-limits", "--duration", "2h").Fails(2, "limits of the cluster")
 }
 
 // TestEveryBootstrapSourceMints takes a token out of a file, a variable, a command whose arguments need quotes, and another
@@ -235,7 +243,10 @@ func TestEveryBootstrapSourceMints(t *testing.T) {
 	m, namespace := newMachine(t), lab.Namespace()
 	outside := t.TempDir() // what a secret is in is not this program's
 	m.Ready(namespace, "it")
-	create := func() string { return m.AdminsToken("create", "token", "ci-bootstrap", "-n", namespace) }
+	m.AsAdmin("create", "serviceaccount", "runner", "-n", namespace)
+	m.AsAdmin("create", "role", "runner", "-n", namespace, "--verb=create", "--resource=serviceaccounts/token", "--resource-name=ci")
+	m.AsAdmin("create", "rolebinding", "runner", "-n", namespace, "--role=runner", "--serviceaccount="+namespace+":runner")
+	create := func() string { return m.AdminsToken("create", "token", "runner", "-n", namespace) }
 	file, variable := m.Write(filepath.Join(outside, "the token"), create()+"\n"), create()
 	lab.Permit(variable)
 	for source, argument := range map[string]string{

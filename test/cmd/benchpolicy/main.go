@@ -85,8 +85,8 @@ func run(ctx context.Context, runs int, bin string) error {
 type bench struct {
 	runs   int
 	admin  *api.Client
-	issuer *mint.Minter // the administrator's, which the policy leaves alone
-	minter *mint.Minter // the device's
+	issuer *mint.Client // the administrator's, which the policy leaves alone
+	minter *mint.Client // the device's
 	device profile.Device
 }
 
@@ -120,7 +120,7 @@ func (b *bench) prepare(ctx context.Context, plane *controlplane.ControlPlane) e
 }
 
 // bootstrap mints with the device's own token.
-func (b *bench) bootstrap(ctx context.Context, config *rest.Config) (*mint.Minter, error) {
+func (b *bench) bootstrap(ctx context.Context, config *rest.Config) (*mint.Client, error) {
 	var err error
 	if b.issuer, err = mint.New(config, time.Now); err != nil {
 		return nil, err
@@ -174,7 +174,7 @@ func (b *bench) setLimits(ctx context.Context, accounts int) error {
 	return fmt.Errorf("the policy is not in force")
 }
 
-func (b *bench) mint(ctx context.Context, minter *mint.Minter) error {
+func (b *bench) mint(ctx context.Context, minter *mint.Client) error {
 	_, err := minter.Mint(ctx, b.request(account, time.Hour))
 	return err
 }
