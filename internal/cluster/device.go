@@ -142,14 +142,16 @@ func ensure(ctx context.Context, client *api.Client, object Object) (uid string,
 	if !errors.Is(err, api.ErrConflict) {
 		return "", explain(err)
 	}
+	if object.content["rules"] != nil || object.content["subjects"] != nil {
+		_, _, err := reconcile(ctx, client, object.normalised())
+		return "", err
+	}
 	found, err := readMetadata(ctx, client, ref)
 	switch {
 	case err != nil:
 		return "", err
 	case found.DeletionTimestamp != "":
 		return "", ErrTerminating
-	case object.content["rules"] != nil, object.content["subjects"] != nil:
-		return found.UID, write(ctx, client, object)
 	}
 	return found.UID, nil
 }

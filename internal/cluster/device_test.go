@@ -37,6 +37,12 @@ const (
 )
 
 // found and exists are the answers to reading an object of the device and to creating it again.
+// foundBinding binds the device's role to nobody.
+func foundBinding() answer {
+	return answer{200, `{"metadata":{"uid":"b-1"},"roleRef":{"apiGroup":"rbac.authorization.k8s.io","kind":"Role","name":"` +
+		deviceX + `"}}`}
+}
+
 func found(uid, more string) answer { return answer{200, deviceMetadata(uid, more)} }
 
 var exists = answer{409, status(409, "already exists")}
@@ -67,7 +73,7 @@ func TestEnsureDevice(t *testing.T) {
 		{"its role and its binding are put right", map[string]answer{
 			"POST " + rbacOfBuild + "/roles": exists, "GET " + rolePath: found("r-1", ""),
 			"PATCH " + rolePath:                     {200, "{}"},
-			"POST " + rbacOfBuild + "/rolebindings": exists, "GET " + bindingPath: found("b-1", ""),
+			"POST " + rbacOfBuild + "/rolebindings": exists, "GET " + bindingPath: foundBinding(),
 			"PATCH " + bindingPath: {200, "{}"}}, nil,
 			[]string{"PATCH " + rolePath, "PATCH " + bindingPath}},
 		{"a Secret that is being deleted is refused", map[string]answer{"POST " + secretsPath: exists,

@@ -95,7 +95,8 @@ func (m *machine) switchTo(ctx context.Context, next profile.Device) error {
 }
 
 // retire ends the devices that were replaced, also by a rotate that was interrupted: what is kept for
-// them here, and then they themselves.
+// them here, and then they themselves. One of which the store still holds something stays in the
+// record: the next rotate finds its entries by it.
 func (m *machine) retire(ctx context.Context, sharing []profile.Profile) error {
 	all, remembered := m.record.Retired, []profile.Device(nil)
 	for i, old := range all {

@@ -20,17 +20,48 @@ const (
 	limitsPoll = 200 * time.Millisecond
 )
 
+// policyState is what a run learns about the cluster's policy.
+type policyState struct {
+	isNew       bool             // this run has created or changed it
+	unsupported bool             // the API server knows no such thing
+	forbidden   *cluster.Warning // the caller cannot touch it; nil: can
+}
+
+// checkLimits is an error when the limits that are there allow less than this machine wants, and this run
+// is not to change them.
+func (p *Preparation) checkLimits(ctx context.Context) error {
+	if !p.options.NoLimits || p.profile.Bootstrap.Source != profile.SourceKeyring {
+		return nil
+	}
+	return p.fitsLimits(ctx, "leave out --no-limits")
+}
+
+// fitsLimits compares what this machine wants with the limits that are there, as far as they can be read.
+func (p *Preparation) fitsLimits(ctx context.Context, orElse string) error {
+	inForce, found, err := cluster.LimitsOf(ctx, p.admin.Client, p.profile.Namespace, p.profile.ServiceAccount)
+	if err != nil || !found {
+		p.host.Log.Debug("reading the limits", "found", found, "error", err)
+		return nil
+	}
+	if !inForce.Covers(limitsFor(p.profile)) {
+		return ui.Usagef("the limits of the cluster are tokens of %s, bootstrap tokens of %s, audiences %q: "+
+			"ask for no more, or %s", profile.ShortDuration(inForce.Token),
+			profile.ShortDuration(inForce.Bootstrap), inForce.Audiences, orElse)
+	}
+	return nil
+}
+
 // prepareLimits allows the account's devices what this machine needs, and waits until that, and nothing
 // more, is in force.
 func (p *Preparation) prepareLimits(ctx context.Context, s *session.Session) error {
-	if p.admin == nil || p.noPolicy || !p.options.limited(p.profile) {
+	if p.admin == nil || p.policy.unsupported || !p.options.limited(p.profile) {
 		return nil
 	}
 	wanted := limitsFor(p.profile)
 	inForce, changed, err := cluster.EnsureLimits(ctx, p.admin.Client, p.profile.Namespace, p.profile.ServiceAccount,
 		wanted, apiAudiences(ctx, s))
 	if errors.Is(err, api.ErrForbidden) || errors.Is(err, api.ErrNotFound) {
-		return p.joinLimits(ctx, wanted)
+		return p.joinLimits(ctx, s)
 	}
 	if err != nil {
 		return err
@@ -40,23 +71,33 @@ func (p *Preparation) prepareLimits(ctx context.Context, s *session.Session) err
 	if !wanted.Covers(inForce) {
 		p.report(ui.Warning, warningText(cluster.Warning{Kind: cluster.LimitsKept, Object: cluster.LimitsRef, Limits: inForce}))
 	}
-	if changed || p.newPolicy {
+	if changed || p.policy.isNew {
 		p.awaitLimits(ctx, s, inForce)
 	}
 	return nil
 }
 
-// joinLimits is for those who cannot write limits: the ones that are there have to do.
-func (p *Preparation) joinLimits(ctx context.Context, wanted cluster.Limits) error {
-	inForce, found, err := cluster.LimitsOf(ctx, p.admin.Client, p.profile.Namespace, p.profile.ServiceAccount)
-	switch {
-	case err != nil || !found:
-		p.host.Log.Debug("reading the limits", "error", err)
-	case !inForce.Covers(wanted):
-		return ui.Usagef("the limits of the cluster are tokens of %s, bootstrap tokens of %s, audiences %q: "+
-			"ask for no more, or have an administrator run the same setup", profile.ShortDuration(inForce.Token),
-			profile.ShortDuration(inForce.Bootstrap), inForce.Audiences)
+// joinLimits is for those who cannot write limits: the ones that are there have to do, and whether there
+// are any is found out with the bootstrap credential, which all can see.
+func (p *Preparation) joinLimits(ctx context.Context, s *session.Session) error {
+	if err := p.fitsLimits(ctx, "have an administrator run the same setup"); err != nil {
+		return err
 	}
+	limited := false
+	err := cluster.WaitUntilAllowed(ctx, rbacLimit, func(ctx context.Context) (err error) {
+		limited, err = s.IsDenied(ctx, profile.MaxDuration)
+		return err
+	})
+	if limited {
+		p.step("limits: in force, as others have set them")
+		return nil
+	}
+	p.host.Log.Debug("asking for too much", "error", err)
+	forbidden := cluster.Warning{Kind: cluster.LimitsForbidden, Object: cluster.LimitsRef}
+	if p.policy.forbidden != nil {
+		forbidden = *p.policy.forbidden
+	}
+	p.report(ui.Warning, warningText(forbidden))
 	return nil
 }
 

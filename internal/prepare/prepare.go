@@ -37,12 +37,11 @@ type Preparation struct {
 	options Options
 	admin   *admin.Admin // nil in a pod, where nothing is prepared
 	profile profile.Profile
-	record  *device.Locked // of the profile's account, while Run changes it; nil without an admin
-	// What is learned about the cluster's policy: that this run has changed it, and that there can be none.
-	newPolicy, noPolicy bool
-	risks               []string          // rights by which the account can become another
-	batch               *kubeconfig.Batch // shared by the clusters of one setup; nil when there is one cluster
-	report              ui.Report
+	record  *device.Locked    // of the profile's account, while Run changes it; nil without an admin
+	policy  policyState       // what is learned about the cluster's
+	risks   []string          // rights by which the account can become another
+	batch   *kubeconfig.Batch // shared by the clusters of one setup; nil when there is one cluster
+	report  ui.Report
 }
 
 // New logs in with the administrator's context and works out the profile. It writes nothing.
@@ -97,16 +96,7 @@ func (p *Preparation) Run(ctx context.Context) (*Proof, error) {
 
 // ready takes every step that comes before the kubeconfig.
 func (p *Preparation) ready(ctx context.Context) (*session.Session, error) {
-	limited, cancel := context.WithTimeout(ctx, busyLimit)
-	defer cancel()
-	profiles, err := p.host.Profiles()
-	if err != nil {
-		return nil, err
-	}
-	if err := p.host.CreateConfigDir(); err != nil {
-		return nil, err
-	}
-	release, err := profiles.Lock(limited, p.profile.Name)
+	release, err := p.lock(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -128,7 +118,7 @@ func (p *Preparation) lock(ctx context.Context) (release func(), err error) {
 	ctx, cancel := context.WithTimeout(ctx, busyLimit)
 	defer cancel()
 	profiles, err := p.host.Profiles()
-	if err != nil {
+	if err := errors.Join(err, p.host.CreateConfigDir()); err != nil {
 		return nil, err
 	}
 	if p.admin == nil {
@@ -159,6 +149,9 @@ func (p *Preparation) check(ctx context.Context) (cluster.Planned, error) {
 	}
 	if p.admin == nil {
 		return cluster.Planned{}, nil
+	}
+	if err := p.checkLimits(ctx); err != nil {
+		return cluster.Planned{}, err
 	}
 	return cluster.Plan(ctx, p.admin.Client, p.options.wanted(p.profile))
 }
@@ -229,10 +222,14 @@ func (p *Preparation) prepareCluster(ctx context.Context, planned cluster.Planne
 	}
 	warnings, err := cluster.Apply(ctx, p.admin.Client, objects, func(ref cluster.Ref, result cluster.Result) {
 		p.step("%v: %s", ref, result)
-		p.newPolicy = p.newPolicy || result.Wrote() && ref.IsPolicy()
+		p.policy.isNew = p.policy.isNew || result.Wrote() && ref.IsPolicy()
 	})
 	for _, warning := range warnings {
-		p.noPolicy = p.noPolicy || warning.Kind == cluster.LimitsUnsupported
+		if warning.Kind == cluster.LimitsForbidden {
+			p.policy.forbidden = &warning // somebody else may have seen to it
+			continue
+		}
+		p.policy.unsupported = p.policy.unsupported || warning.Kind == cluster.LimitsUnsupported
 		p.report(ui.Warning, warningText(warning))
 	}
 	if err != nil {

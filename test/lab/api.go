@@ -76,8 +76,8 @@ func Ask(t *testing.T, token, method, path string, body any) (code int, answer [
 // Device is one as the program lists it.
 type Device struct {
 	Name, User string
-	Issued             string `json:"bootstrapIssuedAt"`
-	Expires            string `json:"bootstrapExpirationTimestamp"`
+	Issued     string `json:"bootstrapIssuedAt"`
+	Expires    string `json:"bootstrapExpirationTimestamp"`
 }
 
 // Devices are those of the account in a namespace.
