@@ -106,6 +106,7 @@ func TestUsage(t *testing.T) {
 		{"a missing flag is named", []string{"rotate"}, "missing flags: --profile=NAME", "run: sa-exec-credential rotate --help"},
 		{"flags that contradict each other are", []string{"setup", "ci", "--no-rbac", "--role", "r"},
 			"--no-rbac cannot be combined with --role, --cluster-role, --verb or --in", "run: sa-exec-credential setup --help"},
+		{"an audience says what it must be", []string{"setup", "ci", "--audience", "a,b"}, `invalid audience "a,b"`, "run: sa-exec-credential setup --help"},
 		{"a lifetime says what it must be", []string{"setup", "ci", "--duration", "5m"}, `invalid --duration "5m`, "run: sa-exec-credential setup --help"},
 		{"a command source without a command has an example", []string{"setup", "ci", "--bootstrap", "command="},
 			`--bootstrap command= needs a command, for example command="vault kv get -field=token secret/ci"`, "run: sa-exec-credential setup --help"},

@@ -41,7 +41,7 @@ type setupCommand struct {
 	AllowAdmin          bool `group:"Rights:" help:"Allow cluster-admin and wildcard permissions."`
 
 	Duration          time.Duration `group:"Tokens:" default:"1h" help:"How long a token lives, at least 10m."`
-	Audience          []string      `group:"Tokens:" help:"For whom tokens are (default: the API server); repeatable."`
+	Audience          []string      `sep:"none" group:"Tokens:" help:"For whom tokens are (default: the API server); repeatable."`
 	Bootstrap         string        `group:"Tokens:" default:"keyring" placeholder:"SOURCE" help:"keyring, context=NAME, in-cluster, token-file=PATH, env=NAME or command=COMMAND: what authenticates the request for a token."`
 	BootstrapDuration time.Duration `group:"Tokens:" default:"720h" help:"How long the bootstrap credential in the keyring lives; it renews itself."`
 	BootstrapEnv      []string      `group:"Tokens:" placeholder:"NAME" help:"A variable that a bootstrap command, or another context's plugin, gets with its value of now; repeatable."`
@@ -110,6 +110,11 @@ func (c *setupCommand) check() error {
 		return ui.Usagef("--recover needs a context's credentials, which pods do not have")
 	case c.Parallel < 1:
 		return ui.Usagef("invalid --parallel %d: must be at least 1", c.Parallel)
+	}
+	for _, audience := range c.Audience {
+		if err := profile.CheckAudience(audience); err != nil {
+			return ui.Usagef("%w", err)
+		}
 	}
 	if err := checkLifetimes(c.Duration, c.BootstrapDuration); err != nil || c.Profile == "" {
 		return err

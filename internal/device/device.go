@@ -33,7 +33,7 @@ var (
 const (
 	version   = 1
 	extension = ".yaml"
-	maxSize   = 64 << 10 // bytes of a record's file
+	maxSize   = 1 << 20 // bytes of a record's file; as a profile, it holds a CA bundle
 )
 
 // Record is what this machine is to one account of one cluster. No secret is in it.
@@ -203,6 +203,9 @@ func (l *Locked) Save() error {
 	data, err := yaml.Marshal(l.Record)
 	if err != nil {
 		return err
+	}
+	if len(data) > maxSize { // it could not be read again
+		return fmt.Errorf("saving device record %q: %w: longer than %d bytes", l.Name, ErrMalformed, maxSize)
 	}
 	if err := files.Replace(l.dir.path(l.Name), data, files.PrivateFile); err != nil {
 		return fmt.Errorf("saving device record %q: %w", l.Name, err)

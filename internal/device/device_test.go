@@ -128,6 +128,10 @@ func TestRecordThatCannotBeSavedStaysAsItWas(t *testing.T) {
 	if err := errors.Join(os.Remove(path), os.Rename(path+".kept", path)); err != nil {
 		t.Fatal(err)
 	}
+	l.Next = strings.Repeat("x", maxSize) // could not be read again
+	if err := l.Save(); !errors.Is(err, ErrMalformed) {
+		t.Errorf("a long one: %v, want %v", err, ErrMalformed)
+	}
 	if got, err := dir.Load(want.Name); err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("%v\ngot  %+v\nwant %+v", err, got, want)
 	}

@@ -3,6 +3,7 @@ package prepare
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/api"
@@ -57,9 +58,13 @@ func (p *Preparation) prepareLimits(ctx context.Context, s *session.Session) err
 	if p.admin == nil || p.policy.unsupported || !p.options.limited(p.profile) {
 		return nil
 	}
+	audiences, err := apiAudiences(ctx, s)
+	if err != nil {
+		return err
+	}
 	wanted := limitsFor(p.profile)
 	inForce, changed, err := cluster.EnsureLimits(ctx, p.admin.Client, p.profile.Namespace, p.profile.ServiceAccount,
-		wanted, apiAudiences(ctx, s))
+		wanted, audiences)
 	if errors.Is(err, api.ErrForbidden) || errors.Is(err, api.ErrNotFound) {
 		return p.joinLimits(ctx, s)
 	}
@@ -101,13 +106,18 @@ func (p *Preparation) joinLimits(ctx context.Context, s *session.Session) error 
 	return nil
 }
 
-// apiAudiences are those of a token that was requested for none: the API server's own.
-func apiAudiences(ctx context.Context, s *session.Session) []string {
+// apiAudiences are those of a token that was requested for none: the API server's own. Without them the
+// limits would allow nothing.
+func apiAudiences(ctx context.Context, s *session.Session) ([]string, error) {
 	entry, err := s.Store.Get(ctx, s.BootstrapKey())
 	if err != nil {
-		return nil
+		return nil, err
 	}
-	return mint.ParseClaims(entry.Token.Reveal()).Audiences
+	audiences := mint.ParseClaims(entry.Token.Reveal()).Audiences
+	if len(audiences) == 0 {
+		return nil, fmt.Errorf("%w: its tokens name no audience", api.ErrAnswer)
+	}
+	return audiences, nil
 }
 
 // awaitLimits asks for tokens that cannot come to be until the one that is too long is denied, and the one

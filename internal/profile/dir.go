@@ -87,6 +87,9 @@ func (f Dir) Save(p Profile) error {
 	if err != nil {
 		return err
 	}
+	if len(data) > maxSize { // it could not be read again
+		return fmt.Errorf("saving profile %q: %w: longer than %d bytes", p.Name, ErrMalformed, maxSize)
+	}
 	if err := f.create(); err != nil {
 		return fmt.Errorf("saving profile %q: %w", p.Name, err)
 	}

@@ -12,8 +12,10 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/files"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
 )
 
 func TestDir(t *testing.T) {
@@ -144,6 +146,20 @@ func TestALongProfileIsRefused(t *testing.T) {
 	if !errors.Is(err, ErrMalformed) ||
 		!strings.Contains(err.Error(), strconv.Quote(dir.path("p"))) {
 		t.Errorf("got %v, want ErrMalformed with the path in quotes", err)
+	}
+}
+
+// TestALongProfileIsNotWritten: nobody could read it again.
+func TestALongProfileIsNotWritten(t *testing.T) {
+	dir := DirIn(t.TempDir())
+	p := Profile{Name: "p", Cluster: Cluster{Server: "https://k", CertificateAuthorityData: make(Base64, 1<<20)},
+		Namespace: "build", ServiceAccount: "ci", Duration: Duration{time.Hour}, Store: keyring.None,
+		Bootstrap: Bootstrap{Source: SourceInCluster}}
+	if err := dir.Save(p); !errors.Is(err, ErrMalformed) {
+		t.Errorf("got %v, want %v", err, ErrMalformed)
+	}
+	if names, err := dir.Names(); err != nil || len(names) > 0 {
+		t.Errorf("there are the profiles %q, %v", names, err)
 	}
 }
 

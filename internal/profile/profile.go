@@ -262,9 +262,12 @@ func (p Profile) problem() string {
 		lifetime); err != nil {
 		return err.Error()
 	}
+	for _, audience := range p.Audiences {
+		if err := CheckAudience(audience); err != nil {
+			return err.Error()
+		}
+	}
 	switch {
-	case slices.Contains(p.Audiences, ""):
-		return "audiences holds an empty one"
 	case p.Device != "" && CheckName(p.Device) != nil:
 		return "device is not the name of a device record"
 	case !slices.Contains([]keyring.Kind{keyring.Keyring, keyring.Kernel, keyring.None}, p.Store):

@@ -117,6 +117,8 @@ func TestParseRefuses(t *testing.T) {
 		{"a service account with a query", edit("ci\n", "ci?x\n")},
 		{"a service account with an escape", edit("ci\n", "\"a\\e[2J\"\n")},
 		{"an empty audience", minimalText + "audiences: ['']\n"},
+		{"an audience with a comma", minimalText + "audiences: ['a,b']\n"},
+		{"an audience with a space", minimalText + "audiences: ['a b']\n"},
 		{"a duration without a unit", edit("1h", "3600")},
 		{"a duration below ten minutes", edit("1h", "9m59s")},
 		{"a duration with a fraction of a second", edit("1h", "1h0.5s")},

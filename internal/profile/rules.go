@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode"
 
 	"k8s.io/apimachinery/pkg/util/validation"
 )
@@ -36,6 +37,16 @@ func ShortDuration(d time.Duration) string {
 		text = short + "h"
 	}
 	return text
+}
+
+// CheckAudience is an error for an audience that the cluster's limits could not list: they separate
+// audiences by commas, and themselves by spaces.
+func CheckAudience(audience string) error {
+	apart := func(r rune) bool { return r == ',' || unicode.IsSpace(r) || unicode.IsControl(r) }
+	if audience == "" || strings.ContainsFunc(audience, apart) {
+		return fmt.Errorf("invalid audience %q: must not be empty, and not hold commas or spaces", audience)
+	}
+	return nil
 }
 
 // CheckNamespace is an error when the API server admits no namespace of that name.
