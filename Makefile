@@ -15,7 +15,7 @@ SOAKTIME ?= 5m
 BUILD_FLAGS := -trimpath
 PLANE_FLAGS := -trimpath -gcflags=all=-dwarf=false
 
-.PHONY: help build install demo test unit race e2e cross windows brief-fuzz fuzz brief-soak soak bench bench-policy lint vuln cluster plane deps clean
+.PHONY: help build install demo test unit race e2e interrupt cross windows brief-fuzz fuzz brief-soak soak bench bench-policy lint vuln cluster plane deps clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 12
@@ -45,6 +45,9 @@ race: ## Test what runs in one process with the race detector
 e2e: ## Test on the real control plane, with the real kubectl and keyrings
 	@echo "make: testing on the real control plane" >&2
 	cd test && CGO_ENABLED=0 SA_EXEC_CREDENTIAL=$(CURDIR)/$(PROGRAM) bin/cluster go test $(PLANE_FLAGS) -p 1 -count=1 -timeout 20m ./...
+
+interrupt: deps plane build ## Kill rotate and revoke at every request and every write, not only at some
+	cd test && INTERRUPT=everywhere CGO_ENABLED=0 SA_EXEC_CREDENTIAL=$(CURDIR)/$(PROGRAM) bin/cluster go test $(PLANE_FLAGS) -count=1 -timeout 60m -v ./rotate
 
 cross: ## See that the program builds for the other platforms
 	@for os in darwin windows; do echo "make: checking $$os" >&2; GOOS=$$os CGO_ENABLED=0 go build -o /dev/null ./cmd/sa-exec-credential; done

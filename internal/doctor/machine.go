@@ -97,6 +97,10 @@ func (d *doctor) store(ctx context.Context, kind keyring.Kind) (Finding, error) 
 		return d.fail(check, fmt.Errorf("%s: %w", store.Description(), err), ""), err
 	}
 	took := time.Since(began)
+	if file, isPlain := d.host.PlainKeyring(store.Kind()); isPlain {
+		return warn(check, "set a password for the login keyring in the desktop's password manager, or sa-exec-credential setup with --store kernel",
+			"%s: it has no password, and %q holds all that is in it as plain text", store.Description(), file), nil
+	}
 	if took > slowStore {
 		return warn(check, "sa-exec-credential setup with --store kernel keeps credentials where nothing has to be asked",
 			"%s: an entry took %v to write, read and delete, and every call of a client waits for it", store.Description(), roughly(took)), nil

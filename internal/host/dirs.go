@@ -6,6 +6,7 @@ import (
 	"runtime"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/files"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/kubeconfig"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/kuberc"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
@@ -89,6 +90,16 @@ func cacheDirs() map[string]baseDir {
 		"darwin":  {"", []string{"Library", "Caches"}},
 		"":        {"XDG_CACHE_HOME", []string{".cache"}},
 	}
+}
+
+// PlainKeyring names the file in which everybody who can read it finds what a store holds, where there is
+// one.
+func (h *Host) PlainKeyring(kind keyring.Kind) (file string, isPlain bool) {
+	dir, err := h.userDir(map[string]baseDir{"": {"XDG_DATA_HOME", []string{".local", "share"}}})
+	if err != nil || kind != keyring.Keyring {
+		return "", false
+	}
+	return keyring.PlainFile(dir)
 }
 
 // ConfigDir is where this user's programs keep settings.

@@ -45,6 +45,9 @@ type Host struct {
 	Hostname        func() (string, error)
 	OpenStore       func(context.Context, keyring.Kind, keyring.System) (keyring.Store, error)
 	MountedDir      string // of what a pod gets mounted
+	// Restart runs this program again in the place of this process, with other variables. It returns
+	// only when it fails.
+	Restart func(environment []string) error
 
 	terminal chan struct{} // holds something while a program can ask there
 	isGet    bool          // see ForGet
@@ -66,6 +69,7 @@ func System() *Host {
 		Hostname:        os.Hostname,
 		OpenStore:       keyring.Open,
 		MountedDir:      filepath.Dir(bootstrap.MountedToken),
+		Restart:         restart,
 		terminal:        make(chan struct{}, 1),
 	}
 }

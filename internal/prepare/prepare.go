@@ -208,6 +208,10 @@ func (p *Preparation) chooseStore(ctx context.Context) error {
 	}
 	p.profile.Store = store.Kind()
 	p.step("store: %s", store.Description())
+	if file, isPlain := p.host.PlainKeyring(store.Kind()); isPlain {
+		p.warn("the login keyring has no password: %q holds all that is in it as plain text; "+
+			"set one in the desktop's password manager, or keep credentials with --store kernel", file)
+	}
 	return nil
 }
 

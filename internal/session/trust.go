@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
+	"strings"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
@@ -53,21 +55,29 @@ func trustedVariables(h *host.Host) []host.Variables {
 // where those are the system's: SSL_CERT_FILE and SSL_CERT_DIR count only when the client itself was
 // started with them.
 //
-// It takes them from the environment of this process, before anything else here could look there:
 // crypto/x509 finds the system's authorities by these variables alone, once in a process, and tells
-// nobody where it would look without them.
+// nobody where it would look without them. So this program starts again in its own place without them.
 func (s *Session) dropForgedRoots() error {
 	client := s.host.ClientVariables()
 	if client == nil {
 		client = host.Snapshot(nil)
 	}
+	environment, isForged := os.Environ(), false
 	for _, name := range []string{"SSL_CERT_FILE", "SSL_CERT_DIR"} {
 		value, present := s.host.Variables(name)
-		if own, known := client(name); present && (!known || own != value) {
-			if err := os.Unsetenv(name); err != nil {
-				return fmt.Errorf("unsetting %q: %w", name, err)
-			}
+		own, known := client(name)
+		if !present || known && own == value {
+			continue
+		}
+		isForged = true
+		environment = slices.DeleteFunc(environment,
+			func(setting string) bool { return strings.HasPrefix(setting, name+"=") })
+		if known {
+			environment = append(environment, name+"="+own)
 		}
 	}
-	return nil
+	if !isForged {
+		return nil
+	}
+	return s.host.Restart(environment)
 }

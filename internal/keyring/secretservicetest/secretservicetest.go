@@ -140,6 +140,25 @@ func (s *Service) StartKeyring(unlock bool) error {
 	return wait("gnome-keyring", func() error { return s.ready(unlock) })
 }
 
+// StartPlain starts gnome-keyring with a default collection that has no password, called "login" or
+// otherwise. It is unlocked for everybody, and its file is plain text.
+func (s *Service) StartPlain(collection string) error {
+	dir := filepath.Join(s.DataDir(), "keyrings")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	for name, text := range map[string]string{collection + ".keyring": "[keyring]\ndisplay-name=" + collection + "\n",
+		"default": collection} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			return err
+		}
+	}
+	return s.StartKeyring(false)
+}
+
+// DataDir is the user data directory of the keyring.
+func (s *Service) DataDir() string { return filepath.Join(s.dir, "data") }
+
 func (s *Service) ready(unlocked bool) error {
 	conn, err := s.Connect()
 	if err != nil {
