@@ -67,16 +67,30 @@ func TestSecretServiceUnlocksTheCollectionByAPrompt(t *testing.T) {
 	}
 }
 
-func TestSecretServiceAsksOnceForCallsThatWaitTogether(t *testing.T) {
-	service, sys := lockedService(t)
-	prompter := service.StartPrompter(t, secretservicetest.Password)
-	var wait sync.WaitGroup
-	for range 8 {
-		wait.Go(func() { wantToken(t, openService(t, sys), testKey, "t") })
-	}
-	wait.Wait()
-	if asked := len(prompter.Asked); asked != 1 {
-		t.Errorf("the person was asked %d times", asked)
+// gnome-keyring shows no prompt any more, to nobody, once one was dismissed while two were waiting.
+func TestSecretServicePromptsAreShownOneByOne(t *testing.T) {
+	const calls = 8
+	for answer, want := range map[secretservicetest.Answer]error{
+		secretservicetest.Password: nil,
+		secretservicetest.Refusal:  ErrLocked,
+	} {
+		service, sys := lockedService(t)
+		prompter := service.StartPrompter(t, answer)
+		var wait sync.WaitGroup
+		for range calls {
+			wait.Go(func() {
+				_, err := openService(t, sys).Get(t.Context(), testKey)
+				wantError(t, "getting", err, want)
+			})
+		}
+		wait.Wait()
+		prompts := calls
+		if want == nil {
+			prompts = 1 // its answer is good for all
+		}
+		if asked := len(prompter.Asked); asked != prompts {
+			t.Errorf("%d prompts end in %v", asked, want)
+		}
 	}
 }
 
@@ -188,7 +202,8 @@ func (d *demanding) export(t *testing.T) {
 		{secretsPath, strings.TrimSuffix(secretsService, "."), map[string]any{
 			"ReadAlias": d.alias, "OpenSession": d.session, "SearchItems": d.search,
 			"Unlock": d.unlock}},
-		{loginCollection, "org.freedesktop.DBus.Properties", map[string]any{"Get": d.locked}},
+		{loginCollection, strings.TrimSuffix(propertiesGet, ".Get"),
+			map[string]any{"Get": d.locked}},
 		{loginCollection, secretsCollection, map[string]any{
 			"SearchItems": d.searchCollection, "CreateItem": d.create}},
 		{demandingItem, secretsItem, map[string]any{

@@ -145,9 +145,8 @@ func careful[T any](ctx context.Context, s secretService,
 	return value, err
 }
 
-// asking is held while a person may be asked: the answer to one prompt is good for all calls that
-// wait for it, and gnome-keyring may end when there are several at once
-// (https://gitlab.gnome.org/GNOME/gnome-keyring/-/merge_requests/92).
+// asking is held while a person may be asked: gnome-keyring shows no prompt any more, to nobody,
+// once one was dismissed while two were waiting.
 var asking sync.Mutex
 
 // errUnusual means that the short exchange met something that needs a careful one.
