@@ -486,7 +486,7 @@ func TestBusOfAnotherUserHearsNothing(t *testing.T) {
 		return
 	}
 	cmd := helper(t, "listen", nil, path)
-	asOther(cmd)
+	asOther(t, cmd)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
