@@ -138,29 +138,6 @@ func checkPeer(socket *net.UnixConn, uid int) error {
 	return nil
 }
 
-// pin returns an address that leads to the very socket that dial would have accepted now, for a
-// library that connects by itself: a path may be replaced between the check and the use, an open
-// socket file may not. The address is good until release is called.
-func (b busAddress) pin(ctx context.Context,
-	uid int) (pinned busAddress, release func(), err error) {
-	pinned, release = b, func() {}
-	if b.path != "" {
-		fd, err := unix.Open(b.path, unix.O_PATH|unix.O_CLOEXEC, 0)
-		if err != nil {
-			return pinned, release, fmt.Errorf("%w: opening the session bus: %w", ErrUnavailable,
-				err)
-		}
-		pinned.path = fmt.Sprintf("/proc/self/fd/%d", fd)
-		release = func() { _ = unix.Close(fd) }
-	}
-	socket, err := pinned.dial(ctx, uid)
-	if err != nil {
-		release()
-		return pinned, release, err
-	}
-	return pinned, release, socket.Close()
-}
-
 // busConn is a connection whose greeting and first calls travel together.
 type busConn struct {
 	*dbus.Conn

@@ -90,7 +90,7 @@ func TestKernelKeyIsItsOwnersAlone(t *testing.T) {
 	}
 	if isRoot() {
 		cmd := helper(t, "read", nil, strconv.Itoa(id))
-		asOther(cmd)
+		asOther(t, cmd)
 		if out := mustRun(t, cmd); out != unix.EACCES.Error() {
 			t.Errorf("another user reads the key: %s", out)
 		}
@@ -277,7 +277,7 @@ func TestKernelMakesRoomWhereTheQuotaIsUsedUp(t *testing.T) {
 	prefix := testKernel(t).prefix
 	cmd := helper(t, "quota", []string{"keyctl", "session", "-"}, prefix)
 	if isRoot() { // root's own quota is never used up
-		asOther(cmd)
+		asOther(t, cmd)
 	}
 	mustRun(t, cmd)
 }

@@ -9,9 +9,6 @@ import (
 
 // bounded runs call and returns its result, or ErrTimeout after limit. A call that hangs is left
 // behind with its goroutine: a store may wait for a person without end, and the process ends soon.
-//
-// A panic in call is ErrUnavailable: go-keyring reads a nil signal when the bus goes away under a
-// prompt.
 func bounded[T any](ctx context.Context, limit time.Duration,
 	call func(context.Context) (T, error)) (T, error) {
 	type result struct {
@@ -22,14 +19,8 @@ func bounded[T any](ctx context.Context, limit time.Duration,
 	defer cancel()
 	done := make(chan result, 1)
 	go func() {
-		var r result
-		defer func() {
-			if recover() != nil {
-				r.err = fmt.Errorf("%w: it went away during the call", ErrUnavailable)
-			}
-			done <- r
-		}()
-		r.value, r.err = call(ctx)
+		value, err := call(ctx)
+		done <- result{value, err}
 	}()
 	select {
 	case r := <-done:

@@ -28,14 +28,6 @@ func TestACallIsLeftBehindWhenItsCallerGivesUp(t *testing.T) {
 	}
 }
 
-func TestACallThatPanicsMakesTheStoreUnavailable(t *testing.T) {
-	err := boundedErr(context.Background(), time.Hour,
-		func(context.Context) error { panic("hunter2") })
-	if !errors.Is(err, ErrUnavailable) {
-		t.Errorf("got %v, want ErrUnavailable", err)
-	}
-}
-
 func TestACallWithoutTroubleGivesItsResult(t *testing.T) {
 	want := errors.New("wanted")
 	value, err := bounded(context.Background(), time.Hour,

@@ -88,8 +88,11 @@ func publicDir(t *testing.T) string {
 	return dir
 }
 
-// asOther makes cmd run as another user than this one, which only root can.
-func asOther(cmd *exec.Cmd) {
+// asOther makes a helper run as another user than this one, which only root can. What go test
+// -cover wants of it at its end is written to where that user can.
+func asOther(t *testing.T, cmd *exec.Cmd) {
+	t.Helper()
+	cmd.Env = append(cmd.Env, "GOCOVERDIR="+publicDir(t))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: otherUser,
 		Gid: otherUser}}
 	cmd.Dir = "/"

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/godbus/dbus/v5"
-	gokeyring "github.com/zalando/go-keyring"
 	gosecret "github.com/zalando/go-keyring/secret_service"
 )
 
@@ -22,17 +21,20 @@ const (
 	secretsService    = "org.freedesktop.Secret.Service."
 	secretsItem       = "org.freedesktop.Secret.Item"
 	secretsCollection = "org.freedesktop.Secret.Collection"
+	secretsPrompt     = "org.freedesktop.Secret.Prompt"
 	loginCollection   = dbus.ObjectPath("/org/freedesktop/secrets/collection/login")
 	defaultCollection = dbus.ObjectPath("/org/freedesktop/secrets/aliases/default")
 	propertiesGet     = "org.freedesktop.DBus.Properties.Get"
 )
 
-// secretService keeps items in the collection that go-keyring uses: "login" where there is one,
-// else the default.
+// secretService keeps items in the collection that go-keyring uses, "login" where there is one,
+// else the default, and with the same attributes, so that each finds what the other wrote.
+// go-keyring's own calls find their bus through the environment of the process, which nothing here
+// may change.
 //
 // What every kubectl call does, and what every mint does, are short exchanges over a connection of
 // its own. Whatever is not plain in their answers (a locked collection, two items of one name, a
-// prompt) is left to go-keyring.
+// prompt) takes a second, careful one.
 type secretService struct {
 	sys  System
 	uid  int
@@ -52,29 +54,27 @@ func openKeyring(sys System) (prober, error) {
 
 // check reports whether a secret can be kept now, and lets a person unlock the collection for that.
 func (s secretService) check(ctx context.Context) error {
-	err := s.quick(ctx, s.state)
-	if errors.Is(err, ErrLocked) && s.sys.Interactive {
-		_, err = s.throughGoKeyring(ctx, unlock)
-	}
+	_, err := careful(ctx, s,
+		func(context.Context, *caller, dbus.ObjectPath) (ok struct{}, err error) { return })
 	return err
-}
-
-// unlock asks the person to unlock the collection. It has no result but the error.
-func unlock() (string, error) {
-	svc, err := gosecret.NewSecretService()
-	if err != nil {
-		return "", err
-	}
-	return "", svc.Unlock(svc.GetLoginCollection().Path())
 }
 
 func (s secretService) read(ctx context.Context, name string) ([]byte, error) {
 	value, err := s.quickLookup(ctx, name)
-	if !errors.Is(err, errUnusual) {
+	if !errors.Is(err, errUnusual) && !errors.Is(err, ErrLocked) {
 		return value, err
 	}
-	text, err := s.careful(ctx, func() (string, error) { return gokeyring.Get(service, name) })
-	return []byte(text), err
+	return careful(ctx, s,
+		func(ctx context.Context, c *caller, collection dbus.ObjectPath) ([]byte, error) {
+			items, err := c.items(ctx, collection, name)
+			if err != nil {
+				return nil, err
+			}
+			if err := c.unlock(ctx, items[0]); err != nil {
+				return nil, err
+			}
+			return c.secret(ctx, items[0])
+		})
 }
 
 // quickLookup is bounded by the connection's deadline, without a goroutine of its own: this is what
@@ -95,8 +95,8 @@ func (s secretService) quickLookup(ctx context.Context, name string) ([]byte, er
 
 func (s secretService) names(ctx context.Context) ([]string, error) {
 	names, err := bounded(ctx, s.sys.Limits.Call, s.list)
-	if errors.Is(err, ErrLocked) && s.sys.Interactive {
-		if _, err := s.throughGoKeyring(ctx, unlock); err != nil {
+	if errors.Is(err, ErrLocked) {
+		if err := s.check(ctx); err != nil {
 			return nil, err
 		}
 		return bounded(ctx, s.sys.Limits.Call, s.list)
@@ -104,21 +104,53 @@ func (s secretService) names(ctx context.Context) ([]string, error) {
 	return names, err
 }
 
-// quick bounds an exchange that waits for no person.
-func (s secretService) quick(ctx context.Context, exchange func(context.Context) error) error {
-	return uninterrupted(func() error { return boundedErr(ctx, s.sys.Limits.Call, exchange) })
-}
-
-// careful makes a call of go-keyring, unless it would ask a person who must not be asked.
-func (s secretService) careful(ctx context.Context, call func() (string, error)) (string, error) {
-	if err := s.quick(ctx, s.state); err != nil &&
-		!(errors.Is(err, ErrLocked) && s.sys.Interactive) {
-		return "", err
+// careful makes an exchange with the collection that go-keyring writes to: as one that waits for no
+// person, and where that is not enough again, with the person where one may be asked.
+func careful[T any](ctx context.Context, s secretService,
+	exchange func(context.Context, *caller, dbus.ObjectPath) (T, error)) (T, error) {
+	try := func(person bool) func(context.Context) (T, error) {
+		return func(ctx context.Context) (value T, err error) {
+			conn, err := s.connect(ctx)
+			if err != nil {
+				return value, err
+			}
+			defer s.leave(conn)
+			conn.person = person
+			if err := conn.introduce(ctx); err != nil {
+				return value, err
+			}
+			collection, err := conn.collection(ctx)
+			// One without a password needs no person. Two prompts of one call are one too many.
+			if errors.Is(err, ErrLocked) && person == s.sys.Interactive {
+				err = conn.unlock(ctx, collection)
+			}
+			if err != nil {
+				return value, err
+			}
+			return exchange(ctx, conn, collection)
+		}
 	}
-	return s.throughGoKeyring(ctx, call)
+	var value T
+	err := uninterrupted(func() (err error) {
+		value, err = bounded(ctx, s.sys.Limits.Call, try(false))
+		return err
+	})
+	if errors.Is(err, errUnusual) || s.sys.Interactive && errors.Is(err, ErrLocked) {
+		asking.Lock()
+		defer asking.Unlock()
+		value, err = bounded(ctx, s.sys.longest(), try(s.sys.Interactive))
+	}
+	if errors.Is(err, errUnusual) {
+		err = unavailable(err)
+	}
+	return value, err
 }
 
-// errUnusual means that the short exchange met something that go-keyring has to look at.
+// asking is held while a person may be asked: gnome-keyring shows no prompt any more, to nobody,
+// once one was dismissed while two were waiting.
+var asking sync.Mutex
+
+// errUnusual means that the short exchange met something that needs a careful one.
 var errUnusual = errors.New("an unusual answer of the Secret Service")
 
 // caller is a connection to the Secret Service.
@@ -134,6 +166,7 @@ type caller struct {
 	known   bool            // gnome-keyring has answered it
 	session dbus.ObjectPath // empty: none is open yet
 	pending bool            // an answer is, or may be, still on its way
+	person  bool            // one may be asked
 }
 
 // idleCallers are connections that the next exchange may use: a mint makes four.
@@ -256,25 +289,22 @@ func (s secretService) lookup(ctx context.Context, name string) ([]byte, error) 
 	}
 	// Some services hide the items of a locked collection.
 	if err := conn.state(ctx); err != nil && !errors.Is(err, errNoCollection) {
-		return nil, lockedIsUnusual(err, s.sys.Interactive)
+		return nil, err
 	}
-	return nil, notFound("the Secret Service has no such item")
+	return nil, errNoItem
 }
 
-// lockedIsUnusual hands a locked collection to go-keyring when a person may unlock it.
-func lockedIsUnusual(err error, interactive bool) error {
-	if interactive && errors.Is(err, ErrLocked) {
-		return errUnusual
-	}
-	return err
-}
+var errNoItem error = &reason{&ErrNotFound, "the Secret Service has no such item"}
 
-// secretValue is the structure (oayays) of the Secret Service API.
-type secretValue struct {
-	Session     dbus.ObjectPath
-	Parameters  []byte
-	Value       []byte
-	ContentType string
+// items returns the items of one name in a collection, or errNoItem.
+func (c *caller) items(ctx context.Context, collection dbus.ObjectPath,
+	name string) (items []dbus.ObjectPath, err error) {
+	err = c.ask(ctx, c.Object(secretsName, collection), secretsCollection+".SearchItems",
+		[]any{attributes(name)}, &items)
+	if err == nil && len(items) == 0 {
+		err = errNoItem
+	}
+	return items, err
 }
 
 func (c *caller) secret(ctx context.Context, item dbus.ObjectPath) ([]byte, error) {
@@ -282,16 +312,13 @@ func (c *caller) secret(ctx context.Context, item dbus.ObjectPath) ([]byte, erro
 	if err != nil {
 		return nil, err
 	}
-	var secret secretValue
-	if err := c.ask(ctx, c.Object(secretsName, item), secretsItem+".GetSecret", []any{session},
-		&secret); err != nil {
-		if fatal(err) {
-			return nil, err
-		}
-		c.session = ""         // it may be what the service does not know
-		return nil, errUnusual // locked or deleted since the search
+	var secret gosecret.Secret
+	err = c.ask(ctx, c.Object(secretsName, item), secretsItem+".GetSecret", []any{session},
+		&secret)
+	if errors.Is(err, errUnusual) { // the item may be gone since the search
+		c.session = "" // or it may be what the service does not know
 	}
-	return secret.Value, nil
+	return secret.Value, err
 }
 
 // list returns the names of the items, or ErrLocked when some cannot be seen.
@@ -349,24 +376,12 @@ var errNoCollection error = &reason{&ErrUnavailable, "the Secret Service has no 
 
 // state reports whether a secret can be kept now: nil, ErrLocked, errNoCollection or another
 // ErrUnavailable.
-func (s secretService) state(ctx context.Context) error {
-	conn, err := s.connect(ctx)
-	if err != nil {
-		return err
-	}
-	defer s.leave(conn)
-	if err := conn.introduce(ctx); err != nil {
-		return err
-	}
-	return conn.state(ctx)
-}
-
 func (c *caller) state(ctx context.Context) error {
 	_, err := c.collection(ctx)
 	return err
 }
 
-// collection returns the collection that go-keyring writes to, or what state reports. The default
+// collection returns the collection that go-keyring writes to, and what state reports. The default
 // one is asked for only where it is needed: gnome-keyring looks its alias up while it may be
 // changing it, and ends of that, too.
 func (c *caller) collection(ctx context.Context) (dbus.ObjectPath, error) {
@@ -378,7 +393,7 @@ func (c *caller) collection(ctx context.Context) (dbus.ObjectPath, error) {
 		case fatal(err):
 			return "", err
 		case err == nil && locked:
-			return "", ErrLocked
+			return path, ErrLocked
 		case err == nil:
 			return path, nil
 		}
@@ -389,30 +404,16 @@ func (c *caller) collection(ctx context.Context) (dbus.ObjectPath, error) {
 // write stores the item. Where the collection is unlocked, that is a session and one CreateItem, as
 // go-keyring makes it after nine round trips more.
 func (s secretService) write(ctx context.Context, name string, value []byte, _ time.Time) error {
-	err := s.quick(ctx, func(ctx context.Context) error { return s.create(ctx, name, value) })
-	if !errors.Is(err, errUnusual) {
-		return err
-	}
-	_, err = s.careful(ctx,
-		func() (string, error) { return "", gokeyring.Set(service, name, string(value)) })
+	_, err := careful(ctx, s,
+		func(ctx context.Context, c *caller, collection dbus.ObjectPath) (struct{}, error) {
+			return struct{}{}, c.create(ctx, collection, name, value)
+		})
 	return err
 }
 
-// create stores the item in one exchange, or is errUnusual when that takes more.
-func (s secretService) create(ctx context.Context, name string, value []byte) error {
-	conn, err := s.connect(ctx)
-	if err != nil {
-		return err
-	}
-	defer s.leave(conn)
-	if err := conn.introduce(ctx); err != nil {
-		return err
-	}
-	collection, err := conn.collection(ctx)
-	if err != nil {
-		return lockedIsUnusual(err, s.sys.Interactive)
-	}
-	session, err := conn.openSession(ctx)
+func (c *caller) create(ctx context.Context, collection dbus.ObjectPath, name string,
+	value []byte) error {
+	session, err := c.openSession(ctx)
 	if err != nil {
 		return err
 	}
@@ -421,82 +422,115 @@ func (s secretService) create(ctx context.Context, name string, value []byte) er
 			service)),
 		secretsItem + ".Attributes": dbus.MakeVariant(attributes(name)),
 	}
-	secret := secretValue{Session: session, Parameters: []byte{}, Value: value,
-		ContentType: "text/plain; charset=utf8"}
 	var item, prompt dbus.ObjectPath
-	err = conn.ask(ctx, conn.Object(secretsName, collection), secretsCollection+".CreateItem",
-		[]any{properties, secret, true}, &item, &prompt)
+	err = c.ask(ctx, c.Object(secretsName, collection), secretsCollection+".CreateItem",
+		[]any{properties, gosecret.NewSecret(session, string(value)), true}, &item, &prompt)
 	if err != nil {
-		conn.session = "" // it may be what the service does not know
+		c.session = "" // it may be what the service does not know
 		return err
 	}
-	if prompt != noPrompt {
-		return errUnusual
-	}
-	return nil
+	_, err = c.answer(ctx, prompt)
+	return err
 }
 
 // remove deletes the item, and further ones of the same name that another program may have made.
 func (s secretService) remove(ctx context.Context, name string) error {
-	const enough = 16
-	_, err := s.careful(ctx, func() (string, error) {
-		for range enough {
-			if err := gokeyring.Delete(service, name); err != nil {
-				return "", err
+	_, err := careful(ctx, s,
+		func(ctx context.Context, c *caller, collection dbus.ObjectPath) (struct{}, error) {
+			items, err := c.items(ctx, collection, name)
+			for _, item := range items {
+				if err = c.drop(ctx, item); err != nil {
+					break
+				}
 			}
-		}
-		return "", nil
-	})
+			return struct{}{}, err
+		})
 	if errors.Is(err, ErrNotFound) || errors.Is(err, errNoCollection) {
 		return nil
 	}
 	return err
 }
 
-// goKeyring is held while go-keyring is used: it finds its bus through the environment of the
-// process.
-var goKeyring sync.Mutex
-
-// throughGoKeyring makes a call of go-keyring, which may wait for a person where one may be asked.
-func (s secretService) throughGoKeyring(ctx context.Context,
-	call func() (string, error)) (string, error) {
-	bus, err := findBus(s.sys.Getenv)
+func (c *caller) drop(ctx context.Context, item dbus.ObjectPath) error {
+	var prompt dbus.ObjectPath
+	err := c.ask(ctx, c.Object(secretsName, item), secretsItem+".Delete", nil, &prompt)
 	if err != nil {
-		return "", err
+		return err
 	}
-	goKeyring.Lock()
-	defer goKeyring.Unlock()
-	pinned, release, err := bus.pin(ctx, s.uid)
-	if err != nil {
-		return "", err
-	}
-	defer release()
-	defer setenv("DBUS_SESSION_BUS_ADDRESS", pinned.String())()
-	return bounded(ctx, s.sys.longest(), func(ctx context.Context) (string, error) {
-		if ctx.Err() != nil {
-			return "", ended(ctx) // the variable may have been set back
-		}
-		conn, err := dbus.SessionBus() // the connection that go-keyring will use
-		if err != nil {
-			return "", unavailable(err)
-		}
-		defer conn.Close()
-		// takes an unanswered prompt away
-		defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
-		text, err := call()
-		return text, goKeyringError(err)
-	})
+	_, err = c.answer(ctx, prompt)
+	return err
 }
 
-// setenv sets a variable of the process and returns what sets it back.
-func setenv(name, value string) (restore func()) {
-	old, had := os.LookupEnv(name)
-	_ = os.Setenv(name, value)
-	return func() {
-		if had {
-			_ = os.Setenv(name, old)
-		} else {
-			_ = os.Unsetenv(name)
+// unlock unlocks a collection or an item.
+func (c *caller) unlock(ctx context.Context, object dbus.ObjectPath) error {
+	var unlocked []dbus.ObjectPath
+	var prompt dbus.ObjectPath
+	if err := c.ask(ctx, c.service, secretsService+"Unlock", []any{[]dbus.ObjectPath{object}},
+		&unlocked, &prompt); err != nil {
+		return err
+	}
+	result, err := c.answer(ctx, prompt)
+	if err != nil {
+		return err
+	}
+	if more, _ := result.Value().([]dbus.ObjectPath); len(unlocked)+len(more) == 0 {
+		return ErrLocked
+	}
+	return nil
+}
+
+// answer shows a prompt of the service, if there is one, and returns its result. It is ErrLocked
+// when the person dismisses it, or may not be asked.
+//
+// A prompt that nobody answers goes away with its caller. There is a method Dismiss for that, too,
+// but gnome-keyring ends, with everybody's secrets, when it is called for a prompt that is shown.
+func (c *caller) answer(ctx context.Context, prompt dbus.ObjectPath) (result dbus.Variant,
+	err error) {
+	if prompt == noPrompt {
+		return result, nil
+	}
+	defer func() { c.pending = c.pending || err != nil }()
+	if !c.person {
+		return result, ErrLocked
+	}
+	// A deadline of the socket would look like a bus that went away.
+	if err := c.bound(context.WithoutCancel(ctx)); err != nil {
+		return result, unavailable(err)
+	}
+	signals := make(chan *dbus.Signal, 1)
+	c.Signal(signals)
+	defer c.RemoveSignal(signals)
+	if err := c.AddMatchSignalContext(ctx, dbus.WithMatchSender(secretsName),
+		dbus.WithMatchObjectPath(prompt)); err != nil {
+		return result, busError(err)
+	}
+	if err := c.ask(ctx, c.Object(secretsName, prompt), secretsPrompt+".Prompt",
+		[]any{""}); err != nil {
+		return result, err
+	}
+	return completed(ctx, prompt, signals)
+}
+
+// completed waits for the end of a prompt.
+func completed(ctx context.Context, prompt dbus.ObjectPath,
+	signals <-chan *dbus.Signal) (result dbus.Variant, err error) {
+	for {
+		select {
+		case <-ctx.Done():
+			return result, ended(ctx)
+		case signal, ok := <-signals:
+			if !ok {
+				return result, unavailable(dbus.ErrClosed)
+			}
+			if signal.Path != prompt || signal.Name != secretsPrompt+".Completed" {
+				continue
+			}
+			var dismissed bool
+			err = busError(dbus.Store(signal.Body, &dismissed, &result))
+			if dismissed {
+				err = ErrLocked
+			}
+			return result, err
 		}
 	}
 }
@@ -540,21 +574,3 @@ func busError(err error) error {
 
 // fatal reports whether there is nobody left to ask.
 func fatal(err error) bool { return errors.Is(err, ErrUnavailable) || errors.Is(err, ErrTimeout) }
-
-// goKeyringError gives an error of go-keyring a type of this package.
-func goKeyringError(err error) error {
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, gokeyring.ErrNotFound):
-		return notFound("the Secret Service has no such item")
-	case errors.Is(err, gokeyring.ErrSetDataTooBig):
-		return ErrTooBig
-	case strings.Contains(err.Error(), "failed to unlock"): // go-keyring's only sign of a dismissed prompt
-		return ErrLocked
-	}
-	if err := busError(err); !errors.Is(err, errUnusual) {
-		return err
-	}
-	return unavailable(err)
-}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/godbus/dbus/v5"
 	gokeyring "github.com/zalando/go-keyring"
+	gosecret "github.com/zalando/go-keyring/secret_service"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring/secretservicetest"
 )
@@ -58,30 +59,96 @@ func TestSecretServiceKeepsReplacesAndForgets(t *testing.T) {
 
 func TestSecretServiceItemsAreThoseOfOtherPrograms(t *testing.T) {
 	bus := secretservicetest.New(t)
-	sys := testService(bus)
-	s := openService(t, sys)
-	mustSet(t, s, testKey, "the token")
+	mustSet(t, openService(t, testService(bus)), testKey, "the token")
 	lookup := exec.Command("secret-tool", "lookup", "service", service, "username", testKey)
 	lookup.Env = append(os.Environ(), bus.Env()...)
 	if out := mustRun(t, lookup); !strings.Contains(out, `"token":"the token"`) {
 		t.Errorf("secret-tool finds %q", out)
 	}
+}
 
-	// go-keyring finds and replaces what the short exchange wrote, and the other way round.
-	items := secretService{sys: sys, uid: os.Geteuid()}
-	value, err := Encode(testKey, liveEntry("another token"))
+// forGoKeyring leads go-keyring to a bus, in the only way that it can be led.
+func forGoKeyring(t *testing.T, bus *secretservicetest.Service) {
+	t.Helper()
+	t.Setenv("DBUS_SESSION_BUS_ADDRESS", bus.Address())
+	t.Cleanup(func() {
+		if conn, err := dbus.SessionBus(); err == nil { // go-keyring never closes it
+			_ = conn.Close()
+		}
+	})
+}
+
+// wantInGoKeyring wants go-keyring to find this token, or none.
+func wantInGoKeyring(t *testing.T, token string) {
+	t.Helper()
+	value, err := gokeyring.Get(service, testKey)
+	if token == "" {
+		wantError(t, "getting by go-keyring", err, gokeyring.ErrNotFound)
+		return
+	}
+	entry, decodeErr := Decode(testKey, []byte(value))
+	if errors.Join(err, decodeErr) != nil || entry.Token.Reveal() != token {
+		t.Errorf("go-keyring finds %q, %v, want %q", value, err, token)
+	}
+}
+
+func encoded(t *testing.T, token string) []byte {
+	t.Helper()
+	value, err := Encode(testKey, liveEntry(token))
 	if err != nil {
 		t.Fatal(err)
 	}
-	set := func() (string, error) { return "", gokeyring.Set(service, testKey, string(value)) }
-	if _, err := items.careful(t.Context(), set); err != nil {
-		t.Fatal(err)
+	return value
+}
+
+func TestSecretServiceAndGoKeyringFindWhatTheOtherWrote(t *testing.T) {
+	bus := secretservicetest.New(t)
+	forGoKeyring(t, bus)
+	sys := testService(bus)
+	s := openService(t, sys)
+	setByGoKeyring := func(token string) {
+		t.Helper()
+		if err := gokeyring.Set(service, testKey, string(encoded(t, token))); err != nil {
+			t.Fatal(err)
+		}
 	}
-	wantToken(t, s, testKey, "another token")
-	mustSet(t, s, testKey, "third token")
-	if _, err := items.lookup(t.Context(), testKey); err != nil {
+	mustSet(t, s, testKey, "ours")
+	wantInGoKeyring(t, "ours")
+	setByGoKeyring("theirs")
+	wantToken(t, s, testKey, "theirs")
+	mustSet(t, s, testKey, "ours again")
+	if _, err := (secretService{sys: sys, uid: os.Geteuid()}).lookup(t.Context(),
+		testKey); err != nil {
 		t.Errorf("the item is not single any more: %v", err)
 	}
+	wantError(t, "deleting by go-keyring", gokeyring.Delete(service, testKey), nil)
+	_, err := s.Get(t.Context(), testKey)
+	wantError(t, "getting what go-keyring deleted", err, ErrNotFound)
+	setByGoKeyring("theirs again")
+	wantError(t, "deleting", s.Delete(t.Context(), testKey), nil)
+	wantInGoKeyring(t, "")
+}
+
+func TestSecretServiceReadsAndReplacesTheItemThatGoKeyringWould(t *testing.T) {
+	bus := secretservicetest.New(t)
+	forGoKeyring(t, bus)
+	s := openService(t, testService(bus))
+	for _, token := range []string{"first", "second", "third"} {
+		createIn(t, bus, loginCollection, encoded(t, token))
+	}
+	value, err := gokeyring.Get(service, testKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if entry, err := s.Get(t.Context(), testKey); err != nil ||
+		!strings.Contains(value, `"token":"`+entry.Token.Reveal()+`"`) {
+		t.Errorf("got %q, %v; go-keyring finds %s", entry.Token.Reveal(), err, value)
+	}
+	mustSet(t, s, testKey, "replaced")
+	wantToken(t, s, testKey, "replaced")
+	wantInGoKeyring(t, "replaced")
+	wantError(t, "deleting", s.Delete(t.Context(), testKey), nil)
+	wantInGoKeyring(t, "")
 }
 
 func TestSecretServiceHitIsOneShortExchange(t *testing.T) {
@@ -89,7 +156,7 @@ func TestSecretServiceHitIsOneShortExchange(t *testing.T) {
 	mustSet(t, openService(t, sys), testKey, "t")
 	items := secretService{sys: sys, uid: os.Geteuid()}
 	if _, err := items.lookup(t.Context(), testKey); err != nil {
-		t.Errorf("the short exchange leaves a hit to go-keyring: %v", err)
+		t.Errorf("a hit takes more than the short exchange: %v", err)
 	}
 	bus, err := findBus(sys.Getenv)
 	if err != nil {
@@ -140,13 +207,9 @@ func TestSecretServiceReadsTheLoginCollectionWhereTwoHaveTheItem(t *testing.T) {
 	sys := testService(service)
 	s := openService(t, sys)
 	mustSet(t, s, testKey, "in login")
-	value, err := Encode(testKey, liveEntry("elsewhere"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	createIn(t, service, "/org/freedesktop/secrets/collection/session", value)
+	createIn(t, service, "/org/freedesktop/secrets/collection/session", encoded(t, "elsewhere"))
 	wantToken(t, s, testKey, "in login")
-	_, err = secretService{sys: sys, uid: os.Geteuid()}.lookup(t.Context(), testKey)
+	_, err := secretService{sys: sys, uid: os.Geteuid()}.lookup(t.Context(), testKey)
 	wantError(t, "looking up two items", err, errUnusual)
 	if keys, err := s.Keys(t.Context()); err != nil || !slices.Equal(keys, []string{testKey}) {
 		t.Errorf("the keys are %q, %v", keys, err)
@@ -200,7 +263,7 @@ func createIn(t *testing.T, service *secretservicetest.Service, collection dbus.
 		map[string]dbus.Variant{
 			secretsItem + ".Label":      dbus.MakeVariant("a copy"),
 			secretsItem + ".Attributes": dbus.MakeVariant(attributes(testKey)),
-		}, secretValue{path, []byte{}, value, "text/plain"}, false).Store(&item, &prompt)
+		}, gosecret.NewSecret(path, string(value)), false).Store(&item, &prompt)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -245,106 +308,6 @@ func TestSecretServiceWithoutACollectionIsUnavailable(t *testing.T) {
 	sys.Interactive = true
 	wantError(t, "setting", openService(t, sys).Set(t.Context(), testKey, liveEntry("t")),
 		ErrUnavailable)
-}
-
-// fakePrompter takes the place of the program that asks for the password, and never does.
-type fakePrompter struct{ asked chan struct{} }
-
-// BeginPrompting is the method of org.gnome.keyring.internal.Prompter.
-func (p fakePrompter) BeginPrompting(dbus.ObjectPath) *dbus.Error {
-	p.asked <- struct{}{}
-	return nil
-}
-
-func startPrompter(t *testing.T, service *secretservicetest.Service) fakePrompter {
-	t.Helper()
-	conn, err := service.Connect()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = conn.Close() })
-	p := fakePrompter{asked: make(chan struct{}, 16)}
-	err = conn.Export(p, "/org/gnome/keyring/Prompter", "org.gnome.keyring.internal.Prompter")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := conn.RequestName("org.gnome.keyring.SystemPrompter",
-		dbus.NameFlagDoNotQueue); err != nil {
-		t.Fatal(err)
-	}
-	return p
-}
-
-func lockedService(t *testing.T) (*secretservicetest.Service, System) {
-	t.Helper()
-	service := secretservicetest.New(t)
-	sys := testService(service)
-	mustSet(t, openService(t, sys), testKey, "t")
-	if err := service.Lock(); err != nil {
-		t.Fatal(err)
-	}
-	sys.Interactive = true
-	return service, sys
-}
-
-func TestSecretServicePromptThatIsNeverAnsweredTimesOut(t *testing.T) {
-	calls := map[string]func(Store) error{
-		"getting":  func(s Store) error { _, err := s.Get(t.Context(), testKey); return err },
-		"setting":  func(s Store) error { return s.Set(t.Context(), testKey, liveEntry("t")) },
-		"deleting": func(s Store) error { return s.Delete(t.Context(), testKey) },
-		"listing":  func(s Store) error { _, err := s.Keys(t.Context()); return err },
-	}
-	for name, call := range calls {
-		t.Run(name, func(t *testing.T) {
-			service, sys := lockedService(t)
-			prompter := startPrompter(t, service)
-			result := make(chan error)
-			go func() {
-				sys.Limits.Call, sys.Limits.Prompt = time.Second, time.Second
-				result <- call(openService(t, sys))
-			}()
-			wantError(t, name, <-result, ErrTimeout)
-			select {
-			case <-prompter.asked:
-			case <-time.After(30 * time.Second):
-				t.Error("nobody was asked")
-			}
-		})
-	}
-}
-
-func TestSecretServicePromptThatCannotBeShownMeansLocked(t *testing.T) {
-	_, sys := lockedService(t)
-	wantAll(t, openService(t, sys), ErrLocked)
-}
-
-func TestSecretServiceNobodyIsAskedUnlessThatIsWished(t *testing.T) {
-	service, sys := lockedService(t)
-	prompter := startPrompter(t, service)
-	sys.Interactive = false
-	wantAll(t, openService(t, sys), ErrLocked)
-	select {
-	case <-prompter.asked:
-		t.Error("a person was asked")
-	default:
-	}
-}
-
-func TestSecretServiceSurvivesABusThatGoesAwayUnderAPrompt(t *testing.T) {
-	service, sys := lockedService(t)
-	prompter := startPrompter(t, service)
-	done := make(chan error)
-	go func() {
-		_, err := openService(t, sys).Get(t.Context(), testKey)
-		done <- err
-	}()
-	select {
-	case <-prompter.asked:
-	case err := <-done:
-		t.Fatalf("nobody was asked: %v", err)
-	}
-	service.StopBus()
-	wantError(t, "getting", <-done, ErrUnavailable)
 }
 
 func TestSecretServiceKilledBetweenSearchAndRead(t *testing.T) {
@@ -520,12 +483,11 @@ func TestBusOfAnotherUserHearsNothing(t *testing.T) {
 		items := secretService{sys: sys.withDefaults(), uid: os.Geteuid() + 1}
 		_, err := items.read(t.Context(), testKey)
 		wantError(t, "reading", err, ErrUnavailable)
-		_, err = items.throughGoKeyring(t.Context(), unlock)
-		wantError(t, "unlocking", err, ErrUnavailable)
+		wantError(t, "checking", items.check(t.Context()), ErrUnavailable)
 		return
 	}
 	cmd := helper(t, "listen", nil, path)
-	asOther(cmd)
+	asOther(t, cmd)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -543,55 +505,6 @@ func TestBusOfAnotherUserHearsNothing(t *testing.T) {
 	eventually(t, func() error { _, err := os.Stat(path + ".heard"); return err })
 	if heard, err := os.ReadFile(path + ".heard"); err != nil || len(heard) != 0 {
 		t.Errorf("the other user heard %q, %v", heard, err)
-	}
-}
-
-func TestPinnedBusIsTheOneThatWasChecked(t *testing.T) {
-	service := secretservicetest.New(t)
-	link := filepath.Join(t.TempDir(), "bus")
-	if err := os.Symlink(service.Socket(), link); err != nil {
-		t.Fatal(err)
-	}
-	pinned, release, err := busAddress{path: link}.pin(t.Context(), os.Geteuid())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer release()
-	if err := os.Remove(link); err != nil {
-		t.Fatal(err)
-	}
-	evil, err := net.Listen("unix", link)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer evil.Close()
-	go func() {
-		if conn, err := evil.Accept(); err == nil {
-			_ = conn.Close()
-		}
-	}()
-	conn, err := dbus.Connect(pinned.String()) // as go-keyring does
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	var owned bool
-	if err := conn.BusObject().Call("org.freedesktop.DBus.NameHasOwner", 0,
-		secretsName).Store(&owned); err != nil || !owned {
-		t.Errorf("the pinned address leads elsewhere: %v", err)
-	}
-}
-
-func TestGoKeyringLeavesTheEnvironmentAsItWas(t *testing.T) {
-	const address = "unix:path=/somewhere/else"
-	t.Setenv("DBUS_SESSION_BUS_ADDRESS", address)
-	s := openService(t, testService(secretservicetest.New(t)))
-	mustSet(t, s, testKey, "t")
-	wantError(t, "deleting", s.Delete(t.Context(), testKey), nil)
-	_, err := s.Get(t.Context(), testKey)
-	wantError(t, "getting a deleted item", err, ErrNotFound)
-	if got := os.Getenv("DBUS_SESSION_BUS_ADDRESS"); got != address {
-		t.Errorf("the variable is %q", got)
 	}
 }
 

@@ -1,9 +1,13 @@
 // Package layout has no code: its tests hold the packages of this module to the direction of their
-// imports, and the program to what it links. docs/design.md draws both.
+// imports, and the program to what it links. docs/design.md draws both, and says why nothing but
+// trust.go changes the environment of the process.
 package layout
 
 import (
 	"bytes"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -59,6 +63,27 @@ func list(t *testing.T, args ...string) []string {
 	return strings.Split(strings.TrimSpace(string(output)), "\n")
 }
 
+// sources are the files of some packages that are no tests, for all platforms.
+func sources(t *testing.T, packages ...string) map[string][]byte {
+	t.Helper()
+	files := map[string][]byte{}
+	for _, dir := range list(t, append([]string{"-f", "{{.Dir}}"}, packages...)...) {
+		paths, err := filepath.Glob(filepath.Join(dir, "*.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, path := range paths {
+			if strings.HasSuffix(path, "_test.go") {
+				continue
+			}
+			if files[path], err = os.ReadFile(path); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	return files
+}
+
 func TestNoImportPointsUp(t *testing.T) {
 	for _, line := range list(t, "-f", `{{.ImportPath}} {{join .Imports " "}}`, "./cmd/...", "./internal/...") {
 		from, imports, _ := strings.Cut(strings.TrimPrefix(line, module), " ")
@@ -106,21 +131,10 @@ func TestAGetLinksNoMoreThanIsNamed(t *testing.T) {
 // TestNoPackageHoldsTooMuch bounds a package to 15 % of the code, and the command line to 2,000 lines.
 func TestNoPackageHoldsTooMuch(t *testing.T) {
 	lines, total := map[string]int{}, 0
-	for _, dir := range list(t, "-f", "{{.Dir}}", "./cmd/...", "./internal/...") {
-		sources, err := filepath.Glob(filepath.Join(dir, "*.go"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, source := range sources {
-			data, err := os.ReadFile(source)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if !strings.HasSuffix(source, "_test.go") {
-				lines[dir] += bytes.Count(data, []byte("\n"))
-				total += bytes.Count(data, []byte("\n"))
-			}
-		}
+	for source, data := range sources(t, "./cmd/...", "./internal/...") {
+		count := bytes.Count(data, []byte("\n"))
+		lines[filepath.Dir(source)] += count
+		total += count
 	}
 	for dir, count := range lines {
 		if count*100 > total*15 {
@@ -129,5 +143,30 @@ func TestNoPackageHoldsTooMuch(t *testing.T) {
 		if filepath.Base(filepath.Dir(dir)) == "cmd" && count >= 2000 {
 			t.Errorf("%s has %d lines", filepath.Base(dir), count)
 		}
+	}
+}
+
+// setters change the environment of the process, in os, syscall, x/sys/unix and x/sys/windows.
+var setters = []string{"Setenv", "Unsetenv", "Clearenv", "SetEnvironmentVariable"}
+
+// TestNothingChangesTheEnvironment looks for any use of those names: a child that is started
+// meanwhile would inherit the change.
+func TestNothingChangesTheEnvironment(t *testing.T) {
+	for path, data := range sources(t, "./...") {
+		if strings.HasSuffix(filepath.ToSlash(path), "/internal/session/trust.go") {
+			continue
+		}
+		set := token.NewFileSet()
+		file, err := parser.ParseFile(set, path, data, parser.SkipObjectResolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(file, func(node ast.Node) bool {
+			name, ok := node.(*ast.Ident)
+			if ok && slices.Contains(setters, name.Name) {
+				t.Errorf("%s: %s", set.Position(name.Pos()), name.Name)
+			}
+			return true
+		})
 	}
 }

@@ -20,7 +20,7 @@ import (
 )
 
 const (
-	password = "test keyring"
+	password = "test keyring\n" // the end of the line is needed, and part of it
 	patience = 30 * time.Second // for a daemon to come up or to go
 
 	secretsName = "org.freedesktop.secrets"
@@ -131,7 +131,7 @@ func (s *Service) StartKeyring(unlock bool) error {
 	input := ""
 	if unlock {
 		command = append(command, "--unlock")
-		input = password + "\n" // without the newline nothing is unlocked
+		input = password
 	}
 	var err error
 	if s.daemon, err = s.start("gnome-keyring", input, command...); err != nil {
