@@ -94,7 +94,7 @@ func policyVariables() []any {
 		{"seconds", "variables.isForDevice ? " + limit("bootstrapSeconds") + " : " + limit("tokenSeconds")},
 		{"apiAudiences", "'apiAudiences' in params.data ? params.data['apiAudiences'].split(' ') : []"},
 		{"audiences", "variables.isForDevice ? variables.apiAudiences : variables.apiAudiences + " +
-			"variables.limits.filter(l, l.startsWith('audiences='))[0].substring(10).split(',')"},
+			"variables.limits.filter(l, l.startsWith('audiences='))[0].substring(10).split(',').filter(a, a != '')"},
 		{"isTokenRequest", "request.resource.resource == 'serviceaccounts' && has(request.subResource) && " +
 			"request.subResource == 'token'"},
 		{"objectName", "object != null && has(object.metadata.name) ? object.metadata.name : " +

@@ -4,86 +4,102 @@ package attack_test
 
 import (
 	"net/http"
+	"testing"
+
+	"github.com/sa-exec-credential/sa-exec-credential/test/lab"
 )
 
 // checkAllowed are requests that look like an attack, and are none.
-func (v victims) checkAllowed(p plane) {
-	p.each("a device mints and renews", func(p plane) { v.checkDeviceMints(p) })
-	p.each("an account with edit keeps its other rights", func(p plane) { v.checkEditWorks(p) })
-	p.each("others request tokens as before", func(p plane) { v.checkOthersMint(p) })
-	p.each("an administrator does what he likes", func(p plane) { v.checkAdministrator(p) })
+func (v victims) checkAllowed(t *testing.T) {
+	t.Run("a device mints and renews", v.checkDeviceMints)
+	t.Run("an account with edit keeps its other rights", v.checkEditWorks)
+	t.Run("others request tokens as before", v.checkOthersMint)
+	t.Run("an administrator does what he likes", v.checkAdministrator)
 }
 
-func (v victims) checkDeviceMints(p plane) {
-	for account, requests := range map[string][]object{
-		"viewer":  {tokenRequest(3600, v.deviceA), tokenRequest(600, v.deviceA), tokenRequest(600, v.deviceA, apiAudience)},
-		v.deviceA: {tokenRequest(720*3600, v.deviceA), tokenRequest(600, v.deviceA, apiAudience)},
+func (v victims) checkDeviceMints(t *testing.T) {
+	for _, allowed := range []struct {
+		device  lab.Person
+		account string
+		request object
+	}{
+		{v.first, "viewer", tokenRequest(3600, v.deviceA)},
+		{v.first, "viewer", tokenRequest(600, v.deviceA)},
+		{v.first, "viewer", tokenRequest(600, v.deviceA, apiAudience)},
+		{v.first, v.deviceA, tokenRequest(month, v.deviceA)},
+		{v.first, v.deviceA, tokenRequest(600, v.deviceA, apiAudience)},
+		{v.teller, "teller", tokenRequest(600, v.tellerDevice, apiAudience, "vault")},
 	} {
-		for _, request := range requests {
-			p.accepted("a token", p.tokenOf(v.first, "build", account, request))
+		if token := mint(t, allowed.device, v.namespace, allowed.account, allowed.request); !accepts(t, token) {
+			t.Errorf("a token for %q is refused", allowed.account)
 		}
 	}
+	mint(t, v.teller, v.namespace, "teller", tokenRequest(600, v.tellerDevice, "sts", "vault"))
 }
 
-func (v victims) checkEditWorks(p plane) {
+func (v victims) checkEditWorks(t *testing.T) {
+	const name = "ordinary-device"
 	for resource, kind := range map[string]object{
 		"secrets":         {"stringData": object{"password": "x"}},
 		"serviceaccounts": {},
 		"configmaps":      {"data": object{"key": "x"}},
 	} {
-		path := core("build", resource, "ordinary-device")
-		p.allowed(v.edit, http.MethodPost, core("build", resource), named("ordinary-device", kind))
-		p.allowed(v.edit, http.MethodPatch, path, object{"metadata": object{"labels": object{"a": "b"},
+		path := v.in(resource, name)
+		v.edit.Must(t, http.MethodPost, v.in(resource), named(name, kind))
+		v.edit.Must(t, http.MethodPatch, path, object{"metadata": object{"labels": object{"a": "b"},
 			"finalizers": []any{"example.com/x"}}})
-		p.allowed(v.edit, http.MethodDelete, path, nil)
-		p.allowed(v.edit, http.MethodPatch, path, object{"metadata": object{"finalizers": nil}})
-		p.allowed(v.edit, http.MethodDelete, core("build", resource)+"?labelSelector=a%3Db", nil)
+		v.edit.Must(t, http.MethodDelete, path, nil)
+		v.edit.Must(t, http.MethodPatch, path, object{"metadata": object{"finalizers": nil}})
+		v.edit.Must(t, http.MethodDelete, v.in(resource)+"?labelSelector=a%3Db", nil)
 	}
-	p.allowed(v.edit, http.MethodDelete, core("build", "secrets", "legacy"), nil)
-	p.allowed(p.admin, http.MethodPost, core("build", "secrets"), legacySecret("legacy", "runner"))
+	v.edit.Must(t, http.MethodDelete, v.in("secrets", "legacy"), nil)
+	lab.Administrator().Must(t, http.MethodPost, v.in("secrets"), legacySecret("legacy", "runner"))
+	for _, resource := range []string{"roles", "rolebindings"} {
+		v.boss.Must(t, http.MethodPatch, v.in(resource, "requests-tokens-runner"), object{"metadata": object{"labels": object{"a": "b"}}})
+	}
 }
 
 // checkOthersMint has an account that nobody set up, and a kubelet, which requests tokens for the accounts of its pods.
-func (v victims) checkOthersMint(p plane) {
-	runner := p.holder(p.tokenOf(p.admin, "build", "runner", tokenRequest(3600, "")))
-	p.tokenOf(runner, "build", "default", tokenRequest(year, "", "sts.amazonaws.com"))
-	kubelet := p.user("system:node:n1", "system:nodes")
-	p.allowed(p.admin, http.MethodPost, rbac+"/clusterrolebindings", named("kubelet", object{
-		"roleRef":  object{"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "requests-tokens"},
+func (v victims) checkOthersMint(t *testing.T) {
+	admin := lab.Administrator()
+	runner := lab.Holder(mint(t, admin, v.namespace, "runner", tokenRequest(3600, "")))
+	mint(t, runner, v.namespace, "default", tokenRequest(year, "", "sts.amazonaws.com"))
+	node := "n-" + v.namespace
+	kubelet := lab.CertificateHolder(t, "system:node:"+node, "system:nodes")
+	admin.Must(t, http.MethodPost, v.in("rolebindings"), named("kubelet", object{
+		"roleRef":  object{"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "requests-tokens-runner"},
 		"subjects": []any{object{"kind": "Group", "apiGroup": "rbac.authorization.k8s.io", "name": "system:nodes"}}}))
-	pod := p.allowed(v.edit, http.MethodPost, core("build", "pods"), named("web", object{"spec": object{
+	pod := v.edit.Must(t, http.MethodPost, v.in("pods"), named("web", object{"spec": object{
 		"serviceAccountName": "ci", "containers": []any{object{"name": "web", "image": "web"}}}}))
 	request := tokenRequest(3607, "web", "vault")
 	request["spec"].(object)["boundObjectRef"] = object{"apiVersion": "v1", "kind": "Pod", "name": "web",
-		"uid": text(pod, "metadata", "uid")}
-	p.eventually("RBAC knows the kubelet", func() bool {
-		a := p.ask(kubelet, http.MethodPost, core("build", "serviceaccounts", "ci", "token"), request)
-		if a.message != "" && a.code != http.StatusForbidden || isPolicy(a) {
-			p.Fatalf("%d %s", a.code, a.message)
+		"uid": pod["metadata"].(object)["uid"]}
+	lab.Eventually(t, "RBAC knows the kubelet", func() bool {
+		a := kubelet.Ask(t, http.MethodPost, v.tokenOf("ci"), request)
+		if a.Message != "" && a.Code != http.StatusForbidden || isDenied(a) {
+			t.Fatalf("%d %s", a.Code, a.Message)
 		}
-		return a.message == ""
+		return a.Message == ""
 	})
 }
 
-func (v victims) checkAdministrator(p plane) {
-	p.tokenOf(p.admin, "build", "ci", tokenRequest(year, "", "vault"))
-	p.tokenOf(p.admin, "build", v.deviceA, tokenRequest(year, ""))
-	p.allowed(p.admin, http.MethodPost, core("build", "secrets"), legacySecret("of-an-administrator", "ci"))
-	for _, resource := range []string{"secrets", "serviceaccounts"} {
-		path := core("build", resource, v.deviceA)
-		p.allowed(p.admin, http.MethodPatch, path, object{"metadata": object{"labels": object{"team": "x"}}})
+func (v victims) checkAdministrator(t *testing.T) {
+	admin := lab.Administrator()
+	mint(t, admin, v.namespace, "ci", tokenRequest(year, "", "vault"))
+	mint(t, admin, v.namespace, v.deviceA, tokenRequest(year, ""))
+	admin.Must(t, http.MethodPost, v.in("secrets"), legacySecret("of-an-administrator", "ci"))
+	for _, resource := range []string{"secrets", "serviceaccounts", "roles", "rolebindings"} {
+		admin.Must(t, http.MethodPatch, v.in(resource, v.deviceA), object{"metadata": object{"labels": object{"team": "x"}}})
 	}
 }
 
-// checkDecoys revokes a device, and then another account takes its name.
-func (v victims) checkDecoys(p plane) {
-	m := p.machine("build", "leaver")
-	gone := m.newDevice("--cluster-role", "view").Name
-	m.must("revoke", "--profile", m.profile, "--kubeconfig", p.AdminKubeconfig)
+// checkSuccessor revokes a device, and then another account takes its name.
+func (v victims) checkSuccessor(t *testing.T) {
+	m := newMachine(t, v.namespace, "leaver", "--cluster-role", "view")
+	gone := m.device()
+	m.revoke(gone)
+	m.checkGone(gone)
 	for _, resource := range []string{"secrets", "serviceaccounts"} {
-		if got := p.ask(p.admin, http.MethodGet, core("build", resource, gone), nil); got.code != http.StatusNotFound {
-			p.Errorf("%s of the device after a revoke: %d", resource, got.code)
-		}
-		p.checkDenied(attack{"", v.edit, http.MethodPost, core("build", resource), named(gone, nil), changesDevice})
+		attack{"", v.edit, http.MethodPost, v.in(resource), named(gone, nil), changesDevice}.checkDenied(t)
 	}
 }

@@ -3,10 +3,15 @@
 package attack_test
 
 import (
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
 	"testing"
+
+	"k8s.io/client-go/rest"
+
+	"github.com/sa-exec-credential/sa-exec-credential/test/lab"
 )
 
 // What the policy says when it denies.
@@ -21,78 +26,123 @@ const (
 	changesDevice = "only an administrator changes devices"
 )
 
-// victims are what the thieves have stolen from. All of it is in the namespace build.
+// victims are what the thieves have stolen from. All of it is in one namespace.
 type victims struct {
-	edit, boss       person // the hour's tokens of accounts with edit and admin
-	first, second    person // the bootstrap credentials of two machines of an account with view
-	device           string // of the account with edit
-	deviceA, deviceB string // of the two machines
-	owner            machine
+	namespace, elsewhere string
+	editToken            string
+	edit, boss           lab.Person // the hour's tokens of accounts with edit and admin
+	first, second        lab.Person // the bootstrap credentials of two machines of an account with view
+	teller               lab.Person // that of a machine whose tokens are for others, too
+	device               string     // of the account with edit
+	deviceA, deviceB     string     // of the two machines
+	tellerDevice         string
 }
 
-func TestAttack(t *testing.T) {
-	p := startPlane(t)
-	v := p.victims()
-	p.each("what a thief tries is denied", func(p plane) {
-		for _, a := range v.attacks() {
-			p.each(a.name, func(p plane) { p.checkDenied(a) })
+// TestWhatAThiefTriesIsDenied has each attack denied by the policy, and each of the policy's validations needed for that:
+// some attack is denied by it alone.
+func TestWhatAThiefTriesIsDenied(t *testing.T) {
+	t.Parallel()
+	v := newVictims(t)
+	v.watch(t)
+	alone := map[string]bool{}
+	for _, a := range v.attacks() {
+		t.Run(a.name, func(t *testing.T) {
+			if failed := a.checkDenied(t); len(failed) == 1 {
+				alone[failed[0]] = true
+			}
+		})
+	}
+	spec := lab.Administrator().Must(t, http.MethodGet, policy, nil)["spec"].(object)
+	for _, validation := range spec["validations"].([]any) {
+		if message := validation.(object)["message"].(string); !alone[message] {
+			t.Errorf("nothing is denied by this alone: %s", message)
 		}
-	})
-	p.each("what RBAC denies", func(p plane) { v.checkRBAC(p) })
-	p.each("what is everybody's right still works", func(p plane) { v.checkAllowed(p) })
-	p.each("a device that is gone has no successor", func(p plane) { v.checkDecoys(p) })
-	p.each("each validation is needed", func(p plane) { v.checkMutations(p) })
-	p.each("another version's policy", checkVersions)
+	}
+	t.Run("by RBAC", v.checkRBAC)
+	t.Run("but not what is everybody's right", v.checkAllowed)
+	t.Run("nor by a successor of a device that is gone", v.checkSuccessor)
 }
 
-func (p plane) victims() victims {
-	p.Helper()
-	v := victims{owner: p.machine("build", "ci")}
-	v.device = v.owner.newDevice("--cluster-role", "edit").Name
-	v.edit = p.holder(v.owner.token())
-	boss := p.machine("build", "boss")
-	boss.setup("--cluster-role", "admin")
-	v.boss = p.holder(boss.token())
-	v.deviceA = p.machine("build", "viewer").newDevice("--cluster-role", "view").Name
-	v.deviceB = p.machine("build", "viewer").newDevice("--cluster-role", "view").Name
-	v.first, v.second = p.holder(p.bootstrap("build", v.deviceA)), p.holder(p.bootstrap("build", v.deviceB))
-	p.prepareBuild(v)
+func newVictims(t *testing.T) victims {
+	t.Helper()
+	v := victims{namespace: lab.Namespace(), elsewhere: lab.Namespace()}
+	owner := newMachine(t, v.namespace, "ci", "--cluster-role", "edit")
+	boss := newMachine(t, v.namespace, "boss", "--cluster-role", "admin")
+	first := newMachine(t, v.namespace, "viewer", "--cluster-role", "view")
+	second := newMachine(t, v.namespace, "viewer", "--cluster-role", "view")
+	teller := newMachine(t, v.namespace, "teller", "--cluster-role", "view",
+		"--audience", apiAudience, "--audience", "vault", "--audience", "sts")
+	v.editToken, v.device, v.tellerDevice = owner.token(), owner.device(), teller.device()
+	v.deviceA, v.deviceB = first.device(), second.device()
+	v.edit, v.boss = lab.Holder(v.editToken), lab.Holder(boss.token())
+	v.first, v.second, v.teller = lab.Holder(first.bootstrap()), lab.Holder(second.bootstrap()), lab.Holder(teller.bootstrap())
+	v.prepare(t)
 	return v
 }
 
-// prepareBuild creates what is there beside the victims. The first machine's device gets more rights than it should
-// have: what the policy says then, it says in RBAC's place.
-func (p plane) prepareBuild(v victims) {
-	p.Helper()
-	for _, name := range []string{"mine", "other"} {
-		p.allowed(p.admin, http.MethodPost, core("build", "secrets"), named(name, nil))
-	}
-	p.allowed(p.admin, http.MethodPost, core("build", "serviceaccounts"), named("runner", nil))
-	p.allowed(p.admin, http.MethodPost, core("build", "secrets"), legacySecret("legacy", "runner"))
-	p.allowed(p.admin, http.MethodPost, rbac+"/clusterroles", named("requests-tokens", object{"rules": []any{object{
-		"apiGroups": []any{""}, "resources": []any{"serviceaccounts/token"}, "verbs": []any{"create"}}}}))
-	for _, namespace := range []string{"build", "default"} {
-		for _, account := range []string{v.deviceA, "runner"} {
-			p.allowed(p.admin, http.MethodPost, rbac+"/namespaces/"+namespace+"/rolebindings", named("requests-tokens-"+account,
-				object{"roleRef": object{"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "requests-tokens"},
-					"subjects": []any{object{"kind": "ServiceAccount", "namespace": "build", "name": account}}}))
-		}
-	}
-	p.eventually("the account default is there", func() bool {
-		return p.ask(p.admin, http.MethodGet, core("build", "serviceaccounts", "default"), nil).code == http.StatusOK &&
-			p.ask(p.admin, http.MethodGet, core("default", "serviceaccounts", "default"), nil).code == http.StatusOK
-	})
+// in is the path of what is in the victims' namespace.
+func (v victims) in(resource string, names ...string) string {
+	return in(v.namespace, resource, names...)
 }
 
-func legacySecret(name, account string) object {
-	return object{"type": "kubernetes.io/service-account-token", "metadata": object{"name": name,
-		"annotations": object{"kubernetes.io/service-account.name": account}}}
+func (v victims) tokenOf(account string) string { return v.in("serviceaccounts", account, "token") }
+
+// prepare creates what is there beside the victims. The first machine's device gets more rights than it should have: what
+// the policy says then, it says in RBAC's place.
+func (v victims) prepare(t *testing.T) {
+	t.Helper()
+	admin := lab.Administrator()
+	admin.Must(t, http.MethodPost, "/api/v1/namespaces", named(v.elsewhere, nil))
+	for _, name := range []string{"mine", "other"} {
+		admin.Must(t, http.MethodPost, v.in("secrets"), named(name, nil))
+	}
+	admin.Must(t, http.MethodPost, v.in("serviceaccounts"), named("runner", nil))
+	admin.Must(t, http.MethodPost, v.in("secrets"), legacySecret("legacy", "runner"))
+	for _, namespace := range []string{v.namespace, v.elsewhere} {
+		v.letRequestTokens(t, namespace, v.deviceA)
+		v.letRequestTokens(t, namespace, "runner")
+		lab.Eventually(t, "the account default is there", func() bool {
+			return admin.Ask(t, http.MethodGet, in(namespace, "serviceaccounts", "default"), nil).Code == http.StatusOK
+		})
+	}
+}
+
+func (v victims) letRequestTokens(t *testing.T, namespace, account string) {
+	t.Helper()
+	name := "requests-tokens-" + account
+	lab.Administrator().Must(t, http.MethodPost, in(namespace, "roles"), named(name, object{"rules": []any{object{
+		"apiGroups": []any{""}, "resources": []any{"serviceaccounts/token"}, "verbs": []any{"create"}}}}))
+	lab.Administrator().Must(t, http.MethodPost, in(namespace, "rolebindings"), named(name, object{
+		"roleRef":  object{"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name},
+		"subjects": []any{object{"kind": "ServiceAccount", "namespace": v.namespace, "name": account}}}))
+}
+
+// watch binds the policy a second time, to the victims' namespaces, so that all validations that fail are told as
+// warnings: a denial tells the first.
+func (v victims) watch(t *testing.T) {
+	t.Helper()
+	const bindings = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings"
+	lab.Administrator().Must(t, http.MethodPost, bindings, named(v.namespace, object{"spec": object{
+		"policyName": "sa-exec-credential",
+		"paramRef": object{"namespace": "sa-exec-credential", "name": "limits",
+			"parameterNotFoundAction": "Allow"},
+		"validationActions": []any{"Warn"},
+		"matchResources": object{"namespaceSelector": object{"matchExpressions": []any{object{
+			"key": "kubernetes.io/metadata.name", "operator": "In", "values": []any{v.namespace, v.elsewhere}}}}},
+	}}))
+	t.Cleanup(func() {
+		lab.AsAdmin(t, "", "delete", "validatingadmissionpolicybinding", v.namespace).Succeeds()
+	})
+	lab.Eventually(t, "the second binding counts", func() bool {
+		a := v.edit.Ask(t, http.MethodPost, v.tokenOf("ci"), tokenRequest(600, ""))
+		return len(a.Warnings) > 0
+	})
 }
 
 // attack is a request of a thief, and what it is denied with.
 type attack struct {
 	name    string
-	thief   person
+	thief   lab.Person
 	method  string
 	path    string
 	body    any
@@ -100,38 +150,67 @@ type attack struct {
 }
 
 func (v victims) attacks() []attack {
-	return slices.Concat(v.tokensOfEdit(), v.impersonations(), v.changes(), v.ofOneMachine(), v.withMoreRights())
+	return slices.Concat(v.tokensOfEdit(), v.impersonations(), v.changes(), v.decoys(), v.ofOneMachine(), v.audiences(),
+		v.withMoreRights())
 }
 
-const year = 365 * 24 * 3600
+// checkDenied returns what the validations that failed say.
+func (a attack) checkDenied(t *testing.T) (failed []string) {
+	t.Helper()
+	got := a.thief.Ask(t, a.method, a.path, a.body)
+	if !isDenied(got) || !strings.HasSuffix(got.Message, "denied request: "+a.message) {
+		t.Errorf("%s %s: got %d %q, want it denied with %q", a.method, a.path, got.Code, got.Message, a.message)
+	}
+	for _, warning := range got.Warnings {
+		_, message, found := strings.Cut(warning, "': ")
+		if !found {
+			t.Errorf("a warning of something else: %q", warning)
+		}
+		failed = append(failed, message)
+	}
+	if !slices.Contains(failed, a.message) {
+		t.Errorf("%q is not among what failed: %q", a.message, failed)
+	}
+	return failed
+}
+
+func isDenied(a lab.Answer) bool {
+	return a.Code == http.StatusForbidden && strings.Contains(a.Message, "ValidatingAdmissionPolicy 'sa-exec-credential'")
+}
+
+const (
+	month = 30 * 24 * 3600
+	year  = 365 * 24 * 3600
+)
 
 func (v victims) tokensOfEdit() []attack {
 	request := func(name, account string) attack {
-		return attack{name, v.edit, http.MethodPost, core("build", "serviceaccounts", account, "token"),
-			tokenRequest(year, ""), ownTokens}
+		return attack{name, v.edit, http.MethodPost, v.tokenOf(account), tokenRequest(year, ""), ownTokens}
 	}
-	annotated := legacySecret("legacy", "ci")
 	return []attack{
 		request("a year's token for itself", "ci"),
 		request("a year's token for default", "default"),
 		request("a year's token for its device", v.device),
 		request("a year's token for another machine's device", v.deviceA),
-		{"a Secret with a token for ever", v.edit, http.MethodPost, core("build", "secrets"), legacySecret("for-ever", "ci"), longLived},
-		{"another's Secret with a token", v.edit, http.MethodPatch, core("build", "secrets", "legacy"), annotated, longLived},
-		{"a new token in another's Secret", v.edit, http.MethodPatch, core("build", "secrets", "legacy"),
+		{"a Secret with a token for ever", v.edit, http.MethodPost, v.in("secrets"), legacySecret("for-ever", "ci"), longLived},
+		{"another's Secret with a token", v.edit, http.MethodPatch, v.in("secrets", "legacy"), legacySecret("legacy", "ci"), longLived},
+		{"a new token in another's Secret", v.edit, http.MethodPatch, v.in("secrets", "legacy"),
 			object{"data": object{"token": nil}}, longLived},
 	}
 }
 
+// as is the account with edit, acting as another of its namespace.
+func (v victims) as(account string, extra map[string][]string) lab.Person {
+	return lab.Impersonator(v.editToken, rest.ImpersonationConfig{
+		UserName: "system:serviceaccount:" + v.namespace + ":" + account, Extra: extra})
+}
+
 func (v victims) impersonations() []attack {
-	asDevice := v.edit
-	asDevice.as = "system:serviceaccount:build:" + v.device
 	request := func(name, account, bound string) attack {
-		return attack{name, asDevice, http.MethodPost, core("build", "serviceaccounts", account, "token"),
-			tokenRequest(600, bound), impersonated}
+		return attack{name, v.as(v.device, nil), http.MethodPost, v.tokenOf(account), tokenRequest(600, bound), impersonated}
 	}
 	asItself := request("a token as itself, once more", "ci", v.device)
-	asItself.thief.as, asItself.message = "system:serviceaccount:build:ci", ownTokens
+	asItself.thief, asItself.message = v.as("ci", nil), ownTokens
 	return []attack{
 		request("a token for the account as the device", "ci", v.device),
 		request("a bootstrap token as the device", v.device, v.device),
@@ -140,42 +219,81 @@ func (v victims) impersonations() []attack {
 	}
 }
 
+// changes are of accounts with edit, which is allowed to change Secrets and ServiceAccounts, and with admin, which is
+// allowed to change Roles and RoleBindings, too.
 func (v victims) changes() []attack {
 	var all []attack
-	for _, resource := range []string{"secrets", "serviceaccounts"} {
-		path := core("build", resource, v.device)
-		metadata := func(field string, value any) any { return object{"metadata": object{field: value}} }
-		change := func(name, method, path string, body any) {
-			all = append(all, attack{resource + ": " + name, v.edit, method, path, body, changesDevice})
+	for _, thief := range []struct {
+		name      string
+		person    lab.Person
+		resources []string
+	}{
+		{"edit", v.edit, []string{"secrets", "serviceaccounts"}},
+		{"admin", v.boss, []string{"secrets", "serviceaccounts", "roles", "rolebindings"}},
+	} {
+		for _, resource := range thief.resources {
+			path := v.in(resource, v.device)
+			change := func(name, method, path string, body any) {
+				all = append(all, attack{fmt.Sprintf("%s of a device, with %s: %s", resource, thief.name, name), thief.person,
+					method, path, body, changesDevice})
+			}
+			metadata := func(name, field string, value any) {
+				change(name, http.MethodPatch, path, object{"metadata": object{field: value}})
+			}
+			metadata("a label removed", "labels", object{"sa-exec-credential/account": nil})
+			metadata("all labels removed", "labels", nil)
+			metadata("an annotation", "annotations", object{"sa-exec-credential/host": "another"})
+			metadata("a finalizer", "finalizers", []any{"example.com/never"})
+			metadata("an owner", "ownerReferences", []any{object{"apiVersion": "v1",
+				"kind": "ConfigMap", "name": "x", "uid": "00000000-0000-0000-0000-000000000000"}})
+			change("deleted", http.MethodDelete, path, nil)
+			change("another machine's deleted", http.MethodDelete, v.in(resource, v.deviceB), nil)
+			change("all deleted", http.MethodDelete, v.in(resource)+"?labelSelector=app.kubernetes.io/component%3Ddevice", nil)
+			if contents := contentsOf(resource); contents != nil {
+				change("other contents", http.MethodPatch, path, contents)
+			}
 		}
-		change("a label removed", http.MethodPatch, path,
-			metadata("labels", object{"sa-exec-credential/account": nil}))
-		change("all labels removed", http.MethodPatch, path, metadata("labels", nil))
-		change("a finalizer", http.MethodPatch, path, metadata("finalizers", []any{"example.com/never"}))
-		change("an owner", http.MethodPatch, path, metadata("ownerReferences", []any{object{"apiVersion": "v1",
-			"kind": "ConfigMap", "name": "x", "uid": "00000000-0000-0000-0000-000000000000"}}))
-		change("deleted", http.MethodDelete, path, nil)
-		change("another machine's deleted", http.MethodDelete, core("build", resource, v.deviceB), nil)
-		change("all deleted", http.MethodDelete, core("build", resource)+"?labelSelector=app.kubernetes.io/component%3Ddevice", nil)
-		change("a decoy with the name of a device", http.MethodPost, core("build", resource),
-			named("ci-device-laptop-0123456789abcdef", nil))
-		change("a decoy with the name of another account's", http.MethodPost, core("build", resource),
-			named("other-device-laptop-0123456789abcdef", nil))
 	}
-	asBoss := func(name, method, path string, body any) {
-		all = append(all, attack{name, v.boss, method, rbac + "/namespaces/build/" + path, body, changesDevice})
+	return all
+}
+
+// contentsOf are what else could be changed; a device's Secret is immutable.
+func contentsOf(resource string) object {
+	return map[string]object{
+		"serviceaccounts": {"secrets": []any{object{"name": "legacy"}}},
+		"roles":           {"rules": []any{}},
+		"rolebindings":    {"subjects": []any{}},
+	}[resource]
+}
+
+// decoys take the names of devices to come, or what could be one's.
+func (v victims) decoys() []attack {
+	var all []attack
+	for _, resource := range []string{"secrets", "serviceaccounts", "roles", "rolebindings"} {
+		thief := v.edit
+		var more object
+		switch resource {
+		case "roles":
+			thief = v.boss
+		case "rolebindings":
+			thief, more = v.boss, object{"roleRef": object{"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "view"}}
+		}
+		for whose, name := range map[string]string{
+			"a device to come":                 "ci-device-laptop-0123456789abcdef",
+			"another account's device":         "other-device-laptop-0123456789abcdef",
+			"the device of a nameless host":    "ci-device-0123456789abcdef",
+			"an account named like a device's": "ci-device-x-device-laptop-0123456789abcdef",
+		} {
+			all = append(all, attack{resource + " with the name of " + whose, thief, http.MethodPost, v.in(resource),
+				named(name, more), changesDevice})
+		}
 	}
-	asBoss("an administrator of the namespace changes a device's role", http.MethodPatch, "roles/"+v.device,
-		object{"rules": []any{}})
-	asBoss("or deletes it", http.MethodDelete, "roles/"+v.device, nil)
-	asBoss("or binds it to others", http.MethodPatch, "rolebindings/"+v.device, object{"subjects": []any{}})
-	asBoss("or deletes its binding", http.MethodDelete, "rolebindings/"+v.device, nil)
 	return all
 }
 
 // requestOf is a token request of the first machine's device.
 func (v victims) requestOf(name, namespace, account string, request object, message string) attack {
-	return attack{name, v.first, http.MethodPost, core(namespace, "serviceaccounts", account, "token"), request, message}
+	return attack{name, v.first, http.MethodPost, in(namespace, "serviceaccounts", account, "token"), request, message}
 }
 
 func (v victims) ofOneMachine() []attack {
@@ -184,89 +302,78 @@ func (v victims) ofOneMachine() []attack {
 		request["spec"].(object)["boundObjectRef"].(object)["kind"] = kind
 		return request
 	}
-	const month = 720 * 3600
-	return []attack{
-		v.requestOf("a token bound to another machine's Secret", "build", "viewer", tokenRequest(600, v.deviceB), notBound),
-		v.requestOf("a token bound to any Secret", "build", "viewer", tokenRequest(600, "other"), notBound),
-		v.requestOf("a token bound to a pod", "build", "viewer", bound("Pod", v.deviceA), notBound),
-		v.requestOf("an unbound token", "build", "viewer", tokenRequest(600, ""), notBound),
-		v.requestOf("an unbound bootstrap token", "build", v.deviceA, tokenRequest(600, ""), notBound),
-		v.requestOf("a bootstrap token bound to another machine's Secret", "build", v.deviceA, tokenRequest(600, v.deviceB), notBound),
-		v.requestOf("a token that is a second too long", "build", "viewer", tokenRequest(3601, v.deviceA), tooLong),
-		v.requestOf("a bootstrap token that is a second too long", "build", v.deviceA, tokenRequest(month+1, v.deviceA), tooLong),
-		v.requestOf("a token for a cloud", "build", "viewer", tokenRequest(600, v.deviceA, "sts.amazonaws.com"), otherAudience),
-		v.requestOf("a token for a cloud and the API server", "build", "viewer",
-			tokenRequest(600, v.deviceA, apiAudience, "sts.amazonaws.com"), otherAudience),
-		v.requestOf("a bootstrap token for a cloud", "build", v.deviceA, tokenRequest(600, v.deviceA, "sts.amazonaws.com"), otherAudience),
+	request := func(name, account string, request object, message string) attack {
+		return v.requestOf(name, v.namespace, account, request, message)
 	}
+	return []attack{
+		request("a token bound to another machine's Secret", "viewer", tokenRequest(600, v.deviceB), notBound),
+		request("a token bound to any Secret", "viewer", tokenRequest(600, "other"), notBound),
+		request("a token bound to a pod", "viewer", bound("Pod", v.deviceA), notBound),
+		request("an unbound token", "viewer", tokenRequest(600, ""), notBound),
+		request("an unbound bootstrap token", v.deviceA, tokenRequest(600, ""), notBound),
+		request("a bootstrap token bound to another machine's Secret", v.deviceA, tokenRequest(600, v.deviceB), notBound),
+		request("a token that is a second too long", "viewer", tokenRequest(3601, v.deviceA), tooLong),
+		request("a bootstrap token that is a second too long", v.deviceA, tokenRequest(month+1, v.deviceA), tooLong),
+		request("a token for a cloud", "viewer", tokenRequest(600, v.deviceA, "sts.amazonaws.com"), otherAudience),
+		request("a token for a cloud and the API server", "viewer",
+			tokenRequest(600, v.deviceA, apiAudience, "sts.amazonaws.com"), otherAudience),
+		request("a bootstrap token for a cloud", v.deviceA, tokenRequest(600, v.deviceA, "sts.amazonaws.com"), otherAudience),
+	}
+}
+
+// audiences are those that lists of allowed ones could be mistaken for.
+func (v victims) audiences() []attack {
+	var all []attack
+	for _, audience := range []string{"", " ", ",", "vault,sts", "vault sts", apiAudience + ",vault", apiAudience + " vault",
+		"vault,", " vault", "Vault", "audiences=vault"} {
+		request := v.requestOf(fmt.Sprintf("a token for the audience %q", audience), v.namespace, "teller",
+			tokenRequest(600, v.tellerDevice, audience), otherAudience)
+		request.thief = v.teller
+		all = append(all, request)
+	}
+	for _, audience := range []string{"", " ", apiAudience + " "} {
+		all = append(all, v.requestOf(fmt.Sprintf("a token for the audience %q where none was named", audience), v.namespace,
+			"viewer", tokenRequest(600, v.deviceA, audience), otherAudience))
+	}
+	own := v.requestOf("a bootstrap token for an audience of the account's", v.namespace, v.tellerDevice,
+		tokenRequest(600, v.tellerDevice, "vault"), otherAudience)
+	own.thief = v.teller
+	return append(all, own)
 }
 
 func (v victims) withMoreRights() []attack {
 	return []attack{
-		v.requestOf("a token for another account", "build", "ci", tokenRequest(600, v.deviceA), notItsAccount),
-		v.requestOf("a token for default", "build", "default", tokenRequest(600, v.deviceA), notItsAccount),
-		v.requestOf("a token for another machine's device", "build", v.deviceB, tokenRequest(600, v.deviceA), notItsAccount),
-		v.requestOf("a token in another namespace", "default", "default", tokenRequest(600, v.deviceA), notItsAccount),
+		v.requestOf("a token for another account", v.namespace, "ci", tokenRequest(600, v.deviceA), notItsAccount),
+		v.requestOf("a token for default", v.namespace, "default", tokenRequest(600, v.deviceA), notItsAccount),
+		v.requestOf("a token for another machine's device", v.namespace, v.deviceB, tokenRequest(600, v.deviceA), notItsAccount),
+		v.requestOf("a token in another namespace", v.elsewhere, "default", tokenRequest(600, v.deviceA), notItsAccount),
 	}
-}
-
-func (p plane) checkDenied(a attack) {
-	p.Helper()
-	got := p.ask(a.thief, a.method, a.path, a.body)
-	if !isDenied(got, a.message) {
-		p.Errorf("%s %s: got %d %q, want it denied with %q", a.method, a.path, got.code, got.message, a.message)
-	}
-}
-
-func isDenied(got answer, message string) bool {
-	return got.code == http.StatusForbidden && strings.Contains(got.message, "ValidatingAdmissionPolicy 'sa-exec-credential'") &&
-		strings.HasSuffix(got.message, "denied request: "+message)
 }
 
 // checkRBAC are requests that the policy need not deny.
-func (v victims) checkRBAC(p plane) {
-	for _, account := range []string{"ci", "default", v.deviceA} {
-		got := p.ask(v.second, http.MethodPost, core("build", "serviceaccounts", account, "token"), tokenRequest(600, v.deviceB))
-		if got.code != http.StatusForbidden || !strings.Contains(got.message, "cannot create resource") {
-			p.Errorf("a token for %q: %d %q", account, got.code, got.message)
+func (v victims) checkRBAC(t *testing.T) {
+	forbidden := func(who lab.Person, method, path string, body any, says string) {
+		t.Helper()
+		if got := who.Ask(t, method, path, body); got.Code != http.StatusForbidden || !strings.Contains(got.Message, says) {
+			t.Errorf("%s %s: %d %q, want it forbidden with %q", method, path, got.Code, got.Message, says)
 		}
 	}
-	if got := p.ask(v.edit, http.MethodGet, limits, nil); got.code != http.StatusForbidden {
-		p.Errorf("the account reads the limits: %d", got.code)
+	for _, account := range []string{"ci", "default", v.deviceA} {
+		forbidden(v.second, http.MethodPost, v.tokenOf(account), tokenRequest(600, v.deviceB), "cannot create resource")
 	}
-}
-
-// checkMutations takes one validation after the other out of the policy: then each attack that it has denied gets through,
-// and no other.
-func (v victims) checkMutations(p plane) {
-	path := policies + "/sa-exec-credential"
-	policy := p.allowed(p.admin, http.MethodGet, path, nil)
-	validations := policy["spec"].(object)["validations"].([]any)
-	for i, validation := range validations {
-		message := text(validation.(object), "message")
-		p.each("without: "+message, func(p plane) {
-			p.patchValidations(slices.Delete(slices.Clone(validations), i, i+1))
-			count := 0
-			for _, a := range v.attacks() {
-				a.thief.dryRun = true
-				if a.message == message {
-					count++
-					p.eventually(a.name+" gets through", func() bool { return !isDenied(p.ask(a.thief, a.method, a.path, a.body), message) })
-				}
-			}
-			if count == 0 {
-				p.Error("no attack is denied by it")
-			}
-		})
+	for _, resource := range []string{"secrets", "serviceaccounts", "roles", "rolebindings"} {
+		path := v.in(resource, v.deviceB)
+		forbidden(v.second, http.MethodDelete, path, nil, "cannot delete resource")
+		forbidden(v.second, http.MethodPatch, path, object{"metadata": object{"labels": nil}}, "cannot patch resource")
 	}
-	p.patchValidations(validations)
-	for _, a := range v.attacks() {
-		a.thief.dryRun = true
-		p.eventually(a.name+" is denied again", func() bool { return isDenied(p.ask(a.thief, a.method, a.path, a.body), a.message) })
+	for _, resource := range []string{"roles", "rolebindings"} {
+		path := v.in(resource, v.device)
+		forbidden(v.edit, http.MethodDelete, path, nil, "cannot delete resource")
+		forbidden(v.edit, http.MethodPatch, path, object{"metadata": object{"labels": nil}}, "cannot patch resource")
+		forbidden(v.edit, http.MethodPost, v.in(resource), named("ci-device-laptop-0123456789abcdef", nil), "cannot create resource")
 	}
-}
-
-func (p plane) patchValidations(validations []any) {
-	p.Helper()
-	p.allowed(p.admin, http.MethodPatch, policies+"/sa-exec-credential", object{"spec": object{"validations": validations}})
+	forbidden(v.edit, http.MethodGet, limits, nil, "cannot get resource")
+	// What tells a genuine request of a device from an impersonated one.
+	genuine := v.as(v.device, map[string][]string{"authentication.kubernetes.io/credential-id": {"JTI=x"}})
+	forbidden(genuine, http.MethodPost, v.tokenOf("ci"), tokenRequest(600, v.device), "cannot impersonate resource")
 }

@@ -3,101 +3,103 @@
 package attack_test
 
 import (
-	"fmt"
 	"net/http"
 	"slices"
 	"testing"
+
+	"github.com/sa-exec-credential/sa-exec-credential/test/lab"
 )
 
 // sabotage is what an attacker could have done to a device before the policy was there.
 type sabotage struct {
 	name string
 	odd  string // what devices says of it; empty: nothing
-	do   func(p plane, namespace string, d device)
+	do   func(m *machine, device string)
 }
 
-func onBoth(metadata object) func(plane, string, device) {
-	return func(p plane, namespace string, d device) {
+// patch changes the metadata of both of a device's objects that tokens depend on.
+func patch(metadata object) func(*machine, string) {
+	return func(m *machine, device string) {
 		for _, resource := range []string{"secrets", "serviceaccounts"} {
-			p.allowed(p.admin, http.MethodPatch, core(namespace, resource, d.Name), object{"metadata": metadata})
+			m.asAdmin(http.MethodPatch, in(m.Namespace, resource, device), object{"metadata": metadata})
 		}
 	}
 }
 
+func (m *machine) asAdmin(method, path string, body any) object {
+	m.Helper()
+	return lab.Administrator().Must(m.T, method, path, body)
+}
+
+func (m *machine) deleteAs(resource, device string) {
+	m.Helper()
+	m.asAdmin(http.MethodDelete, in(m.Namespace, resource, device), nil)
+}
+
 var sabotages = []sabotage{
-	{"nothing", "", func(plane, string, device) {}},
-	{"labels removed", "Secret without our labels", onBoth(object{"labels": nil})},
-	{"finalizers", "", onBoth(object{"finalizers": []any{"example.com/never"}})},
-	{"an owner", "", func(p plane, namespace string, d device) {
-		owner := p.allowed(p.admin, http.MethodPost, core(namespace, "configmaps"), named("owner", nil))
-		onBoth(object{"ownerReferences": []any{object{"apiVersion": "v1", "kind": "ConfigMap", "name": "owner",
-			"uid": text(owner, "metadata", "uid"), "blockOwnerDeletion": true}}})(p, namespace, d)
+	{"nothing", "", func(*machine, string) {}},
+	{"labels removed", "Secret without our labels", patch(object{"labels": nil})},
+	{"finalizers", "", patch(object{"finalizers": []any{"example.com/never"}})},
+	{"an owner", "", func(m *machine, device string) {
+		owner := m.asAdmin(http.MethodPost, in(m.Namespace, "configmaps"), named("owner", nil))["metadata"].(object)
+		patch(object{"ownerReferences": []any{object{"apiVersion": "v1", "kind": "ConfigMap", "name": "owner",
+			"uid": owner["uid"], "blockOwnerDeletion": true}}})(m, device)
 	}},
-	{"being deleted, and held", "ServiceAccount is being deleted", func(p plane, namespace string, d device) {
-		onBoth(object{"finalizers": []any{"example.com/never"}})(p, namespace, d)
-		p.allowed(p.admin, http.MethodDelete, core(namespace, "serviceaccounts", d.Name), nil)
-		p.allowed(p.admin, http.MethodDelete, core(namespace, "secrets", d.Name), nil)
+	{"being deleted, and held", "ServiceAccount is being deleted", func(m *machine, device string) {
+		patch(object{"finalizers": []any{"example.com/never"}})(m, device)
+		m.deleteAs("serviceaccounts", device)
+		m.deleteAs("secrets", device)
 	}},
-	{"a decoy in the Secret's place", "Secret without our labels", func(p plane, namespace string, d device) {
-		p.allowed(p.admin, http.MethodDelete, core(namespace, "secrets", d.Name), nil)
-		p.allowed(p.admin, http.MethodPost, core(namespace, "secrets"), named(d.Name, nil))
+	{"a decoy in the Secret's place", "Secret without our labels", func(m *machine, device string) {
+		m.deleteAs("secrets", device)
+		m.asAdmin(http.MethodPost, in(m.Namespace, "secrets"), named(device, nil))
 	}},
-	{"the account is missing", "no ServiceAccount", func(p plane, namespace string, d device) {
-		p.allowed(p.admin, http.MethodDelete, core(namespace, "serviceaccounts", d.Name), nil)
-	}},
-	{"the Secret is missing", "no Secret", func(p plane, namespace string, d device) {
-		p.allowed(p.admin, http.MethodDelete, core(namespace, "secrets", d.Name), nil)
-	}},
+	{"the account is missing", "no ServiceAccount", func(m *machine, device string) { m.deleteAs("serviceaccounts", device) }},
+	{"the Secret is missing", "no Secret", func(m *machine, device string) { m.deleteAs("secrets", device) }},
 }
 
 // TestDevicesEndWhateverWasDoneToThem revokes and rotates each, in three ways.
 func TestDevicesEndWhateverWasDoneToThem(t *testing.T) {
-	p := startPlane(t)
-	p.Run("all", func(t *testing.T) {
-		for i, s := range sabotages {
-			for way, end := range map[string]func(machine, device){
-				"revoke": machine.revoke, "rotate": machine.rotate, "revoke-device": machine.revokeDevice} {
-				namespace := fmt.Sprintf("%s-%d", way, i)
-				t.Run(way+" after "+s.name, func(t *testing.T) {
-					t.Parallel()
-					p.with(t).checkEnd(namespace, s, end)
-				})
-			}
-		}
-	})
-}
-
-func (p plane) checkEnd(namespace string, s sabotage, end func(machine, device)) {
-	m := p.machine(namespace, "ci")
-	d := m.newDevice("--cluster-role", "view")
-	token, bootstrap := m.token(), p.bootstrap(namespace, d.Name)
-	p.accepted("a token", token)
-	s.do(p, namespace, d)
-	marked := func(listed device) bool {
-		return listed.Name == d.Name && (s.odd == "" || slices.Contains(listed.Odd, s.odd)) && (s.odd != "" || len(listed.Odd) == 0)
-	}
-	if listed := m.devices(); !slices.ContainsFunc(listed, marked) {
-		p.Errorf("devices lists %+v, want %s marked as %q", listed, d.Name, s.odd)
-	}
-	end(m, d)
-	p.refused("the token", token)
-	p.refused("the bootstrap credential", bootstrap)
-	for _, resource := range []string{"secrets", "serviceaccounts"} {
-		if got := p.ask(p.admin, http.MethodGet, core(namespace, resource, d.Name), nil); got.code != http.StatusNotFound {
-			p.Errorf("%s of the device is still there: %d", resource, got.code)
+	t.Parallel()
+	for _, s := range sabotages {
+		for way, end := range map[string]func(*machine, string){
+			"revoke": (*machine).revoke, "rotate": (*machine).rotate, "revoke --device": (*machine).revokeDevice} {
+			t.Run(way+" after "+s.name, func(t *testing.T) {
+				t.Parallel()
+				newMachine(t, lab.Namespace(), lab.Account, "--cluster-role", "view").checkEnd(s, end)
+			})
 		}
 	}
 }
 
-func (m machine) revoke(device) {
-	m.must("revoke", "--profile", m.profile, "--kubeconfig", m.AdminKubeconfig)
+func (m *machine) checkEnd(s sabotage, end func(*machine, string)) {
+	device, token, bootstrap := m.device(), m.token(), m.bootstrap()
+	if !accepts(m.T, token) || !accepts(m.T, bootstrap) {
+		m.Error("the device's tokens are refused before anything was done to it")
+	}
+	s.do(m, device)
+	marked := func(listed lab.Device) bool {
+		return listed.Name == device && (s.odd == "" || slices.Contains(listed.Odd, s.odd)) && (s.odd != "" || len(listed.Odd) == 0)
+	}
+	if listed := m.Devices(m.Namespace); !slices.ContainsFunc(listed, marked) {
+		m.Errorf("devices lists %+v, want %s marked as %q", listed, device, s.odd)
+	}
+	end(m, device)
+	lab.Eventually(m.T, "the device's tokens are refused", func() bool { return !accepts(m.T, token) && !accepts(m.T, bootstrap) })
+	m.checkGone(device)
 }
 
-func (m machine) revokeDevice(d device) {
-	m.must("revoke", "--device", d.Name, "--serviceaccount", m.account, "-n", m.namespace, "--kubeconfig", m.AdminKubeconfig)
+func (m *machine) revoke(string) {
+	m.Plugin("revoke", "--profile", m.Profile, "--kubeconfig", m.Admin).Succeeds()
 }
 
-func (m machine) rotate(device) {
-	m.must("rotate", "--profile", m.profile, "--kubeconfig", m.AdminKubeconfig)
-	m.accepted("a token after rotate", m.token())
+func (m *machine) revokeDevice(device string) {
+	m.Plugin("revoke", "--device", device, "--serviceaccount", m.account, "-n", m.Namespace, "--kubeconfig", m.Admin).Succeeds()
+}
+
+func (m *machine) rotate(string) {
+	m.Plugin("rotate", "--profile", m.Profile, "--kubeconfig", m.Admin).Succeeds()
+	if !accepts(m.T, m.token()) {
+		m.Error("a token after rotate is refused")
+	}
 }

@@ -260,11 +260,11 @@ func TestWithoutABootstrapCredentialThereIsOneError(t *testing.T) {
 	})
 }
 
-func TestADeletedDeviceSecretEndsTheMachine(t *testing.T) {
+func TestADeletedDeviceEndsTheMachine(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t, keyring.Kernel, nil)
 	m.Prepare()
-	m.AsAdmin("delete", "secret", "-n", m.Namespace, m.Configuration().Device.Secret)
+	m.AsAdmin("delete", "secret", "-n", m.Namespace, m.Configuration().Device.Name)
 	m.Forget()
 	m.get().OneError(exitBootstrap)
 	// From now on the API server forgets that it knew the bootstrap credential.
@@ -278,8 +278,9 @@ func TestADeletedDeviceSecretEndsTheMachine(t *testing.T) {
 func TestWithoutTheRightToMintThereIsOneError(t *testing.T) {
 	m := newMachine(t, keyring.Kernel, nil)
 	m.Prepare()
-	binding := m.AsAdmin("get", "rolebinding", "-n", m.Namespace, account+"-bootstrap", "-o", "json")
-	m.AsAdmin("delete", "rolebinding", "-n", m.Namespace, account+"-bootstrap")
+	device := m.Configuration().Device.Name
+	binding := m.AsAdmin("get", "rolebinding", "-n", m.Namespace, device, "-o", "json")
+	m.AsAdmin("delete", "rolebinding", "-n", m.Namespace, device)
 	m.eventuallyFails(exitForbidden)
 	m.AsAdminWith(binding, "create", "-f", "-")
 	m.eventuallyWorks()

@@ -102,7 +102,7 @@ func TestARefusedTokenIsReplacedBehindAWrapper(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t, keyring.Kernel, nil)
 	m.Prepare()
-	m.Variables = []string{"KUBECONFIG=" + m.withPlugin(m.Wrapper())}
+	m.Variables = []string{"KUBECONFIG=" + m.withPlugin(m.Wrapper(1))}
 	m.Kubectl("get", "pods").Succeeds()
 	m.makeAccountAgain()
 	m.forgetDiscovery()
@@ -140,11 +140,10 @@ func TestTheBootstrapCredentialRenewsItselfAfterHalfItsLife(t *testing.T) {
 	bothStores(t, func(t *testing.T, kind keyring.Kind) {
 		m := newMachine(t, kind, nil)
 		m.Prepare()
-		key, own := m.Configuration().BootstrapKey(), account+"-bootstrap"
-		minted := m.minted(own)
+		key, minted := m.Configuration().BootstrapKey(), m.renewed()
 		m.Forget()
 		m.get().Silent().Token()
-		if minted := m.minted(own) - minted; minted != 0 {
+		if minted := m.renewed() - minted; minted != 0 {
 			t.Fatalf("it was renewed %d times in the first half of its life", minted)
 		}
 
@@ -159,22 +158,21 @@ func TestTheBootstrapCredentialRenewsItselfAfterHalfItsLife(t *testing.T) {
 		// The new one is good, and it is not renewed again.
 		m.Forget()
 		m.get().Silent().Token()
-		if minted := m.minted(own) - minted; minted != 1 {
+		if minted := m.renewed() - minted; minted != 1 {
 			t.Errorf("it was renewed %d times", minted)
 		}
 	})
 }
 
-// checkRenewed looks for one more TokenRequest of the bootstrap service account for itself, and for its token in the
-// store.
+// checkRenewed looks for one more TokenRequest of the device for itself, and for its token in the store.
 func (m *machine) checkRenewed(old keyring.Entry, before int) {
 	m.Helper()
-	own := account + "-bootstrap"
-	if minted := m.minted(own) - before; minted != 1 {
+	device := m.Configuration().Device
+	if minted := m.renewed() - before; minted != 1 {
 		m.Errorf("it was renewed %d times", minted)
 	}
 	for _, event := range m.events()[len(m.events())-2:] {
-		if want := m.Username() + "-bootstrap"; event.User.Username != want {
+		if want := mint.Username(m.Namespace, device.Name); event.User.Username != want {
 			m.Errorf("%s %s was asked by %q, not by %q", event.Verb, event.RequestURI, event.User.Username, want)
 		}
 	}
@@ -183,7 +181,7 @@ func (m *machine) checkRenewed(old keyring.Entry, before int) {
 		m.Errorf("the store still has the old one, which expires at %v", renewed.ExpiresAt)
 	}
 	claims := mint.ParseClaims(renewed.Token.Reveal())
-	if claims.ServiceAccount != own || claims.BoundSecret.UID != m.Configuration().Device.UID {
+	if claims.ServiceAccount != device.Name || claims.BoundSecret.UID != device.SecretUID {
 		m.Errorf("the new one is for %q and bound to %+v", claims.ServiceAccount, claims.BoundSecret)
 	}
 }
@@ -191,12 +189,12 @@ func (m *machine) checkRenewed(old keyring.Entry, before int) {
 func TestARenewalThatFailsCostsNothing(t *testing.T) {
 	m := newMachine(t, keyring.Kernel, nil)
 	m.Prepare()
-	key := m.Configuration().BootstrapKey()
+	key, device := m.Configuration().BootstrapKey(), m.Configuration().Device.Name
 	entry := m.Entry(key)
 	entry.IssuedAt = time.Now().Add(-400 * time.Hour)
 	entry.ExpiresAt = time.Now().Add(320 * time.Hour)
 	m.SetEntry(key, entry)
-	m.AsAdmin("patch", "role", "-n", m.Namespace, account+"-bootstrap", "--type=json",
+	m.AsAdmin("patch", "role", "-n", m.Namespace, device, "--type=json",
 		`-p=[{"op":"replace","path":"/rules/0/resourceNames","value":["`+account+`"]}]`)
 	before := len(m.events())
 	lab.Eventually(t, "the renewal is forbidden", func() bool {
@@ -204,6 +202,6 @@ func TestARenewalThatFailsCostsNothing(t *testing.T) {
 		m.get().Silent().Token()
 		events := m.events()
 		last := events[len(events)-1]
-		return len(events) > before && last.IsTokenRequest(m.Namespace, account+"-bootstrap") && last.ResponseStatus.Code == 403
+		return len(events) > before && last.IsTokenRequest(m.Namespace, device) && last.ResponseStatus.Code == 403
 	})
 }

@@ -101,6 +101,12 @@ func (m *machine) minted(name string) int {
 	return count
 }
 
+// renewed counts the tokens that the API server has issued for the machine's device.
+func (m *machine) renewed() int {
+	m.Helper()
+	return m.minted(m.Configuration().Device.Name)
+}
+
 // reviews counts how often the API server was asked by the service account who it is.
 func (m *machine) reviews() int {
 	m.Helper()

@@ -5,6 +5,7 @@ package get_test
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -161,8 +162,8 @@ func (m *machine) checkRuntimeFolder() {
 	if m.Service != nil {
 		folder = m.Path("run", "sa-exec-credential")
 	}
-	base := strings.ReplaceAll(m.configuration().TokenKey(), ":", "-")
-	files := filesBelow(m.T, folder) // their names end with a hash of the way to the token
+	base := strings.ReplaceAll(m.Configuration().TokenKey(), ":", "-")
+	files := lab.FilesBelow(m.T, folder) // their names end with a hash of the way to the token
 	if len(files) != 2 || !strings.HasPrefix(files[0], base+"-") || !strings.HasPrefix(files[1], base+"-") ||
 		filepath.Ext(files[0]) != ".calls" || filepath.Ext(files[1]) != ".lock" {
 		m.Errorf("the files are %q, not the two of %q", files, base)

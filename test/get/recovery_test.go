@@ -17,7 +17,7 @@ import (
 )
 
 // TestKubectlWorksAtOnceAfterTheClusterWasRebuilt behind the same address and certificate authority, with everything in
-// it that its administrator prepares for all machines, and without the Secrets of its devices.
+// it that its administrator prepares for all machines, and without its devices.
 func TestKubectlWorksAtOnceAfterTheClusterWasRebuilt(t *testing.T) {
 	recovering, plain, elsewhere := newMachine(t, keyring.Keyring, nil), newMachine(t, keyring.Kernel, nil), newMachine(t, keyring.Kernel, nil)
 	plain.Namespace, elsewhere.Namespace = recovering.Namespace, recovering.Namespace
@@ -34,7 +34,8 @@ func TestKubectlWorksAtOnceAfterTheClusterWasRebuilt(t *testing.T) {
 		t.Errorf("%d TokenRequests", minted)
 	}
 	after := recovering.Configuration()
-	if after.Device.Secret != before.Device.Secret || after.Device.UID == before.Device.UID || after.Record.ClusterUID == before.Record.ClusterUID {
+	if after.Device.Name != before.Device.Name || after.Device.SecretUID == before.Device.SecretUID ||
+		after.Device.AccountUID == before.Device.AccountUID || after.Record.ClusterUID == before.Record.ClusterUID {
 		t.Errorf("the record was %+v, and is %+v", before.Record, after.Record)
 	}
 	recovering.checkLeftovers()
@@ -78,11 +79,11 @@ func TestACrowdInARebuiltClusterIsServedByOneRecovery(t *testing.T) {
 	m.Forget()
 	rebuild(t)
 	elsewhere.Prepare()
-	minted, own := m.minted(account), m.minted(account+"-bootstrap")
+	minted, own := m.minted(account), m.renewed()
 	for _, r := range atOnceEach(30, m.get) {
 		r.Silent().Token()
 	}
-	if minted, own := m.minted(account)-minted, m.minted(account+"-bootstrap")-own; minted != 1 || own != 1 {
+	if minted, own := m.minted(account)-minted, m.renewed()-own; minted != 1 || own != 1 {
 		t.Errorf("%d tokens and %d bootstrap tokens were minted", minted, own)
 	}
 	m.checkLeftovers()
@@ -110,12 +111,12 @@ func TestWhoRevokesAMachineInARebuiltClusterHasTheLastWord(t *testing.T) {
 	for _, m := range machines {
 		m.NoteEntries()
 		device := *m.Configuration().Device
-		m.AsAdmin("delete", "secret", "-n", m.Namespace, device.Secret)
+		m.AsAdmin("delete", "secret", "-n", m.Namespace, device.Name)
 		m.Forget()
 		m.get().OneError(exitBootstrap)
 		m.get().OneError(exitBootstrap)
-		if left := m.AsAdmin("get", "secrets", "-n", m.Namespace, "-o", "name"); strings.Contains(left, device.Secret) {
-			t.Errorf("there is a Secret %s again", device.Secret)
+		if left := m.AsAdmin("get", "secrets", "-n", m.Namespace, "-o", "name"); strings.Contains(left, device.Name) {
+			t.Errorf("there is a Secret %s again", device.Name)
 		}
 		if !m.Configuration().Record.Revoked {
 			t.Error("a revoked machine may still recover, also in the next cluster")
@@ -123,7 +124,7 @@ func TestWhoRevokesAMachineInARebuiltClusterHasTheLastWord(t *testing.T) {
 	}
 }
 
-// TestARecoveryThatCannotMintLeavesNothingThatRevokeDoesNotFind: the role of the bootstrap account is missing.
+// TestARecoveryThatCannotMintLeavesNothingThatRevokeDoesNotFind: the account is missing.
 func TestARecoveryThatCannotMintLeavesNothingThatRevokeDoesNotFind(t *testing.T) {
 	m, elsewhere := newMachine(t, keyring.Keyring, nil), newMachine(t, keyring.Kernel, nil)
 	elsewhere.Namespace, elsewhere.Profile = m.Namespace, m.Profile
@@ -132,44 +133,53 @@ func TestARecoveryThatCannotMintLeavesNothingThatRevokeDoesNotFind(t *testing.T)
 	m.Forget()
 	m.get().OneError(exitBootstrap) // there is no namespace yet
 	elsewhere.Prepare()
-	m.AsAdmin("delete", "rolebinding", "-n", m.Namespace, account+"-bootstrap")
-	lab.Eventually(t, "minting is forbidden", func() bool {
-		elsewhere.Forget()
-		return elsewhere.get().Code == exitForbidden
-	})
-	m.get().OneError(exitForbidden)
-	device := m.Configuration().Device.Secret
-	m.AsAdmin("get", "secret", "-n", m.Namespace, device)
+	m.AsAdmin("delete", "serviceaccount", "-n", m.Namespace, account)
+	m.get().OneError(exitServer)
+	device := m.Configuration().Device.Name
+	m.AsAdmin("get", "secret,serviceaccount,role,rolebinding", "-n", m.Namespace, device)
 	m.Plugin("revoke", "--profile", m.Profile, "--kubeconfig", m.Admin, "--context", "admin@test").Succeeds()
-	if left := m.AsAdmin("get", "secrets", "-n", m.Namespace, "-o", "name"); strings.Contains(left, device) {
-		t.Errorf("revoke has left the Secret %s", device)
+	left := m.AsAdmin("get", "secrets,serviceaccounts,roles,rolebindings", "-n", m.Namespace, "-o", "name")
+	if strings.Contains(left, device) {
+		t.Errorf("revoke has left %s:\n%s", device, left)
 	}
 	if keys, err := m.Store().Keys(context.Background()); err != nil || len(keys) > 0 {
 		t.Errorf("revoke has left %q in the store, %v", keys, err)
 	}
 }
 
-// TestARevokedMachineDoesNotRecover: an administrator who deletes a device Secret has the last word.
+// TestARevokedMachineDoesNotRecover: an administrator who deletes a part of a device has the last word.
 func TestARevokedMachineDoesNotRecover(t *testing.T) {
 	t.Parallel()
-	m := newMachine(t, keyring.Kernel, nil)
-	m.Prepare("--recover")
-	m.AsAdmin("delete", "secret", "-n", m.Namespace, m.Configuration().Device.Secret)
-	own := m.minted(account + "-bootstrap")
+	for _, part := range []string{"secret", "serviceaccount"} {
+		t.Run(part, func(t *testing.T) {
+			t.Parallel()
+			m := newMachine(t, keyring.Kernel, nil)
+			m.Prepare("--recover")
+			before := m.Configuration()
+			m.AsAdmin("delete", part, "-n", m.Namespace, before.Device.Name)
+			own := m.renewed()
+			if part == "secret" {
+				m.checkEnded()
+			}
+			// The same once the API server has forgotten that it knew the bootstrap credential.
+			bootstrap := m.Entry(before.BootstrapKey())
+			lab.Eventually(t, "the bootstrap credential is refused", func() bool { return !m.accepted(bootstrap) })
+			m.checkEnded()
+			if own := m.renewed() - own; own != 0 {
+				t.Errorf("%d bootstrap tokens were minted", own)
+			}
+			if left := m.AsAdmin("get", part, "-n", m.Namespace, "-o", "name"); strings.Contains(left, before.Device.Name) {
+				t.Errorf("there is a %s again", part)
+			}
+		})
+	}
+}
+
+// checkEnded expects that a get finds no device, and says so.
+func (m *machine) checkEnded() {
+	m.Helper()
 	m.Forget()
-	if r := m.get().OneError(exitBootstrap); !strings.Contains(r.Stderr, "device Secret") {
-		t.Errorf("it does not say what is gone:\n%s", r.Stderr)
-	}
-	// The same once the API server has forgotten that it knew the bootstrap credential.
-	bootstrap := m.Entry(m.Configuration().BootstrapKey())
-	lab.Eventually(t, "the bootstrap credential is refused", func() bool { return !m.accepted(bootstrap) })
-	m.get().OneError(exitBootstrap)
-	if own := m.minted(account+"-bootstrap") - own; own != 0 {
-		t.Errorf("%d bootstrap tokens were minted", own)
-	}
-	if secrets := m.AsAdmin("get", "secrets", "-n", m.Namespace, "-o", "name"); secrets != "" {
-		t.Errorf("there is a Secret again: %s", secrets)
-	}
+	lab.Has(m.T, "get", m.get().OneError(exitBootstrap).Stderr, "the device is not the one that setup created")
 }
 
 func TestAnEmptiedStoreIsFilledAgain(t *testing.T) {

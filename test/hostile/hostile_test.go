@@ -92,7 +92,14 @@ type hostile struct {
 	mints   bool   // nothing is cached, so that the plugin itself has to call the API server
 	says    string // why it fails; empty: it is for the user's own cluster and harmless, and works
 	hears   string // what the attacker may hear all the same
+	// lost is what comes of it where the client is not found, and with it the user's own places; nil: the same.
+	lost *outcome
 }
+
+type outcome struct{ says, hears string }
+
+// tooMany are more scripts between a client and the plugin than the plugin looks through.
+const tooMany = 20
 
 // render is the kubeconfig.
 func (h hostile) render(m *machine) string {
@@ -109,6 +116,11 @@ func (h hostile) render(m *machine) string {
 func (m *machine) uses(a *attacker, all ...hostile) {
 	for _, h := range all {
 		m.Run(h.name, func(t *testing.T) { m.in(t).use(a, h) })
+		if h.lost != nil {
+			h.says, h.hears = h.lost.says, h.lost.hears
+			h.exec = fields{"command": m.Wrapper(tooMany)}.with(h.exec)
+			m.Run(h.name+", with a client that is not found", func(t *testing.T) { m.in(t).use(a, h) })
+		}
 	}
 }
 
@@ -382,10 +394,10 @@ func TestAHostileProxyHearsNoToken(t *testing.T) {
 		{name: "a proxy for everything", env: settings{"ALL_PROXY": middle, "HTTP_PROXY": middle}, mints: true},
 		{name: "a profile with a proxy", env: m.forge(func(p *profile.Profile) {
 			p.Cluster.ProxyURL, p.Duration.Duration = tunnel, 20*time.Minute
-		}), hears: hears},
+		}), lost: &outcome{hears: hears}},
 		{name: "a profile with a proxy that answers itself", env: m.forge(func(p *profile.Profile) {
 			p.Cluster.ProxyURL, p.Duration.Duration = middle, 30*time.Minute
-		}), says: notSigned, hears: hears},
+		}), lost: &outcome{notSigned, hears}},
 		{name: "a final dot", cluster: fields{"server": "https://API.example.test.:6443", "proxy-url": tunnel}, hears: "CONNECT API.example.test.:6443 "},
 		{name: "a final dot and a proxy that answers itself", cluster: fields{"server": "https://api.example.test.:6443", "proxy-url": middle},
 			says: notTrusted, hears: "CONNECT api.example.test.:6443 "},
@@ -421,7 +433,8 @@ func TestAHostileEnvironmentLeadsToNoProfileThatRunsReadsOrSendsAnything(t *test
 	m.uses(a, all...)
 	for i := range all { // also with what the attacker has set already in the environment of the plugin's parent
 		all[i].name += ", behind a wrapper"
-		all[i].exec = fields{"command": m.Wrapper()}.with(all[i].exec)
+		all[i].exec = fields{"command": m.Wrapper(1)}.with(all[i].exec)
+		all[i].lost = nil
 	}
 	m.uses(a, all...)
 	if opened() {
@@ -430,7 +443,8 @@ func TestAHostileEnvironmentLeadsToNoProfileThatRunsReadsOrSendsAnything(t *test
 	m.works()
 }
 
-// forgedProfiles are for the attacker's server, so that the kubeconfig may lead there.
+// forgedProfiles are for the attacker's server, so that the kubeconfig may lead there. Where the client is found, the
+// user's own profile counts.
 func forgedProfiles(m *machine, a *attacker, file string) []hostile {
 	from := func(b profile.Bootstrap) settings {
 		return m.forge(func(p *profile.Profile) {
@@ -453,7 +467,7 @@ func forgedProfiles(m *machine, a *attacker, file string) []hostile {
 		{name: "a pod's token", env: from(profile.Bootstrap{Source: profile.SourceInCluster})},
 	}
 	for i := range all {
-		all[i].cluster, all[i].says = a.cluster(), notTheUsers
+		all[i].cluster, all[i].says, all[i].lost = a.cluster(), otherServer, &outcome{says: notTheUsers}
 	}
 	return append(all, forgedCopies(m, a, plugin)...)
 }
@@ -463,14 +477,16 @@ func forgedCopies(m *machine, a *attacker, plugin fields) []hostile {
 	kubeconfig := a.kubeconfig(m.T, plugin)
 	return []hostile{
 		{name: "a copy that needs no cluster information", cluster: a.cluster(), exec: fields{"provideClusterInfo": false},
-			env: m.forge(func(p *profile.Profile) { p.AllowMissingClusterInfo = true }), says: notTheUsers},
-		{name: "a copy for another server", cluster: a.cluster(), env: m.forge(a.takeOver), says: noBootstrap},
-		{name: "a copy for another server that helps itself", cluster: a.cluster(), says: notTheUsers, env: m.forge(func(p *profile.Profile) {
+			env:  m.forge(func(p *profile.Profile) { p.AllowMissingClusterInfo = true }),
+			says: noClusterInfo, lost: &outcome{says: notTheUsers}},
+		{name: "a copy for another server", cluster: a.cluster(), env: m.forge(a.takeOver),
+			says: otherServer, lost: &outcome{says: noBootstrap}},
+		{name: "a copy for another server that helps itself", cluster: a.cluster(), env: m.forge(func(p *profile.Profile) {
 			a.takeOver(p)
 			p.Recovery = &profile.Recovery{Credential: profile.Bootstrap{Source: profile.SourceContext, Context: "admin@test", Kubeconfig: []string{kubeconfig}}}
-		})},
-		{name: "a copy for another account", says: noBootstrap,
-			env: m.forge(func(p *profile.Profile) { p.ServiceAccount = "default" })},
+		}), says: otherServer, lost: &outcome{says: notTheUsers}},
+		{name: "a copy for another account", env: m.forge(func(p *profile.Profile) { p.ServiceAccount = "default" }),
+			lost: &outcome{says: noBootstrap}},
 	}
 }
 
@@ -582,40 +598,43 @@ func (m *machine) setupLogin() {
 	m.Prepare("--bootstrap", "context=admin@test")
 }
 
-// setupCommand has tokens minted with what a command prints. What it prints is a token of the minter that an ordinary
+// setupCommand has tokens minted with what a command prints. What it prints is a token of the device that an ordinary
 // setup makes.
 func (m *machine) setupCommand() {
 	m.Helper()
-	m.Prepare("--no-cap")
-	m.addProgram("print-token", fmt.Sprintf("exec kubectl --kubeconfig %q create token -n %s %s-bootstrap\n", m.Admin, m.Namespace, account))
+	m.Prepare()
+	m.addProgram("print-token", fmt.Sprintf("exec kubectl --kubeconfig %q create token -n %s %s\n",
+		m.Admin, m.Namespace, m.Configuration().Device.Name))
 	m.Profile = "by-command"
-	m.Prepare("--profile", m.Profile, "--no-cap", "--bootstrap", "command=print-token")
+	m.Prepare("--profile", m.Profile, "--bootstrap", "command=print-token")
 }
 
 func TestAHostileEnvironmentChangesNothing(t *testing.T) {
 	t.Parallel()
 	m, _, a := newVictim(t)
 	a.program(t, "kubectl")
-	folder := filepath.Join(a.folder, "run")
-	if err := os.Mkdir(folder, 0o700); err != nil {
-		t.Fatal(err)
-	}
+	folder := lab.Dir(t, "theirs")
 	m.uses(a, []hostile{
 		{name: "Go's log of requests", env: settings{"GODEBUG": "http2debug=2"}, mints: true},
 		{name: "a path", env: settings{"PATH": a.folder}, mints: true},
 		{name: "a kubeconfig", env: settings{"KUBECONFIG": a.kubeconfig(t, nil)}, mints: true},
 		{name: "a file of authorities", env: settings{"SSL_CERT_FILE": "/dev/null"}, mints: true},
 		{name: "a session bus", env: settings{"DBUS_SESSION_BUS_ADDRESS": "unix:path=" + a.socket(t)}, mints: true},
-		{name: "a folder for locks", env: settings{"XDG_RUNTIME_DIR": folder, "XDG_CACHE_HOME": folder}},
-		{name: "a folder for profiles that is no folder", env: settings{"XDG_CONFIG_HOME": "relative"}},
-		{name: "an empty folder for profiles", env: settings{"XDG_CONFIG_HOME": folder}, says: noSuchProfile},
+		{name: "a folder for locks", env: settings{"XDG_RUNTIME_DIR": folder, "XDG_CACHE_HOME": folder}, mints: true},
+		{name: "a folder for profiles that is no folder", env: settings{"XDG_CONFIG_HOME": "relative"}, lost: &outcome{}},
+		{name: "an empty folder for profiles", env: settings{"XDG_CONFIG_HOME": folder}, lost: &outcome{says: noSuchProfile}},
 		{name: "a source that leads back", env: settings{"SA_EXEC_CREDENTIAL_WITHIN": m.Profile}},
 	}...)
+	if entries, err := os.ReadDir(folder); err != nil || len(entries) > 0 {
+		t.Errorf("something was created where the attacker chose: %v, %v", entries, err)
+	}
+	m.uses(a, hostile{name: "a folder for locks that is used", env: settings{"XDG_RUNTIME_DIR": folder}, lost: &outcome{}})
 	m.works()
 }
 
-// TestAHostileSessionBusRunsAndHearsNothing has a profile whose tokens are in the Secret Service. A Unix socket of the
-// user's own is all that may be connected to, and even there nothing is said but who is calling.
+// TestAHostileSessionBusRunsAndHearsNothing has a profile whose tokens are in the Secret Service. Where the client is not
+// found, a Unix socket of the user's own is all that may be connected to, and even there nothing is said but who is
+// calling.
 func TestAHostileSessionBusRunsAndHearsNothing(t *testing.T) {
 	t.Parallel()
 	m, a := newMachine(t, keyring.Keyring, nil), newAttacker(t)
@@ -628,14 +647,17 @@ func TestAHostileSessionBusRunsAndHearsNothing(t *testing.T) {
 		return settings{"DBUS_SESSION_BUS_ADDRESS": address, "XDG_RUNTIME_DIR": a.folder}
 	}
 	m.uses(a, []hostile{
-		{name: "on another machine", env: at(tcp), says: noSocket},
-		{name: "on another machine, with a nonce", env: at("nonce-" + tcp + ",noncefile=" + a.canary), says: noSocket},
-		{name: "that is a program", env: at(program), says: noSocket},
-		{name: "that is started", env: at("autolaunch:"), says: noSocket},
-		{name: "of systemd", env: at("systemd:"), says: noSocket},
-		{name: "one of these", env: at(program + ";" + tcp + ";autolaunch:"), says: noSocket},
-		{name: "one of these, or the user's own", env: at(program + ";" + tcp + ";" + m.Service.Address())},
-		{name: "of another program of the user's", env: at("unix:path=" + a.socket(t)), says: noStore, hears: "AUTH EXTERNAL"},
+		{name: "on another machine", env: at(tcp), lost: &outcome{says: noSocket}},
+		{name: "on another machine, with a nonce", env: at("nonce-" + tcp + ",noncefile=" + a.canary),
+			lost: &outcome{says: noSocket}},
+		{name: "that is a program", env: at(program), lost: &outcome{says: noSocket}},
+		{name: "that is started", env: at("autolaunch:"), lost: &outcome{says: noSocket}},
+		{name: "of systemd", env: at("systemd:"), lost: &outcome{says: noSocket}},
+		{name: "one of these", env: at(program + ";" + tcp + ";autolaunch:"), lost: &outcome{says: noSocket}},
+		{name: "one of these, or the user's own", env: at(program + ";" + tcp + ";" + m.Service.Address()),
+			lost: &outcome{}},
+		{name: "of another program of the user's", env: at("unix:path=" + a.socket(t)),
+			lost: &outcome{noStore, "AUTH EXTERNAL"}},
 	}...)
 	m.works()
 }

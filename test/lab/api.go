@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
@@ -26,51 +27,114 @@ var Config = sync.OnceValue(func() *rest.Config {
 	return config
 })
 
-// anonymous is a client without any credential of its own.
-var anonymous = sync.OnceValue(func() *http.Client {
-	client, err := rest.HTTPClientFor(rest.AnonymousClientConfig(Config()))
-	if err != nil {
-		panic(err)
-	}
-	return client
-})
+// Person sends plain requests, so that what is refused is refused by the API server and not by a client's good manners.
+type Person struct{ client *http.Client }
 
-// Status asks the API server with a token and returns the status of its answer.
-func Status(t *testing.T, token, path string) int {
-	t.Helper()
-	code, _ := Ask(t, token, http.MethodGet, path, nil)
-	return code
+// Administrator may do everything.
+func Administrator() Person { return person(Config()) }
+
+// Holder is whoever has a token.
+func Holder(token string) Person { return Impersonator(token, rest.ImpersonationConfig{}) }
+
+// Impersonator is whoever has a token and acts as somebody else with it.
+func Impersonator(token string, as rest.ImpersonationConfig) Person {
+	config := rest.AnonymousClientConfig(Config())
+	config.BearerToken, config.Impersonate = token, as
+	return person(config)
 }
 
-// Ask sends a request with a token. It can be called from other goroutines than the test's.
-func Ask(t *testing.T, token, method, path string, body any) (code int, answer []byte) {
+// CertificateHolder is somebody with a client certificate.
+func CertificateHolder(t *testing.T, name string, groups ...string) Person {
+	t.Helper()
+	config, err := clientcmd.BuildConfigFromFlags("", User(t, name, groups...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return person(config)
+}
+
+func person(config *rest.Config) Person {
+	client, err := rest.HTTPClientFor(config)
+	if err != nil {
+		panic(err) // the plane's own certificates, and text
+	}
+	return Person{client}
+}
+
+// Answer is what the API server has said. Message says why it has not done what it was asked for, and is empty otherwise.
+type Answer struct {
+	Code     int
+	Message  string
+	Warnings []string
+	Body     []byte
+	Content  map[string]any
+}
+
+// Ask sends a request; a patch is a JSON merge patch. It can be called from other goroutines than the test's.
+func (p Person) Ask(t *testing.T, method, path string, body any) (a Answer) {
 	t.Helper()
 	var reader io.Reader
 	if body != nil {
 		encoded, err := json.Marshal(body)
 		if err != nil {
 			t.Error(err)
-			return 0, nil
+			return a
 		}
 		reader = bytes.NewReader(encoded)
 	}
 	request, err := http.NewRequestWithContext(t.Context(), method, Plane.Server+path, reader)
 	if err != nil {
 		t.Error(err)
-		return 0, nil
+		return a
 	}
-	request.Header.Set("Authorization", "Bearer "+token)
 	request.Header.Set("Content-Type", "application/json")
-	response, err := anonymous().Do(request)
+	if method == http.MethodPatch {
+		request.Header.Set("Content-Type", "application/merge-patch+json")
+	}
+	response, err := p.client.Do(request)
 	if err != nil {
 		t.Error(err)
-		return 0, nil
+		return a
 	}
 	defer response.Body.Close()
-	if answer, err = io.ReadAll(response.Body); err != nil {
+	if a.Body, err = io.ReadAll(response.Body); err != nil {
 		t.Error(err)
 	}
-	return response.StatusCode, answer
+	Note(string(a.Body))
+	a.Code = response.StatusCode
+	for _, header := range response.Header.Values("Warning") {
+		if warning, _, err := utilnet.ParseWarningHeader(header); err == nil {
+			a.Warnings = append(a.Warnings, warning.Text)
+		}
+	}
+	_ = json.Unmarshal(a.Body, &a.Content) // some answers are not JSON
+	if a.Code >= http.StatusBadRequest {
+		a.Message, _ = a.Content["message"].(string)
+	}
+	return a
+}
+
+// Must sends a request that has to succeed.
+func (p Person) Must(t *testing.T, method, path string, body any) map[string]any {
+	t.Helper()
+	a := p.Ask(t, method, path, body)
+	if a.Code >= http.StatusBadRequest {
+		t.Fatalf("%s %s: %d %s", method, path, a.Code, a.Message)
+	}
+	return a.Content
+}
+
+// Status asks the API server with a token and returns the status of its answer.
+func Status(t *testing.T, token, path string) int {
+	t.Helper()
+	return Holder(token).Ask(t, http.MethodGet, path, nil).Code
+}
+
+// Ask sends a request with a token.
+func Ask(t *testing.T, token, method, path string, body any) (code int, answer []byte) {
+	t.Helper()
+	a := Holder(token).Ask(t, method, path, body)
+	return a.Code, a.Body
 }
 
 // Device is one as the program lists it.
@@ -78,6 +142,7 @@ type Device struct {
 	Name, User string
 	Issued     string `json:"bootstrapIssuedAt"`
 	Expires    string `json:"bootstrapExpirationTimestamp"`
+	Odd        []string
 }
 
 // Devices are those of the account in a namespace.

@@ -3,6 +3,7 @@
 package lab
 
 import (
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -248,10 +249,13 @@ func User(t *testing.T, name string, groups ...string) (path string) {
 	return WriteFile(t, filepath.Join(Dir(t, "user"), "kubeconfig"), string(Plane.Kubeconfig(name, certificate)), 0o600)
 }
 
-// Wrapper is a script between a client and the plugin, which it runs.
-func (m *Machine) Wrapper() (path string) {
+// Wrapper is a script between a client and the plugin, which runs itself until there are count of it, and then
+// the plugin.
+func (m *Machine) Wrapper(count int) (path string) {
 	m.Helper()
-	return WriteFile(m.T, m.Path("wrapper"), "#!/bin/sh\n'"+Plugin+"' \"$@\"\nexit $?\n", 0o700)
+	script := fmt.Sprintf("#!/bin/sh\nexport n=$((n + 1))\nif [ $n -lt %d ]; then \"$0\" \"$@\"; else '%s' \"$@\"; fi\nexit $?\n",
+		count, Plugin)
+	return WriteFile(m.T, m.Path(fmt.Sprintf("wrapper-%d", count)), script, 0o700)
 }
 
 // WriteFile writes a file, and the directories above it.
