@@ -138,10 +138,8 @@ func checkReplaceable(paths []string, context string, entry Entry) (Static, erro
 	if err != nil {
 		return Static{}, err
 	}
-	wanted, err := profile.IdentityOf(entry.Server, entry.TLSServerName, entry.CA)
-	if err != nil {
-		return Static{}, err
-	}
+	wanted := profile.Cluster{Server: entry.Server, TLSServerName: entry.TLSServerName,
+		CertificateAuthorityData: entry.CA}
 	for _, name := range slices.Sorted(maps.Keys(config.Contexts)) {
 		if config.Contexts[name].AuthInfo != static.User {
 			continue
@@ -157,17 +155,13 @@ func checkReplaceable(paths []string, context string, entry Entry) (Static, erro
 }
 
 // checkCluster is nil when a context leads to the wanted cluster.
-func checkCluster(config *clientcmdapi.Config, context string, wanted profile.Identity) error {
+func checkCluster(config *clientcmdapi.Config, context string, wanted profile.Cluster) error {
 	cluster, err := clusterOf(config, context)
 	if err != nil {
 		return err
 	}
-	ca := cluster.CertificateAuthorityData
-	identity, err := profile.IdentityOf(cluster.Server, cluster.TLSServerName, ca)
-	if err != nil {
-		return err
-	}
-	return wanted.Difference(identity)
+	return wanted.Difference(profile.Cluster{Server: cluster.Server, TLSServerName: cluster.TLSServerName,
+		CertificateAuthorityData: cluster.CertificateAuthorityData})
 }
 
 // replaceUser puts an exec section in the place of a user's token, and removes what comments hold

@@ -56,9 +56,9 @@ func IdentityOf(server, tlsServerName string, ca []byte) (Identity, error) {
 	return Identity{Server: normalised, TLSServerName: name, CA: digest}, nil
 }
 
-// Difference is nil when the identities are equal; otherwise an ErrOtherCluster that names the
+// difference is nil when the identities are equal; otherwise an ErrOtherCluster that names the
 // first field that is not.
-func (i Identity) Difference(other Identity) error {
+func (i Identity) difference(other Identity) error {
 	switch {
 	case i.Server != other.Server:
 		return fmt.Errorf("%w: it has server %q, the profile %q", ErrOtherCluster, other.Server,
@@ -206,5 +206,5 @@ func (c Cluster) Difference(other Cluster) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrOtherCluster, err)
 	}
-	return first.Difference(second)
+	return first.difference(second)
 }

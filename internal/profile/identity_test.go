@@ -59,7 +59,7 @@ func TestServersThatAreNotTheSame(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			err := identity(t, tt.one, "", nil).Difference(identity(t, tt.other, "", nil))
+			err := identity(t, tt.one, "", nil).difference(identity(t, tt.other, "", nil))
 			if !errors.Is(err, ErrOtherCluster) {
 				t.Errorf("error %v", err)
 			}
@@ -112,7 +112,7 @@ func TestTLSServerName(t *testing.T) {
 		t.Error("case or a final dot matters")
 	}
 	own, other := identity(t, server, "", nil), identity(t, server, "other.example", nil)
-	if err := own.Difference(other); !errors.Is(err, ErrOtherCluster) {
+	if err := own.difference(other); !errors.Is(err, ErrOtherCluster) {
 		t.Errorf("another name: %v", err)
 	}
 	for _, name := range []string{".", "..", "k8s.example.."} {
@@ -160,8 +160,8 @@ func TestCertificateAuthorities(t *testing.T) {
 			if !errors.Is(err, tt.err) {
 				t.Fatalf("error %v", err)
 			}
-			if err == nil && (wanted.Difference(got) == nil) != tt.same {
-				t.Errorf("difference %v", wanted.Difference(got))
+			if err == nil && (wanted.difference(got) == nil) != tt.same {
+				t.Errorf("difference %v", wanted.difference(got))
 			}
 		})
 	}

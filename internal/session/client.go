@@ -2,7 +2,6 @@ package session
 
 import (
 	"errors"
-	"fmt"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/execcred"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
@@ -43,14 +42,7 @@ func checkCluster(info execcred.Info, p profile.Profile) error {
 	if info.Cluster.InsecureSkipTLSVerify {
 		return ErrInsecureClient
 	}
-	client, err := profile.IdentityOf(info.Cluster.Server, info.Cluster.TLSServerName,
-		info.Cluster.CertificateAuthorityData)
-	if err != nil {
-		return fmt.Errorf("%w: %w", profile.ErrOtherCluster, err)
-	}
-	own, err := p.Identity()
-	if err != nil {
-		return err
-	}
-	return own.Difference(client)
+	return p.Cluster.Difference(profile.Cluster{Server: info.Cluster.Server,
+		TLSServerName:            info.Cluster.TLSServerName,
+		CertificateAuthorityData: info.Cluster.CertificateAuthorityData})
 }
