@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/kubeconfig"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/prepare"
 )
 
@@ -34,6 +35,6 @@ func (k *kubeconfigCommand) Run(h *host.Host) error {
 	if _, err := p.Merge([]string{k.Output}, k.UseContext); err != nil {
 		return err
 	}
-	h.Log.Line("kubeconfig", fmt.Sprintf("context %q is in %q", k.Profile, k.Output))
+	h.Log.Line("kubeconfig", fmt.Sprintf("context %q is in %q", k.Profile, kubeconfig.Target([]string{k.Output})))
 	return nil
 }
