@@ -26,6 +26,8 @@ type File struct {
 	before    []any // what the documents meant when they were read
 	touched   Touched
 	scrubbed  bool // comments were removed, which does not change what it means
+	splices   []splice
+	uncut     bool // not all of the edit is in splices
 }
 
 // Root returns the mapping that is edited.
@@ -137,12 +139,16 @@ func (f *File) changed() bool {
 }
 
 // encode returns the edited file after it was proven to mean what the documents mean, and that to
-// be what the edit can change. Comments are given up when the library cannot write the file with
+// be what the edit can change. Where an edit only takes something out, all other bytes stay. Comments are given up when the library cannot write the file with
 // them, which happens inside of flow collections.
 func (f *File) encode() ([]byte, error) {
 	want, err := f.values()
 	if err != nil {
 		return nil, err
+	}
+	// An edit that is more than its splices means something else than they do.
+	if data, possible := f.spliced(); possible && f.means(data, want) {
+		return data, f.prove(want, data)
 	}
 	for range 2 {
 		data, err := encode(f.documents, f.layout)
