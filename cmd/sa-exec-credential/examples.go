@@ -41,6 +41,10 @@ var examples = map[string][]string{
 		"sa-exec-credential revoke --profile ci.build@prod",
 		"sa-exec-credential revoke --device laptop-3f9a1c0de5b2784a --serviceaccount ci -n build",
 	},
+	"forget": {
+		"sa-exec-credential forget --profile ci.build@prod --dry-run",
+		"sa-exec-credential forget --profile ci.build@prod --kubeconfig ci.kubeconfig",
+	},
 	"devices": {
 		"sa-exec-credential devices ci -n build",
 		"sa-exec-credential devices ci -n build -o json",

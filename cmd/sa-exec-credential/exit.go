@@ -74,6 +74,7 @@ const (
 	allowedOnly = "use a --context that is allowed to"
 	toPrepare   = "use a --context that is allowed to, or have an administrator apply the output of --dry-run and use --no-rbac"
 	adminServer = "check the network, VPN and proxy on the way to the context's server: kubectl get --raw /version tries it, too"
+	storeLater  = "once the store can be opened: sa-exec-credential logout --all"
 	sourceTried = "try the bootstrap source by hand, then run setup again"
 )
 
@@ -84,6 +85,13 @@ var ofOperation = map[string][]problem{
 	"devices": administrators(allowedOnly+" list Secrets in the namespace", "check the names: kubectl get serviceaccounts -A"),
 	"revoke":  administrators(allowedOnly+" list and delete Secrets in the namespace", "sa-exec-credential devices lists what is there"),
 	"rotate":  administrators(allowedOnly+" create and delete Secrets and to create tokens", setupAgain),
+	"forget": {
+		{profile.ErrMissing, exitProfile, "sa-exec-credential status lists the profiles"},
+		{keyring.ErrLocked, exitStore, storeLater},
+		{keyring.ErrTimeout, exitStore, storeLater},
+		{keyring.ErrUnavailable, exitStore, storeLater},
+		{lifecycle.ErrLeft, exitUnexpected, "the warnings above say what is left, and what removes it"},
+	},
 	"doctor": {
 		{api.ErrUnauthorized, exitBootstrap, setupAgain},
 		{api.ErrForbidden, exitForbidden, "grant create on serviceaccounts/token for this service account; setup does"},

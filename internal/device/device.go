@@ -144,15 +144,46 @@ func (d Dir) Remove(name string) error {
 // were killed. It returns the names of the records.
 func (d Dir) Sweep(isNamed func(record string) bool) (swept []string) {
 	files.Sweep(string(d))
-	entries, _ := os.ReadDir(string(d)) // nothing to sweep where there is no directory
-	for _, entry := range entries {
-		name, _ := strings.CutSuffix(entry.Name(), extension)
+	for _, name := range d.Names() {
 		record, err := d.Load(name)
 		if err == nil && record.Revoked && !isNamed(name) && d.Remove(name) == nil {
 			swept = append(swept, name)
 		}
 	}
 	return swept
+}
+
+// Names lists the records, sorted.
+func (d Dir) Names() (names []string) {
+	entries, _ := os.ReadDir(string(d)) // none where there is no directory
+	for _, entry := range entries {
+		if name, found := strings.CutSuffix(entry.Name(), extension); found && profile.CheckName(name) == nil {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// Path is where a record is, for messages.
+func (d Dir) Path(name string) string { return d.path(name) }
+
+// LockAll waits for every record there is, until ctx ends: no other command is at work with one then.
+func (d Dir) LockAll(ctx context.Context) (release func(), err error) {
+	var held []func()
+	release = func() {
+		for _, one := range held {
+			one()
+		}
+	}
+	for _, name := range d.Names() {
+		one, err := files.Guard(ctx, d.path(name))
+		if err != nil {
+			release()
+			return nil, fmt.Errorf("waiting for other commands: %w", err)
+		}
+		held = append(held, one)
+	}
+	return release, nil
 }
 
 // Locked is a record that nobody else changes until Release is called.

@@ -16,13 +16,7 @@ import (
 // The account keeps its rights: setup takes none away.
 func setupLine(p profile.Profile) string {
 	line := []string{ui.Program, "setup", p.ServiceAccount, "-n", p.Namespace, "--profile", p.Name}
-	if p.Origin != nil {
-		line = append(line, "--context", p.Origin.Context)
-		if len(p.Origin.Kubeconfig) == 1 {
-			line = append(line, "--kubeconfig", p.Origin.Kubeconfig[0])
-		}
-	}
-	line = append(line, tokenFlags(p)...)
+	line = append(append(line, p.Origin.Flags()...), tokenFlags(p)...)
 	if p.ServiceAccount == "default" {
 		line = append(line, "--allow-default-account")
 	}

@@ -76,6 +76,26 @@ func (f Dir) check() error {
 	return nil
 }
 
+// DeviceOf is the device record that a profile names, also when it is malformed. Empty: none, or it cannot
+// be read.
+func (f Dir) DeviceOf(name string) string {
+	data, err := files.ReadTrusted(f.path(name), maxSize)
+	if err != nil || f.check() != nil {
+		return ""
+	}
+	for line := range strings.Lines(string(data)) {
+		record, found := strings.CutPrefix(line, "device:")
+		record = strings.Trim(strings.TrimSpace(record), `"'`)
+		if found && CheckName(record) == nil {
+			return record
+		}
+	}
+	return ""
+}
+
+// Path is where a profile is, for messages.
+func (f Dir) Path(name string) string { return f.path(name) }
+
 func (f Dir) path(name string) string { return filepath.Join(string(f), name+extension) }
 
 // Save writes the profile under its name, replacing an older one at once.

@@ -75,6 +75,18 @@ type Origin struct {
 	Kubeconfig []string `yaml:"kubeconfig" json:"kubeconfig"` // absolute paths
 }
 
+// Flags name the context on a command line, as far as flags can. A nil Origin needs none.
+func (o *Origin) Flags() []string {
+	if o == nil {
+		return nil
+	}
+	flags := []string{"--context", o.Context}
+	if len(o.Kubeconfig) == 1 {
+		flags = append(flags, "--kubeconfig", o.Kubeconfig[0])
+	}
+	return flags
+}
+
 // Recovery is what creates a new bootstrap credential, or a new device Secret in a cluster that was
 // rebuilt.
 type Recovery struct {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/cache"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
@@ -102,19 +103,81 @@ func ForgetAll(ctx context.Context, h *host.Host, bootstrap bool) error {
 			failed = append(failed, fmt.Errorf("profile %q: %w", name, err))
 		}
 	}
-	forgetStrays(ctx, h, known, bootstrap)
+	err = forgetStrays(ctx, h, known, bootstrap)
+	if err != nil {
+		h.Log.Warn(err)
+	} else if !bootstrap {
+		err := ForgetGone(ctx, h, "")
+		h.Log.Debug("forgetting the credentials of profiles that are gone", "error", err)
+	}
+	forgetCalls(h)
 	return errors.Join(failed...)
 }
 
-func forgetStrays(ctx context.Context, h *host.Host, known map[string]bool, bootstrap bool) {
+// goneLimit bounds the wait for commands that may be about to write a profile.
+const goneLimit = 10 * time.Second
+
+// ForgetGone removes from the stores what profiles of this directory have stored and none of them, less
+// the one called except, leads to: bootstrap credentials, too. It is an error while what another profile
+// leads to is not known.
+func ForgetGone(ctx context.Context, h *host.Host, except string) error {
+	limited, cancel := context.WithTimeout(ctx, goneLimit)
+	defer cancel()
+	devices, err := Devices(h)
+	if err != nil {
+		return err
+	}
+	release, err := devices.LockAll(limited) // a setup stores before it writes the profile
+	if err != nil {
+		return err
+	}
+	defer release()
+	known, err := keysOfOthers(ctx, h, except)
+	if err != nil {
+		return err
+	}
+	return forgetStrays(ctx, h, known, true)
+}
+
+// keysOfOthers are those that the profiles lead to, less one of them.
+func keysOfOthers(ctx context.Context, h *host.Host, except string) (map[string]bool, error) {
+	dir, err := h.Profiles()
+	if err != nil {
+		return nil, err
+	}
+	names, err := dir.Names()
+	if err != nil {
+		return nil, err
+	}
+	known := map[string]bool{}
+	for _, name := range names {
+		if name == except {
+			continue
+		}
+		s, err := Load(ctx, h, name)
+		if err != nil {
+			return nil, fmt.Errorf("what profile %q leads to is not known: %w", name, err)
+		}
+		known[s.TokenKey()], known[s.BootstrapKey()] = true, true
+	}
+	return known, nil
+}
+
+func forgetStrays(ctx context.Context, h *host.Host, known map[string]bool, bootstrap bool) error {
+	var failed []error
 	for _, kind := range []keyring.Kind{keyring.Keyring, keyring.Kernel} {
 		err := forgetStraysIn(ctx, h, kind, func(key string) bool {
 			return !known[key] && (bootstrap || strings.HasPrefix(key, "token:"))
 		})
 		if err != nil {
-			h.Log.Warn(fmt.Errorf("store %q may still hold entries of profiles that are gone: %w", kind, err))
+			failed = append(failed, fmt.Errorf("store %q may still hold entries of profiles that are gone: %w", kind, err))
 		}
 	}
+	return errors.Join(failed...)
+}
+
+// forgetCalls removes all locks and records of calls.
+func forgetCalls(h *host.Host) {
 	dir := h.RuntimeDir()
 	if dir == "" {
 		return

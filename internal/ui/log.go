@@ -110,6 +110,15 @@ func Unjoin(err error) []error {
 	return list
 }
 
+// Lines are a result that is read line by line.
+func Lines(lines []string) []byte {
+	var b strings.Builder
+	for _, line := range lines {
+		b.WriteString(Printable(line) + "\n")
+	}
+	return []byte(b.String())
+}
+
 // Printable keeps text to one line and takes out what a terminal would obey, or show in another
 // order than it is written in: parts of it may come from files and servers.
 func Printable(text string) string {

@@ -693,6 +693,8 @@ func otherCommands(m *machine, a *attacker) []hostile {
 		refused("logout from everything", "logout", "--all"),
 		refused("rotate", "rotate", "--profile", m.Profile),
 		refused("revoke", "revoke", "--profile", m.Profile),
+		refused("forget", "forget", "--profile", m.Profile),
+		refused("uninstall", "uninstall", account, "-n", m.Namespace, "--kubeconfig", m.Admin),
 		refused("devices", "devices", account, "-n", m.Namespace),
 		refused("migrate", "migrate", m.Profile, "--admin-context", "admin@test"),
 		refused("kubeconfig that writes a file", "kubeconfig", "--profile", m.Profile, "-o", a.canary),

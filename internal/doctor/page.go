@@ -1,4 +1,4 @@
-package main
+package doctor
 
 import (
 	"fmt"
@@ -6,23 +6,17 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/sa-exec-credential/sa-exec-credential/internal/doctor"
-	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
 )
 
-// page is how doctor's findings are shown to a person.
-type page struct {
-	colours ui.Colours
-	width   int // columns of the terminal; 0: lines are not broken
+// Page is how findings are shown to a person.
+type Page struct {
+	Colours ui.Colours
+	Width   int // columns of the terminal; 0: lines are not broken
 }
 
-func pageFor(h *host.Host) page {
-	return page{colours: h.Colours(), width: ui.Width(h.Stdout)}
-}
-
-// render shows the machine, then the profiles. Of several profiles those that are well take one line each.
-func (p page) render(items []doctor.Finding, names []string) []byte {
+// Render shows the machine, then the profiles. Of several profiles those that are well take one line each.
+func (p Page) Render(items []Finding, names []string) []byte {
 	var b strings.Builder
 	for i := 0; i < len(items); {
 		group := groupAt(items, i)
@@ -32,7 +26,7 @@ func (p page) render(items []doctor.Finding, names []string) []byte {
 		case name == "":
 			p.group(&b, "This machine", group)
 		case len(names) > 1 && isOK(group):
-			fmt.Fprintf(&b, "%s %s\n", p.heading("Profile "+name+":"), p.colours.Paint(ui.Green, "ok, "+ui.Plural(len(group), "check")))
+			fmt.Fprintf(&b, "%s %s\n", p.heading("Profile "+name+":"), p.Colours.Paint(ui.Green, "ok, "+ui.Plural(len(group), "check")))
 		default:
 			p.group(&b, "Profile "+name, group)
 		}
@@ -42,7 +36,7 @@ func (p page) render(items []doctor.Finding, names []string) []byte {
 }
 
 // groupAt is the findings from i on that are about the same profile.
-func groupAt(items []doctor.Finding, i int) []doctor.Finding {
+func groupAt(items []Finding, i int) []Finding {
 	end := i + 1
 	for end < len(items) && items[end].Profile == items[i].Profile {
 		end++
@@ -50,16 +44,16 @@ func groupAt(items []doctor.Finding, i int) []doctor.Finding {
 	return items[i:end]
 }
 
-func isOK(group []doctor.Finding) bool {
+func isOK(group []Finding) bool {
 	for _, item := range group {
-		if item.Result != doctor.OK {
+		if item.Result != OK {
 			return false
 		}
 	}
 	return true
 }
 
-func (p page) heading(text string) string { return p.colours.Paint(ui.Bold, text) }
+func (p Page) heading(text string) string { return p.Colours.Paint(ui.Bold, text) }
 
 // The columns of a finding: result and check.
 const (
@@ -68,12 +62,12 @@ const (
 	indent      = 2
 )
 
-func (p page) group(w io.Writer, heading string, group []doctor.Finding) {
+func (p Page) group(w io.Writer, heading string, group []Finding) {
 	_, _ = fmt.Fprintln(w, p.heading(heading))
 	margin := strings.Repeat(" ", indent+resultWidth+checkWidth)
 	for _, item := range group {
-		lines := broken(item.Detail, p.width-len(margin))
-		result := p.colours.Paint(colourOf(item.Result), string(item.Result)) + strings.Repeat(" ", resultWidth-len(item.Result))
+		lines := broken(item.Detail, p.Width-len(margin))
+		result := p.Colours.Paint(colourOf(item.Result), string(item.Result)) + strings.Repeat(" ", resultWidth-len(item.Result))
 		_, _ = fmt.Fprintf(w, "%*s%s%-*s%s\n", indent, "", result, checkWidth, item.Check, strings.Join(lines, "\n"+margin))
 		if item.Fix != "" {
 			// In one piece, so that it can be copied.
@@ -82,26 +76,26 @@ func (p page) group(w io.Writer, heading string, group []doctor.Finding) {
 	}
 }
 
-func colourOf(r doctor.Result) string {
-	return map[doctor.Result]string{doctor.OK: ui.Green, doctor.Warning: ui.Yellow, doctor.Failed: ui.Red}[r]
+func colourOf(r Result) string {
+	return map[Result]string{OK: ui.Green, Warning: ui.Yellow, Failed: ui.Red}[r]
 }
 
-func (p page) summary(items []doctor.Finding, profiles int) string {
-	count := map[doctor.Result]int{}
+func (p Page) summary(items []Finding, profiles int) string {
+	count := map[Result]int{}
 	for _, item := range items {
 		count[item.Result]++
 	}
 	text, colour := "Nothing is wrong", ui.Green
 	switch {
-	case count[doctor.Failed] > 0:
-		text, colour = fmt.Sprintf("%d failed, %s", count[doctor.Failed], ui.Plural(count[doctor.Warning], "warning")), ui.Red
-	case count[doctor.Warning] > 0:
-		text, colour = "Nothing failed, "+ui.Plural(count[doctor.Warning], "warning"), ui.Yellow
+	case count[Failed] > 0:
+		text, colour = fmt.Sprintf("%d failed, %s", count[Failed], ui.Plural(count[Warning], "warning")), ui.Red
+	case count[Warning] > 0:
+		text, colour = "Nothing failed, "+ui.Plural(count[Warning], "warning"), ui.Yellow
 	}
 	if profiles == 0 {
-		return p.colours.Paint(colour, text) + ". There are no profiles yet; setup creates one.\n"
+		return p.Colours.Paint(colour, text) + ". There are no profiles yet; setup creates one.\n"
 	}
-	return p.colours.Paint(colour, text) + " (" + ui.Plural(profiles, "profile") + ").\n"
+	return p.Colours.Paint(colour, text) + " (" + ui.Plural(profiles, "profile") + ").\n"
 }
 
 // broken cuts text at spaces into lines of at most width columns, or leaves it whole when width is not positive. A word
