@@ -23,6 +23,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/device"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/mint"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
@@ -227,7 +228,9 @@ func writeRecord(ts *testscript.TestScript, configDir string, p *profile.Profile
 }
 
 func storeOf(ts *testscript.TestScript, p profile.Profile) keyring.Store {
-	store, err := keyring.Open(context.Background(), p.Store, keyring.System{Getenv: func(string) string { return "" }})
+	h := host.System().With(host.Snapshot([]string{"HOME=" + ts.Getenv("HOME"), "XDG_CONFIG_HOME=" + ts.Getenv("XDG_CONFIG_HOME")}))
+	store, err := keyring.Open(context.Background(), p.Store,
+		keyring.System{Getenv: func(string) string { return "" }, Origin: h.Origin()})
 	ts.Check(err)
 	return store
 }

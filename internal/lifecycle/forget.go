@@ -186,7 +186,7 @@ func (f *Forgetting) Run(ctx context.Context) error {
 	if len(f.left) == 0 {
 		return nil
 	}
-	return &leftError{fmt.Sprintf("%v of profile %q", ErrLeft, f.name), append([]error{ErrLeft}, f.left...)}
+	return &leftError{fmt.Sprintf("not all of profile %q could be removed", f.name), append([]error{ErrLeft}, f.left...)}
 }
 
 // lock keeps other commands from changing the device, and reads again what they may have changed. A record
