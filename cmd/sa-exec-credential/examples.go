@@ -45,6 +45,10 @@ var examples = map[string][]string{
 		"sa-exec-credential forget --profile ci.build@prod --dry-run",
 		"sa-exec-credential forget --profile ci.build@prod --kubeconfig ci.kubeconfig",
 	},
+	"uninstall": {
+		"sa-exec-credential uninstall ci -n build --dry-run",
+		"sa-exec-credential uninstall ci -n build --context admin@prod",
+	},
 	"devices": {
 		"sa-exec-credential devices ci -n build",
 		"sa-exec-credential devices ci -n build -o json",

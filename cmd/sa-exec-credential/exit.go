@@ -85,17 +85,21 @@ var ofOperation = map[string][]problem{
 	"devices": administrators(allowedOnly+" list Secrets in the namespace", "check the names: kubectl get serviceaccounts -A"),
 	"revoke":  administrators(allowedOnly+" list and delete Secrets in the namespace", "sa-exec-credential devices lists what is there"),
 	"rotate":  administrators(allowedOnly+" create and delete Secrets and to create tokens", setupAgain),
-	"forget": {
-		{profile.ErrMissing, exitProfile, "sa-exec-credential status lists the profiles"},
-		{keyring.ErrLocked, exitStore, storeLater},
-		{keyring.ErrTimeout, exitStore, storeLater},
-		{keyring.ErrUnavailable, exitStore, storeLater},
-		{lifecycle.ErrLeft, exitUnexpected, "the warnings above say what is left, and what removes it"},
-	},
+	"forget":  append(leftovers, problem{profile.ErrMissing, exitProfile, "sa-exec-credential status lists the profiles"}),
+	"uninstall": slices.Concat(leftovers,
+		administrators(allowedOnly+" do this", "check the names: kubectl get serviceaccounts -A")),
 	"doctor": {
 		{api.ErrUnauthorized, exitBootstrap, setupAgain},
 		{api.ErrForbidden, exitForbidden, "grant create on serviceaccounts/token for this service account; setup does"},
 	},
+}
+
+// leftovers are what can be left of a profile on this machine.
+var leftovers = []problem{
+	{keyring.ErrLocked, exitStore, storeLater},
+	{keyring.ErrTimeout, exitStore, storeLater},
+	{keyring.ErrUnavailable, exitStore, storeLater},
+	{lifecycle.ErrLeft, exitUnexpected, "the warnings above say what is left, and what removes it"},
 }
 
 // migrators name the administrator's context by another flag, and have no --no-rbac.

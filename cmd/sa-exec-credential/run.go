@@ -33,6 +33,7 @@ type grammar struct {
 	Rotate     rotateCommand     `cmd:"" help:"Replace this machine's device and bootstrap credential, and end the old ones."`
 	Revoke     revokeCommand     `cmd:"" help:"End this machine's tokens, or another's, in the cluster, and forget them here."`
 	Forget     forgetCommand     `cmd:"" help:"Remove a profile, its secrets and its contexts from this machine; no cluster is asked."`
+	Uninstall  uninstallCommand  `cmd:"" help:"Remove from the cluster all that setup created for a service account, and what is left of it here."`
 	Devices    devicesCommand    `cmd:"" help:"List the machines that can mint for a service account."`
 	Migrate    migrateCommand    `cmd:"" help:"Turn a context with a service account's token into one that mints its own."`
 	Doctor     doctorCommand     `cmd:"" help:"Check everything that can be wrong, and name what fixes it."`

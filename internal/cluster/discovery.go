@@ -16,6 +16,7 @@ import (
 // Resource is a resource or, with a slash in its name, a subresource that the cluster has.
 type Resource struct {
 	Group      string // empty for the core group
+	Version    string // that the cluster prefers
 	Name       string // plural, such as "deployments" or "deployments/scale"
 	Singular   string
 	ShortNames []string
@@ -77,6 +78,7 @@ type discoveryList struct {
 	Items []struct {
 		metav1.ObjectMeta `json:"metadata"`
 		Versions          []struct {
+			Version   string `json:"version"`
 			Resources []struct {
 				Resource         string   `json:"resource"`
 				Scope            string   `json:"scope"`
@@ -101,7 +103,7 @@ func readAggregated(answer []byte) (Resources, error) {
 	for _, group := range list.Items {
 		for _, version := range group.Versions {
 			for _, r := range version.Resources {
-				main := Resource{Group: group.Name, Name: r.Resource, Singular: r.SingularResource,
+				main := Resource{Group: group.Name, Version: version.Version, Name: r.Resource, Singular: r.SingularResource,
 					ShortNames: r.ShortNames, Namespaced: r.Scope == "Namespaced", Verbs: r.Verbs}
 				found = found.add(main)
 				for _, sub := range r.Subresources {
@@ -144,12 +146,12 @@ func discoverOneByOne(ctx context.Context, client *api.Client, root string,
 		if err := decode(answer, &list); err != nil {
 			return nil, err
 		}
-		group, _, grouped := strings.Cut(version, "/")
+		group, name, grouped := strings.Cut(version, "/")
 		if !grouped {
-			group = ""
+			group, name = "", version
 		}
 		for _, r := range list.APIResources {
-			found = found.add(Resource{Group: group, Name: r.Name, Singular: r.SingularName,
+			found = found.add(Resource{Group: group, Version: name, Name: r.Name, Singular: r.SingularName,
 				ShortNames: r.ShortNames,
 				Namespaced: r.Namespaced, Verbs: r.Verbs})
 		}

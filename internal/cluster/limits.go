@@ -137,6 +137,37 @@ type limitsMap struct {
 	Data map[string]string `json:"data"`
 }
 
+// accounts are those that have limits of their own.
+func (l limitsMap) accounts() (names []string) {
+	for key := range l.Data {
+		if strings.Contains(key, ".") {
+			names = append(names, key)
+		}
+	}
+	return names
+}
+
+// RemoveLimits takes an account's own limits away, and leaves those of all others.
+func RemoveLimits(ctx context.Context, client *api.Client, namespace, account string) (Deletion, error) {
+	key := limitsKey(namespace, account)
+	for range limitsTries {
+		live, err := readLimits(ctx, client)
+		if _, has := live.Data[key]; err == nil && !has {
+			return Gone, nil
+		}
+		if err == nil {
+			err = patchLimits(ctx, client, live, map[string]any{key: nil})
+		}
+		if err != nil && !errors.Is(err, api.ErrConflict) {
+			return "", &ObjectError{Doing: "writing", Object: LimitsRef, Err: err}
+		}
+		if err == nil {
+			return Deleted, nil
+		}
+	}
+	return "", &ObjectError{Doing: "writing", Object: LimitsRef, Err: api.ErrConflict}
+}
+
 func readLimits(ctx context.Context, client *api.Client) (limitsMap, error) {
 	answer, err := get(ctx, client, LimitsRef.path(), "", nil)
 	if errors.Is(err, api.ErrNotFound) {
@@ -157,12 +188,18 @@ func writeLimits(ctx context.Context, client *api.Client, live limitsMap, data m
 		_, err := send(ctx, client, http.MethodPost, LimitsRef.collection(), query, "application/json", object.encode())
 		return err
 	}
+	return patchLimits(ctx, client, live, data)
+}
+
+// patchLimits changes keys of a ConfigMap that is there.
+func patchLimits(ctx context.Context, client *api.Client, live limitsMap, data any) error {
 	body, err := json.Marshal(map[string]any{"data": data,
 		"metadata": map[string]any{"resourceVersion": live.Metadata.ResourceVersion}})
 	if err != nil {
 		return err
 	}
-	_, err = send(ctx, client, http.MethodPatch, LimitsRef.path(), query, "application/merge-patch+json", body)
+	_, err = send(ctx, client, http.MethodPatch, LimitsRef.path(), map[string]string{"fieldManager": fieldManager},
+		"application/merge-patch+json", body)
 	return err
 }
 

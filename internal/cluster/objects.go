@@ -53,7 +53,7 @@ func (w Wanted) minter() []Object {
 	if w.Minter == nil {
 		return nil
 	}
-	role := shorten(prefix+w.ServiceAccount+":minter", maxName)
+	role := w.minterRole()
 	binding := shorten(role+":"+strings.NewReplacer("/", ":", "%",
 		":").Replace(w.Minter.Username()), maxName)
 	return w.lenient(
@@ -63,6 +63,8 @@ func (w Wanted) minter() []Object {
 			with("roleRef", roleRef("Role", role)).
 			with("subjects", subjects(*w.Minter)))
 }
+
+func (w Wanted) minterRole() string { return shorten(prefix+w.ServiceAccount+":minter", maxName) }
 
 // lenient marks what an administrator prepared already for those who cannot read it.
 func (w Wanted) lenient(objects ...Object) []Object {
