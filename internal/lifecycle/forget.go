@@ -46,6 +46,7 @@ type Forgetting struct {
 	paths      []string
 	contexts   []kubeconfig.Forgotten
 	isEnded    bool // its devices are gone in the cluster
+	goesLater  bool // the record goes with a profile that is forgotten after this one
 	left       []error
 }
 
@@ -131,22 +132,24 @@ func (f *Forgetting) Lines() (lines []string) {
 			lines = append(lines, fmt.Sprintf("cannot be looked through: %v", found.Err))
 			continue
 		}
-		lines = append(lines, partsOf(found))
+		lines = append(lines, "remove: "+partsOf(found))
 	}
 	switch {
 	case f.isMissing:
 		return lines
 	case f.profile == nil:
-		lines = append(lines, "what the stores hold and no other profile leads to")
+		lines = append(lines, "remove: what the stores hold and no other profile leads to")
 	default:
-		lines = append(lines, fmt.Sprintf("what the store %q holds for profile %q", f.profile.Store, f.name))
+		lines = append(lines, fmt.Sprintf("remove: what the store %q holds for profile %q", f.profile.Store, f.name))
 	}
-	if f.keeps != "" {
+	switch {
+	case f.recordName == "" || f.goesLater:
+	case f.keeps != "":
 		lines = append(lines, fmt.Sprintf("kept: device record %q: %s", f.recordName, f.keeps))
-	} else if f.recordName != "" {
-		lines = append(lines, fmt.Sprintf("device record %q", f.recordName))
+	default:
+		lines = append(lines, fmt.Sprintf("remove: device record %q", f.recordName))
 	}
-	return append(lines, fmt.Sprintf("profile %q", f.name))
+	return append(lines, fmt.Sprintf("remove: profile %q", f.name))
 }
 
 // partsOf names what a kubeconfig has.
@@ -283,6 +286,8 @@ func (f *Forgetting) removeEntries(ctx context.Context) {
 func (f *Forgetting) removeRecord() {
 	switch {
 	case f.recordName == "":
+		return
+	case f.goesLater:
 		return
 	case f.keeps != "":
 		f.step("device record %q: kept: %s", f.recordName, f.keeps)

@@ -115,6 +115,14 @@ func (u *Uninstalling) findLocal(namespace, account, file string) (in []string, 
 		u.local = append(u.local, f)
 		in = append(in, p.In...)
 	}
+	// All profiles of the account name one record: it goes with the last of them.
+	for i, f := range u.local {
+		isLast := i == len(u.local)-1
+		f.goesLater = !isLast
+		if isLast && len(f.others) == len(u.local)-1 {
+			f.keeps = ""
+		}
+	}
 	return in, u.findRecord(namespace, account)
 }
 
@@ -238,25 +246,25 @@ func (u *Uninstalling) Lines() (lines []string) {
 	add := func(format string, args ...any) { lines = append(lines, fmt.Sprintf(format, args...)) }
 	add("account %q in the cluster %s (context %q)", u.account(), u.admin.Context.Cluster.Server, u.admin.Context.Name)
 	for _, d := range u.found.Devices {
-		add("device %q of %s at %s: ServiceAccount, Secret, Role, RoleBinding", u.found.Namespace+"/"+d.Name,
+		add("remove: device %q of %s at %s: ServiceAccount, Secret, Role, RoleBinding", u.found.Namespace+"/"+d.Name,
 			d.Owner.User, d.Owner.Host)
 	}
 	for _, o := range u.found.Objects {
-		add("%v", o.Ref)
+		add("remove: %v", o.Ref)
 	}
 	if u.found.Limits {
-		add("the account's limits in %v", cluster.LimitsRef)
+		add("remove: the account's limits in %v", cluster.LimitsRef)
 	}
 	if u.found.Space != nil {
-		add("%v", u.found.Space.Ref)
+		add("remove: %v", u.found.Space.Ref)
 	}
 	for _, f := range u.local {
 		for _, line := range f.Lines() {
-			add("here: %s", line)
+			add("%s", strings.Replace(line, ":", " here:", 1))
 		}
 	}
 	if u.record != "" {
-		add("here: device record %q", u.record)
+		add("remove here: device record %q", u.record)
 	}
 	if u.isEmpty() {
 		add("nothing that setup created is there")

@@ -37,6 +37,7 @@ func TestScripts(t *testing.T) {
 			"fails":        failsCommand,
 			"eventually":   eventuallyCommand,
 			"static-token": staticTokenCommand,
+			"entries":      entriesCommand,
 		},
 	})
 }
@@ -102,6 +103,14 @@ func eventuallyCommand(ts *testscript.TestScript, neg bool, args []string) {
 	lab.Eventually(m.T, strings.Join(args, " "), func() bool {
 		return (ts.Exec(args[0], args[1:]...) != nil) == neg
 	})
+}
+
+// entriesCommand is "entries N": how many secrets the machine's store holds.
+func entriesCommand(ts *testscript.TestScript, _ bool, args []string) {
+	m := ts.Value(machineKey{}).(*lab.Machine)
+	if keys := m.StoreKeys(); len(args) != 1 || strconv.Itoa(len(keys)) != args[0] {
+		ts.Fatalf("the store holds %q", keys)
+	}
 }
 
 // staticTokenCommand creates an account with a legacy Secret, and adds a context with its token to a kubeconfig. The token
