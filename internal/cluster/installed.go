@@ -22,6 +22,14 @@ type Kept struct {
 	Why string
 }
 
+// String names the object, or the kind where none is named, and says why it stays.
+func (k Kept) String() string {
+	if k.Name == "" {
+		return k.Resource() + ": " + k.Why
+	}
+	return k.Ref.String() + ": " + k.Why
+}
+
 // Installed is what setups created for one account.
 type Installed struct {
 	Namespace, Account string
@@ -106,8 +114,10 @@ func (i *Installed) findRights(ctx context.Context, client *api.Client, kind str
 		case !i.isNamedByUs(ref) || item.DeletionTimestamp != "":
 		case i.isOwn(item, componentAccess, componentMinter, componentDevice):
 			i.Objects = append(i.Objects, Found{ref, item.UID})
-		default:
+		case item.Labels[managedByLabel] != "" && item.Labels[managedByLabel] != fieldManager:
 			i.keep(ref, "it is managed by %q", printable(item.Labels[managedByLabel]))
+		default:
+			i.keep(ref, "setup did not create it")
 		}
 	}
 	return nil

@@ -270,7 +270,7 @@ func (u *Uninstalling) Lines() (lines []string) {
 		add("nothing that setup created is there")
 	}
 	for _, kept := range u.found.Kept {
-		add("kept: %v: %s", kept.Ref, kept.Why)
+		add("kept: %v", kept)
 	}
 	if shared := u.sharedLine(); shared != "" {
 		add("kept: %s", shared)

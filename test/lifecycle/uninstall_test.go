@@ -93,8 +93,8 @@ func TestUninstallByTheAdministratorOfANamespace(t *testing.T) {
 	s := installed(t)
 	s.AsAdmin("create", "rolebinding", "owner", "-n", s.Namespace, "--clusterrole=admin", "--user=owner-"+s.Namespace)
 	r := s.Plugin("uninstall", lab.Account, "-n", s.Namespace, "--kubeconfig", lab.User(t, "owner-"+s.Namespace)).Succeeds()
-	lab.Has(t, "uninstall", r.Stderr, "kept: ClusterRole \"\": you cannot list them",
-		"kept: RoleBinding \"\": you cannot list those of all namespaces, so they were looked for in "+s.Namespace+" only",
+	lab.Has(t, "uninstall", r.Stderr, "kept: clusterroles: you cannot list them",
+		"kept: rolebindings: you cannot list those of all namespaces, so they were looked for in "+s.Namespace+" only",
 		"kept: ConfigMap", "kept: Namespace", "refused after")
 	names := s.AsAdmin("get", "roles,rolebindings,serviceaccounts,secrets", "-n", s.Namespace, "-o", "name")
 	if strings.Contains(names, "/ci") || strings.Contains(names, ":ci") {
