@@ -19,7 +19,7 @@ func TestLogoutAllSaysWhatItCouldNotForget(t *testing.T) {
 		{"a store that hangs", &oddStore{listErr: keyring.ErrTimeout}, warning + "the keyring did not answer in time\n", nil},
 		{"a store that is not there holds nothing", &oddStore{listErr: keyring.ErrUnavailable}, "", nil},
 		{"entries that cannot be deleted", &oddStore{keys: []string{"token:a", "token:b"}, deleteErr: keyring.ErrLocked}, warning + "the keyring is locked\n", nil},
-		{"what could be forgotten", &oddStore{keys: []string{"token:a", "bootstrap:a"}}, "", []string{"token:a"}},
+		{"what could be forgotten", &oddStore{keys: []string{"token:a", "bootstrap:a"}}, "", []string{"token:a", "bootstrap:a"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			h := withStore(t, test.store)

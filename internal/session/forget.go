@@ -103,12 +103,13 @@ func ForgetAll(ctx context.Context, h *host.Host, bootstrap bool) error {
 			failed = append(failed, fmt.Errorf("profile %q: %w", name, err))
 		}
 	}
-	err = forgetStrays(ctx, h, known, bootstrap)
-	if err != nil {
+	// Nobody can use the bootstrap credential of a profile that is gone.
+	if all, release, err := keysOfOthers(ctx, h, ""); err == nil {
+		defer release()
+		known, bootstrap = all, true
+	}
+	if err := forgetStrays(ctx, h, known, bootstrap); err != nil {
 		h.Log.Warn(err)
-	} else if !bootstrap {
-		err := ForgetGone(ctx, h, "")
-		h.Log.Debug("forgetting the credentials of profiles that are gone", "error", err)
 	}
 	forgetCalls(h)
 	return errors.Join(failed...)
@@ -121,26 +122,33 @@ const goneLimit = 10 * time.Second
 // the one called except, leads to: bootstrap credentials, too. It is an error while what another profile
 // leads to is not known.
 func ForgetGone(ctx context.Context, h *host.Host, except string) error {
-	limited, cancel := context.WithTimeout(ctx, goneLimit)
-	defer cancel()
-	devices, err := Devices(h)
-	if err != nil {
-		return err
-	}
-	release, err := devices.LockAll(limited) // a setup stores before it writes the profile
+	known, release, err := keysOfOthers(ctx, h, except)
 	if err != nil {
 		return err
 	}
 	defer release()
-	known, err := keysOfOthers(ctx, h, except)
-	if err != nil {
-		return err
-	}
 	return forgetStrays(ctx, h, known, true)
 }
 
-// keysOfOthers are those that the profiles lead to, less one of them.
-func keysOfOthers(ctx context.Context, h *host.Host, except string) (map[string]bool, error) {
+// keysOfOthers are those that the profiles lead to, less one of them. They are all there are until release: a
+// setup stores before it writes the profile.
+func keysOfOthers(ctx context.Context, h *host.Host, except string) (known map[string]bool, release func(), err error) {
+	limited, cancel := context.WithTimeout(ctx, goneLimit)
+	defer cancel()
+	devices, err := Devices(h)
+	if err != nil {
+		return nil, nil, err
+	}
+	release, err = devices.LockAll(limited)
+	if err == nil {
+		if known, err = keysOf(ctx, h, except); err != nil {
+			release()
+		}
+	}
+	return known, release, err
+}
+
+func keysOf(ctx context.Context, h *host.Host, except string) (map[string]bool, error) {
 	dir, err := h.Profiles()
 	if err != nil {
 		return nil, err
