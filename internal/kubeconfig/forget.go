@@ -55,11 +55,15 @@ func Forget(paths []string, profile string) []Forgotten {
 	return failed
 }
 
+// notFiles hold nothing that could be taken out: KUBECONFIG can name /dev/null, or a pipe that has been read.
+const notFiles = os.ModeNamedPipe | os.ModeDevice | os.ModeCharDevice | os.ModeSocket
+
 // readable opens the files that exist and can be read.
 func readable(paths []string) (c *configs, failed []Forgotten) {
 	c = &configs{}
 	for _, path := range paths {
-		if _, err := os.Stat(path); os.IsNotExist(err) {
+		info, err := os.Stat(path)
+		if os.IsNotExist(err) || err == nil && info.Mode()&notFiles != 0 {
 			continue
 		}
 		f, err := yamledit.Open(path, kind)

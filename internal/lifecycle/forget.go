@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"slices"
 	"strings"
 
@@ -11,6 +13,7 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/files"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/kubeconfig"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/prepare"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/session"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
@@ -60,6 +63,9 @@ func PlanForget(h *host.Host, name, file string, report ui.Report) (*Forgetting,
 	}
 	if f.paths, err = h.KubeconfigPaths(file); err != nil {
 		return nil, err
+	}
+	if _, err := os.Stat(f.paths[0]); file != "" && errors.Is(err, fs.ErrNotExist) {
+		return nil, ui.Usagef("there is no file %q", file)
 	}
 	p, problem := profiles.Load(name)
 	switch {
@@ -182,6 +188,9 @@ func (f *Forgetting) Run(ctx context.Context) error {
 	f.removeContexts()
 	if !f.isMissing {
 		f.removeEntries(ctx)
+		if ctx.Err() != nil {
+			return prepare.ErrInterrupted
+		}
 		f.removeRecord()
 		f.removeProfile(ctx)
 		f.nameUnnamed()
@@ -207,13 +216,20 @@ func (f *Forgetting) lock(ctx context.Context) (release func(), err error) {
 	defer cancel()
 	locked, err := dir.Lock(limited, *f.profile)
 	switch {
+	case err == nil:
+	case ctx.Err() != nil:
+		return nil, prepare.ErrInterrupted
 	case errors.Is(err, files.ErrBusy):
 		return nil, err
-	case err != nil:
+	default:
 		f.host.Log.Debug("locking the device record", "error", err)
 		return none, nil
 	}
-	return locked.Release, f.readRecord()
+	if err := f.readRecord(); err != nil {
+		locked.Release()
+		return nil, err
+	}
+	return locked.Release, nil
 }
 
 // remains remembers that something could not be removed, and says what.
