@@ -38,7 +38,8 @@ type Installed struct {
 	Limits             bool    // the account has limits of its own
 	Space              *Found  // the account's namespace; nil: it stays, or is gone
 	Kept               []Kept
-	// OthersLimited is how many other accounts have limits; negative: unknown, or there are no limits.
+	// OthersLimited is how many other accounts have limits; negative: unknown, or there are no
+	// limits.
 	OthersLimited int
 }
 
@@ -47,10 +48,12 @@ func (i *Installed) IsEmpty() bool {
 	return len(i.Devices)+len(i.Objects) == 0 && !i.Limits && i.Space == nil
 }
 
-// FindInstalled looks for all that setups created for an account: by its name and by the labels that it
-// was given. What carries another owner's mark, or was there before, is kept. alsoIn are namespaces in
-// which the account may have rights, for callers who cannot list those of all namespaces.
-func FindInstalled(ctx context.Context, client *api.Client, namespace, account string, alsoIn []string) (*Installed, error) {
+// FindInstalled looks for all that setups created for an account: by its name and by the labels
+// that it was given. What carries another owner's mark, or was there before, is kept. alsoIn are
+// namespaces in which the account may have rights, for callers who cannot list those of all
+// namespaces.
+func FindInstalled(ctx context.Context, client *api.Client, namespace, account string,
+	alsoIn []string) (*Installed, error) {
 	i := &Installed{Namespace: namespace, Account: account, OthersLimited: -1}
 	var err error
 	if i.Devices, err = Devices(ctx, client, namespace, account); err != nil {
@@ -91,8 +94,10 @@ func (i *Installed) isOwn(m metadata, components ...string) bool {
 		slices.Contains(components, m.Labels[componentLabel])
 }
 
-// findRights looks for roles or bindings of a kind in all namespaces, or in those that can be looked into.
-func (i *Installed) findRights(ctx context.Context, client *api.Client, kind string, namespaces []string) error {
+// findRights looks for roles or bindings of a kind in all namespaces, or in those that can be
+// looked into.
+func (i *Installed) findRights(ctx context.Context, client *api.Client, kind string,
+	namespaces []string) error {
 	everywhere := Ref{Kind: kind}
 	items, err := listMetadata(ctx, client, everywhere.collection(), i.selector())
 	if errors.Is(err, api.ErrForbidden) && strings.HasPrefix(kind, "Cluster") {
@@ -102,7 +107,8 @@ func (i *Installed) findRights(ctx context.Context, client *api.Client, kind str
 	if errors.Is(err, api.ErrForbidden) {
 		slices.Sort(namespaces)
 		namespaces = slices.Compact(namespaces)
-		i.keep(everywhere, "you cannot list those of all namespaces, so they were looked for in %s only", strings.Join(namespaces, ", "))
+		i.keep(everywhere, "you cannot list those of all namespaces, so they were looked for in %s only",
+			strings.Join(namespaces, ", "))
 		items, err = i.listEach(ctx, client, kind, namespaces)
 	}
 	if err != nil {
@@ -127,9 +133,11 @@ func (i *Installed) selector() map[string]string {
 	return map[string]string{"labelSelector": accountLabel + "=" + labelValue(i.Account)}
 }
 
-func (i *Installed) listEach(ctx context.Context, client *api.Client, kind string, namespaces []string) (all []metadata, err error) {
+func (i *Installed) listEach(ctx context.Context, client *api.Client, kind string,
+	namespaces []string) (all []metadata, err error) {
 	for _, namespace := range namespaces {
-		items, err := listMetadata(ctx, client, Ref{Kind: kind, Namespace: namespace}.collection(), i.selector())
+		ref := Ref{Kind: kind, Namespace: namespace}
+		items, err := listMetadata(ctx, client, ref.collection(), i.selector())
 		if err != nil {
 			return nil, err
 		}
@@ -138,8 +146,8 @@ func (i *Installed) listEach(ctx context.Context, client *api.Client, kind strin
 	return all, nil
 }
 
-// findForeign names the bindings of others in the account's namespace: they would still count for an account
-// of its name. Whoever cannot list them is told nothing.
+// findForeign names the bindings of others in the account's namespace: they would still count for
+// an account of its name. Whoever cannot list them is told nothing.
 func (i *Installed) findForeign(ctx context.Context, client *api.Client) {
 	var list struct {
 		Items []struct {
@@ -162,8 +170,8 @@ func (i *Installed) findForeign(ctx context.Context, client *api.Client) {
 	}
 }
 
-// isNamedByUs holds for the names that setup gives roles and bindings of this account, and for what an
-// interrupted deletion has left of a device.
+// isNamedByUs holds for the names that setup gives roles and bindings of this account, and for what
+// an interrupted deletion has left of a device.
 func (i *Installed) isNamedByUs(ref Ref) bool {
 	w := Wanted{Namespace: i.Namespace, ServiceAccount: i.Account}
 	if ref.Namespace != i.Namespace {
@@ -193,7 +201,8 @@ func (i *Installed) findAccount(ctx context.Context, client *api.Client) error {
 	return nil
 }
 
-// findSpace takes the namespace when setup created it for the account. What else is in it is not looked at.
+// findSpace takes the namespace when setup created it for the account. What else is in it is not
+// looked at.
 func (i *Installed) findSpace(ctx context.Context, client *api.Client) error {
 	ref := Ref{Kind: "Namespace", Name: i.Namespace}
 	found, err := readMetadata(ctx, client, ref)
@@ -221,7 +230,8 @@ func (r Resource) List(ctx context.Context, client *api.Client, namespace string
 	if r.Group == "" {
 		root = "/api/" + r.Version
 	}
-	items, err := listMetadata(ctx, client, root+"/namespaces/"+namespace+"/"+r.Name, map[string]string{"limit": listLimit})
+	path := root + "/namespaces/" + namespace + "/" + r.Name
+	items, err := listMetadata(ctx, client, path, map[string]string{"limit": listLimit})
 	names := make([]string, len(items))
 	for i, item := range items {
 		names[i] = printable(item.Name)
@@ -271,15 +281,16 @@ func (e *RightsError) Error() string {
 // Unwrap makes it an api.ErrForbidden.
 func (e *RightsError) Unwrap() error { return api.ErrForbidden }
 
-// Allowed asks whether the caller can do something with an object, or with all of its kind in its namespace
-// where it has no name.
+// Allowed asks whether the caller can do something with an object, or with all of its kind in its
+// namespace where it has no name.
 func Allowed(ctx context.Context, client *api.Client, verb string, ref Ref) (bool, error) {
 	attributes := map[string]any{"verb": verb, "group": ref.group(), "resource": ref.Resource(),
 		"namespace": ref.Namespace, "name": ref.Name}
 	return allowed(ctx, client, attributes)
 }
 
-// Delete deletes what was found, and nothing else that has its name by now. Errors are *ObjectError.
+// Delete deletes what was found, and nothing else that has its name by now. Errors are
+// *ObjectError.
 func Delete(ctx context.Context, client *api.Client, f Found) (Deletion, error) {
 	_, err := deleteByUID(ctx, client, f.Ref, f.UID)
 	if errors.Is(err, api.ErrNotFound) {

@@ -27,10 +27,10 @@ func CanForget(paths []string, profile string) []Forgotten {
 	return append(failed, c.forgotten(c.ofProfile(profile))...)
 }
 
-// Forget takes out of the files the users that run this program for a profile, their contexts, and the
-// clusters that were created for it and that no other context names. A current context that was one of
-// them becomes none. All else stays as it is, byte by byte where the file's layout allows. A file of
-// which that fails does not keep the others from it; files that do not exist hold nothing.
+// Forget takes out of the files the users that run this program for a profile, their contexts, and
+// the clusters that were created for it and that no other context names. A current context that was
+// one of them becomes none. All else stays as it is, byte by byte where the file's layout allows. A
+// file of which that fails does not keep the others from it; files that do not exist hold nothing.
 func Forget(paths []string, profile string) []Forgotten {
 	c, failed := readable(paths)
 	paths = nil
@@ -55,7 +55,8 @@ func Forget(paths []string, profile string) []Forgotten {
 	return failed
 }
 
-// notFiles hold nothing that could be taken out: KUBECONFIG can name /dev/null, or a pipe that has been read.
+// notFiles hold nothing that could be taken out: KUBECONFIG can name /dev/null, or a pipe that has
+// been read.
 const notFiles = os.ModeNamedPipe | os.ModeDevice | os.ModeCharDevice | os.ModeSocket
 
 // readable opens the files that exist and can be read.
@@ -130,7 +131,8 @@ func (c *configs) all(list string) (parts []part) {
 	return parts
 }
 
-// isContextOf holds for a context that gets the profile's tokens, or would if its user were still there.
+// isContextOf holds for a context that gets the profile's tokens, or would if its user were still
+// there.
 func (c *configs) isContextOf(context *yaml.Node, profile string) bool {
 	cluster, user := yamledit.Text(context, "context", "cluster"), yamledit.Text(context, "context", "user")
 	if _, found := c.find(users, user); found != nil {
@@ -156,8 +158,8 @@ func (c *configs) forgotten(parts []part) (all []Forgotten) {
 	return all
 }
 
-// isCurrentAmong reports whether a file's current context is one of the parts, and no other of its name
-// will be left.
+// isCurrentAmong reports whether a file's current context is one of the parts, and no other of its
+// name will be left.
 func (c *configs) isCurrentAmong(f *yamledit.File, parts []part) bool {
 	current := yamledit.Text(f.Root(), currentContext)
 	is := func(p part) bool { return p.list == contexts && p.name() == current }

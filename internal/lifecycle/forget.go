@@ -34,8 +34,8 @@ func (e *leftError) Error() string { return e.text }
 // Unwrap gives the reasons.
 func (e *leftError) Unwrap() []error { return e.reasons }
 
-// Forgetting is what there is of a profile on this machine, found out before any of it is removed. No
-// cluster is asked.
+// Forgetting is what there is of a profile on this machine, found out before any of it is removed.
+// No cluster is asked.
 type Forgetting struct {
 	host       *host.Host
 	report     ui.Report
@@ -53,8 +53,8 @@ type Forgetting struct {
 	left       []error
 }
 
-// PlanForget looks for what there is of a profile, with its contexts in a kubeconfig, by default in those
-// that kubectl would read, and in those that the profile was set up with.
+// PlanForget looks for what there is of a profile, with its contexts in a kubeconfig, by default in
+// those that kubectl would read, and in those that the profile was set up with.
 func PlanForget(h *host.Host, name, file string, report ui.Report) (*Forgetting, error) {
 	f := &Forgetting{host: h, report: report, name: name}
 	profiles, err := h.Profiles()
@@ -146,7 +146,8 @@ func (f *Forgetting) Lines() (lines []string) {
 	case f.profile == nil:
 		lines = append(lines, "remove: what the stores hold and no other profile leads to")
 	default:
-		lines = append(lines, fmt.Sprintf("remove: what the store %q holds for profile %q", f.profile.Store, f.name))
+		lines = append(lines, fmt.Sprintf("remove: what the store %q holds for profile %q",
+			f.profile.Store, f.name))
 	}
 	switch {
 	case f.recordName == "" || f.goesLater:
@@ -176,9 +177,9 @@ func partsOf(found kubeconfig.Forgotten) string {
 	return fmt.Sprintf("%s in %q%s", strings.Join(parts, ", "), found.File, current)
 }
 
-// Run removes all of it: contexts, what is in the store, the device's record, the profile. What cannot be
-// removed does not keep it from the rest. The profile is the last one, so that a run that was interrupted
-// is finished by another.
+// Run removes all of it: contexts, what is in the store, the device's record, the profile. What
+// cannot be removed does not keep it from the rest. The profile is the last one, so that a run that
+// was interrupted is finished by another.
 func (f *Forgetting) Run(ctx context.Context) error {
 	release, err := f.lock(ctx)
 	if err != nil {
@@ -198,11 +199,12 @@ func (f *Forgetting) Run(ctx context.Context) error {
 	if len(f.left) == 0 {
 		return nil
 	}
-	return &leftError{fmt.Sprintf("not all of profile %q could be removed", f.name), append([]error{ErrLeft}, f.left...)}
+	return &leftError{fmt.Sprintf("not all of profile %q could be removed", f.name),
+		append([]error{ErrLeft}, f.left...)}
 }
 
-// lock keeps other commands from changing the device, and reads again what they may have changed. A record
-// that cannot be read has nothing that could be changed.
+// lock keeps other commands from changing the device, and reads again what they may have changed. A
+// record that cannot be read has nothing that could be changed.
 func (f *Forgetting) lock(ctx context.Context) (release func(), err error) {
 	none := func() {}
 	if f.profile == nil || f.recordName == "" {
@@ -268,7 +270,8 @@ func kubectlLines(found kubeconfig.Forgotten) (lines []string) {
 	return lines
 }
 
-// removeEntries forgets what is in the store. Profiles of one device share its bootstrap credential.
+// removeEntries forgets what is in the store. Profiles of one device share its bootstrap
+// credential.
 func (f *Forgetting) removeEntries(ctx context.Context) {
 	if f.profile == nil || f.profile.Device != "" && f.record == nil {
 		if err := session.ForgetGone(ctx, f.host, f.name); err != nil {
@@ -284,15 +287,17 @@ func (f *Forgetting) removeEntries(ctx context.Context) {
 		}
 	}
 	isUsed := f.keeps != "" && len(f.others) == 0 || // by whom is not known
-		slices.ContainsFunc(f.others, func(p profile.Profile) bool { return p.Store == f.profile.Store })
+		slices.ContainsFunc(f.others, func(p profile.Profile) bool {
+			return p.Store == f.profile.Store
+		})
 	for _, d := range devices {
 		s, err := session.With(ctx, f.host, *f.profile, d)
 		if err == nil {
 			err = s.Forget(ctx, !isUsed)
 		}
 		if err != nil {
-			f.remains(err, "the store %q may still hold the token and the bootstrap credential of profile %q",
-				f.profile.Store, f.name)
+			f.remains(err, "the store %q may still hold the token and the bootstrap credential "+
+				"of profile %q", f.profile.Store, f.name)
 			return // the others fail alike
 		}
 	}
@@ -338,12 +343,14 @@ func (f *Forgetting) nameDevices(record *device.Record) {
 		flags = f.profile.Origin.Flags()
 	}
 	for _, name := range names {
-		line := append([]string{ui.Program, "revoke", "--device", name, "--serviceaccount", record.ServiceAccount,
-			"-n", record.Namespace}, flags...)
-		if name != "" {
-			f.report(ui.Hint, fmt.Sprintf("the device %q, if it is still in the cluster %s, can mint until it is ended: %s",
-				record.Namespace+"/"+name, record.Cluster.Server, ui.CommandLine(line...)))
+		if name == "" {
+			continue
 		}
+		line := append([]string{ui.Program, "revoke", "--device", name,
+			"--serviceaccount", record.ServiceAccount, "-n", record.Namespace}, flags...)
+		f.report(ui.Hint, fmt.Sprintf("the device %q, if it is still in the cluster %s, "+
+			"can mint until it is ended: %s",
+			record.Namespace+"/"+name, record.Cluster.Server, ui.CommandLine(line...)))
 	}
 }
 
@@ -358,8 +365,8 @@ func (f *Forgetting) nameUnnamed() {
 		if err == nil && len(sharing) > 0 {
 			continue
 		}
-		f.report(ui.Warning, fmt.Sprintf("no profile that can be read names the device record %q; "+
-			"if it was this one's, remove it: %s", name, ui.CommandLine("rm", dir.Path(name))))
+		f.report(ui.Warning, fmt.Sprintf("no profile that can be read names the device record "+
+			"%q; if it was this one's, remove it: %s", name, ui.CommandLine("rm", dir.Path(name))))
 		if record, err := dir.Load(name); err == nil {
 			f.nameDevices(&record)
 		}

@@ -20,8 +20,8 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
 )
 
-// Uninstalling is what setups created for an account in a cluster, and what there is of it on this machine,
-// found out before any of it is removed.
+// Uninstalling is what setups created for an account in a cluster, and what there is of it on this
+// machine, found out before any of it is removed.
 type Uninstalling struct {
 	host   *host.Host
 	admin  *admin.Admin
@@ -31,8 +31,8 @@ type Uninstalling struct {
 	record string // this machine's device record for the account, if no profile names it
 }
 
-// PlanUninstall looks for all of it, and whether the caller may remove it: every right that is missing is
-// named at once.
+// PlanUninstall looks for all of it, and whether the caller may remove it: every right that is
+// missing is named at once.
 func PlanUninstall(ctx context.Context, h *host.Host, c admin.Choice, namespace, account string,
 	report ui.Report) (*Uninstalling, error) {
 	a, err := findAdmin(ctx, h, c, report)
@@ -61,9 +61,10 @@ func PlanUninstall(ctx context.Context, h *host.Host, c admin.Choice, namespace,
 	return u, u.checkRights(ctx)
 }
 
-// findAdmin finds the context as devices and revoke --device do. Where the current one is of this program, as
-// setup --use-context makes it, it is the one that this was set up with.
-func findAdmin(ctx context.Context, h *host.Host, c admin.Choice, report ui.Report) (*admin.Admin, error) {
+// findAdmin finds the context as devices and revoke --device do. Where the current one is of this
+// program, as setup --use-context makes it, it is the one that this was set up with.
+func findAdmin(ctx context.Context, h *host.Host, c admin.Choice,
+	report ui.Report) (*admin.Admin, error) {
 	found, err := admin.Find(ctx, h, c, nil, report)
 	if !errors.Is(err, admin.ErrOwnContext) || c != (admin.Choice{}) {
 		return found, err
@@ -84,7 +85,8 @@ func findAdmin(ctx context.Context, h *host.Host, c admin.Choice, report ui.Repo
 	return nil, err
 }
 
-// findLocal finds the profiles of the account, and returns the namespaces in which it was given rights.
+// findLocal finds the profiles of the account, and returns the namespaces in which it was given
+// rights.
 func (u *Uninstalling) findLocal(namespace, account, file string) (in []string, err error) {
 	profiles, err := u.host.Profiles()
 	if err != nil {
@@ -97,10 +99,12 @@ func (u *Uninstalling) findLocal(namespace, account, file string) (in []string, 
 	for _, name := range names {
 		p, err := profiles.Load(name)
 		if err != nil {
-			u.report(ui.Warning, fmt.Sprintf("%v; whether it is one of the account's is not known", err))
+			u.report(ui.Warning, fmt.Sprintf("%v; whether it is one of the account's is not known",
+				err))
 			continue
 		}
-		if p.Account() != namespace+"/"+account || p.Cluster.Difference(u.admin.Context.Cluster) != nil {
+		if p.Account() != namespace+"/"+account ||
+			p.Cluster.Difference(u.admin.Context.Cluster) != nil {
 			continue
 		}
 		f, err := PlanForget(u.host, name, "", u.report)
@@ -160,9 +164,10 @@ const shownOthers = 3
 var everyNamespace = []string{"serviceaccounts default", "configmaps kube-root-ca.crt",
 	"configmaps openshift-service-ca.crt"}
 
-// occupied says what is in the account's namespace beside what would be deleted and what every namespace
-// has. What cannot be listed may be there.
-func occupied(ctx context.Context, client *api.Client, found *cluster.Installed) (why string, err error) {
+// occupied says what is in the account's namespace beside what would be deleted and what every
+// namespace has. What cannot be listed may be there.
+func occupied(ctx context.Context, client *api.Client,
+	found *cluster.Installed) (why string, err error) {
 	expected := slices.Clone(everyNamespace)
 	for _, ref := range found.Refs() {
 		if ref.Namespace == found.Namespace {
@@ -175,7 +180,8 @@ func occupied(ctx context.Context, client *api.Client, found *cluster.Installed)
 	}
 	var others []string
 	for _, r := range known {
-		if !r.Namespaced || strings.Contains(r.Name, "/") || r.Name == "events" || !slices.Contains(r.Verbs, "list") {
+		if !r.Namespaced || strings.Contains(r.Name, "/") || r.Name == "events" ||
+			!slices.Contains(r.Verbs, "list") {
 			continue
 		}
 		names, err := r.List(ctx, client, found.Namespace)
@@ -202,8 +208,8 @@ func occupied(ctx context.Context, client *api.Client, found *cluster.Installed)
 	return why, nil
 }
 
-// checkRights is a *cluster.RightsError unless the caller can remove all of it. Whoever can do so with all
-// objects of a kind in a namespace is asked about none by its name.
+// checkRights is a *cluster.RightsError unless the caller can remove all of it. Whoever can do so
+// with all objects of a kind in a namespace is asked about none by its name.
 func (u *Uninstalling) checkRights(ctx context.Context) error {
 	asked := map[cluster.Ref]bool{}
 	var missing []string
@@ -244,10 +250,11 @@ func (u *Uninstalling) isEmpty() bool {
 // Lines say what Run would remove, and what it would keep.
 func (u *Uninstalling) Lines() (lines []string) {
 	add := func(format string, args ...any) { lines = append(lines, fmt.Sprintf(format, args...)) }
-	add("account %q in the cluster %s (context %q)", u.account(), u.admin.Context.Cluster.Server, u.admin.Context.Name)
+	add("account %q in the cluster %s (context %q)",
+		u.account(), u.admin.Context.Cluster.Server, u.admin.Context.Name)
 	for _, d := range u.found.Devices {
-		add("remove: device %q of %s at %s: ServiceAccount, Secret, Role, RoleBinding", u.found.Namespace+"/"+d.Name,
-			d.Owner.User, d.Owner.Host)
+		add("remove: device %q of %s at %s: ServiceAccount, Secret, Role, RoleBinding",
+			u.found.Namespace+"/"+d.Name, d.Owner.User, d.Owner.Host)
 	}
 	for _, o := range u.found.Objects {
 		add("remove: %v", o.Ref)
@@ -280,7 +287,8 @@ func (u *Uninstalling) Lines() (lines []string) {
 
 // sharedLine says what all accounts of the cluster share, and when it can go.
 func (u *Uninstalling) sharedLine() string {
-	const shared = `ValidatingAdmissionPolicy "sa-exec-credential", its binding and Namespace "sa-exec-credential": `
+	const shared = `ValidatingAdmissionPolicy "sa-exec-credential", its binding ` +
+		`and Namespace "sa-exec-credential": `
 	switch others := u.found.OthersLimited; {
 	case others < 0:
 		return ""
@@ -289,16 +297,16 @@ func (u *Uninstalling) sharedLine() string {
 	}
 	return shared + "no other account of the cluster has limits; when none is to be set up any more: " +
 		ui.CommandLine("kubectl", "--context", u.admin.Context.Name, "delete", "--ignore-not-found",
-			"validatingadmissionpolicybindings/sa-exec-credential", "validatingadmissionpolicies/sa-exec-credential",
-			"namespaces/sa-exec-credential")
+			"validatingadmissionpolicybindings/sa-exec-credential",
+			"validatingadmissionpolicies/sa-exec-credential", "namespaces/sa-exec-credential")
 }
 
 func (u *Uninstalling) step(format string, args ...any) {
 	u.report(ui.Step, fmt.Sprintf(format, args...))
 }
 
-// Run removes it, after it has been listed: what is in the cluster, and what is here once the tokens are
-// refused. Interrupted anywhere, another uninstall finds the rest.
+// Run removes it, after it has been listed: what is in the cluster, and what is here once the
+// tokens are refused. Interrupted anywhere, another uninstall finds the rest.
 func (u *Uninstalling) Run(ctx context.Context) error {
 	for _, line := range u.Lines() {
 		u.step("%s", line)
@@ -371,7 +379,8 @@ func (u *Uninstalling) removeFromCluster(ctx context.Context) error {
 func (u *Uninstalling) delete(ctx context.Context, object cluster.Found) error {
 	result, err := cluster.Delete(ctx, u.admin.Client, object)
 	if errors.Is(err, api.ErrConflict) {
-		u.report(ui.Warning, fmt.Sprintf("%v: kept: it has been replaced since it was looked at", object.Ref))
+		u.report(ui.Warning,
+			fmt.Sprintf("%v: kept: it has been replaced since it was looked at", object.Ref))
 		return nil
 	}
 	if err == nil {
@@ -401,5 +410,6 @@ func (u *Uninstalling) removeFromHere(ctx context.Context) error {
 
 // deviceRecord is the name of this machine's record for an account of the administrator's cluster.
 func deviceRecord(a *admin.Admin, namespace, account string) (string, error) {
-	return device.NameFor(profile.Profile{Namespace: namespace, ServiceAccount: account, Cluster: a.Context.Cluster})
+	return device.NameFor(profile.Profile{Namespace: namespace, ServiceAccount: account,
+		Cluster: a.Context.Cluster})
 }

@@ -17,8 +17,8 @@ type splice struct {
 	text     string
 }
 
-// RemoveItem removes an item from one of the root's lists: its own bytes and no others, where the file
-// shows which these are. Comments above and below it stay then.
+// RemoveItem removes an item from one of the root's lists: its own bytes and no others, where the
+// file shows which these are. Comments above and below it stay then.
 func (f *File) RemoveItem(list string, item *yaml.Node) error {
 	items := Field(f.Root(), list)
 	i := -1
@@ -105,8 +105,8 @@ func (f *File) offset(line, column int) (offset int, known bool) {
 	return 0, false
 }
 
-// blockItem covers the lines of an item that begins with a dash, up to the last one that is further to
-// the right and neither empty nor a comment.
+// blockItem covers the lines of an item that begins with a dash, up to the last one that is further
+// to the right and neither empty nor a comment.
 func (f *File) blockItem(item *yaml.Node) (s splice, known bool) {
 	s.from, known = f.offset(item.Line, 1)
 	if !known {
