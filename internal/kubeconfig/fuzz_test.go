@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -85,6 +86,44 @@ func FuzzStaticToken(f *testing.F) {
 		user := mustLoadFile(t, path).AuthInfos[static.User]
 		if user.Exec == nil || user.Token != "" || user.TokenFile != "" || done.User != static.User {
 			t.Errorf("not replaced:\n%s", read(t, path))
+		}
+	})
+}
+
+func FuzzForget(f *testing.F) {
+	seed(f)
+	f.Add([]byte(marked(withOurs, true)))
+	f.Add([]byte("users: [{name: u, user: {exec: {command: sa-exec-credential, args: [get, --profile, p]}}}, {name: v}]\n" +
+		"contexts: [{name: x, context: {user: u}}]\ncurrent-context: 'x' # now\n"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		path := filepath.Join(t.TempDir(), "config")
+		write(t, path, string(data))
+		done := Forget([]string{path}, "p")
+		if len(done) == 0 || done[0].Err != nil {
+			err := error(ErrEntry)
+			if len(done) > 0 {
+				err = done[0].Err
+			}
+			checkUntouched(t, path, data, err)
+			return
+		}
+		before, err := clientcmd.Load(data)
+		if err != nil {
+			t.Fatalf("taken out of what clients cannot read: %v", err)
+		}
+		after := mustLoadFile(t, path)
+		for name, user := range after.AuthInfos {
+			if !reflect.DeepEqual(user, before.AuthInfos[name]) {
+				t.Errorf("user %q differs", name)
+			}
+		}
+		for name := range before.Contexts {
+			if !slices.Contains(done[0].Contexts, name) && after.Contexts[name] == nil {
+				t.Errorf("context %q is gone", name)
+			}
+		}
+		if again := Forget([]string{path}, "p"); len(again) > 0 {
+			t.Errorf("again: %+v, in\n%s", again, read(t, path))
 		}
 	})
 }

@@ -25,6 +25,7 @@ import (
 type Uninstalling struct {
 	host   *host.Host
 	admin  *admin.Admin
+	origin profile.Origin // the administrator's context, for commands
 	report ui.Report
 	found  *cluster.Installed
 	local  []*Forgetting
@@ -35,7 +36,7 @@ type Uninstalling struct {
 // missing is named at once.
 func PlanUninstall(ctx context.Context, h *host.Host, c admin.Choice, namespace, account string,
 	report ui.Report) (*Uninstalling, error) {
-	a, err := findAdmin(ctx, h, c, report)
+	a, origin, err := findAdmin(ctx, h, c, report)
 	if err != nil {
 		return nil, err
 	}
@@ -45,7 +46,7 @@ func PlanUninstall(ctx context.Context, h *host.Host, c admin.Choice, namespace,
 			return nil, ui.Usagef("%w", problem)
 		}
 	}
-	u := &Uninstalling{host: h, admin: a, report: report}
+	u := &Uninstalling{host: h, admin: a, origin: origin, report: report}
 	in, err := u.findLocal(namespace, account, c.Kubeconfig)
 	if err != nil {
 		return nil, err
@@ -64,25 +65,32 @@ func PlanUninstall(ctx context.Context, h *host.Host, c admin.Choice, namespace,
 // findAdmin finds the context as devices and revoke --device do. Where the current one is of this
 // program, as setup --use-context makes it, it is the one that this was set up with.
 func findAdmin(ctx context.Context, h *host.Host, c admin.Choice,
-	report ui.Report) (*admin.Admin, error) {
-	found, err := admin.Find(ctx, h, c, nil, report)
+	report ui.Report) (found *admin.Admin, origin profile.Origin, err error) {
+	found, err = admin.Find(ctx, h, c, nil, report)
+	if err == nil {
+		origin.Context = found.Context.Name
+	}
+	if c.Kubeconfig != "" {
+		origin.Kubeconfig = []string{c.Kubeconfig}
+	}
 	if !errors.Is(err, admin.ErrOwnContext) || c != (admin.Choice{}) {
-		return found, err
+		return found, origin, err
 	}
 	paths, problem := h.KubeconfigPaths("")
 	current, resolved := kubeconfig.Resolve(paths, "")
 	uses, listed := kubeconfig.FindPluginContexts(paths)
 	profiles, located := h.Profiles()
 	if errors.Join(problem, resolved, listed, located) != nil {
-		return nil, err
+		return nil, origin, err
 	}
 	for _, use := range uses {
 		p, problem := profiles.Load(use.Profile)
 		if use.Context == current.Name && problem == nil && p.Origin != nil {
-			return admin.FindFor(ctx, h, c, p, report)
+			found, err := admin.FindFor(ctx, h, c, p, report)
+			return found, *p.Origin, err
 		}
 	}
-	return nil, err
+	return nil, origin, err
 }
 
 // findLocal finds the profiles of the account, and returns the namespaces in which it was given
@@ -296,9 +304,9 @@ func (u *Uninstalling) sharedLine() string {
 		return shared + ui.Plural(others, "other account") + " of the cluster depend on them"
 	}
 	return shared + "no other account of the cluster has limits; when none is to be set up any more: " +
-		ui.CommandLine("kubectl", "--context", u.admin.Context.Name, "delete", "--ignore-not-found",
+		ui.CommandLine(append(append([]string{"kubectl"}, u.origin.Flags()...), "delete", "--ignore-not-found",
 			"validatingadmissionpolicybindings/sa-exec-credential",
-			"validatingadmissionpolicies/sa-exec-credential", "namespaces/sa-exec-credential")
+			"validatingadmissionpolicies/sa-exec-credential", "namespaces/sa-exec-credential")...)
 }
 
 func (u *Uninstalling) step(format string, args ...any) {
