@@ -37,7 +37,7 @@ func TestAGetThatIsKilledAtAnyMomentLeavesNothingBehind(t *testing.T) {
 			t.Run(fmt.Sprintf("%v at moment %d of %d", signal, i, kills), func(t *testing.T) {
 				m := m.in(t)
 				m.Forget()
-				if m.killedGet(signal, after).Code == lab.EndedBySignal {
+				if m.killedGet(signal, after).Code == ended(signal) {
 					interrupted++
 				}
 				if m.keyringEnded(signal) {
@@ -58,18 +58,28 @@ func (m *machine) undisturbed() time.Duration {
 	m.Helper()
 	m.Forget()
 	began := time.Now()
-	m.getCommand().Start(m.T).End().Silent().Token()
+	m.getFromClient("").Run(m.T).Silent().Token()
 	return time.Since(began)
 }
+
+// said is what the shell says of a program that a signal has ended.
+var said = map[syscall.Signal]string{syscall.SIGKILL: "Killed\n", syscall.SIGTERM: "Terminated\n"}
 
 // killedGet looks at what a get that was killed has said: all or nothing.
 func (m *machine) killedGet(signal syscall.Signal, after time.Duration) lab.Result {
 	m.Helper()
-	get := m.getCommand().Start(m.T)
-	time.Sleep(after)
-	get.Signal(signal)
-	r := get.End().Silent()
-	if r.Code != 0 && r.Code != lab.EndedBySignal {
+	began := time.Now()
+	get := m.getFromClient("").Start(m.T)
+	plugin := get.Child()
+	time.Sleep(after - time.Since(began))
+	if plugin != 0 {
+		_ = syscall.Kill(plugin, signal) // it may have ended meanwhile
+	}
+	r := get.End()
+	if r.Stderr != "" && r.Stderr != said[signal] {
+		m.Errorf("standard error has more than the shell's word: %q", r.Stderr)
+	}
+	if r.Code != 0 && r.Code != ended(signal) {
 		m.Errorf("exit code %d", r.Code)
 	}
 	if r.Stdout != "" {
@@ -193,13 +203,15 @@ func checkWaiting(t *testing.T, kind keyring.Kind, signal syscall.Signal) {
 	m.Forget()
 	proxy := leadToProxy(t, door)
 	proxy.setFault(faultproxy.Hang)
-	holder := m.getCommand().Start(t)
+	holder := m.getFromClient("").Start(t)
 	lab.Eventually(t, "the server hangs", func() bool { return proxy.Faults()[faultproxy.Hang] == 1 })
 	waiters := m.startWaiters()
 	proxy.setFault(faultproxy.None)
-	holder.Signal(signal)
-	if r := holder.End().Silent(); r.Code != lab.EndedBySignal || r.Stdout != "" {
-		t.Errorf("the one that was killed: exit code %d, %s", r.Code, r.Shown())
+	if err := syscall.Kill(holder.Child(), signal); err != nil {
+		t.Error(err)
+	}
+	if r := holder.End(); r.Code != ended(signal) || r.Stdout != "" || r.Stderr != said[signal] {
+		t.Errorf("the one that was killed: exit code %d, %s, %q", r.Code, r.Shown(), r.Stderr)
 	}
 	tokens := map[string]bool{}
 	for _, waiter := range waiters {
