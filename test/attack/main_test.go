@@ -95,13 +95,7 @@ func (m *machine) bootstrap() string {
 	return bootstrap
 }
 
-// accepts reports whether the API server takes a token.
-func accepts(t *testing.T, token string) bool {
-	t.Helper()
-	return lab.Status(t, token, "/version") != http.StatusUnauthorized
-}
-
-// checkDevice says whether the parts of a device that count are there.
+// checkGone expects that nothing is left of a device in the cluster.
 func (m *machine) checkGone(device string) {
 	m.Helper()
 	for _, resource := range []string{"secrets", "serviceaccounts", "roles", "rolebindings"} {

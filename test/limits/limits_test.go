@@ -4,7 +4,6 @@
 package limits_test
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"slices"
@@ -137,10 +136,8 @@ func TestDoctorSeesThatThereIsNoPolicy(t *testing.T) {
 	type finding struct{ Check, Result, Detail, Fix string }
 	doctor := func() finding {
 		var report struct{ Items []finding }
-		r := m.Plugin("doctor", "-o", "json").Succeeds()
-		if err := json.Unmarshal([]byte(r.Stdout), &report); err != nil {
-			t.Fatal(err)
-		}
+		r := m.Plugin("doctor", "-o", "json")
+		m.Decode(r, &report)
 		i := slices.IndexFunc(report.Items, func(f finding) bool { return f.Check == "limits" })
 		if i < 0 {
 			t.Fatalf("nothing is said of limits:\n%s", r.Stdout)
