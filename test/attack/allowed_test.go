@@ -59,7 +59,8 @@ func (v victims) checkEditWorks(t *testing.T) {
 	}
 }
 
-// checkOthersMint has an account that nobody set up, and a kubelet, which requests tokens for the accounts of its pods.
+// checkOthersMint has an account that nobody set up, and a kubelet, which requests tokens for the
+// accounts of its pods.
 func (v victims) checkOthersMint(t *testing.T) {
 	admin := lab.Administrator()
 	runner := lab.Holder(mint(t, admin, v.namespace, "runner", tokenRequest(3600, "")))

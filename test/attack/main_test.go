@@ -1,7 +1,7 @@
 //go:build linux
 
-// Package attack_test does what a thief would: with an account's token, with a machine's bootstrap credential, against
-// the built program on a real control plane.
+// Package attack_test does what a thief would: with an account's token, with a machine's bootstrap
+// credential, against the built program on a real control plane.
 package attack_test
 
 import (
