@@ -3,7 +3,6 @@
 package get_test
 
 import (
-	"context"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -13,7 +12,6 @@ import (
 	"time"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
-	"github.com/sa-exec-credential/sa-exec-credential/internal/secret"
 	"github.com/sa-exec-credential/sa-exec-credential/test/faultproxy"
 	"github.com/sa-exec-credential/sa-exec-credential/test/lab"
 )
@@ -133,7 +131,7 @@ func (m *machine) checkAfterKill(before inventory) {
 		m.Errorf("it has left %q", strange)
 	}
 	token := m.get().Silent().Token()
-	if !m.accepted(keyring.Entry{Token: secret.New(token)}) {
+	if !lab.Accepts(m.T, token) {
 		m.Error("the next get answers with a token that the API server refuses")
 	}
 	if m.Entry(m.Configuration().TokenKey()).Token.Reveal() != token {
@@ -150,10 +148,7 @@ type inventory []string
 
 func (m *machine) inventory() inventory {
 	m.Helper()
-	keys, err := m.Store().Keys(context.Background())
-	if err != nil {
-		m.Fatal(err)
-	}
+	keys := m.StoreKeys()
 	files := slices.DeleteFunc(lab.FilesBelow(m.T, m.Home), func(name string) bool {
 		return strings.HasPrefix(name, ".kube/cache/") // kubectl's
 	})

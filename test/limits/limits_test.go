@@ -1,10 +1,10 @@
 //go:build linux
 
-// Package limits_test takes the policy of a cluster away, changes it, and has many people set it up at once.
+// Package limits_test takes the policy of a cluster away, changes it, and has many people set it up
+// at once.
 package limits_test
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"slices"
@@ -73,8 +73,8 @@ func checkLimit(m *lab.Machine, account string, longest time.Duration) {
 	}
 }
 
-// removePolicy returns when devices can ask for any lifetime. The API server is started anew: one in which nothing has
-// been bound to a ConfigMap for a second never again hears of changes in any
+// removePolicy returns when devices can ask for any lifetime. The API server is started anew: one
+// in which nothing has been bound to a ConfigMap for a second never again hears of changes in any
 // (https://github.com/kubernetes/kubernetes/issues/130887).
 func removePolicy(t *testing.T, witness *lab.Machine, account string) {
 	t.Helper()
@@ -137,10 +137,8 @@ func TestDoctorSeesThatThereIsNoPolicy(t *testing.T) {
 	type finding struct{ Check, Result, Detail, Fix string }
 	doctor := func() finding {
 		var report struct{ Items []finding }
-		r := m.Plugin("doctor", "-o", "json").Succeeds()
-		if err := json.Unmarshal([]byte(r.Stdout), &report); err != nil {
-			t.Fatal(err)
-		}
+		r := m.Plugin("doctor", "-o", "json")
+		m.Decode(r, &report)
 		i := slices.IndexFunc(report.Items, func(f finding) bool { return f.Check == "limits" })
 		if i < 0 {
 			t.Fatalf("nothing is said of limits:\n%s", r.Stdout)
@@ -158,8 +156,8 @@ func TestDoctorSeesThatThereIsNoPolicy(t *testing.T) {
 	checkLimit(m, lab.Account, time.Hour)
 }
 
-// TestWithoutTheRightToThePolicy has an administrator of a namespace set up an account, and then one of the cluster. The
-// first time there is no policy.
+// TestWithoutTheRightToThePolicy has an administrator of a namespace set up an account, and then
+// one of the cluster. The first time there is no policy.
 func TestWithoutTheRightToThePolicy(t *testing.T) {
 	leads := newMachine(t, lab.Namespace())
 	setup(leads, "before").Succeeds()
