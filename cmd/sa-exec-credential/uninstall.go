@@ -18,7 +18,8 @@ type uninstallCommand struct {
 // Run removes what setup created for an account from the cluster, and what is left of it here.
 func (u *uninstallCommand) Run(ctx context.Context, h *host.Host) error {
 	report := h.Log.Reporter("uninstall")
-	plan, err := lifecycle.PlanUninstall(ctx, h, u.choice(), u.Namespace, u.ServiceAccount, report)
+	plan, err := lifecycle.PlanUninstall(ctx, h, u.choice(), u.Namespace, u.ServiceAccount,
+		report)
 	if err != nil {
 		return err
 	}

@@ -34,10 +34,11 @@ func (k Kept) String() string {
 type Installed struct {
 	Namespace, Account string
 	Devices            []DeviceInfo
-	Objects            []Found // in the order in which they can go: bindings, roles, the account
-	Limits             bool    // the account has limits of its own
-	Space              *Found  // the account's namespace; nil: it stays, or is gone
-	Kept               []Kept
+	// in the order in which they can go: bindings, roles, the account
+	Objects []Found
+	Limits  bool   // the account has limits of its own
+	Space   *Found // the account's namespace; nil: it stays, or is gone
+	Kept    []Kept
 	// OthersLimited is how many other accounts have limits; negative: unknown, or there are no
 	// limits.
 	OthersLimited int
@@ -60,7 +61,8 @@ func FindInstalled(ctx context.Context, client *api.Client, namespace, account s
 		return nil, err
 	}
 	for _, kind := range []string{"RoleBinding", "ClusterRoleBinding", "Role", "ClusterRole"} {
-		if err := i.findRights(ctx, client, kind, append([]string{namespace}, alsoIn...)); err != nil {
+		if err := i.findRights(ctx, client, kind, append([]string{namespace},
+			alsoIn...)); err != nil {
 			return nil, err
 		}
 	}
@@ -90,7 +92,8 @@ func (i *Installed) keep(ref Ref, format string, args ...any) {
 
 // isOwn holds for what setup has labelled as one of the components, and nobody else as theirs.
 func (i *Installed) isOwn(m metadata, components ...string) bool {
-	return m.Labels[accountLabel] == labelValue(i.Account) && m.Labels[managedByLabel] == fieldManager &&
+	return m.Labels[accountLabel] == labelValue(i.Account) &&
+		m.Labels[managedByLabel] == fieldManager &&
 		slices.Contains(components, m.Labels[componentLabel])
 }
 
@@ -107,12 +110,14 @@ func (i *Installed) findRights(ctx context.Context, client *api.Client, kind str
 	if errors.Is(err, api.ErrForbidden) {
 		slices.Sort(namespaces)
 		namespaces = slices.Compact(namespaces)
-		i.keep(everywhere, "you cannot list those of all namespaces, so they were looked for in %s only",
+		i.keep(everywhere, "you cannot list those of all namespaces, so they were looked "+
+			"for in %s only",
 			strings.Join(namespaces, ", "))
 		items, err = i.listEach(ctx, client, kind, namespaces)
 	}
 	if err != nil {
-		return fmt.Errorf("listing %s of %q: %w", everywhere.Resource(), i.Namespace+"/"+i.Account, err)
+		return fmt.Errorf("listing %s of %q: %w", everywhere.Resource(),
+			i.Namespace+"/"+i.Account, err)
 	}
 	for _, item := range items {
 		ref := Ref{Kind: kind, Namespace: item.Namespace, Name: item.Name}
@@ -120,7 +125,8 @@ func (i *Installed) findRights(ctx context.Context, client *api.Client, kind str
 		case !i.isNamedByUs(ref) || item.DeletionTimestamp != "":
 		case i.isOwn(item, componentAccess, componentMinter, componentDevice):
 			i.Objects = append(i.Objects, Found{ref, item.UID})
-		case item.Labels[managedByLabel] != "" && item.Labels[managedByLabel] != fieldManager:
+		case item.Labels[managedByLabel] != "" &&
+			item.Labels[managedByLabel] != fieldManager:
 			i.keep(ref, "it is managed by %q", printable(item.Labels[managedByLabel]))
 		default:
 			i.keep(ref, "setup did not create it")
@@ -155,14 +161,16 @@ func (i *Installed) findForeign(ctx context.Context, client *api.Client) {
 			Subjects []map[string]string `json:"subjects"`
 		} `json:"items"`
 	}
-	answer, err := get(ctx, client, Ref{Kind: "RoleBinding", Namespace: i.Namespace}.collection(), "", nil)
+	answer, err := get(ctx, client, Ref{Kind: "RoleBinding",
+		Namespace: i.Namespace}.collection(), "", nil)
 	if err != nil || decode(answer, &list) != nil {
 		return
 	}
 	for _, item := range list.Items {
 		ref := Ref{Kind: "RoleBinding", Namespace: i.Namespace, Name: item.Metadata.Name}
 		names := slices.ContainsFunc(item.Subjects, func(s map[string]string) bool {
-			return s["kind"] == "ServiceAccount" && s["name"] == i.Account && s["namespace"] == i.Namespace
+			return s["kind"] == "ServiceAccount" && s["name"] == i.Account &&
+				s["namespace"] == i.Namespace
 		})
 		if names && item.Metadata.Labels[accountLabel] == "" {
 			i.keep(ref, "setup did not create it, and it names the account")
@@ -177,8 +185,10 @@ func (i *Installed) isNamedByUs(ref Ref) bool {
 	if ref.Namespace != i.Namespace {
 		return w.isAccessName(ref.Namespace, ref.Name)
 	}
-	isListed := slices.ContainsFunc(i.Devices, func(d DeviceInfo) bool { return d.Name == ref.Name })
-	return w.isAccessName(ref.Namespace, ref.Name) || isDeviceOf(i.Account, ref.Name) && !isListed ||
+	isListed := slices.ContainsFunc(i.Devices,
+		func(d DeviceInfo) bool { return d.Name == ref.Name })
+	return w.isAccessName(ref.Namespace, ref.Name) || isDeviceOf(i.Account, ref.Name) &&
+		!isListed ||
 		ref.Name == w.minterRole() || strings.HasPrefix(ref.Name, w.minterRole()+":")
 }
 
@@ -225,7 +235,8 @@ func (i *Installed) findSpace(ctx context.Context, client *api.Client) error {
 const listLimit = "500"
 
 // List returns the names of what a namespace has of a resource.
-func (r Resource) List(ctx context.Context, client *api.Client, namespace string) ([]string, error) {
+func (r Resource) List(ctx context.Context, client *api.Client, namespace string) ([]string,
+	error) {
 	root := "/apis/" + r.Group + "/" + r.Version
 	if r.Group == "" {
 		root = "/api/" + r.Version

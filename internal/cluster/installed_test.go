@@ -16,8 +16,9 @@ func labelled(name, namespace string, labels ...string) string {
 	for i := 0; i+1 < len(labels); i += 2 {
 		wearing[labels[i]] = labels[i+1]
 	}
-	encoded, err := json.Marshal(map[string]any{"metadata": map[string]any{"name": name, "namespace": namespace,
-		"uid": "uid of " + name, "labels": wearing}})
+	encoded, err := json.Marshal(map[string]any{"metadata": map[string]any{"name": name,
+		"namespace": namespace,
+		"uid":       "uid of " + name, "labels": wearing}})
 	if err != nil {
 		panic(err)
 	}
@@ -33,8 +34,10 @@ func own(component string) []string {
 func installedAnswers(more map[string]answer) map[string]answer {
 	none := answer{200, `{"items":[]}`}
 	answers := map[string]answer{"GET " + LimitsRef.path(): {404, status(404, "none")}}
-	for _, path := range []string{"/api/v1/namespaces/build/secrets", "/api/v1/namespaces/build/serviceaccounts",
-		rbac + "/rolebindings", rbac + "/roles", rbac + "/clusterroles", rbac + "/clusterrolebindings",
+	for _, path := range []string{"/api/v1/namespaces/build/secrets",
+		"/api/v1/namespaces/build/serviceaccounts",
+		rbac + "/rolebindings", rbac + "/roles", rbac + "/clusterroles", rbac +
+			"/clusterrolebindings",
 		rbac + "/namespaces/build/rolebindings"} {
 		answers["GET "+path] = none
 	}
@@ -48,16 +51,23 @@ const rbac = "/apis/rbac.authorization.k8s.io/v1"
 
 func TestOnlyWhatSetupCreatedIsFound(t *testing.T) {
 	bindings := strings.Join([]string{
-		labelled("sa-exec-credential:ci:cluster-role:view", "build", own(componentAccess)...),
+		labelled("sa-exec-credential:ci:cluster-role:view", "build",
+			own(componentAccess)...),
 		labelled("sa-exec-credential:build:ci:role:x", "work", own(componentAccess)...),
-		labelled("sa-exec-credential:other:ci:role:x", "build", own(componentAccess)...), // of ci in the namespace other
-		labelled("sa-exec-credential:ci:role:x", "other", own(componentAccess)...),       // of ci in the namespace other
-		labelled("sa-exec-credential:ci", "build", accountLabel, "ci", managedByLabel, "Helm", componentLabel, componentAccess),
+		// of ci in the namespace other
+		labelled("sa-exec-credential:other:ci:role:x", "build", own(componentAccess)...),
+		// of ci in the namespace other
+		labelled("sa-exec-credential:ci:role:x", "other", own(componentAccess)...),
+		labelled("sa-exec-credential:ci", "build", accountLabel, "ci", managedByLabel,
+			"Helm", componentLabel, componentAccess),
 		labelled("copied", "build", own(componentAccess)...),
 	}, ",")
 	client, _ := serve(t, installedAnswers(map[string]answer{
-		"GET " + rbac + "/rolebindings":                   {200, `{"items":[` + bindings + `]}`},
-		"GET /api/v1/namespaces/build":                    {200, labelled("build", "", accountLabel, "other", managedByLabel, fieldManager, componentLabel, componentNamespace)},
+		"GET " + rbac + "/rolebindings": {200, `{"items":[` + bindings +
+			`]}`},
+		"GET /api/v1/namespaces/build": {200, labelled("build", "",
+			accountLabel, "other", managedByLabel, fieldManager, componentLabel,
+			componentNamespace)},
 		"GET /api/v1/namespaces/build/serviceaccounts/ci": {200, labelled("ci", "build")},
 	}))
 	found, err := FindInstalled(t.Context(), client, "build", "ci", nil)
@@ -76,7 +86,8 @@ func TestOnlyWhatSetupCreatedIsFound(t *testing.T) {
 func TestWhatIsLeftOfADeviceIsFound(t *testing.T) {
 	const name = "ci-device-x-0123456789abcdef"
 	client, _ := serve(t, installedAnswers(map[string]answer{
-		"GET " + rbac + "/roles":                          {200, `{"items":[` + labelled(name, "build", own(componentDevice)...) + `]}`},
+		"GET " + rbac + "/roles": {200, `{"items":[` +
+			labelled(name, "build", own(componentDevice)...) + `]}`},
 		"GET /api/v1/namespaces/build/serviceaccounts/ci": {404, status(404, "none")},
 	}))
 	found, err := FindInstalled(t.Context(), client, "build", "ci", nil)
@@ -87,8 +98,10 @@ func TestWhatIsLeftOfADeviceIsFound(t *testing.T) {
 
 func TestWhatWasReplacedIsNotDeleted(t *testing.T) {
 	ref := Ref{Kind: "ClusterRole", Name: "x"}
-	client, requests := serve(t, map[string]answer{"DELETE " + ref.path(): {409, status(409, "the uid in the precondition")}})
-	if _, err := Delete(t.Context(), client, Found{ref, "1"}); !errors.Is(err, api.ErrConflict) {
+	client, requests := serve(t, map[string]answer{"DELETE " + ref.path(): {409, status(409,
+		"the uid in the precondition")}})
+	if _, err := Delete(t.Context(), client, Found{ref, "1"}); !errors.Is(err,
+		api.ErrConflict) {
 		t.Errorf("got %v, want a conflict", err)
 	}
 	if body := (*requests)[0].body; !strings.Contains(body, `"preconditions":{"uid":"1"}`) {
@@ -99,7 +112,8 @@ func TestWhatWasReplacedIsNotDeleted(t *testing.T) {
 func TestLimitsAreRemovedFromWhatIsThereNow(t *testing.T) {
 	path := LimitsRef.path()
 	live := func(version string) answer {
-		return answer{200, `{"metadata":{"resourceVersion":"` + version + `"},"data":{"build.ci":"x","build.other":"y"}}`}
+		return answer{200, `{"metadata":{"resourceVersion":"` + version +
+			`"},"data":{"build.ci":"x","build.other":"y"}}`}
 	}
 	client, requests := serve(t, map[string]answer{
 		"1 GET " + path: live("1"), "2 GET " + path: live("2"),

@@ -15,7 +15,8 @@ type Page struct {
 	Width   int // columns of the terminal; 0: lines are not broken
 }
 
-// Render shows the machine, then the profiles. Of several profiles those that are well take one line each.
+// Render shows the machine, then the profiles. Of several profiles those that are well take one
+// line each.
 func (p Page) Render(items []Finding, names []string) []byte {
 	var b strings.Builder
 	for i := 0; i < len(items); {
@@ -26,7 +27,8 @@ func (p Page) Render(items []Finding, names []string) []byte {
 		case name == "":
 			p.group(&b, "This machine", group)
 		case len(names) > 1 && isOK(group):
-			fmt.Fprintf(&b, "%s %s\n", p.heading("Profile "+name+":"), p.Colours.Paint(ui.Green, "ok, "+ui.Plural(len(group), "check")))
+			fmt.Fprintf(&b, "%s %s\n", p.heading("Profile "+name+":"),
+				p.Colours.Paint(ui.Green, "ok, "+ui.Plural(len(group), "check")))
 		default:
 			p.group(&b, "Profile "+name, group)
 		}
@@ -67,11 +69,14 @@ func (p Page) group(w io.Writer, heading string, group []Finding) {
 	margin := strings.Repeat(" ", indent+resultWidth+checkWidth)
 	for _, item := range group {
 		lines := broken(item.Detail, p.Width-len(margin))
-		result := p.Colours.Paint(colourOf(item.Result), string(item.Result)) + strings.Repeat(" ", resultWidth-len(item.Result))
-		_, _ = fmt.Fprintf(w, "%*s%s%-*s%s\n", indent, "", result, checkWidth, item.Check, strings.Join(lines, "\n"+margin))
+		result := p.Colours.Paint(colourOf(item.Result), string(item.Result)) +
+			strings.Repeat(" ", resultWidth-len(item.Result))
+		_, _ = fmt.Fprintf(w, "%*s%s%-*s%s\n", indent, "", result, checkWidth, item.Check,
+			strings.Join(lines, "\n"+margin))
 		if item.Fix != "" {
 			// In one piece, so that it can be copied.
-			_, _ = fmt.Fprintf(w, "%*sfix: %s\n", indent+resultWidth, "", p.heading(item.Fix))
+			_, _ = fmt.Fprintf(w, "%*sfix: %s\n", indent+resultWidth, "",
+				p.heading(item.Fix))
 		}
 	}
 }
@@ -88,18 +93,20 @@ func (p Page) summary(items []Finding, profiles int) string {
 	text, colour := "Nothing is wrong", ui.Green
 	switch {
 	case count[Failed] > 0:
-		text, colour = fmt.Sprintf("%d failed, %s", count[Failed], ui.Plural(count[Warning], "warning")), ui.Red
+		text, colour = fmt.Sprintf("%d failed, %s", count[Failed], ui.Plural(count[Warning],
+			"warning")), ui.Red
 	case count[Warning] > 0:
 		text, colour = "Nothing failed, "+ui.Plural(count[Warning], "warning"), ui.Yellow
 	}
 	if profiles == 0 {
-		return p.Colours.Paint(colour, text) + ". There are no profiles yet; setup creates one.\n"
+		return p.Colours.Paint(colour, text) +
+			". There are no profiles yet; setup creates one.\n"
 	}
 	return p.Colours.Paint(colour, text) + " (" + ui.Plural(profiles, "profile") + ").\n"
 }
 
-// broken cuts text at spaces into lines of at most width columns, or leaves it whole when width is not positive. A word
-// that is longer, such as a path, gets a line of its own.
+// broken cuts text at spaces into lines of at most width columns, or leaves it whole when width
+// is not positive. A word that is longer, such as a path, gets a line of its own.
 func broken(text string, width int) []string {
 	if width <= 0 {
 		return []string{text}

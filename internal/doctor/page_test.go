@@ -8,7 +8,9 @@ import (
 
 func TestPage(t *testing.T) {
 	well := Finding{Profile: "a", Check: "token", Result: OK, Detail: "accepted"}
-	sick := Finding{Profile: "b", Check: "mint", Result: Failed, Detail: "minting token for \"build/ci\": forbidden", Fix: "sa-exec-credential setup ci"}
+	sick := Finding{Profile: "b", Check: "mint", Result: Failed,
+		Detail: "minting token for \"build/ci\": forbidden",
+		Fix:    "sa-exec-credential setup ci"}
 	machine := Finding{Check: "store", Result: Warning, Detail: "slow", Fix: "wait"}
 	for _, test := range []struct {
 		name  string
@@ -38,7 +40,8 @@ Nothing is wrong (1 profile).
 `},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			if got := string(test.page.Render(test.items, test.names)); got != test.want {
+			if got := string(test.page.Render(test.items,
+				test.names)); got != test.want {
 				t.Errorf("got\n%swant\n%s", got, test.want)
 			}
 		})
@@ -46,7 +49,8 @@ Nothing is wrong (1 profile).
 }
 
 func TestBrokenLosesNothing(t *testing.T) {
-	for _, text := range []string{"", "one", "one two  three", strings.Repeat("long", 30) + " and short", " begins and ends with spaces "} {
+	for _, text := range []string{"", "one", "one two  three", strings.Repeat("long", 30) +
+		" and short", " begins and ends with spaces "} {
 		for width := range 40 {
 			got := strings.Join(broken(text, width), " ")
 			if !slices.Equal(strings.Fields(got), strings.Fields(text)) {

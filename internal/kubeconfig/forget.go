@@ -13,8 +13,9 @@ import (
 type Forgotten struct {
 	File                      string
 	Contexts, Users, Clusters []string
-	Current                   bool  // one of the contexts is the current one
-	Err                       error // why it was not taken out; the lists may be incomplete then
+	Current                   bool // one of the contexts is the current one
+	// why it was not taken out; the lists may be incomplete then
+	Err error
 }
 
 func (f Forgotten) isEmpty() bool {
@@ -134,7 +135,8 @@ func (c *configs) all(list string) (parts []part) {
 // isContextOf holds for a context that gets the profile's tokens, or would if its user were still
 // there.
 func (c *configs) isContextOf(context *yaml.Node, profile string) bool {
-	cluster, user := yamledit.Text(context, "context", "cluster"), yamledit.Text(context, "context", "user")
+	cluster, user := yamledit.Text(context, "context", "cluster"), yamledit.Text(context,
+		"context", "user")
 	if _, found := c.find(users, user); found != nil {
 		return profileOfUser(c.body(users, user)) == profile
 	}
@@ -145,7 +147,8 @@ func (c *configs) isContextOf(context *yaml.Node, profile string) bool {
 func (c *configs) forgotten(parts []part) (all []Forgotten) {
 	for _, f := range c.files {
 		of := Forgotten{File: f.Path(), Current: c.isCurrentAmong(f, parts)}
-		lists := map[string]*[]string{contexts: &of.Contexts, users: &of.Users, clusters: &of.Clusters}
+		lists := map[string]*[]string{contexts: &of.Contexts, users: &of.Users,
+			clusters: &of.Clusters}
 		for _, p := range parts {
 			if p.file == f {
 				*lists[p.list] = append(*lists[p.list], p.name())
@@ -164,7 +167,8 @@ func (c *configs) isCurrentAmong(f *yamledit.File, parts []part) bool {
 	current := yamledit.Text(f.Root(), currentContext)
 	is := func(p part) bool { return p.list == contexts && p.name() == current }
 	count := len(slices.DeleteFunc(slices.Clone(parts), func(p part) bool { return !is(p) }))
-	return count > 0 && count == len(slices.DeleteFunc(c.all(contexts), func(p part) bool { return !is(p) }))
+	return count > 0 && count == len(slices.DeleteFunc(c.all(contexts),
+		func(p part) bool { return !is(p) }))
 }
 
 // take takes the parts out of their files.

@@ -11,7 +11,8 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/yamledit"
 )
 
-// withOurs is a kubeconfig as people have it. What the lines between <<< and >>> say goes with the profile p.
+// withOurs is a kubeconfig as people have it. What the lines between <<< and >>> say goes with
+// the profile p.
 const withOurs = `# mine, by hand
 
 apiVersion: v1
@@ -108,9 +109,11 @@ func TestForgetKeepsEveryOtherByte(t *testing.T) {
 		{"a file as people have it", marked(withOurs, true), marked(withOurs, false)},
 		{"with a current context", marked(withOurs, true) + "current-context:  p # mine\n",
 			marked(withOurs, false) + "current-context:  \"\" # mine\n"},
-		{"with another current context", marked(withOurs, true) + "current-context: office\n",
+		{"with another current context", marked(withOurs, true) +
+			"current-context: office\n",
 			marked(withOurs, false) + "current-context: office\n"},
-		{"with the line ends of Windows", crlf(marked(withOurs, true)), crlf(marked(withOurs, false))},
+		{"with the line ends of Windows", crlf(marked(withOurs, true)),
+			crlf(marked(withOurs, false))},
 		{"nothing but ours", `# top
 contexts: # all
 - {name: p, context: {cluster: p-1, user: p-1}}
@@ -171,18 +174,23 @@ users:
 }
 
 func TestForgetLeavesAClusterThatOthersUse(t *testing.T) {
-	path := writeText(t, marked(withOurs, true)+"- {name: mine, context: {cluster: p-1, user: jane}}\n")
-	if done := Forget([]string{path}, "p"); len(done) != 1 || len(done[0].Clusters) > 0 || len(done[0].Contexts) != 2 {
+	path := writeText(t, marked(withOurs, true)+"- {name: mine, context: {cluster: p-1, "+
+		"user: jane}}\n")
+	if done := Forget([]string{path}, "p"); len(done) != 1 || len(done[0].Clusters) > 0 ||
+		len(done[0].Contexts) != 2 {
 		t.Errorf("got %+v", done)
 	}
-	if data, _ := os.ReadFile(path); !strings.Contains(string(data), "- name: p-1\n  cluster:") {
+	if data, _ := os.ReadFile(path); !strings.Contains(string(data),
+		"- name: p-1\n  cluster:") {
 		t.Errorf("the cluster is gone:\n%s", data)
 	}
 }
 
 func TestForgetLooksThroughAllFiles(t *testing.T) {
-	user := writeText(t, "users: [{name: u, user: {exec: {command: sa-exec-credential, args: [get, --profile, p]}}}]\n")
-	context := writeText(t, "contexts: [{name: x, context: {cluster: c, user: u}}]\ncurrent-context: x\n")
+	user := writeText(t, "users: [{name: u, user: {exec: {command: sa-exec-credential, args: "+
+		"[get, --profile, p]}}}]\n")
+	context := writeText(t, "contexts: [{name: x, context: {cluster: c, user: "+
+		"u}}]\ncurrent-context: x\n")
 	broken := writeText(t, "users: [")
 	link := filepath.Join(t.TempDir(), "link")
 	if err := os.Symlink(context, link); err != nil {
@@ -190,10 +198,12 @@ func TestForgetLooksThroughAllFiles(t *testing.T) {
 	}
 	none := filepath.Join(t.TempDir(), "none")
 	done := Forget([]string{none, broken, user, link, context}, "p")
-	if len(done) != 3 || done[0].File != broken || !errors.Is(done[0].Err, yamledit.ErrMalformed) || !done[2].Current {
+	if len(done) != 3 || done[0].File != broken || !errors.Is(done[0].Err,
+		yamledit.ErrMalformed) || !done[2].Current {
 		t.Errorf("got %+v", done)
 	}
-	if data, _ := os.ReadFile(context); string(data) != "contexts: []\ncurrent-context: \"\"\n" {
+	if data, _ := os.ReadFile(context); string(data) != "contexts: []\ncurrent-context: "+
+		"\"\"\n" {
 		t.Errorf("got %s", data)
 	}
 	if info, err := os.Lstat(link); err != nil || info.Mode()&os.ModeSymlink == 0 {
@@ -210,10 +220,12 @@ func TestForgetSaysWhatItCannotTakeOut(t *testing.T) {
 contexts: *all
 users: [{name: u, user: {exec: {command: sa-exec-credential, args: [get, --profile, p]}}}]
 `)
-	own := writeText(t, "users: [{name: v, user: {exec: {command: sa-exec-credential, args: [get, --profile, p]}}}]\n")
+	own := writeText(t, "users: [{name: v, user: {exec: {command: sa-exec-credential, args: "+
+		"[get, --profile, p]}}}]\n")
 	before, _ := os.ReadFile(shared)
 	done := Forget([]string{shared, own}, "p")
-	if len(done) != 2 || !errors.Is(done[0].Err, yamledit.ErrUnsupported) || !slices.Equal(done[0].Contexts, []string{"x"}) ||
+	if len(done) != 2 || !errors.Is(done[0].Err, yamledit.ErrUnsupported) ||
+		!slices.Equal(done[0].Contexts, []string{"x"}) ||
 		done[1].Err != nil || len(done[1].Users) != 1 {
 		t.Errorf("got %+v", done)
 	}

@@ -135,7 +135,8 @@ func (f *Forgetting) step(format string, args ...any) {
 func (f *Forgetting) Lines() (lines []string) {
 	for _, found := range f.contexts {
 		if found.Err != nil {
-			lines = append(lines, fmt.Sprintf("cannot be looked through: %v", found.Err))
+			lines = append(lines, fmt.Sprintf("cannot be looked through: %v",
+				found.Err))
 			continue
 		}
 		lines = append(lines, "remove: "+partsOf(found))
@@ -152,7 +153,8 @@ func (f *Forgetting) Lines() (lines []string) {
 	switch {
 	case f.recordName == "" || f.goesLater:
 	case f.keeps != "":
-		lines = append(lines, fmt.Sprintf("kept: device record %q: %s", f.recordName, f.keeps))
+		lines = append(lines, fmt.Sprintf("kept: device record %q: %s", f.recordName,
+			f.keeps))
 	default:
 		lines = append(lines, fmt.Sprintf("remove: device record %q", f.recordName))
 	}
@@ -252,7 +254,8 @@ func (f *Forgetting) removeContexts() {
 		}
 		if len(done.Contexts)+len(done.Users)+len(done.Clusters) == 0 {
 			f.report(ui.Hint, "once it can be read: "+
-				ui.CommandLine(ui.Program, "forget", "--profile", f.name, "--kubeconfig", done.File))
+				ui.CommandLine(ui.Program, "forget", "--profile", f.name,
+					"--kubeconfig", done.File))
 		}
 	}
 }
@@ -261,7 +264,8 @@ func (f *Forgetting) removeContexts() {
 func kubectlLines(found kubeconfig.Forgotten) (lines []string) {
 	add := func(verb string, names []string) {
 		for _, name := range names {
-			lines = append(lines, ui.CommandLine("kubectl", "config", verb, name, "--kubeconfig", found.File))
+			lines = append(lines, ui.CommandLine("kubectl", "config", verb, name,
+				"--kubeconfig", found.File))
 		}
 	}
 	add("delete-context", found.Contexts)
@@ -296,7 +300,8 @@ func (f *Forgetting) removeEntries(ctx context.Context) {
 			err = s.Forget(ctx, !isUsed)
 		}
 		if err != nil {
-			f.remains(err, "the store %q may still hold the token and the bootstrap credential "+
+			f.remains(err, "the store %q may still hold the token and the bootstrap "+
+				"credential "+
 				"of profile %q", f.profile.Store, f.name)
 			return // the others fail alike
 		}
@@ -347,7 +352,8 @@ func (f *Forgetting) nameDevices(record *device.Record) {
 			continue
 		}
 		line := append([]string{ui.Program, "revoke", "--device", name,
-			"--serviceaccount", record.ServiceAccount, "-n", record.Namespace}, flags...)
+			"--serviceaccount", record.ServiceAccount, "-n", record.Namespace},
+			flags...)
 		f.report(ui.Hint, fmt.Sprintf("the device %q, if it is still in the cluster %s, "+
 			"can mint until it is ended: %s",
 			record.Namespace+"/"+name, record.Cluster.Server, ui.CommandLine(line...)))
@@ -365,8 +371,10 @@ func (f *Forgetting) nameUnnamed() {
 		if err == nil && len(sharing) > 0 {
 			continue
 		}
-		f.report(ui.Warning, fmt.Sprintf("no profile that can be read names the device record "+
-			"%q; if it was this one's, remove it: %s", name, ui.CommandLine("rm", dir.Path(name))))
+		f.report(ui.Warning, fmt.Sprintf("no profile that can be read names the device "+
+			"record "+
+			"%q; if it was this one's, remove it: %s", name, ui.CommandLine("rm",
+			dir.Path(name))))
 		if record, err := dir.Load(name); err == nil {
 			f.nameDevices(&record)
 		}

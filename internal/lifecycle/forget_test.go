@@ -32,10 +32,14 @@ func machineWith(t *testing.T, name string) (*host.Host, profile.Dir) {
 	if err := errors.Join(err, h.CreateConfigDir()); err != nil {
 		t.Fatal(err)
 	}
-	p := profile.Profile{Name: name, Cluster: profile.Cluster{Server: "https://127.0.0.1:1"}, Namespace: "build",
-		ServiceAccount: "ci", Duration: profile.Duration{Duration: time.Hour}, Store: keyring.Keyring,
-		Bootstrap: profile.Bootstrap{Source: profile.SourceKeyring, Duration: &profile.Duration{Duration: time.Hour}}}
-	record, err := device.DirIn(filepath.Dir(filepath.Dir(string(profiles)))).Lock(t.Context(), p)
+	p := profile.Profile{Name: name, Cluster: profile.Cluster{Server: "https://127.0.0.1:1"},
+		Namespace:      "build",
+		ServiceAccount: "ci", Duration: profile.Duration{Duration: time.Hour},
+		Store: keyring.Keyring,
+		Bootstrap: profile.Bootstrap{Source: profile.SourceKeyring,
+			Duration: &profile.Duration{Duration: time.Hour}}}
+	record, err := device.DirIn(filepath.Dir(filepath.Dir(string(profiles)))).Lock(t.Context(),
+		p)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,7 +54,8 @@ func machineWith(t *testing.T, name string) (*host.Host, profile.Dir) {
 }
 
 // forgotten runs forget and returns what it said.
-func forgotten(ctx context.Context, t *testing.T, h *host.Host, name string) (said string, err error) {
+func forgotten(ctx context.Context, t *testing.T, h *host.Host, name string) (said string,
+	err error) {
 	t.Helper()
 	plan, err := PlanForget(h, name, "", func(_ ui.Kind, text string) { said += text + "\n" })
 	if err != nil {
@@ -80,11 +85,13 @@ func TestForgetNamesEveryDeviceOfTheRecord(t *testing.T) {
 	}
 	var said string
 	plan.report = func(_ ui.Kind, text string) { said += text + "\n" }
-	if err := plan.Run(t.Context()); !errors.Is(err, ErrLeft) || !errors.Is(err, keyring.ErrUnavailable) {
+	if err := plan.Run(t.Context()); !errors.Is(err, ErrLeft) || !errors.Is(err,
+		keyring.ErrUnavailable) {
 		t.Errorf("got %v, want that the store is not available", err)
 	}
 	for _, name := range []string{"ci-device-x", "ci-device-old"} {
-		if !strings.Contains(said, "sa-exec-credential revoke --device "+name+" --serviceaccount ci -n build\n") {
+		if !strings.Contains(said, "sa-exec-credential revoke --device "+
+			""+name+" --serviceaccount ci -n build\n") {
 			t.Errorf("it does not say how %s is ended:\n%s", name, said)
 		}
 	}
@@ -93,7 +100,8 @@ func TestForgetNamesEveryDeviceOfTheRecord(t *testing.T) {
 	}
 }
 
-// TestForgetNamesRecordsThatNobodyKnows has a profile of which nothing can be read, so that its device is unknown.
+// TestForgetNamesRecordsThatNobodyKnows has a profile of which nothing can be read, so that its
+// device is unknown.
 func TestForgetNamesRecordsThatNobodyKnows(t *testing.T) {
 	h, profiles := machineWith(t, "p")
 	if err := os.WriteFile(profiles.Path("p"), []byte("\x00"), 0o600); err != nil {
@@ -103,7 +111,8 @@ func TestForgetNamesRecordsThatNobodyKnows(t *testing.T) {
 	if err != nil {
 		t.Error(err)
 	}
-	for _, want := range []string{"malformed profile", "if it was this one's, remove it: rm ", "revoke --device ci-device-x", `profile "p": removed`} {
+	for _, want := range []string{"malformed profile", "if it was this one's, remove it: rm ",
+		"revoke --device ci-device-x", `profile "p": removed`} {
 		if !strings.Contains(said, want) {
 			t.Errorf("it does not say %q:\n%s", want, said)
 		}

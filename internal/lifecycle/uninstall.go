@@ -41,7 +41,8 @@ func PlanUninstall(ctx context.Context, h *host.Host, c admin.Choice, namespace,
 		return nil, err
 	}
 	namespace = a.Namespace(namespace)
-	for _, problem := range []error{profile.CheckNamespace(namespace), profile.CheckServiceAccount(account)} {
+	for _, problem := range []error{profile.CheckNamespace(namespace),
+		profile.CheckServiceAccount(account)} {
 		if problem != nil {
 			return nil, ui.Usagef("%w", problem)
 		}
@@ -107,7 +108,8 @@ func (u *Uninstalling) findLocal(namespace, account, file string) (in []string, 
 	for _, name := range names {
 		p, err := profiles.Load(name)
 		if err != nil {
-			u.report(ui.Warning, fmt.Sprintf("%v; whether it is one of the account's is not known",
+			u.report(ui.Warning, fmt.Sprintf("%v; whether it is one of the account's "+
+				"is not known",
 				err))
 			continue
 		}
@@ -198,7 +200,8 @@ func occupied(ctx context.Context, client *api.Client,
 			return "", prepare.ErrInterrupted
 		case errors.Is(err, api.ErrNotFound): // it was served a moment ago
 		case err != nil:
-			return fmt.Sprintf("whether %v of others are in it cannot be found out: %v", r, err), nil
+			return fmt.Sprintf("whether %v of others are in it cannot be found out: %v",
+				r, err), nil
 		}
 		for _, name := range names {
 			if !slices.Contains(expected, r.String()+" "+name) {
@@ -257,7 +260,10 @@ func (u *Uninstalling) isEmpty() bool {
 
 // Lines say what Run would remove, and what it would keep.
 func (u *Uninstalling) Lines() (lines []string) {
-	add := func(format string, args ...any) { lines = append(lines, fmt.Sprintf(format, args...)) }
+	add := func(format string, args ...any) {
+		lines = append(lines, fmt.Sprintf(format,
+			args...))
+	}
 	add("account %q in the cluster %s (context %q)",
 		u.account(), u.admin.Context.Cluster.Server, u.admin.Context.Name)
 	for _, d := range u.found.Devices {
@@ -301,12 +307,16 @@ func (u *Uninstalling) sharedLine() string {
 	case others < 0:
 		return ""
 	case others > 0:
-		return shared + ui.Plural(others, "other account") + " of the cluster depend on them"
+		return shared + ui.Plural(others, "other account") +
+			" of the cluster depend on them"
 	}
-	return shared + "no other account of the cluster has limits; when none is to be set up any more: " +
-		ui.CommandLine(append(append([]string{"kubectl"}, u.origin.Flags()...), "delete", "--ignore-not-found",
+	return shared + "no other account of the cluster has limits; when none is to be set up " +
+		"any more: " +
+		ui.CommandLine(append(append([]string{"kubectl"}, u.origin.Flags()...), "delete",
+			"--ignore-not-found",
 			"validatingadmissionpolicybindings/sa-exec-credential",
-			"validatingadmissionpolicies/sa-exec-credential", "namespaces/sa-exec-credential")...)
+			"validatingadmissionpolicies/sa-exec-credential",
+			"namespaces/sa-exec-credential")...)
 }
 
 func (u *Uninstalling) step(format string, args ...any) {
@@ -325,7 +335,8 @@ func (u *Uninstalling) Run(ctx context.Context) error {
 	}
 	switch {
 	case !canary.Empty():
-		if err := awaitRefusal(ctx, u.host, u.admin.Context.Cluster, canary, u.report); err != nil {
+		if err := awaitRefusal(ctx, u.host, u.admin.Context.Cluster, canary,
+			u.report); err != nil {
 			return err
 		}
 	case len(u.found.Devices) > 0:
@@ -345,7 +356,8 @@ func interruptedOr(ctx context.Context, err error) error {
 func (u *Uninstalling) canary(ctx context.Context) secret.String {
 	for _, d := range slices.Backward(u.found.Devices) {
 		if d.SecretUID != "" {
-			return canaryOf(ctx, u.host, u.admin, u.found.Namespace, u.found.Account, d.Device)
+			return canaryOf(ctx, u.host, u.admin, u.found.Namespace, u.found.Account,
+				d.Device)
 		}
 	}
 	return secret.String{}
@@ -353,7 +365,8 @@ func (u *Uninstalling) canary(ctx context.Context) secret.String {
 
 func (u *Uninstalling) removeFromCluster(ctx context.Context) error {
 	for _, d := range u.found.Devices {
-		if err := deleteDevice(ctx, u.admin, u.found.Namespace, d.Device, u.report); err != nil {
+		if err := deleteDevice(ctx, u.admin, u.found.Namespace, d.Device,
+			u.report); err != nil {
 			return err
 		}
 	}
@@ -363,7 +376,8 @@ func (u *Uninstalling) removeFromCluster(ctx context.Context) error {
 		}
 	}
 	if u.found.Limits {
-		result, err := cluster.RemoveLimits(ctx, u.admin.Client, u.found.Namespace, u.found.Account)
+		result, err := cluster.RemoveLimits(ctx, u.admin.Client, u.found.Namespace,
+			u.found.Account)
 		if err != nil {
 			return err
 		}
@@ -388,7 +402,8 @@ func (u *Uninstalling) delete(ctx context.Context, object cluster.Found) error {
 	result, err := cluster.Delete(ctx, u.admin.Client, object)
 	if errors.Is(err, api.ErrConflict) {
 		u.report(ui.Warning,
-			fmt.Sprintf("%v: kept: it has been replaced since it was looked at", object.Ref))
+			fmt.Sprintf("%v: kept: it has been replaced since it was looked at",
+				object.Ref))
 		return nil
 	}
 	if err == nil {

@@ -13,10 +13,13 @@ func TestWhatAllAccountsShareStaysAndIsNamed(t *testing.T) {
 		"validatingadmissionpolicybindings/sa-exec-credential " +
 		"validatingadmissionpolicies/sa-exec-credential namespaces/sa-exec-credential"
 	u := &Uninstalling{origin: profile.Origin{Context: "admin", Kubeconfig: []string{"a file"}}}
-	for others, want := range map[int]string{-1: "", 0: command, 2: "2 other accounts of the cluster depend on them"} {
+	for others, want := range map[int]string{-1: "", 0: command,
+		2: "2 other accounts of the cluster depend on them"} {
 		u.found = &cluster.Installed{OthersLimited: others}
-		if line := u.sharedLine(); !strings.HasSuffix(line, want) || (line == "") != (want == "") {
-			t.Errorf("with %d other accounts: %q, want %q at its end", others, line, want)
+		if line := u.sharedLine(); !strings.HasSuffix(line, want) ||
+			(line == "") != (want == "") {
+			t.Errorf("with %d other accounts: %q, want %q at its end", others, line,
+				want)
 		}
 	}
 }

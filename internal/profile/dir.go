@@ -76,8 +76,8 @@ func (f Dir) check() error {
 	return nil
 }
 
-// DeviceOf is the device record that a profile names, also when it is malformed. Empty: none, or it cannot
-// be read.
+// DeviceOf is the device record that a profile names, also when it is malformed. Empty: none, or
+// it cannot be read.
 func (f Dir) DeviceOf(name string) string {
 	data, err := files.ReadTrusted(f.path(name), maxSize)
 	if err != nil || f.check() != nil {
@@ -108,7 +108,8 @@ func (f Dir) Save(p Profile) error {
 		return err
 	}
 	if len(data) > maxSize { // it could not be read again
-		return fmt.Errorf("saving profile %q: %w: longer than %d bytes", p.Name, ErrMalformed, maxSize)
+		return fmt.Errorf("saving profile %q: %w: longer than %d bytes", p.Name,
+			ErrMalformed, maxSize)
 	}
 	if err := f.create(); err != nil {
 		return fmt.Errorf("saving profile %q: %w", p.Name, err)
@@ -165,7 +166,8 @@ func (f Dir) Names() ([]string, error) {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, nil
 	case errors.As(err, &refused):
-		return nil, fmt.Errorf("the directory of profiles %w: %w", ErrUnreadable, quoted(refused))
+		return nil, fmt.Errorf("the directory of profiles %w: %w", ErrUnreadable,
+			quoted(refused))
 	case err != nil:
 		return nil, fmt.Errorf("listing profiles: %w", err)
 	}

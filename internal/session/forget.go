@@ -38,10 +38,11 @@ func (s *Session) forgetFiles() {
 	}
 }
 
-// ForgetEntries removes what the store holds for each of the profiles with a device, which need not be
-// the one in the record: it may have been replaced, or never come to be. One that fails does not keep
-// the others.
-func ForgetEntries(ctx context.Context, h *host.Host, profiles []profile.Profile, d *profile.Device) error {
+// ForgetEntries removes what the store holds for each of the profiles with a device, which need
+// not be the one in the record: it may have been replaced, or never come to be. One that fails
+// does not keep the others.
+func ForgetEntries(ctx context.Context, h *host.Host, profiles []profile.Profile,
+	d *profile.Device) error {
 	var failed []error
 	for _, p := range profiles {
 		s, err := With(ctx, h, p, d)
@@ -55,9 +56,9 @@ func ForgetEntries(ctx context.Context, h *host.Host, profiles []profile.Profile
 	return errors.Join(failed...)
 }
 
-// Sharing lists the profiles that name a device record, sorted by name. One whose content is no profile
-// names none. One that the system does not let us read may, so that is an error: whoever replaces the
-// device would leave it behind with the old one.
+// Sharing lists the profiles that name a device record, sorted by name. One whose content is no
+// profile names none. One that the system does not let us read may, so that is an error: whoever
+// replaces the device would leave it behind with the old one.
 func Sharing(h *host.Host, record string) ([]profile.Profile, error) {
 	dir, err := h.Profiles()
 	if err != nil {
@@ -118,9 +119,9 @@ func ForgetAll(ctx context.Context, h *host.Host, bootstrap bool) error {
 // goneLimit bounds the wait for commands that may be about to write a profile.
 const goneLimit = 10 * time.Second
 
-// ForgetGone removes from the stores what profiles of this directory have stored and none of them, less
-// the one called except, leads to: bootstrap credentials, too. It is an error while what another profile
-// leads to is not known.
+// ForgetGone removes from the stores what profiles of this directory have stored and none of
+// them, less the one called except, leads to: bootstrap credentials, too. It is an error while
+// what another profile leads to is not known.
 func ForgetGone(ctx context.Context, h *host.Host, except string) error {
 	known, release, err := keysOfOthers(ctx, h, except)
 	if err != nil {
@@ -130,9 +131,10 @@ func ForgetGone(ctx context.Context, h *host.Host, except string) error {
 	return forgetStrays(ctx, h, known, true)
 }
 
-// keysOfOthers are those that the profiles lead to, less one of them. They are all there are until release: a
-// setup stores before it writes the profile.
-func keysOfOthers(ctx context.Context, h *host.Host, except string) (known map[string]bool, release func(), err error) {
+// keysOfOthers are those that the profiles lead to, less one of them. They are all there are
+// until release: a setup stores before it writes the profile.
+func keysOfOthers(ctx context.Context, h *host.Host, except string) (known map[string]bool,
+	release func(), err error) {
 	limited, cancel := context.WithTimeout(ctx, goneLimit)
 	defer cancel()
 	devices, err := Devices(h)
@@ -164,7 +166,8 @@ func keysOf(ctx context.Context, h *host.Host, except string) (map[string]bool, 
 		}
 		s, err := Load(ctx, h, name)
 		if err != nil {
-			return nil, fmt.Errorf("what profile %q leads to is not known: %w", name, err)
+			return nil, fmt.Errorf("what profile %q leads to is not known: %w", name,
+				err)
 		}
 		known[s.TokenKey()], known[s.BootstrapKey()] = true, true
 	}
@@ -178,7 +181,8 @@ func forgetStrays(ctx context.Context, h *host.Host, known map[string]bool, boot
 			return !known[key] && (bootstrap || strings.HasPrefix(key, "token:"))
 		})
 		if err != nil {
-			failed = append(failed, fmt.Errorf("store %q may still hold entries of profiles that are gone: %w", kind, err))
+			failed = append(failed, fmt.Errorf("store %q may still hold entries of "+
+				"profiles that are gone: %w", kind, err))
 		}
 	}
 	return errors.Join(failed...)
@@ -198,8 +202,10 @@ func forgetCalls(h *host.Host) {
 	}
 }
 
-// forgetStraysIn looks through one store. One that is not there holds nothing, and is not worth a word.
-func forgetStraysIn(ctx context.Context, h *host.Host, kind keyring.Kind, isStray func(string) bool) error {
+// forgetStraysIn looks through one store. One that is not there holds nothing, and is not worth a
+// word.
+func forgetStraysIn(ctx context.Context, h *host.Host, kind keyring.Kind,
+	isStray func(string) bool) error {
 	store, err := h.Store(ctx, kind)
 	var keys []string
 	if err == nil {
@@ -220,8 +226,8 @@ func forgetStraysIn(ctx context.Context, h *host.Host, kind keyring.Kind, isStra
 	return failed
 }
 
-// forgetStray deletes an entry that a profile of this directory has stored. Those of other directories
-// are in use there, as far as can be known here.
+// forgetStray deletes an entry that a profile of this directory has stored. Those of other
+// directories are in use there, as far as can be known here.
 func forgetStray(ctx context.Context, h *host.Host, store keyring.Store, key string) error {
 	entry, err := store.Get(ctx, key)
 	if errors.Is(err, keyring.ErrNotFound) || err == nil && entry.Origin != h.Origin() {

@@ -26,7 +26,8 @@ func (f *File) RemoveItem(list string, item *yaml.Node) error {
 		i = slices.Index(items.Content, item)
 	}
 	if i < 0 {
-		return fmt.Errorf("%w: %q: %s is shared through an anchor", ErrUnsupported, f.path, list)
+		return fmt.Errorf("%w: %q: %s is shared through an anchor", ErrUnsupported, f.path,
+			list)
 	}
 	if items.Style&yaml.FlowStyle != 0 {
 		f.cut(f.flowItem(item))
@@ -46,7 +47,8 @@ func (f *File) SetExisting(field, text string) {
 	from, known := f.offset(node.Line, node.Column)
 	plain := splice{}
 	for _, quote := range []string{"", `"`, "'"} {
-		if written := quote + node.Value + quote; known && bytes.HasPrefix(f.data[from:], []byte(written)) {
+		if written := quote + node.Value + quote; known && bytes.HasPrefix(f.data[from:],
+			[]byte(written)) {
 			plain = splice{from, from + len(written), literal(text)}
 			break
 		}
@@ -75,7 +77,10 @@ func (f *File) spliced() (data []byte, possible bool) {
 	if f.uncut || len(f.splices) == 0 {
 		return nil, false
 	}
-	slices.SortStableFunc(f.splices, func(a, b splice) int { return cmp.Compare(a.from, b.from) })
+	slices.SortStableFunc(f.splices, func(a, b splice) int {
+		return cmp.Compare(a.from,
+			b.from)
+	})
 	end := 0
 	for _, s := range f.splices {
 		if s.from < end {
@@ -165,7 +170,8 @@ func (f *File) flowItem(item *yaml.Node) (s splice, known bool) {
 		s.to += len(f.data[s.to:]) - len(bytes.TrimLeft(f.data[s.to:], " \t"))
 		indent := bytes.TrimRight(f.data[:s.from], " \t")
 		alone := bytes.HasSuffix(indent, []byte("\n"))
-		if next := bytes.TrimPrefix(f.data[s.to:], []byte("\r")); alone && bytes.HasPrefix(next, []byte("\n")) {
+		if next := bytes.TrimPrefix(f.data[s.to:], []byte("\r")); alone &&
+			bytes.HasPrefix(next, []byte("\n")) {
 			s.from, s.to = len(indent), len(f.data)-len(next)+1
 		}
 	case bytes.HasSuffix(before, []byte(",")):

@@ -57,7 +57,8 @@ func ReadFile(path string) ([]byte, error) {
 		return nil, Quoted(err)
 	}
 	if len(data) > maxSize {
-		return nil, fmt.Errorf("%w: %q is longer than %d bytes", ErrMalformed, path, maxSize)
+		return nil, fmt.Errorf("%w: %q is longer than %d bytes", ErrMalformed, path,
+			maxSize)
 	}
 	if data == nil {
 		data = []byte{}
@@ -139,8 +140,9 @@ func (f *File) changed() bool {
 }
 
 // encode returns the edited file after it was proven to mean what the documents mean, and that to
-// be what the edit can change. Where an edit only takes something out, all other bytes stay. Comments are given up when the library cannot write the file with
-// them, which happens inside of flow collections.
+// be what the edit can change. Where an edit only takes something out, all other bytes stay.
+// Comments are given up when the library cannot write the file with them, which happens inside of
+// flow collections.
 func (f *File) encode() ([]byte, error) {
 	want, err := f.values()
 	if err != nil {
@@ -185,7 +187,8 @@ func (f *File) Append(list string, item *yaml.Node) error {
 		items = newSequence()
 		SetField(f.Root(), list, items)
 	case items.Kind != yaml.SequenceNode || items.Anchor != "":
-		return fmt.Errorf("%w: %q: %s is shared through an anchor", ErrUnsupported, f.path, list)
+		return fmt.Errorf("%w: %q: %s is shared through an anchor", ErrUnsupported, f.path,
+			list)
 	case len(items.Content) == 0:
 		items.Style = 0 // "[]" would put all of it on one line
 	}

@@ -15,13 +15,15 @@ import (
 func installed(t *testing.T) *lab.Site {
 	t.Helper()
 	s := lab.NewSite(newMachine(t))
-	s.Setup(lab.Account, "-n", s.Namespace, "--profile", "it", "--verb", "get,list", "--resource", "pods,namespaces",
+	s.Setup(lab.Account, "-n", s.Namespace, "--profile", "it", "--verb", "get,list",
+		"--resource", "pods,namespaces",
 		"--use-context").Succeeds()
 	s.Kubectl("get", "pods").Succeeds()
 	return s
 }
 
-// TestUninstallThatIsKilledAnywhereIsFinishedByTheNext lets each of uninstall's changes be the last thing that it did.
+// TestUninstallThatIsKilledAnywhereIsFinishedByTheNext lets each of uninstall's changes be the
+// last thing that it did.
 func TestUninstallThatIsKilledAnywhereIsFinishedByTheNext(t *testing.T) {
 	t.Parallel()
 	s := installed(t)
@@ -34,15 +36,19 @@ func TestUninstallThatIsKilledAnywhereIsFinishedByTheNext(t *testing.T) {
 			continue
 		}
 		writes++
-		t.Run(fmt.Sprintf("%d %s", i+1, lab.Name(request, s.Namespace)), func(t *testing.T) {
-			t.Parallel()
-			s := installed(t)
-			s.Killed(i+1, true, "uninstall", lab.Account, "-n", s.Namespace, "--kubeconfig", s.Admin)
-			s.Plugin("uninstall", lab.Account, "-n", s.Namespace, "--kubeconfig", s.Admin).Succeeds()
-			nothingLeft(s)
-			r := s.Plugin("uninstall", lab.Account, "-n", s.Namespace, "--kubeconfig", s.Admin).Succeeds()
-			lab.Has(t, "uninstall", r.Stderr, "nothing that setup created is there")
-		})
+		t.Run(fmt.Sprintf("%d %s", i+1, lab.Name(request, s.Namespace)),
+			func(t *testing.T) {
+				t.Parallel()
+				s := installed(t)
+				s.Killed(i+1, true, "uninstall", lab.Account, "-n", s.Namespace,
+					"--kubeconfig", s.Admin)
+				s.Plugin("uninstall", lab.Account, "-n", s.Namespace, "--kubeconfig",
+					s.Admin).Succeeds()
+				nothingLeft(s)
+				r := s.Plugin("uninstall", lab.Account, "-n", s.Namespace, "--kubeconfig",
+					s.Admin).Succeeds()
+				lab.Has(t, "uninstall", r.Stderr, "nothing that setup created is there")
+			})
 	}
 	if writes < 10 {
 		t.Errorf("uninstall made only %d changes", writes)
@@ -56,7 +62,8 @@ func nothingLeft(s *lab.Site) {
 	if keys := s.StoreKeys(); len(keys) > 0 {
 		s.Errorf("the store still holds %q", keys)
 	}
-	if files := s.Files(); slices.ContainsFunc(files, func(f string) bool { return strings.HasSuffix(f, ".yaml") }) {
+	if files := s.Files(); slices.ContainsFunc(files,
+		func(f string) bool { return strings.HasSuffix(f, ".yaml") }) {
 		s.Errorf("there is still a profile or a record: %q", files)
 	}
 	lab.Eventually(s.T, "the namespace is gone", func() bool {
@@ -72,17 +79,22 @@ func TestUninstallNamesEveryRightThatIsMissing(t *testing.T) {
 	s.AsAdmin("create", "clusterrole", reader, "--verb=get,list", "--resource="+
 		"secrets,serviceaccounts,configmaps,namespaces,roles,rolebindings,clusterroles,clusterrolebindings")
 	s.AsAdmin("create", "clusterrolebinding", reader, "--clusterrole="+reader, "--user="+reader)
-	before := s.AsAdmin("get", "roles,rolebindings,serviceaccounts,secrets", "-n", s.Namespace, "-o", "yaml")
-	r := s.Plugin("uninstall", lab.Account, "-n", s.Namespace, "--kubeconfig", lab.User(t, reader))
+	before := s.AsAdmin("get", "roles,rolebindings,serviceaccounts,secrets", "-n", s.Namespace,
+		"-o", "yaml")
+	r := s.Plugin("uninstall", lab.Account, "-n", s.Namespace, "--kubeconfig", lab.User(t,
+		reader))
 	ns := s.Namespace
-	r.Fails(7, "you are not allowed to delete ServiceAccount", "delete Secret", "delete RoleBinding", "delete Role",
-		fmt.Sprintf("delete ClusterRole %q", "sa-exec-credential:"+ns+":ci"), fmt.Sprintf("delete ServiceAccount %q", ns+"/ci"),
+	r.Fails(7, "you are not allowed to delete ServiceAccount", "delete Secret",
+		"delete RoleBinding", "delete Role",
+		fmt.Sprintf("delete ClusterRole %q", "sa-exec-credential:"+ns+":ci"),
+		fmt.Sprintf("delete ServiceAccount %q", ns+"/ci"),
 		`patch ConfigMap "sa-exec-credential/limits"`)
 	// What cannot be listed in it may be there.
 	if strings.Contains(r.Stderr, "delete Namespace") {
 		t.Errorf("it would delete a namespace that it cannot look into:\n%s", r.Stderr)
 	}
-	if after := s.AsAdmin("get", "roles,rolebindings,serviceaccounts,secrets", "-n", ns, "-o", "yaml"); after != before {
+	if after := s.AsAdmin("get", "roles,rolebindings,serviceaccounts,secrets", "-n", ns, "-o",
+		"yaml"); after != before {
 		t.Error("something has changed")
 	}
 }
@@ -91,12 +103,16 @@ func TestUninstallNamesEveryRightThatIsMissing(t *testing.T) {
 func TestUninstallByTheAdministratorOfANamespace(t *testing.T) {
 	t.Parallel()
 	s := installed(t)
-	s.AsAdmin("create", "rolebinding", "owner", "-n", s.Namespace, "--clusterrole=admin", "--user=owner-"+s.Namespace)
-	r := s.Plugin("uninstall", lab.Account, "-n", s.Namespace, "--kubeconfig", lab.User(t, "owner-"+s.Namespace)).Succeeds()
+	s.AsAdmin("create", "rolebinding", "owner", "-n", s.Namespace, "--clusterrole=admin",
+		"--user=owner-"+s.Namespace)
+	r := s.Plugin("uninstall", lab.Account, "-n", s.Namespace, "--kubeconfig", lab.User(t,
+		"owner-"+s.Namespace)).Succeeds()
 	lab.Has(t, "uninstall", r.Stderr, "kept: clusterroles: you cannot list them",
-		"kept: rolebindings: you cannot list those of all namespaces, so they were looked for in "+s.Namespace+" only",
+		"kept: rolebindings: you cannot list those of all namespaces, so they were "+
+			"looked for in "+s.Namespace+" only",
 		"kept: ConfigMap", "kept: Namespace", "refused after")
-	names := s.AsAdmin("get", "roles,rolebindings,serviceaccounts,secrets", "-n", s.Namespace, "-o", "name")
+	names := s.AsAdmin("get", "roles,rolebindings,serviceaccounts,secrets", "-n", s.Namespace,
+		"-o", "name")
 	if strings.Contains(names, "/ci") || strings.Contains(names, ":ci") {
 		t.Errorf("there is still %s", names)
 	}
@@ -107,8 +123,10 @@ func TestUninstallByTheAdministratorOfANamespace(t *testing.T) {
 func nothingInCluster(s *lab.Site) {
 	s.Helper()
 	left := s.AsAdmin("get", "clusterroles,clusterrolebindings,roles,rolebindings,serviceaccounts,secrets", "-n", s.Namespace, "-o", "name") +
-		s.AsAdmin("get", "configmap", "limits", "-n", "sa-exec-credential", "-o", "jsonpath={.data}")
-	for _, name := range []string{"/ci", "sa-exec-credential:ci", "sa-exec-credential:" + s.Namespace + ":ci", s.Namespace + ".ci"} {
+		s.AsAdmin("get", "configmap", "limits", "-n", "sa-exec-credential", "-o",
+			"jsonpath={.data}")
+	for _, name := range []string{"/ci", "sa-exec-credential:ci", "sa-exec-credential:" +
+		s.Namespace + ":ci", s.Namespace + ".ci"} {
 		if strings.Contains(left, name) {
 			s.Errorf("there is still %s in\n%s", name, left)
 		}
