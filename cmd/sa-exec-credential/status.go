@@ -28,7 +28,8 @@ func (c *statusCommand) Run(ctx context.Context, h *host.Host) error {
 		return err
 	}
 	if c.Output != "table" {
-		result, err := ui.Encode(c.Output, statusList{APIVersion: ui.Version, Kind: "StatusList", Items: items})
+		result, err := ui.Encode(c.Output, statusList{APIVersion: ui.Version,
+			Kind: "StatusList", Items: items})
 		if err != nil {
 			return err
 		}
@@ -43,9 +44,11 @@ func (c *statusCommand) Run(ctx context.Context, h *host.Host) error {
 
 // statusTable has one line a profile; a profile with an error has it at the end of its line.
 func statusTable(items []session.Status, now time.Time) *ui.Table {
-	table := &ui.Table{Header: []string{"PROFILE", "CLUSTER", "ACCOUNT", "STORE", "TOKEN", "BOOTSTRAP", "TOKEN ID"}}
+	table := &ui.Table{Header: []string{"PROFILE", "CLUSTER", "ACCOUNT", "STORE", "TOKEN",
+		"BOOTSTRAP", "TOKEN ID"}}
 	for _, item := range items {
-		cells := []string{item.Profile, item.Cluster, item.Namespace + "/" + item.ServiceAccount, item.Store,
+		cells := []string{item.Profile, item.Cluster, item.Namespace + "/" +
+			item.ServiceAccount, item.Store,
 			brief(item.Token, now), brief(item.Bootstrap, now), idOf(item.Token)}
 		if item.Cluster == "" {
 			cells = []string{item.Profile, "", "", "", "", "", ""}

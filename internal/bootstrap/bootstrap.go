@@ -71,7 +71,8 @@ type Credential struct {
 // Find returns the profile's bootstrap credential.
 func Find(ctx context.Context, p profile.Profile, system System) (Credential, error) {
 	if within(p, system.Getenv(WithinVariable)) {
-		return Credential{}, fmt.Errorf("%w: its source leads back to profile %q", ErrSource, p.Name)
+		return Credential{}, fmt.Errorf("%w: its source leads back to profile %q",
+			ErrSource, p.Name)
 	}
 	switch p.Bootstrap.Source {
 	case profile.SourceContext:
@@ -111,7 +112,8 @@ func Anonymous(cluster profile.Cluster) (*rest.Config, error) {
 	}
 	proxy, err := url.Parse(cluster.ProxyURL)
 	if err != nil {
-		return nil, fmt.Errorf("%w: proxy-url %q is not a URL", profile.ErrCluster, cluster.ProxyURL)
+		return nil, fmt.Errorf("%w: proxy-url %q is not a URL", profile.ErrCluster,
+			cluster.ProxyURL)
 	}
 	config.Proxy = http.ProxyURL(proxy)
 	return config, nil

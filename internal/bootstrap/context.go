@@ -27,7 +27,8 @@ func fromContext(ctx context.Context, p profile.Profile, names string) (*rest.Co
 		return nil, fmt.Errorf("%w: context %q does not verify TLS", ErrSource, b.Context)
 	}
 	if err := rest.LoadTLSFiles(config); err != nil {
-		return nil, unusable(b, errors.New("it names a certificate file that cannot be read"))
+		return nil, unusable(b, errors.New("it names a certificate file that cannot be "+
+			"read"))
 	}
 	found := profile.Cluster{Server: config.Host, TLSServerName: config.ServerName,
 		CertificateAuthorityData: config.CAData}

@@ -59,7 +59,8 @@ func Parse(text string) (Info, error) {
 	// v1beta1 differs from v1 in nothing that JSON shows, so one type reads both.
 	var cred clientauth.ExecCredential
 	if err := json.Unmarshal([]byte(text), &cred); err != nil {
-		return Info{}, fmt.Errorf("%w: %s does not hold an ExecCredential in JSON", ErrMalformed,
+		return Info{}, fmt.Errorf("%w: %s does not hold an ExecCredential in JSON",
+			ErrMalformed,
 			EnvironmentVariable)
 	}
 	if cred.Kind != kind {
@@ -80,8 +81,9 @@ func Encode(apiVersion string, token secret.String, expires time.Time) ([]byte, 
 	var answer any
 	switch apiVersion {
 	case V1:
-		answer = clientauth.ExecCredential{TypeMeta: meta, Status: &clientauth.ExecCredentialStatus{
-			Token: token.Reveal(), ExpirationTimestamp: &timestamp}}
+		answer = clientauth.ExecCredential{TypeMeta: meta,
+			Status: &clientauth.ExecCredentialStatus{
+				Token: token.Reveal(), ExpirationTimestamp: &timestamp}}
 	case V1Beta1:
 		answer = clientauthv1beta1.ExecCredential{TypeMeta: meta,
 			Status: &clientauthv1beta1.ExecCredentialStatus{

@@ -81,7 +81,8 @@ func TestStaticToken(t *testing.T) {
 		err                  error
 	}{
 		{context: "token", token: "s3cr3t.s3cr3t.s3cr3t"},
-		{context: "file", token: "s3cr3t.file", file: filepath.Join(filepath.Dir(path), "tokens", "one")},
+		{context: "file", token: "s3cr3t.file", file: filepath.Join(filepath.Dir(path),
+			"tokens", "one")},
 		{context: "empty", err: ErrNotStatic},
 		{context: "cert", err: ErrNotStatic},
 		{context: "exec", err: ErrNotStatic},
@@ -96,7 +97,8 @@ func TestStaticToken(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.context, func(t *testing.T) {
 			got, err := StaticToken([]string{path}, tt.context)
-			if !errors.Is(err, tt.err) || got.Token.Reveal() != tt.token || got.TokenFile != tt.file {
+			if !errors.Is(err, tt.err) || got.Token.Reveal() != tt.token ||
+				got.TokenFile != tt.file {
 				t.Fatalf("%+v, %v", got, err)
 			}
 			if err == nil && (got.User != tt.context || got.File != path) {
@@ -109,7 +111,8 @@ func TestStaticToken(t *testing.T) {
 			if err == nil {
 				return
 			}
-			if _, err := ReplaceUser([]string{path}, tt.context, staticEntry()); !errors.Is(err, tt.err) ||
+			if _, err := ReplaceUser([]string{path}, tt.context,
+				staticEntry()); !errors.Is(err, tt.err) ||
 				read(t, path) != staticUsers {
 				t.Errorf("replacing: %v", err)
 			}
@@ -124,18 +127,21 @@ func TestReplaceUser(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !reflect.DeepEqual(done, Replaced{User: "token", File: path, Holders: []string{"copy"}}) {
+	if !reflect.DeepEqual(done, Replaced{User: "token", File: path,
+		Holders: []string{"copy"}}) {
 		t.Errorf("%+v", done)
 	}
 	after := mustLoadFile(t, path)
 	user := after.AuthInfos["token"]
 	if user.Token != "" || user.Impersonate != "me" || user.Exec == nil ||
 		user.Exec.Command != command ||
-		!reflect.DeepEqual(user.Exec.Args, []string{"get", "--profile", staticEntry().Profile}) {
+		!reflect.DeepEqual(user.Exec.Args, []string{"get", "--profile",
+			staticEntry().Profile}) {
 		t.Errorf("user %+v", user)
 	}
 	text := read(t, path)
-	if strings.Count(text, "s3cr3t.s3cr3t.s3cr3t") != 1 || !strings.Contains(text, "unknown: [1]") ||
+	if strings.Count(text, "s3cr3t.s3cr3t.s3cr3t") != 1 || !strings.Contains(text,
+		"unknown: [1]") ||
 		!strings.Contains(text, "# mine") {
 		t.Errorf("the file is\n%s", text)
 	}
@@ -165,7 +171,8 @@ func TestReplaceUserRefusesOtherClusters(t *testing.T) {
 	for context, want := range map[string]error{
 		"shared": ErrShared, "elsewhere": profile.ErrOtherCluster,
 	} {
-		if _, err := ReplaceUser([]string{path}, context, staticEntry()); !errors.Is(err, want) {
+		if _, err := ReplaceUser([]string{path}, context, staticEntry()); !errors.Is(err,
+			want) {
 			t.Errorf("%q: %v", context, err)
 		}
 	}
@@ -219,7 +226,8 @@ func TestNoCommentKeepsAReplacedToken(t *testing.T) {
 	if strings.Contains(read(t, path)+read(t, other), old) {
 		t.Errorf("it is still there:\n%s%s", read(t, path), read(t, other))
 	}
-	if !strings.Contains(read(t, other), "# stays") || !strings.Contains(read(t, path), "# mine") {
+	if !strings.Contains(read(t, other), "# stays") || !strings.Contains(read(t, path),
+		"# mine") {
 		t.Errorf("other comments are gone:\n%s%s", read(t, path), read(t, other))
 	}
 }

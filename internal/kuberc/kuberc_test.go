@@ -33,7 +33,8 @@ func TestAllowPlugin(t *testing.T) {
 			want: []string{"aws", "/x/y", command}, has: "- name: \"" + command},
 		{name: "it is there already", text: list + "- command: " + command + "\n",
 			want: []string{command}},
-		{name: "it is there already, in the old spelling", text: list + "- name: " + command + "\n",
+		{name: "it is there already, in the old spelling", text: list + "- name: " +
+			command + "\n",
 			want: []string{command}},
 		{name: "defaults and aliases stay",
 			text: list + "- command: aws\naliases: [{name: a, command: get}]\n",
@@ -44,14 +45,19 @@ func TestAllowPlugin(t *testing.T) {
 		{name: "no policy", text: head, err: ErrNoAllowlist},
 		{name: "everything is allowed", text: head + "credentialPluginPolicy: AllowAll\n",
 			err: ErrNoAllowlist},
-		{name: "nothing is allowed", text: head + "credentialPluginPolicy: DenyAll\n", err: ErrDenyAll},
-		{name: "a policy that kubectl does not know", text: head + "credentialPluginPolicy: Some\n",
+		{name: "nothing is allowed", text: head + "credentialPluginPolicy: DenyAll\n",
+			err: ErrDenyAll},
+		{name: "a policy that kubectl does not know", text: head +
+			"credentialPluginPolicy: Some\n",
 			err: ErrPolicy},
-		{name: "a list without a policy", text: head + "credentialPluginAllowlist: [{command: aws}]\n",
+		{name: "a list without a policy", text: head +
+			"credentialPluginAllowlist: [{command: aws}]\n",
 			err: ErrPolicy},
-		{name: "a policy without a list", text: head + "credentialPluginPolicy: Allowlist\n",
+		{name: "a policy without a list", text: head +
+			"credentialPluginPolicy: Allowlist\n",
 			err: ErrPolicy},
-		{name: "an entry that kubectl refuses", text: list + "- command: /a//b\n", err: ErrPolicy},
+		{name: "an entry that kubectl refuses", text: list + "- command: /a//b\n",
+			err: ErrPolicy},
 		{name: "no preferences", text: "a: b\n", err: yamledit.ErrMalformed},
 		{name: "no YAML", text: "a: [", err: yamledit.ErrMalformed},
 	}
@@ -70,7 +76,8 @@ func TestAllowPlugin(t *testing.T) {
 				return
 			}
 			policy, err := ReadPolicy(path)
-			if err != nil || policy.Type != Allowlist || !reflect.DeepEqual(policy.Entries, tt.want) ||
+			if err != nil || policy.Type != Allowlist ||
+				!reflect.DeepEqual(policy.Entries, tt.want) ||
 				!policy.Allows(command) {
 				t.Errorf("%+v, %v", policy, err)
 			}
@@ -137,10 +144,12 @@ func TestPolicyAllowsWhatKubectlAllows(t *testing.T) {
 		{"everything", Policy{Type: AllowAll}, "x", true},
 		{"nothing", Policy{Type: DenyAll}, binaryPath, false},
 		{"the same text", Policy{Allowlist, []string{"/gone"}}, "/gone", true},
-		{"a command that is not clean", Policy{Allowlist, []string{binaryPath}}, dir + "//" + binary,
+		{"a command that is not clean", Policy{Allowlist, []string{binaryPath}}, dir +
+			"//" + binary,
 			true},
 		{"a bare name in the list", Policy{Allowlist, []string{binary}}, binaryPath, true},
-		{"a bare name as the command", Policy{Allowlist, []string{binaryPath}}, binary, true},
+		{"a bare name as the command", Policy{Allowlist, []string{binaryPath}}, binary,
+			true},
 		{"a link is another path", Policy{Allowlist, []string{link}}, binaryPath, false},
 		{"another", Policy{Allowlist, []string{"aws"}}, binaryPath, false},
 	}

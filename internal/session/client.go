@@ -14,8 +14,8 @@ var (
 	ErrInsecureClient = errors.New("the client does not verify the server's certificate")
 )
 
-// CheckClient is nil when the client will send the token to the profile's cluster and to nobody else,
-// and nothing that the kubeconfig alone has chosen decides where the token comes from.
+// CheckClient is nil when the client will send the token to the profile's cluster and to nobody
+// else, and nothing that the kubeconfig alone has chosen decides where the token comes from.
 func (s *Session) CheckClient(info execcred.Info) error {
 	if err := checkCluster(info, s.Profile); err != nil {
 		return err

@@ -86,11 +86,14 @@ func (p *proxy) usedOf(account string) int {
 	return used
 }
 
-// leadToImpostor has TLS connections answered by a server with the certificate of another authority.
+// leadToImpostor has TLS connections answered by a server with the certificate of another
+// authority.
 func leadToImpostor(t *testing.T, d *lab.Door, authority *controlplane.Authority) {
 	t.Helper()
-	server := lab.Impostor(t, authority, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		t.Errorf("the client has sent a request to a server that it should not trust: %s %s", r.Method, r.URL.Path)
+	server := lab.Impostor(t, authority, http.HandlerFunc(func(_ http.ResponseWriter,
+		r *http.Request) {
+		t.Errorf("the client has sent a request to a server that it should not trust: %s "+
+			"%s", r.Method, r.URL.Path)
 	}))
 	d.LeadTo(server.URL)
 }

@@ -14,7 +14,9 @@ func (m *Machine) ExecInfo() string { return ExecInfo(m.Server, Plane.CAPEM) }
 func ExecInfo(server string, ca []byte) string {
 	encoded, err := json.Marshal(map[string]any{
 		"kind": "ExecCredential", "apiVersion": "client.authentication.k8s.io/v1",
-		"spec": map[string]any{"interactive": false, "cluster": map[string]any{"server": server, "certificate-authority-data": ca}},
+		"spec": map[string]any{"interactive": false,
+			"cluster": map[string]any{"server": server,
+				"certificate-authority-data": ca}},
 	})
 	if err != nil {
 		panic(err) // maps of text always encode
@@ -36,8 +38,10 @@ func (r Result) Token() string {
 		r.T.Fatalf("%s: no JSON: %v", r, err)
 	}
 	status := credential.Status
-	if credential.Kind != "ExecCredential" || TokenIn(status.Token) == "" || !status.ExpirationTimestamp.After(time.Now()) {
-		r.T.Fatalf("%s: kind %q, a token of %d characters that expires at %v", r, credential.Kind, len(status.Token),
+	if credential.Kind != "ExecCredential" || TokenIn(status.Token) == "" ||
+		!status.ExpirationTimestamp.After(time.Now()) {
+		r.T.Fatalf("%s: kind %q, a token of %d characters that expires at %v", r,
+			credential.Kind, len(status.Token),
 			status.ExpirationTimestamp)
 	}
 	return status.Token
