@@ -122,8 +122,6 @@ var general = []problem{
 	{execcred.ErrMalformed, exitUsage, "KUBERNETES_EXEC_INFO is set by the client; to get a token by hand use: sa-exec-credential token"},
 	{execcred.ErrAPIVersion, exitUsage, "set apiVersion: client.authentication.k8s.io/v1 in the kubeconfig user's exec section"},
 
-	{session.ErrNoClusterInfo, exitProfile, "set provideClusterInfo: true in the kubeconfig user's exec section; for a client that cannot send it, run setup with --allow-missing-cluster-info"},
-	{session.ErrNoExecInfo, exitProfile, "to get a token by hand use: sa-exec-credential token --profile NAME; for a client that sends none, run setup with --allow-missing-cluster-info"},
 	{session.ErrInsecureClient, exitProfile, "remove insecure-skip-tls-verify from the kubeconfig cluster"},
 	{session.ErrForgedDir, exitProfile, "remove HOME and XDG_CONFIG_HOME from env in the kubeconfig user's exec section, and set them for the client itself"},
 	{kubeconfig.ErrShared, exitUsage, "give each cluster a user of its own first"}, // also wraps the difference
@@ -208,8 +206,11 @@ func ofType(operation string, err error) (problem, bool) {
 		conflict   *cluster.ConflictError
 		roleRef    *cluster.RoleRefError
 		unknown    *cluster.UnknownError
+		client     *session.ClientError
 	)
 	switch {
+	case errors.As(err, &client):
+		return problem{code: exitProfile, hint: hintForClient(client)}, true
 	case errors.As(err, &escalation):
 		return problem{code: exitForbidden, hint: "nobody can grant more than they hold: have a cluster administrator run " + operation +
 			"; on GKE first run: kubectl create clusterrolebinding cluster-admin-me --clusterrole=cluster-admin " +
@@ -224,4 +225,34 @@ func ofType(operation string, err error) (problem, bool) {
 		return problem{code: exitUsage, hint: "kubectl api-resources and kubectl get clusterroles list what there is"}, true
 	}
 	return problem{}, false
+}
+
+// hintForClient has the whole command that lets the client have tokens. The plugin cannot see the
+// client's kubeconfig, and so not say which of two ways it is.
+func hintForClient(e *session.ClientError) string {
+	if errors.Is(e, session.ErrNoAuthority) {
+		return embedLine(e.Context)
+	}
+	allowing := e.Profile
+	allowing.AllowMissingClusterInfo = true
+	line := prepare.SetupLine(allowing)
+	if errors.Is(e, session.ErrNoExecInfo) {
+		return "to get a token by hand: " + ui.CommandLine(ui.Program, "token", "--profile", e.Profile.Name) +
+			"; to let clients that send no cluster information have tokens of this profile: " + line
+	}
+	return "if the kubeconfig user's exec section lacks provideClusterInfo: true, add it; if it is there, the client " +
+		"cannot send cluster information, and to let such clients have tokens of this profile: " + line
+}
+
+// embedLine is the command that puts a certificate authority into the kubeconfig itself.
+func embedLine(use *kubeconfig.PluginContext) string {
+	line, where := []string{"kubectl", "config"}, ""
+	if use == nil {
+		use = &kubeconfig.PluginContext{ClusterName: "CLUSTER", CAFile: "FILE"}
+		where = ", with the cluster's name and file in the client's kubeconfig"
+	} else {
+		line = append(line, "--kubeconfig", use.ClusterFile)
+	}
+	return "put the certificate authority into the kubeconfig: " + ui.CommandLine(append(line, "set-cluster",
+		use.ClusterName, "--certificate-authority="+use.CAFile, "--embed-certs")...) + where
 }

@@ -118,7 +118,7 @@ func (c *profileChecks) server() bool {
 // serverFix is the command that shows what is in the way, or that takes over a new certificate authority.
 func (c *profileChecks) serverFix(err error) string {
 	if errors.Is(err, api.ErrTLS) {
-		return setupLine(c.profile)
+		return prepare.SetupLine(c.profile)
 	}
 	line := []string{"curl", "-kv"}
 	if c.profile.Cluster.ProxyURL != "" {
@@ -155,7 +155,7 @@ func (c *profileChecks) bootstrapStored(ctx context.Context) bool {
 		err = fmt.Errorf("%w: on %s", bootstrap.ErrExpired, ui.Date(entry.ExpiresAt))
 	}
 	if err != nil {
-		c.add(c.fail(check, err, setupLine(c.profile)))
+		c.add(c.fail(check, err, prepare.SetupLine(c.profile)))
 	}
 	return err == nil
 }
@@ -188,9 +188,9 @@ func (c *profileChecks) bootstrapAccepted(ctx context.Context) *mint.Client {
 // sourceFix is setup where that makes the credential; elsewhere only the person knows where it comes from.
 func (c *profileChecks) sourceFix() string {
 	if c.profile.Bootstrap.Source == profile.SourceKeyring {
-		return setupLine(c.profile)
+		return prepare.SetupLine(c.profile)
 	}
-	return "get a new one for " + sourceFlag(c.profile.Bootstrap) + ", or: " + setupLine(c.profile)
+	return "get a new one for " + prepare.SourceFlag(c.profile.Bootstrap) + ", or: " + prepare.SetupLine(c.profile)
 }
 
 // describe says whom the bootstrap credential stands for, until when, and when it is replaced.
@@ -203,7 +203,7 @@ func (c *profileChecks) describe(ctx context.Context, user mint.User, config *re
 		half := entry.IssuedAt.Add(entry.ExpiresAt.Sub(entry.IssuedAt) / 2)
 		return text + fmt.Sprintf(", until %s, renews itself from %s", ui.Date(entry.ExpiresAt), ui.Date(half))
 	}
-	text += ", from " + sourceFlag(c.profile.Bootstrap)
+	text += ", from " + prepare.SourceFlag(c.profile.Bootstrap)
 	if expires := mint.ParseClaims(config.BearerToken).ExpiresAt; !expires.IsZero() {
 		text += ", until " + ui.Date(expires)
 	}
@@ -223,14 +223,14 @@ func (c *profileChecks) mint(ctx context.Context, minter *mint.Client) (mint.Gra
 	grant, err := minter.Mint(ctx, c.session.TokenRequest())
 	if err != nil {
 		err = fmt.Errorf("minting token for %q: %w", c.profile.Account(), session.ClassifyMintError(err))
-		c.add(c.fail(check, err, setupLine(c.profile)))
+		c.add(c.fail(check, err, prepare.SetupLine(c.profile)))
 		return grant, false
 	}
 	asked, granted := c.profile.Duration.Duration, grant.ExpiresAt.Sub(grant.IssuedAt).Round(time.Second)
 	if asked-granted > clockTolerance {
 		shorter := c.profile
 		shorter.Duration.Duration = max(granted.Truncate(time.Minute), profile.MinDuration)
-		c.add(warn(check, setupLine(shorter), "a token of %s was asked for, and one of %s granted: the API server allows no more", profile.ShortDuration(asked), profile.ShortDuration(granted)))
+		c.add(warn(check, prepare.SetupLine(shorter), "a token of %s was asked for, and one of %s granted: the API server allows no more", profile.ShortDuration(asked), profile.ShortDuration(granted)))
 		return grant, true
 	}
 	c.add(ok(check, "a token of %s, as asked for", profile.ShortDuration(asked)))
@@ -245,14 +245,14 @@ func (c *profileChecks) limited(ctx context.Context) Finding {
 		denied, err := c.session.IsDenied(ctx, min(lifetime, profile.MaxDuration))
 		switch {
 		case err != nil:
-			return warn(check, setupLine(c.profile), "cannot be told: %v", err)
+			return warn(check, prepare.SetupLine(c.profile), "cannot be told: %v", err)
 		case denied && lifetime < profile.MaxDuration:
 			return ok(check, "limited: whoever has the bootstrap credential gets no token of more than %s", profile.ShortDuration(asked))
 		case denied:
 			return ok(check, "limited, though to more than the %s of this profile", profile.ShortDuration(asked))
 		}
 	}
-	return warn(check, setupLine(c.profile), "not limited: whoever has the bootstrap credential can ask for tokens of any lifetime; "+
+	return warn(check, prepare.SetupLine(c.profile), "not limited: whoever has the bootstrap credential can ask for tokens of any lifetime; "+
 		"needs a context that can create admission policies")
 }
 
@@ -269,10 +269,10 @@ func (c *profileChecks) token(ctx context.Context, grant mint.Grant, stored keyr
 		c.add(ok(check, "accepted (name not checked: the account cannot ask who it is)"))
 		return
 	case err != nil:
-		c.add(c.fail(check, fmt.Errorf("a new token: %w", err), setupLine(c.profile)))
+		c.add(c.fail(check, fmt.Errorf("a new token: %w", err), prepare.SetupLine(c.profile)))
 		return
 	case user.Name != wanted:
-		c.add(c.fail(check, fmt.Errorf("%w: a token for %q is accepted as %q", prepare.ErrNotProven, wanted, user.Name), setupLine(c.profile)))
+		c.add(c.fail(check, fmt.Errorf("%w: a token for %q is accepted as %q", prepare.ErrNotProven, wanted, user.Name), prepare.SetupLine(c.profile)))
 		return
 	}
 	if c.storedRefused(ctx, stored) {

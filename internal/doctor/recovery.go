@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/kubeconfig"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/prepare"
 )
 
 // recovery looks whether the context that setup was told to recover with is still there and leads to the cluster. Its
@@ -21,7 +22,7 @@ func (c *profileChecks) recovery() {
 		err = c.profile.Cluster.Difference(context.Cluster)
 	}
 	if err != nil {
-		c.add(warn(check, "make the context again, or name another one to: "+setupLine(c.profile), "impossible with %s: %v", where, err))
+		c.add(warn(check, "make the context again, or name another one to: "+prepare.SetupLine(c.profile), "impossible with %s: %v", where, err))
 		return
 	}
 	c.add(ok(check, "with %s, when the cluster no longer knows the bootstrap credential", where))

@@ -155,7 +155,7 @@ func (h *Host) KubeconfigPaths(explicit string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	return kubeconfig.Paths(explicit, h.Getenv("KUBECONFIG"), home), nil
+	return kubeconfig.Paths(explicit, h.place("KUBECONFIG"), home), nil
 }
 
 // KubercPath is the file of kubectl's preferences; empty when they are turned off.
@@ -164,5 +164,5 @@ func (h *Host) KubercPath() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return kuberc.Path(h.Getenv("KUBERC"), home), nil
+	return kuberc.Path(h.place("KUBERC"), home), nil
 }

@@ -1,4 +1,4 @@
-package doctor
+package prepare
 
 import (
 	"cmp"
@@ -12,9 +12,9 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
 )
 
-// setupLine is the command that creates a profile's credentials anew and leaves the profile as it is.
+// SetupLine is the command that creates a profile's credentials anew and leaves the profile as it is.
 // The account keeps its rights: setup takes none away.
-func setupLine(p profile.Profile) string {
+func SetupLine(p profile.Profile) string {
 	line := []string{ui.Program, "setup", p.ServiceAccount, "-n", p.Namespace, "--profile", p.Name}
 	if p.Origin != nil {
 		line = append(line, "--context", p.Origin.Context)
@@ -60,7 +60,7 @@ func tokenFlags(p profile.Profile) []string {
 		flags = append(flags, "--audience", audience)
 	}
 	if p.Bootstrap.Source != profile.SourceKeyring {
-		flags = append(flags, "--bootstrap", sourceFlag(p.Bootstrap))
+		flags = append(flags, "--bootstrap", SourceFlag(p.Bootstrap))
 	} else if d := p.Bootstrap.Duration; d != nil && d.Duration != 720*time.Hour {
 		flags = append(flags, "--bootstrap-duration", profile.ShortDuration(d.Duration))
 	}
@@ -70,8 +70,8 @@ func tokenFlags(p profile.Profile) []string {
 	return flags
 }
 
-// sourceFlag is a bootstrap source as setup's flag spells it.
-func sourceFlag(b profile.Bootstrap) string {
+// SourceFlag is a bootstrap source as setup's flag spells it.
+func SourceFlag(b profile.Bootstrap) string {
 	value := cmp.Or(b.Context, b.Path, b.Variable)
 	if b.Source == profile.SourceCommand {
 		value = ui.CommandLine(b.Command...)
