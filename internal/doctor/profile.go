@@ -43,6 +43,7 @@ func (d *doctor) examine(ctx context.Context, name string, loaded loadedProfile)
 	c := &profileChecks{doctor: d, profile: loaded.Profile}
 	if c.file(name, loaded.err) {
 		c.credentials(ctx)
+		c.lastWarning(ctx)
 		c.recovery()
 		c.checkContexts()
 	}
@@ -100,6 +101,17 @@ func (c *profileChecks) credentials(ctx context.Context) {
 		c.add(c.limited(ctx))
 	}
 	c.token(ctx, grant, stored)
+}
+
+// lastWarning is what a get had to leave out: clients are told nothing but the token.
+func (c *profileChecks) lastWarning(ctx context.Context) {
+	s, err := session.Open(ctx, c.host, c.profile)
+	if err != nil {
+		return // said already
+	}
+	if last := s.LastWarning(); last != nil {
+		c.add(warn("get", c.options.Hint(last.Err), "the last one, %s ago: %s", ui.Age(c.host.Now().Sub(last.At)), last.Text))
+	}
 }
 
 // server is about the way to the API server, which profiles of one cluster share.

@@ -23,6 +23,7 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/mint"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/secret"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
 )
 
 // What the API server's answers mean for a profile.
@@ -119,10 +120,15 @@ func (s *Session) TokenKey() string { return s.Profile.TokenKey(s.Device) }
 func (s *Session) BootstrapKey() string { return s.Profile.BootstrapKey(s.Device) }
 
 // Token is the profile's token, from the store or minted. interactive says that a person asks, and
-// not a client: then a mint that failed a moment ago is tried again.
+// not a client: then a mint that failed a moment ago is tried again, and what went wrong without keeping
+// the token back is said at once. Otherwise it is remembered.
 func (s *Session) Token(ctx context.Context, interactive bool) (cache.Answer, error) {
 	tokens := s.cache()
 	tokens.Interactive = interactive
+	if !interactive && !s.host.Log.Verbose {
+		// Clients put standard error before whoever uses them, and some into the answer.
+		tokens.Warn = func(error) {}
+	}
 	return tokens.Get(ctx)
 }
 
@@ -149,6 +155,15 @@ func (s *Session) cache() *cache.Cache {
 		return grant, err
 	}
 	return tokens
+}
+
+// LastWarning is what went wrong in the last call that was answered all the same, nil when nothing did.
+func (s *Session) LastWarning() *Warning {
+	problem, at := cache.Warning(s.host.RuntimeDir(), s.TokenKey(), failureKinds(), s.host.Now())
+	if problem == nil {
+		return nil
+	}
+	return &Warning{Text: ui.Printable(problem.Error()), At: at.UTC().Truncate(time.Second), Err: problem}
 }
 
 // way is what decides over the way to the bootstrap credential and to the API server beside what the
