@@ -74,6 +74,7 @@ const (
 	allowedOnly = "use a --context that is allowed to"
 	toPrepare   = "use a --context that is allowed to, or have an administrator apply the output of --dry-run and use --no-rbac"
 	adminServer = "check the network, VPN and proxy on the way to the context's server: kubectl get --raw /version tries it, too"
+	allowPlugin = "allow the plugin's command in that file's credentialPluginAllowlist (kubectl kuberc view shows it)"
 	sourceTried = "try the bootstrap source by hand, then run setup again"
 )
 
@@ -105,6 +106,7 @@ func administrators(forbidden, missing string) []problem {
 		{session.ErrBootstrapRefused, exitBootstrap, "wait a few seconds and run the same command again"},
 		{session.ErrDeviceGone, exitServer, "run the same command again"},
 		{session.ErrAccountGone, exitServer, "create the service account first, or run setup without --no-rbac"},
+		{kuberc.ErrDenied, exitBootstrap, allowPlugin + ", or name another context with --context"},
 		{admin.ErrLogin, exitBootstrap, otherLogin},
 		{api.ErrAdmission, exitForbidden, "a policy of the cluster denies this: ask its administrator, or choose shorter lifetimes"},
 		{api.ErrUnauthorized, exitBootstrap, otherLogin},
@@ -145,6 +147,9 @@ var general = []problem{
 	{prepare.ErrNotAccountToken, exitUsage, "only contexts with a ServiceAccount's token can be migrated"},
 	{prepare.ErrProfileTaken, exitUsage, "choose another --profile"},
 	{prepare.ErrStillHeld, exitUsage, "migrate the contexts of these users too, then delete the Secret with kubectl"},
+
+	// before what it wraps where the policy cannot be read
+	{kuberc.ErrDenied, exitBootstrap, allowPlugin + ", or run setup with another --bootstrap"},
 
 	{kubeconfig.ErrNoContext, exitUsage, "kubectl config get-contexts lists them; --kubeconfig names another file"},
 	{kubeconfig.ErrReference, exitUsage, "fix the kubeconfig: kubectl config view shows it"},

@@ -16,6 +16,7 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/bootstrap"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/files"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/kuberc"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/mint"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/prepare"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
@@ -176,6 +177,10 @@ func (c *profileChecks) bootstrapStored(ctx context.Context) bool {
 func (c *profileChecks) bootstrapAccepted(ctx context.Context) *mint.Client {
 	const check = "bootstrap"
 	credential, err := bootstrap.Find(ctx, c.profile, c.session.System())
+	if errors.Is(err, kuberc.ErrDenied) {
+		c.add(c.fail(check, err, "")) // no other credential would change that
+		return nil
+	}
 	if err != nil {
 		c.add(c.fail(check, err, c.sourceFix()))
 		return nil

@@ -20,6 +20,7 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/device"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/kuberc"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/mint"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/secret"
@@ -186,7 +187,7 @@ func (s *Session) way() string {
 // another.
 func failureKinds() []error {
 	return []error{ErrBootstrapRefused, ErrAccountGone, ErrDeviceGone,
-		bootstrap.ErrMissing, bootstrap.ErrExpired, bootstrap.ErrSource,
+		bootstrap.ErrMissing, bootstrap.ErrExpired, bootstrap.ErrSource, kuberc.ErrDenied,
 		keyring.ErrLocked, keyring.ErrTimeout, keyring.ErrUnavailable, keyring.ErrTooBig, keyring.ErrQuota,
 		api.ErrCredential, api.ErrAdmission, api.ErrForbidden, api.ErrUnauthorized, api.ErrThrottled,
 		api.ErrTLS, api.ErrTimeout, api.ErrUnreachable, api.ErrServer, api.ErrAnswer, api.ErrNotFound,
@@ -230,8 +231,9 @@ func isAny(err error, kinds ...error) bool {
 
 // System is what the bootstrap source needs of this session.
 func (s *Session) System() bootstrap.System {
+	preferences, _ := s.host.KubercPath() // none without a home, as for kubectl
 	return bootstrap.System{Store: s.Store, Key: s.BootstrapKey(), Getenv: s.host.Getenv, Now: s.host.Now,
-		MountedToken: filepath.Join(s.host.MountedDir, "token")}
+		Kuberc: preferences, MountedToken: filepath.Join(s.host.MountedDir, "token")}
 }
 
 // Put stores a token.
