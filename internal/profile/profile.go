@@ -250,12 +250,8 @@ func (p Profile) problem() string {
 	if _, err := p.Identity(); err != nil {
 		return err.Error()
 	}
-	if p.Cluster.ProxyURL != "" {
-		parsed, err := url.Parse(p.Cluster.ProxyURL)
-		if err != nil || parsed.Host == "" ||
-			!slices.Contains([]string{"http", "https", "socks5"}, parsed.Scheme) {
-			return "cluster.proxyURL is not an http, https or socks5 URL"
-		}
+	if p.Cluster.ProxyURL != "" && !IsProxyURL(p.Cluster.ProxyURL) {
+		return "cluster.proxyURL is not an http, https or socks5 URL"
 	}
 	lifetime := CheckLifetime("duration", p.Duration.Duration)
 	if err := cmp.Or(CheckNamespace(p.Namespace), CheckServiceAccount(p.ServiceAccount),
@@ -281,6 +277,13 @@ func (p Profile) problem() string {
 		}
 	}
 	return p.Bootstrap.problem(p)
+}
+
+// IsProxyURL reports whether a proxy is of a kind that client-go knows.
+func IsProxyURL(text string) bool {
+	parsed, err := url.Parse(text)
+	return err == nil && parsed.Host != "" &&
+		slices.Contains([]string{"http", "https", "socks5"}, parsed.Scheme)
 }
 
 func (b Bootstrap) problem(p Profile) string {

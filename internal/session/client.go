@@ -49,6 +49,7 @@ func (s *Session) CheckClient(info execcred.Info) error {
 	if err := s.checkAgreed(); err != nil {
 		return err
 	}
+	s.takeProxy(info)
 	if len(s.Profile.Cluster.CertificateAuthorityData) == 0 {
 		return s.dropForgedRoots()
 	}

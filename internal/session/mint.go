@@ -30,11 +30,11 @@ func (s *Session) mintWithBootstrap(ctx context.Context) (mint.Grant, error) {
 	if err != nil {
 		return mint.Grant{}, err
 	}
-	client, err := mint.New(credential.Config, s.host.Now)
-	if err != nil {
-		return mint.Grant{}, err
-	}
-	grant, err := client.Mint(ctx, s.TokenRequest())
+	var grant mint.Grant
+	client, err := s.call(ctx, credential.Config, func(ctx context.Context, client *mint.Client) (err error) {
+		grant, err = client.Mint(ctx, s.TokenRequest())
+		return err
+	})
 	if err != nil {
 		return mint.Grant{}, ClassifyMintError(err)
 	}

@@ -40,6 +40,8 @@ type Session struct {
 	Profile profile.Profile
 	Device  *profile.Device // nil: tokens are not bound
 	Store   keyring.Store
+
+	clientProxy string // proxy-url of the client's cluster; empty: none but the profile's
 }
 
 // Load reads a profile and its device, and opens its store, which does no I/O yet.
@@ -174,6 +176,9 @@ func (s *Session) way() string {
 	dir, _ := s.host.Profiles()
 	bus, _ := s.host.BusAddress()
 	settings := []string{string(dir), bus, s.Profile.Cluster.ProxyURL}
+	if s.clientProxy != "" {
+		settings = append(settings, s.clientProxy)
+	}
 	for _, name := range []string{"HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy", "REQUEST_METHOD",
 		"SSL_CERT_FILE", "SSL_CERT_DIR", "GODEBUG", bootstrap.WithinVariable} {
 		if value, present := s.host.Variables(name); present {
@@ -274,7 +279,14 @@ func (s *Session) isReplaced() bool {
 
 // Accepts asks the API server whether it still takes a token.
 func (s *Session) Accepts(ctx context.Context, token secret.String) (bool, error) {
-	_, err := WhoIs(ctx, s.host, s.Profile.Cluster, token)
+	config, err := bootstrap.WithToken(s.Profile.Cluster, token)
+	if err != nil {
+		return false, err
+	}
+	_, err = s.call(ctx, config, func(ctx context.Context, client *mint.Client) error {
+		_, err := client.WhoAmI(ctx)
+		return err
+	})
 	if errors.Is(err, api.ErrUnauthorized) {
 		return false, nil
 	}
