@@ -4,7 +4,6 @@ package get_test
 
 import (
 	"fmt"
-	"strings"
 	"testing"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"

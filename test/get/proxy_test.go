@@ -102,6 +102,12 @@ func (p *proxy) usedOf(account string) int {
 // leadToImpostor has TLS connections answered by a server with the certificate of another authority.
 func leadToImpostor(t *testing.T, d *lab.Door, authority *controlplane.Authority) {
 	t.Helper()
+	d.LeadTo(newImpostor(t, authority))
+}
+
+// newImpostor returns its URL.
+func newImpostor(t *testing.T, authority *controlplane.Authority) string {
+	t.Helper()
 	pair, err := authority.IssueServingCert("127.0.0.1")
 	if err != nil {
 		t.Fatal(err)
@@ -117,5 +123,5 @@ func leadToImpostor(t *testing.T, d *lab.Door, authority *controlplane.Authority
 	server.Config.ErrorLog = log.New(io.Discard, "", 0)
 	server.StartTLS()
 	t.Cleanup(server.Close)
-	d.LeadTo(server.URL)
+	return server.URL
 }
