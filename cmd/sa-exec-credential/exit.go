@@ -240,13 +240,13 @@ func hintForClient(e *session.ClientError) string {
 	}
 	allowing := e.Profile
 	allowing.AllowMissingClusterInfo = true
-	line := prepare.SetupLine(allowing)
+	setup := "to let such clients have tokens of this profile: " + prepare.SetupLine(allowing)
 	if errors.Is(e, session.ErrNoExecInfo) {
-		return "to get a token by hand: " + ui.CommandLine(ui.Program, "token", "--profile", e.Profile.Name) +
-			"; to let clients that send no cluster information have tokens of this profile: " + line
+		token := ui.CommandLine(ui.Program, "token", "--profile", e.Profile.Name)
+		return "to get a token by hand: " + token + "; " + setup
 	}
-	return "if the kubeconfig user's exec section lacks provideClusterInfo: true, add it; if it is there, the client " +
-		"cannot send cluster information, and to let such clients have tokens of this profile: " + line
+	return "if the kubeconfig user's exec section lacks provideClusterInfo: true, add it; if it is there, " +
+		"the client cannot send cluster information, and " + setup
 }
 
 // embedLine is the command that puts a certificate authority into the kubeconfig itself.
@@ -258,6 +258,7 @@ func embedLine(use *kubeconfig.PluginContext) string {
 	} else {
 		line = append(line, "--kubeconfig", use.ClusterFile)
 	}
-	return "put the certificate authority into the kubeconfig: " + ui.CommandLine(append(line, "set-cluster",
-		use.ClusterName, "--certificate-authority="+use.CAFile, "--embed-certs")...) + where
+	line = append(line, "set-cluster", use.ClusterName, "--certificate-authority="+use.CAFile,
+		"--embed-certs")
+	return "put the certificate authority into the kubeconfig: " + ui.CommandLine(line...) + where
 }

@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// ConnectWithin is a context for one call that ends when there is no connection after limit. connected
-// reports whether there has been one: TLS is done then, and the request on its way. end has to be
-// called when the call is over.
+// ConnectWithin is a context for one call that ends when there is no connection after limit.
+// connected reports whether there has been one: TLS is done then, and the request on its way. end
+// has to be called when the call is over.
 func ConnectWithin(ctx context.Context, limit time.Duration) (
 	limited context.Context, connected func() bool, end context.CancelFunc) {
 	limited, cancel := context.WithCancel(ctx)

@@ -44,8 +44,8 @@ func fromContext(ctx context.Context, p profile.Profile, system System) (*rest.C
 	}
 	config.Proxy = anonymous.Proxy
 	if needsPlugin(config) {
-		inProfile := func(name string) (string, error) { return lookPath(name, b.Environment["PATH"]) }
-		if err := kuberc.Check(system.Kuberc, config.ExecProvider.Command, inProfile); err != nil {
+		find := func(name string) (string, error) { return lookPath(name, b.Environment["PATH"]) }
+		if err := kuberc.Check(system.Kuberc, config.ExecProvider.Command, find); err != nil {
 			return nil, unusable(b, err)
 		}
 		return fromPlugin(ctx, config, b, nowWithin(p, system.Getenv(WithinVariable)))

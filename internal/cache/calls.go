@@ -30,8 +30,9 @@ const (
 )
 
 // The file of a key's calls has room for one failure, then a table in which each caller has one
-// slot by its hash, then a count, then room for one warning. Its size is fixed, so it needs no cleaning up. Two callers that
-// share a slot overwrite each other, which costs at most a 401 that is noticed one call later.
+// slot by its hash, then a count, then room for one warning. Its size is fixed, so it needs no
+// cleaning up. Two callers that share a slot overwrite each other, which costs at most a 401 that is
+// noticed one call later.
 const (
 	failureSize = 1024 // bytes
 	slotSize    = 40   // bytes: four numbers of 8, one of 4, a checksum

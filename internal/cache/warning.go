@@ -25,8 +25,8 @@ func (c *callLog) noteWarnings(problems []error, now time.Time) {
 	}
 	if len(problems) > 0 {
 		err := errors.Join(problems...)
-		c.writeBlock(warningOffset, warningSize, warning{At: now, Text: shortened(err.Error()),
-			Kinds: kindsOf(err, c.kinds)})
+		w := warning{At: now, Text: shortened(err.Error()), Kinds: kindsOf(err, c.kinds)}
+		c.writeBlock(warningOffset, warningSize, w)
 		return
 	}
 	length := make([]byte, 4) // of what is there; all that a hit reads
@@ -37,7 +37,8 @@ func (c *callLog) noteWarnings(problems []error, now time.Time) {
 }
 
 // Warning is what went wrong in the last call for a key that was answered all the same, of those
-// whose way nothing has gone right since. The zero time: nothing, or nothing that is still worth telling.
+// whose way nothing has gone right since. The zero time: nothing, or nothing that is still worth
+// telling.
 func Warning(dir, key string, kinds []error, now time.Time) (problem error, at time.Time) {
 	for _, path := range Files(dir, key) {
 		w, found := readWarning(path)

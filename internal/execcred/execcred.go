@@ -55,8 +55,8 @@ type Info struct {
 // all, and of the versions they may expect v1 is the only one that is not deprecated.
 func Absent() Info { return Info{APIVersion: V1, Absent: true} }
 
-// Parse reads the value of KUBERNETES_EXEC_INFO. A client that sends no kind, or C#'s,
-// counts as one that does not say where the token goes, whatever else it sends.
+// Parse reads the value of KUBERNETES_EXEC_INFO. A client that sends no kind, or C#'s, counts as one
+// that does not say where the token goes, whatever else it sends.
 func Parse(text string) (Info, error) {
 	if len(text) > maxInfo {
 		return Info{}, fmt.Errorf("%w: longer than %d bytes", ErrMalformed, maxInfo)

@@ -94,9 +94,9 @@ type Replaced struct {
 
 // ReplaceUser turns a context's user with a static token into one with the entry's exec section, in
 // place: context, cluster and user keep their names and all other fields, and the token leaves the
-// file, its comments too, in one step; the cluster gets what its clients need. Contexts that share the user get tokens from then on as
-// well. When one of them leads to another cluster it would stop working: that is an ErrShared, and
-// nothing is changed.
+// file, its comments too, in one step; the cluster gets what its clients need. Contexts that share
+// the user get tokens from then on as well. When one of them leads to another cluster it would stop
+// working: that is an ErrShared, and nothing is changed.
 func ReplaceUser(paths []string, context string, entry Entry) (Replaced, error) {
 	var done Replaced
 	source, err := entry.fill()

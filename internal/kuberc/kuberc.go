@@ -70,9 +70,9 @@ type Policy struct {
 // and an entry of the same base name lead to the same path. Links are not resolved.
 func (p Policy) Allows(command string) bool { return p.allows(command, exec.LookPath) }
 
-// Check is for a plugin that this program runs for itself, and that lookPath finds: an ErrDenied when
-// kubectl would not run it. Whoever restricts plugins means the plugin, whichever program runs it. A
-// policy that cannot be read allows nothing; kubectl itself refuses to work then.
+// Check is for a plugin that this program runs for itself, and that lookPath finds: an ErrDenied
+// when kubectl would not run it. Whoever restricts plugins means the plugin, whichever program runs
+// it. A policy that cannot be read allows nothing; kubectl itself refuses to work then.
 func Check(path, command string, lookPath func(string) (string, error)) error {
 	policy, err := ReadPolicy(path)
 	if err != nil {
@@ -81,7 +81,8 @@ func Check(path, command string, lookPath func(string) (string, error)) error {
 	if policy.allows(command, lookPath) {
 		return nil
 	}
-	return fmt.Errorf("%w: %q: %q has credentialPluginPolicy: %s", ErrDenied, command, path, policy.Type)
+	return fmt.Errorf("%w: %q: %q has credentialPluginPolicy: %s", ErrDenied, command, path,
+		policy.Type)
 }
 
 func (p Policy) allows(command string, lookPath func(string) (string, error)) bool {

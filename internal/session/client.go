@@ -11,17 +11,17 @@ import (
 )
 
 // silent are the clients that never say where the token goes, whatever their kubeconfig says.
-const silent = "Python before 32, JavaScript of every version, Ruby, Java, C# and the exec blocks of " +
-	"Terraform's providers send none"
+const silent = "Python before 32, JavaScript of every version, Ruby, Java, C# and the exec " +
+	"blocks of Terraform's providers send none"
 
 // What can be wrong with the client that calls.
 var (
-	ErrNoExecInfo = errors.New("no client has called, or one that sends no cluster information: " +
-		"KUBERNETES_EXEC_INFO is not set (" + silent + ")")
+	ErrNoExecInfo = errors.New("no client has called, or one that sends no cluster " +
+		"information: KUBERNETES_EXEC_INFO is not set (" + silent + ")")
 	ErrNoClusterInfo  = errors.New("the client sent no cluster information (" + silent + ")")
 	ErrInsecureClient = errors.New("the client does not verify the server's certificate")
-	ErrNoAuthority    = fmt.Errorf("%w: the client sent no certificate authority, where the profile "+
-		"has one; Python's client sends none that comes as a file (certificate-authority)",
+	ErrNoAuthority    = fmt.Errorf("%w: the client sent no certificate authority, where the "+
+		"profile has one; Python's client sends none that comes as a file (certificate-authority)",
 		profile.ErrOtherCluster)
 )
 
@@ -29,8 +29,8 @@ var (
 type ClientError struct {
 	Kind    error // one of the errors above
 	Profile profile.Profile
-	// Context is one of the user's that names the profile and has its certificate authority in a
-	// file, for ErrNoAuthority. Nil: none was found.
+	// Context is one of the user's that names the profile and has its certificate authority in
+	// a file, for ErrNoAuthority. Nil: none was found.
 	Context *kubeconfig.PluginContext
 }
 
@@ -40,8 +40,8 @@ func (e *ClientError) Error() string { return e.Kind.Error() }
 // Unwrap gives the kind.
 func (e *ClientError) Unwrap() error { return e.Kind }
 
-// CheckClient is nil when the client will send the token to the profile's cluster and to nobody else,
-// and nothing that the kubeconfig alone has chosen decides where the token comes from.
+// CheckClient is nil when the client will send the token to the profile's cluster and to nobody
+// else, and nothing that the kubeconfig alone has chosen decides where the token comes from.
 func (s *Session) CheckClient(info execcred.Info) error {
 	if err := checkCluster(info, s.Profile); err != nil {
 		return s.clientError(err)
@@ -69,7 +69,8 @@ func checkCluster(info execcred.Info, p profile.Profile) error {
 	if info.Cluster.InsecureSkipTLSVerify {
 		return ErrInsecureClient
 	}
-	client := profile.Cluster{Server: info.Cluster.Server, TLSServerName: info.Cluster.TLSServerName,
+	client := profile.Cluster{Server: info.Cluster.Server,
+		TLSServerName:            info.Cluster.TLSServerName,
 		CertificateAuthorityData: info.Cluster.CertificateAuthorityData}
 	err := p.Cluster.Difference(client)
 	if err == nil || len(client.CertificateAuthorityData) > 0 {

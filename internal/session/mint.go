@@ -31,10 +31,11 @@ func (s *Session) mintWithBootstrap(ctx context.Context) (mint.Grant, error) {
 		return mint.Grant{}, err
 	}
 	var grant mint.Grant
-	client, err := s.call(ctx, credential.Config, func(ctx context.Context, client *mint.Client) (err error) {
+	request := func(ctx context.Context, client *mint.Client) (err error) {
 		grant, err = client.Mint(ctx, s.TokenRequest())
 		return err
-	})
+	}
+	client, err := s.call(ctx, credential.Config, request)
 	if err != nil {
 		return mint.Grant{}, ClassifyMintError(err)
 	}

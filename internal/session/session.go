@@ -162,11 +162,13 @@ func (s *Session) cache() *cache.Cache {
 
 // LastWarning is what went wrong in the last call that was answered all the same, nil when nothing did.
 func (s *Session) LastWarning() *Warning {
-	problem, at := cache.Warning(s.host.RuntimeDir(), s.TokenKey(), failureKinds(), s.host.Now())
+	now := s.host.Now()
+	problem, at := cache.Warning(s.host.RuntimeDir(), s.TokenKey(), failureKinds(), now)
 	if problem == nil {
 		return nil
 	}
-	return &Warning{Text: ui.Printable(problem.Error()), At: at.UTC().Truncate(time.Second), Err: problem}
+	return &Warning{Text: ui.Printable(problem.Error()), At: at.UTC().Truncate(time.Second),
+		Err: problem}
 }
 
 // way is what decides over the way to the bootstrap credential and to the API server beside what the
