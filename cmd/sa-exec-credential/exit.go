@@ -260,5 +260,5 @@ func embedLine(use *kubeconfig.PluginContext) string {
 	}
 	line = append(line, "set-cluster", use.ClusterName, "--certificate-authority="+use.CAFile,
 		"--embed-certs")
-	return "put the certificate authority into the kubeconfig: " + ui.CommandLine(line...) + where
+	return "if it comes as a file, put the certificate authority into the kubeconfig: " + ui.CommandLine(line...) + where
 }

@@ -20,8 +20,8 @@ var (
 		"information: KUBERNETES_EXEC_INFO is not set (" + silent + ")")
 	ErrNoClusterInfo  = errors.New("the client sent no cluster information (" + silent + ")")
 	ErrInsecureClient = errors.New("the client does not verify the server's certificate")
-	ErrNoAuthority    = fmt.Errorf("%w: the client sent no certificate authority, where the "+
-		"profile has one; Python's client sends none that comes as a file (certificate-authority)",
+	ErrNoAuthority    = fmt.Errorf("%w: its certificate authority is another: the client sent "+
+		"none, as Python's does where it comes as a file (certificate-authority)",
 		profile.ErrOtherCluster)
 )
 
