@@ -46,8 +46,8 @@ e2e: ## Test on the real control plane, with the real kubectl and keyrings
 	@echo "make: testing on the real control plane" >&2
 	cd test && CGO_ENABLED=0 SA_EXEC_CREDENTIAL=$(CURDIR)/$(PROGRAM) bin/cluster go test $(PLANE_FLAGS) -p 1 -count=1 -timeout 20m ./...
 
-interrupt: deps plane build ## Kill rotate and revoke at every request and every write, not only at some
-	cd test && INTERRUPT=everywhere CGO_ENABLED=0 SA_EXEC_CREDENTIAL=$(CURDIR)/$(PROGRAM) bin/cluster go test $(PLANE_FLAGS) -count=1 -timeout 60m -v ./rotate
+interrupt: deps plane build ## Interrupt setup, rotate and revoke at every request and write, not only at some
+	cd test && INTERRUPT=everywhere CGO_ENABLED=0 SA_EXEC_CREDENTIAL=$(CURDIR)/$(PROGRAM) bin/cluster go test $(PLANE_FLAGS) -count=1 -p 1 -timeout 60m -run Interrupted\|Killed -v ./rotate ./setup
 
 cross: ## See that the program builds for the other platforms
 	@for os in darwin windows; do echo "make: checking $$os" >&2; GOOS=$$os CGO_ENABLED=0 go build -o /dev/null ./cmd/sa-exec-credential; done

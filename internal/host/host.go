@@ -51,6 +51,7 @@ type Host struct {
 
 	terminal chan struct{} // holds something while a program can ask there
 	isGet    bool          // see ForGet
+	patience time.Duration // with a store, see Patient
 }
 
 // System is the host that the operating system describes.
@@ -169,7 +170,18 @@ func (h *Host) TakeTerminal(ctx context.Context) (release func(), err error) {
 // Store opens a store, which does no I/O yet.
 func (h *Host) Store(ctx context.Context, kind keyring.Kind) (keyring.Store, error) {
 	return h.OpenStore(ctx, kind, keyring.System{Getenv: h.place, Now: h.Now, Interactive: h.hasDesktop(),
-		Origin: h.Origin()})
+		Limits: keyring.Limits{Call: h.patience}, Origin: h.Origin()})
+}
+
+// storePatience is how long a command that a person runs waits for a store that is slow: gnome-keyring
+// writes its whole file for each change, and many contexts may be set up at once.
+const storePatience = 15 * time.Second
+
+// Patient is the host of a command in which a slow store is waited for: it would fail half done.
+func (h *Host) Patient() *Host {
+	other := *h
+	other.patience = storePatience
+	return &other
 }
 
 // Origin is kept with what is stored: a short hash of the directory of profiles, which tells the

@@ -336,6 +336,18 @@ func TestSecretServiceKilledBetweenSearchAndRead(t *testing.T) {
 	wantToken(t, s, testKey, "t")
 }
 
+func TestSecretServiceIsWrittenToAfterItWasStartedAgain(t *testing.T) {
+	service := secretservicetest.New(t)
+	s := openService(t, testService(service))
+	mustSet(t, s, testKey, "t") // the connection is kept, with a session that ends now
+	service.StopKeyring()
+	if err := service.StartKeyring(true); err != nil {
+		t.Fatal(err)
+	}
+	mustSet(t, s, testKey, "new")
+	wantToken(t, s, testKey, "new")
+}
+
 func TestSecretServiceThatIsDeletedFromBetweenSearchAndReadIsAMiss(t *testing.T) {
 	sys := testService(secretservicetest.New(t))
 	items := secretService{sys: sys, uid: os.Geteuid()}

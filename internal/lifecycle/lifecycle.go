@@ -61,7 +61,7 @@ func open(ctx context.Context, h *host.Host, c admin.Choice, name string, report
 	if err != nil {
 		return nil, err
 	}
-	m := &machine{host: h, admin: found, profile: p, record: record, report: report}
+	m := &machine{host: h.Patient(), admin: found, profile: p, record: record, report: report}
 	if record.Current == nil {
 		record.Release()
 		return nil, fmt.Errorf("profile %q: %w: %q", name, device.ErrMissing, p.Device)

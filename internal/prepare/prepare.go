@@ -54,6 +54,7 @@ func New(ctx context.Context, h *host.Host, o Options, paths []string, name stri
 	if o.ServiceAccount == "" {
 		return nil, ui.Usagef("name the service account to mint tokens for")
 	}
+	h = h.Patient()
 	p := &Preparation{host: h, options: o, profile: o.profileFor(h, found, paths), report: report}
 	p.admin, err = admin.New(ctx, h, found, report)
 	return p, err

@@ -30,7 +30,7 @@ func (v victims) checkDeviceMints(t *testing.T) {
 		{v.first, v.deviceA, tokenRequest(600, v.deviceA, apiAudience)},
 		{v.teller, "teller", tokenRequest(600, v.tellerDevice, apiAudience, "vault")},
 	} {
-		if token := mint(t, allowed.device, v.namespace, allowed.account, allowed.request); !accepts(t, token) {
+		if token := mint(t, allowed.device, v.namespace, allowed.account, allowed.request); !lab.Accepts(t, token) {
 			t.Errorf("a token for %q is refused", allowed.account)
 		}
 	}
@@ -59,7 +59,8 @@ func (v victims) checkEditWorks(t *testing.T) {
 	}
 }
 
-// checkOthersMint has an account that nobody set up, and a kubelet, which requests tokens for the accounts of its pods.
+// checkOthersMint has an account that nobody set up, and a kubelet, which requests tokens for the
+// accounts of its pods.
 func (v victims) checkOthersMint(t *testing.T) {
 	admin := lab.Administrator()
 	runner := lab.Holder(mint(t, admin, v.namespace, "runner", tokenRequest(3600, "")))

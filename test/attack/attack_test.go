@@ -38,8 +38,8 @@ type victims struct {
 	tellerDevice         string
 }
 
-// TestWhatAThiefTriesIsDenied has each attack denied by the policy, and each of the policy's validations needed for that:
-// some attack is denied by it alone.
+// TestWhatAThiefTriesIsDenied has each attack denied by the policy, and each of the policy's
+// validations needed for that: some attack is denied by it alone.
 func TestWhatAThiefTriesIsDenied(t *testing.T) {
 	t.Parallel()
 	v := newVictims(t)
@@ -87,8 +87,8 @@ func (v victims) in(resource string, names ...string) string {
 
 func (v victims) tokenOf(account string) string { return v.in("serviceaccounts", account, "token") }
 
-// prepare creates what is there beside the victims. The first machine's device gets more rights than it should have: what
-// the policy says then, it says in RBAC's place.
+// prepare creates what is there beside the victims. The first machine's device gets more rights
+// than it should have: what the policy says then, it says in RBAC's place.
 func (v victims) prepare(t *testing.T) {
 	t.Helper()
 	admin := lab.Administrator()
@@ -117,8 +117,8 @@ func (v victims) letRequestTokens(t *testing.T, namespace, account string) {
 		"subjects": []any{object{"kind": "ServiceAccount", "namespace": v.namespace, "name": account}}}))
 }
 
-// watch binds the policy a second time, to the victims' namespaces, so that all validations that fail are told as
-// warnings: a denial tells the first.
+// watch binds the policy a second time, to the victims' namespaces, so that all validations that
+// fail are told as warnings: a denial tells the first.
 func (v victims) watch(t *testing.T) {
 	t.Helper()
 	const bindings = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings"
@@ -219,8 +219,8 @@ func (v victims) impersonations() []attack {
 	}
 }
 
-// changes are of accounts with edit, which is allowed to change Secrets and ServiceAccounts, and with admin, which is
-// allowed to change Roles and RoleBindings, too.
+// changes are of accounts with edit, which is allowed to change Secrets and ServiceAccounts, and
+// with admin, which is allowed to change Roles and RoleBindings, too.
 func (v victims) changes() []attack {
 	var all []attack
 	for _, thief := range []struct {

@@ -1,7 +1,7 @@
 //go:build linux
 
-// Package attack_test does what a thief would: with an account's token, with a machine's bootstrap credential, against
-// the built program on a real control plane.
+// Package attack_test does what a thief would: with an account's token, with a machine's bootstrap
+// credential, against the built program on a real control plane.
 package attack_test
 
 import (
@@ -95,13 +95,7 @@ func (m *machine) bootstrap() string {
 	return bootstrap
 }
 
-// accepts reports whether the API server takes a token.
-func accepts(t *testing.T, token string) bool {
-	t.Helper()
-	return lab.Status(t, token, "/version") != http.StatusUnauthorized
-}
-
-// checkDevice says whether the parts of a device that count are there.
+// checkGone expects that nothing is left of a device in the cluster.
 func (m *machine) checkGone(device string) {
 	m.Helper()
 	for _, resource := range []string{"secrets", "serviceaccounts", "roles", "rolebindings"} {

@@ -74,7 +74,7 @@ func TestDevicesEndWhateverWasDoneToThem(t *testing.T) {
 
 func (m *machine) checkEnd(s sabotage, end func(*machine, string)) {
 	device, token, bootstrap := m.device(), m.token(), m.bootstrap()
-	if !accepts(m.T, token) || !accepts(m.T, bootstrap) {
+	if !lab.Accepts(m.T, token) || !lab.Accepts(m.T, bootstrap) {
 		m.Error("the device's tokens are refused before anything was done to it")
 	}
 	s.do(m, device)
@@ -85,7 +85,7 @@ func (m *machine) checkEnd(s sabotage, end func(*machine, string)) {
 		m.Errorf("devices lists %+v, want %s marked as %q", listed, device, s.odd)
 	}
 	end(m, device)
-	lab.Eventually(m.T, "the device's tokens are refused", func() bool { return !accepts(m.T, token) && !accepts(m.T, bootstrap) })
+	lab.Eventually(m.T, "the device's tokens are refused", func() bool { return !lab.Accepts(m.T, token) && !lab.Accepts(m.T, bootstrap) })
 	m.checkGone(device)
 }
 
@@ -99,7 +99,7 @@ func (m *machine) revokeDevice(device string) {
 
 func (m *machine) rotate(string) {
 	m.Plugin("rotate", "--profile", m.Profile, "--kubeconfig", m.Admin).Succeeds()
-	if !accepts(m.T, m.token()) {
+	if !lab.Accepts(m.T, m.token()) {
 		m.Error("a token after rotate is refused")
 	}
 }

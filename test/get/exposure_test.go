@@ -3,9 +3,7 @@
 package get_test
 
 import (
-	"bytes"
 	"fmt"
-	"os"
 	"strings"
 	"testing"
 
@@ -61,16 +59,13 @@ func TestWhatKubectlHandsToThePluginHoldsNoToken(t *testing.T) {
 	for range 3 {
 		m.Kubectl("get", "pods").Succeeds()
 	}
-	handed, err := os.ReadFile(kept)
-	if err != nil {
-		t.Fatal(err)
-	}
+	handed := m.Read(kept)
 	for what, count := range map[string]int{"\n--profile\n": 3, "\nKUBERNETES_EXEC_INFO=": 3} {
-		if found := bytes.Count(handed, []byte(what)); found != count {
+		if found := strings.Count(handed, what); found != count {
 			t.Errorf("%q is there %d times, not %d", what, found, count)
 		}
 	}
-	if found := lab.Leak(string(handed)); found != "" {
+	if found := lab.Leak(handed); found != "" {
 		t.Errorf("the arguments or the environment hold %s", found)
 	}
 }
@@ -80,26 +75,14 @@ func (m *machine) withSpy() (kubeconfig, kept string) {
 	m.Helper()
 	script := m.Path("spy")
 	kept = script + ".kept"
-	if err := os.WriteFile(script, fmt.Appendf(nil, spy, kept, lab.Plugin), 0o700); err != nil {
-		m.Fatal(err)
-	}
+	lab.WriteFile(m.T, script, fmt.Sprintf(spy, kept, lab.Plugin), 0o700)
 	return m.withPlugin(script), kept
 }
 
 // withPlugin copies the kubeconfig, with another program as the plugin.
 func (m *machine) withPlugin(program string) (kubeconfig string) {
 	m.Helper()
-	content, err := os.ReadFile(m.Path(".kube", "config"))
-	if err != nil {
-		m.Fatal(err)
-	}
-	changed := bytes.Replace(content, []byte(lab.Plugin), []byte(program), 1)
-	if bytes.Equal(changed, content) {
-		m.Fatalf("the kubeconfig does not name the plugin:\n%s", content)
-	}
-	kubeconfig = program + ".kubeconfig"
-	if err := os.WriteFile(kubeconfig, changed, 0o600); err != nil {
-		m.Fatal(err)
-	}
+	kubeconfig = m.Write(program+".kubeconfig", m.Read(m.Kubeconfig()))
+	m.Replace(kubeconfig, lab.Plugin, program)
 	return kubeconfig
 }

@@ -113,10 +113,10 @@ func TestARefusedTokenIsReplacedBehindAWrapper(t *testing.T) {
 // forgotten that it knew the cached token.
 func (m *machine) makeAccountAgain() {
 	m.Helper()
-	old := m.Entry(m.Configuration().TokenKey())
+	old, _ := m.Tokens(m.Configuration())
 	m.AsAdmin("delete", "serviceaccount", "-n", m.Namespace, account)
 	m.AsAdmin("create", "serviceaccount", "-n", m.Namespace, account)
-	lab.Eventually(m.T, "the old token is refused", func() bool { return !m.accepted(old) })
+	lab.Eventually(m.T, "the old token is refused", func() bool { return !lab.Accepts(m.T, old) })
 }
 
 // forgetDiscovery removes what kubectl remembers of the API server.
@@ -125,15 +125,6 @@ func (m *machine) forgetDiscovery() {
 	if err := os.RemoveAll(m.Path(".kube", "cache")); err != nil {
 		m.Fatal(err)
 	}
-}
-
-// accepted asks the API server whether it takes a token.
-func (m *machine) accepted(entry keyring.Entry) bool {
-	m.Helper()
-	request := fmt.Sprintf(`{"apiVersion":"authentication.k8s.io/v1","kind":"TokenReview","spec":{"token":%q}}`, entry.Token.Reveal())
-	kubectl := lab.Command{Args: []string{lab.Plane.Kubectl, "create", "-f", "-", "-o", "jsonpath={.status.authenticated}"},
-		Env: []string{"KUBECONFIG=" + lab.Plane.AdminKubeconfig, "HOME=" + m.Home}, Stdin: request}
-	return kubectl.Run(m.T).Succeeds().Stdout == "true"
 }
 
 func TestTheBootstrapCredentialRenewsItselfAfterHalfItsLife(t *testing.T) {

@@ -8,6 +8,7 @@ package get_test
 
 import (
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
@@ -67,11 +68,8 @@ func (m *machine) getFromClient(before string, flags ...string) lab.Command {
 	return m.clientCommand(before+"\n"+`export "$0"`, "KUBERNETES_EXEC_INFO="+m.ExecInfo(), args...)
 }
 
-// getCommand is a get of this process's own, so that a signal comes to nobody else.
-func (m *machine) getCommand() lab.Command {
-	args := []string{lab.Plugin, "get", "--profile", m.Profile}
-	return lab.Command{Args: args, Env: append(m.Env(), "KUBERNETES_EXEC_INFO="+m.ExecInfo()), PrintsToken: true}
-}
+// ended is the exit code of a client the plugin of which a signal has ended.
+func ended(signal syscall.Signal) int { return 128 + int(signal) }
 
 // events are the requests about this machine's namespace and by its service accounts.
 func (m *machine) events() []controlplane.AuditEvent {

@@ -3,7 +3,6 @@
 package get_test
 
 import (
-	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -38,10 +37,7 @@ func (m *machine) checkIdentity() {
 	var review struct {
 		Status struct{ UserInfo struct{ Username string } }
 	}
-	r := m.Kubectl("auth", "whoami", "-o", "json").Succeeds().Silent()
-	if err := json.Unmarshal([]byte(r.Stdout), &review); err != nil {
-		m.Fatal(err)
-	}
+	m.Decode(m.Kubectl("auth", "whoami", "-o", "json").Silent(), &review)
 	if review.Status.UserInfo.Username != m.Username() {
 		m.Errorf("kubectl is %q, not %q", review.Status.UserInfo.Username, m.Username())
 	}
@@ -69,10 +65,7 @@ func (m *machine) checkStatus() {
 			Error            string
 		}
 	}
-	r := m.Plugin("status", "-o", "json").Succeeds().Silent()
-	if err := json.Unmarshal([]byte(r.Stdout), &status); err != nil {
-		m.Fatal(err)
-	}
+	m.Decode(m.Plugin("status", "-o", "json").Silent(), &status)
 	if len(status.Items) != 1 {
 		m.Fatalf("%d profiles", len(status.Items))
 	}
@@ -106,15 +99,13 @@ func (m *machine) checkTokenIsTheStoredOne() {
 // checkKubeconfig makes sure that kubectl had nothing else to go by.
 func (m *machine) checkKubeconfig() {
 	m.Helper()
-	r := m.Kubectl("config", "view", "--raw", "-o", "json").Succeeds()
+	r := m.Kubectl("config", "view", "--raw", "-o", "json")
 	var config struct {
 		Clusters, Contexts, Users []struct {
 			User map[string]any
 		}
 	}
-	if err := json.Unmarshal([]byte(r.Stdout), &config); err != nil {
-		m.Fatal(err)
-	}
+	m.Decode(r, &config)
 	if len(config.Clusters) != 1 || len(config.Contexts) != 1 || len(config.Users) != 1 {
 		m.Fatalf("the kubeconfig holds more than one context:\n%s", r.Stdout)
 	}

@@ -3,7 +3,6 @@
 package get_test
 
 import (
-	"context"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -13,7 +12,6 @@ import (
 	"time"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
-	"github.com/sa-exec-credential/sa-exec-credential/internal/secret"
 	"github.com/sa-exec-credential/sa-exec-credential/test/faultproxy"
 	"github.com/sa-exec-credential/sa-exec-credential/test/lab"
 )
@@ -37,7 +35,7 @@ func TestAGetThatIsKilledAtAnyMomentLeavesNothingBehind(t *testing.T) {
 			t.Run(fmt.Sprintf("%v at moment %d of %d", signal, i, kills), func(t *testing.T) {
 				m := m.in(t)
 				m.Forget()
-				if m.killedGet(signal, after).Code == lab.EndedBySignal {
+				if m.killedGet(signal, after).Code == ended(signal) {
 					interrupted++
 				}
 				if m.keyringEnded(signal) {
@@ -58,18 +56,28 @@ func (m *machine) undisturbed() time.Duration {
 	m.Helper()
 	m.Forget()
 	began := time.Now()
-	m.getCommand().Start(m.T).End().Silent().Token()
+	m.getFromClient("").Run(m.T).Silent().Token()
 	return time.Since(began)
 }
+
+// said is what the shell says of a program that a signal has ended.
+var said = map[syscall.Signal]string{syscall.SIGKILL: "Killed\n", syscall.SIGTERM: "Terminated\n"}
 
 // killedGet looks at what a get that was killed has said: all or nothing.
 func (m *machine) killedGet(signal syscall.Signal, after time.Duration) lab.Result {
 	m.Helper()
-	get := m.getCommand().Start(m.T)
-	time.Sleep(after)
-	get.Signal(signal)
-	r := get.End().Silent()
-	if r.Code != 0 && r.Code != lab.EndedBySignal {
+	began := time.Now()
+	get := m.getFromClient("").Start(m.T)
+	plugin := get.Child()
+	time.Sleep(after - time.Since(began))
+	if plugin != 0 {
+		_ = syscall.Kill(plugin, signal) // it may have ended meanwhile
+	}
+	r := get.End()
+	if r.Stderr != "" && r.Stderr != said[signal] {
+		m.Errorf("standard error has more than the shell's word: %q", r.Stderr)
+	}
+	if r.Code != 0 && r.Code != ended(signal) {
 		m.Errorf("exit code %d", r.Code)
 	}
 	if r.Stdout != "" {
@@ -123,7 +131,7 @@ func (m *machine) checkAfterKill(before inventory) {
 		m.Errorf("it has left %q", strange)
 	}
 	token := m.get().Silent().Token()
-	if !m.accepted(keyring.Entry{Token: secret.New(token)}) {
+	if !lab.Accepts(m.T, token) {
 		m.Error("the next get answers with a token that the API server refuses")
 	}
 	if m.Entry(m.Configuration().TokenKey()).Token.Reveal() != token {
@@ -140,10 +148,7 @@ type inventory []string
 
 func (m *machine) inventory() inventory {
 	m.Helper()
-	keys, err := m.Store().Keys(context.Background())
-	if err != nil {
-		m.Fatal(err)
-	}
+	keys := m.StoreKeys()
 	files := slices.DeleteFunc(lab.FilesBelow(m.T, m.Home), func(name string) bool {
 		return strings.HasPrefix(name, ".kube/cache/") // kubectl's
 	})
@@ -193,13 +198,15 @@ func checkWaiting(t *testing.T, kind keyring.Kind, signal syscall.Signal) {
 	m.Forget()
 	proxy := leadToProxy(t, door)
 	proxy.setFault(faultproxy.Hang)
-	holder := m.getCommand().Start(t)
+	holder := m.getFromClient("").Start(t)
 	lab.Eventually(t, "the server hangs", func() bool { return proxy.Faults()[faultproxy.Hang] == 1 })
 	waiters := m.startWaiters()
 	proxy.setFault(faultproxy.None)
-	holder.Signal(signal)
-	if r := holder.End().Silent(); r.Code != lab.EndedBySignal || r.Stdout != "" {
-		t.Errorf("the one that was killed: exit code %d, %s", r.Code, r.Shown())
+	if err := syscall.Kill(holder.Child(), signal); err != nil {
+		t.Error(err)
+	}
+	if r := holder.End(); r.Code != ended(signal) || r.Stdout != "" || r.Stderr != said[signal] {
+		t.Errorf("the one that was killed: exit code %d, %s, %q", r.Code, r.Shown(), r.Stderr)
 	}
 	tokens := map[string]bool{}
 	for _, waiter := range waiters {

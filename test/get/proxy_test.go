@@ -3,11 +3,7 @@
 package get_test
 
 import (
-	"crypto/tls"
-	"io"
-	"log"
 	"net/http"
-	"net/http/httptest"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -22,16 +18,7 @@ import (
 func leadToProxy(t *testing.T, d *lab.Door) *proxy {
 	t.Helper()
 	p := &proxy{used: map[string]int{}}
-	var err error
-	if p.Proxy, err = faultproxy.Start(lab.Plane, faultproxy.Options{Lifetime: p.lifetime, Fault: p.decide}); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		for _, token := range p.Texts() {
-			lab.Note(token)
-		}
-		p.Stop()
-	})
+	p.Proxy = lab.Proxy(t, faultproxy.Options{Lifetime: p.lifetime, Fault: p.decide})
 	d.LeadTo(p.URL)
 	return p
 }
@@ -108,20 +95,7 @@ func leadToImpostor(t *testing.T, d *lab.Door, authority *controlplane.Authority
 // newImpostor returns its URL.
 func newImpostor(t *testing.T, authority *controlplane.Authority) string {
 	t.Helper()
-	pair, err := authority.IssueServingCert("127.0.0.1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	certificate, err := tls.X509KeyPair(pair.CertPEM, pair.KeyPEM)
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := httptest.NewUnstartedServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+	return lab.Impostor(t, authority, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		t.Errorf("the client has sent a request to a server that it should not trust: %s %s", r.Method, r.URL.Path)
-	}))
-	server.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}}
-	server.Config.ErrorLog = log.New(io.Discard, "", 0)
-	server.StartTLS()
-	t.Cleanup(server.Close)
-	return server.URL
+	})).URL
 }

@@ -5,10 +5,8 @@ package hostile_test
 import (
 	"bufio"
 	"bytes"
-	"crypto/tls"
 	"errors"
 	"io"
-	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -63,10 +61,7 @@ func newAttacker(t *testing.T) *attacker {
 	t.Helper()
 	a := &attacker{authority: lab.Authority(t, time.Now().AddDate(1, 0, 0)), folder: lab.Dir(t, "attacker")}
 	a.canary = filepath.Join(a.folder, "canary")
-	a.server = httptest.NewUnstartedServer(a)
-	a.server.TLS = &tls.Config{Certificates: []tls.Certificate{a.certificate(t)}}
-	a.server.Config.ErrorLog = log.New(io.Discard, "", 0)
-	a.server.StartTLS()
+	a.server = lab.Impostor(t, a.authority, a)
 	a.plain = httptest.NewServer(a)
 	t.Cleanup(func() {
 		a.server.Close()
@@ -74,19 +69,6 @@ func newAttacker(t *testing.T) *attacker {
 		a.check(t, "")
 	})
 	return a
-}
-
-func (a *attacker) certificate(t *testing.T) tls.Certificate {
-	t.Helper()
-	pair, err := a.authority.IssueServingCert(controlplane.ServingHosts()...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	certificate, err := tls.X509KeyPair(pair.CertPEM, pair.KeyPEM)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return certificate
 }
 
 // ServeHTTP implements http.Handler. Whatever it is, it is fine.

@@ -181,12 +181,8 @@ type belongings struct{ profile, bootstrap, token string }
 
 func (m *machine) belongings() belongings {
 	m.Helper()
-	content, err := os.ReadFile(filepath.Join(string(m.Profiles()), m.Profile+".yaml"))
-	if err != nil {
-		m.Fatal(err)
-	}
 	p := m.Configuration()
-	return belongings{profile: string(content), bootstrap: m.id(p.BootstrapKey()), token: m.id(p.TokenKey())}
+	return belongings{profile: m.Read(filepath.Join(string(m.Profiles()), m.Profile+".yaml")), bootstrap: m.id(p.BootstrapKey()), token: m.id(p.TokenKey())}
 }
 
 // id is the id of a token that may be in the store.

@@ -161,6 +161,12 @@ func (m *Machine) Decode(r Result, into any) {
 	}
 }
 
+// Accepts reports whether the API server takes a token.
+func Accepts(t *testing.T, token string) bool {
+	t.Helper()
+	return Status(t, token, "/version") != http.StatusUnauthorized
+}
+
 // Authority makes a certificate authority that is not the control plane's.
 func Authority(t *testing.T, notAfter time.Time) *controlplane.Authority {
 	t.Helper()

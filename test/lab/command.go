@@ -5,6 +5,8 @@ package lab
 import (
 	"bytes"
 	"errors"
+	"fmt"
+	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -100,6 +102,21 @@ func (s *Started) killAll() { _ = syscall.Kill(-s.PID(), syscall.SIGKILL) }
 
 // PID is the id of the command's process.
 func (s *Started) PID() int { return s.cmd.Process.Pid }
+
+// Child is the process id of what a shell that was started runs, or 0 when the shell has ended.
+func (s *Started) Child() int {
+	for {
+		for pid, parent := range parents() {
+			if parent == s.PID() {
+				return pid
+			}
+		}
+		// Of one that has ended there is no command line (proc(5)).
+		if line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", s.PID())); len(line) == 0 {
+			return 0
+		}
+	}
+}
 
 // Signal does nothing to a command that has ended.
 func (s *Started) Signal(signal syscall.Signal) { _ = s.cmd.Process.Signal(signal) }

@@ -4,12 +4,18 @@ package lab
 
 import (
 	"bytes"
+	"crypto/tls"
 	"io"
+	"log"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"sync"
 	"testing"
+
+	"github.com/sa-exec-credential/sa-exec-credential/test/controlplane"
 )
 
 // Door is the address that a machine knows its API server by. It leads to the real one until a test has it lead to
@@ -120,4 +126,23 @@ func Hang(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) }
 func Reset(conn net.Conn) {
 	_ = conn.(*net.TCPConn).SetLinger(0)
 	_ = conn.Close()
+}
+
+// Impostor is a server with another authority's certificate for every name of the API server.
+func Impostor(t *testing.T, authority *controlplane.Authority, handler http.Handler) *httptest.Server {
+	t.Helper()
+	pair, err := authority.IssueServingCert(controlplane.ServingHosts()...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	certificate, err := tls.X509KeyPair(pair.CertPEM, pair.KeyPEM)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewUnstartedServer(handler)
+	server.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}}
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	return server
 }

@@ -3,7 +3,6 @@
 package lifecycle_test
 
 import (
-	"fmt"
 	"net/http"
 	"regexp"
 	"slices"
@@ -108,40 +107,6 @@ func checkRotated(m *lab.Machine, namespace string, before, after lab.Profile) {
 	if keys := m.StoreKeys(); len(keys) != 2 || !slices.Contains(keys, after.TokenKey()) || !slices.Contains(keys, after.BootstrapKey()) {
 		m.Errorf("the store holds %q, want those of the new device", keys)
 	}
-}
-
-// TestRotateThatIsKilledAnywhereIsFinishedByTheNext lets each of rotate's requests be the last thing that it did.
-func TestRotateThatIsKilledAnywhereIsFinishedByTheNext(t *testing.T) {
-	t.Parallel()
-	s := lab.NewSite(newMachine(t))
-	s.Ready(s.Namespace, "it")
-	s.Gate.Arm(0, false, nil)
-	s.Plugin("rotate", "--profile", "it").Succeeds()
-	requests := s.Gate.Requests()
-	if len(requests) < 5 {
-		t.Fatalf("rotate made only the requests %q", requests)
-	}
-	for i, request := range requests {
-		for _, after := range []bool{false, true} {
-			if after && !lab.Writes(request) {
-				continue
-			}
-			t.Run(fmt.Sprintf("%d %s, after its answer: %v", i+1, lab.Name(request, s.Namespace), after), func(t *testing.T) {
-				rotatedTwice(s.In(t), i+1, after)
-			})
-		}
-	}
-}
-
-func rotatedTwice(s *lab.Site, request int, after bool) {
-	s.Helper()
-	before := s.Load("it")
-	s.Killed(request, after, "rotate", "--profile", "it")
-	s.NoTokenInFiles()
-	s.Kubectl("--context", "it", "get", "pods").Succeeds()
-	s.Plugin("rotate", "--profile", "it").Succeeds()
-	s.Kubectl("--context", "it", "get", "pods").Succeeds()
-	checkRotated(s.Machine, s.Namespace, before, s.Load("it"))
 }
 
 func TestLogoutForgetsTheBootstrapCredentialAndSetupMakesANewOne(t *testing.T) {

@@ -4,14 +4,11 @@ package rotate_test
 
 import (
 	"fmt"
-	"os"
 	"sync"
 	"testing"
-)
 
-// stride is how many places lie between two that are tried, by default; make interrupt tries them all.
-// It is odd: tests do one thing at even places and another at odd ones.
-const stride = 5
+	"github.com/sa-exec-credential/sa-exec-credential/test/lab"
+)
 
 // points are the places at which a command is interrupted: of each kind one after the other, until there
 // is none.
@@ -21,14 +18,6 @@ type points struct {
 	stride int
 	number int // of the last one that was handed out; 0: none of this kind was
 	struck map[string]int
-}
-
-func newPoints(kinds []string) *points {
-	p := &points{kinds: kinds, stride: stride, struck: map[string]int{}}
-	if os.Getenv("INTERRUPT") == "everywhere" {
-		p.stride = 1
-	}
-	return p
 }
 
 func (p *points) next() (kind string, number int, ok bool) {
@@ -62,7 +51,7 @@ func (p *points) tried(kind string, struck bool) {
 func everywhere(t *testing.T, machines int, profiles []string, least int, kinds []string,
 	interrupted func(m *machine, kind string, number int) (struck string)) {
 	t.Helper()
-	p := newPoints(kinds)
+	p := &points{kinds: kinds, stride: lab.Stride(), struck: map[string]int{}}
 	t.Run("on", func(t *testing.T) {
 		for i := range machines {
 			t.Run(fmt.Sprintf("machine %d", i+1), func(t *testing.T) {

@@ -36,6 +36,9 @@ func TestSetupThatIsKilledAtAnyRequestEndsTheSameOnceRepeated(t *testing.T) {
 		t.Fatalf("setup made only the requests %q", requests)
 	}
 	for i, request := range requests {
+		if i%lab.Stride() != 0 {
+			continue
+		}
 		for _, after := range []bool{false, true} {
 			if after && !lab.Writes(request) {
 				continue // that is what the next request sees
@@ -71,6 +74,9 @@ func TestSetupThatIsKilledAtAnyLineEndsTheSameOnceRepeated(t *testing.T) {
 		t.Fatalf("setup said only %q", lines)
 	}
 	for i, line := range lines {
+		if i%lab.Stride() != lab.Stride()-1 {
+			continue
+		}
 		t.Run(fmt.Sprintf("%d %s", i+1, lab.Name(line, clean.Namespace)), func(t *testing.T) {
 			t.Parallel()
 			s := newSite(t)

@@ -35,10 +35,9 @@ const (
 // speaks its protocol.
 type Prompter struct {
 	// Asked has an element for every prompt.
-	Asked   chan struct{}
-	conn    *dbus.Conn
-	answer  Answer
-	private *big.Int
+	Asked  chan struct{}
+	conn   *dbus.Conn
+	answer Answer
 }
 
 // StartPrompter starts a prompter that gives every prompt the same answer.
@@ -53,11 +52,7 @@ func (s *Service) StartPrompter(t testing.TB, answer Answer) *Prompter {
 		dbus.NameFlagDoNotQueue); err != nil {
 		t.Fatal(err)
 	}
-	private, err := rand.Int(rand.Reader, prime)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &Prompter{Asked: make(chan struct{}, 16), conn: conn, answer: answer, private: private}
+	p := &Prompter{Asked: make(chan struct{}, 16), conn: conn, answer: answer}
 	// Handlers of godbus's kind cannot speak after their own reply, as the protocol wants it.
 	messages := make(chan *dbus.Message, 16)
 	conn.Eavesdrop(messages)
@@ -80,7 +75,7 @@ func (p *Prompter) handle(call *dbus.Message) {
 		dbus.FieldReplySerial: dbus.MakeVariant(call.Serial()),
 	}
 	p.conn.Send(&dbus.Message{Type: dbus.TypeMethodReply, Headers: headers}, nil)
-	reply, exchange := "", p.exchange()
+	reply, exchange := "", ""
 	switch call.Headers[dbus.FieldMember].Value() {
 	case "BeginPrompting":
 	case "PerformPrompt":
@@ -89,7 +84,9 @@ func (p *Prompter) handle(call *dbus.Message) {
 			return
 		}
 		reply = string(p.answer)
-		exchange += p.sealed(call.Body[3].(string))
+		if p.answer == Password {
+			exchange = sealed(call.Body[3].(string))
+		}
 	default:
 		return
 	}
@@ -109,22 +106,22 @@ var prime, _ = new(big.Int).SetString(""+
 
 var publicKey = regexp.MustCompile(`(?m)^public=(.*)$`)
 
-// exchange begins what GcrSecretExchange says to the other side.
-func (p *Prompter) exchange() string {
-	public := new(big.Int).Exp(big.NewInt(2), p.private, prime).Bytes()
-	return fmt.Sprintf("[sx-aes-1]\npublic=%s\n", base64.StdEncoding.EncodeToString(public))
-}
-
-// sealed is the password under the key that both sides derive.
-func (p *Prompter) sealed(exchange string) string {
-	encoded := publicKey.FindStringSubmatch(exchange)
-	peer, err := base64.StdEncoding.DecodeString(encoded[1])
+// sealed is the password, as GcrSecretExchange answers the exchange that the other side has begun.
+func sealed(exchange string) string {
+	peer, err := base64.StdEncoding.DecodeString(publicKey.FindStringSubmatch(exchange)[1])
 	if err != nil {
 		panic(err)
 	}
-	shared := new(big.Int).Exp(new(big.Int).SetBytes(peer), p.private, prime)
-	key, err := hkdf.Key(sha256.New, shared.FillBytes(make([]byte, prime.BitLen()/8)), nil, "",
-		aes.BlockSize)
+	var public, shared []byte
+	for len(shared) != prime.BitLen()/8 { // versions of gcr differ about a shorter one
+		private, err := rand.Int(rand.Reader, prime)
+		if err != nil {
+			panic(err)
+		}
+		public = new(big.Int).Exp(big.NewInt(2), private, prime).Bytes()
+		shared = new(big.Int).Exp(new(big.Int).SetBytes(peer), private, prime).Bytes()
+	}
+	key, err := hkdf.Key(sha256.New, shared, nil, "", aes.BlockSize)
 	if err != nil {
 		panic(err)
 	}
@@ -137,6 +134,7 @@ func (p *Prompter) sealed(exchange string) string {
 	iv := make([]byte, aes.BlockSize)
 	_, _ = rand.Read(iv)
 	cipher.NewCBCEncrypter(block, iv).CryptBlocks(text, text)
-	return fmt.Sprintf("secret=%s\niv=%s\n", base64.StdEncoding.EncodeToString(text),
-		base64.StdEncoding.EncodeToString(iv))
+	encode := base64.StdEncoding.EncodeToString
+	return fmt.Sprintf("[sx-aes-1]\npublic=%s\nsecret=%s\niv=%s\n", encode(public),
+		encode(text), encode(iv))
 }

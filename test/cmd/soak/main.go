@@ -19,6 +19,7 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring/secretservicetest"
 	"github.com/sa-exec-credential/sa-exec-credential/test/controlplane"
 	"github.com/sa-exec-credential/sa-exec-credential/test/faultproxy"
+	"github.com/sa-exec-credential/sa-exec-credential/test/lab"
 )
 
 const (
@@ -99,10 +100,10 @@ func (s *soak) start() (err error) {
 }
 
 func lifetime(name string) time.Duration {
-	switch name {
-	case account:
+	switch {
+	case name == account:
 		return tokenLife
-	case account + "-bootstrap":
+	case strings.HasPrefix(name, account+"-device-"):
 		return bootstrapLife
 	}
 	return 0
@@ -149,6 +150,11 @@ func (s *soak) setup() error {
 	if err != nil {
 		return fmt.Errorf("setup: %w\n%s", err, output)
 	}
+	p, err := lab.LoadProfile(filepath.Join(s.dir, "config"), account)
+	if err != nil {
+		return err
+	}
+	s.device = p.Device.Name
 	s.faulty.Store(true)
 	return nil
 }
@@ -185,7 +191,7 @@ func (s *soak) afterwards(duration time.Duration, counts *counts) (problems []st
 	if minted := s.proxy.Minted(namespace, account); minted > allowed {
 		problems = append(problems, fmt.Sprintf("%d tokens minted, at most %d were needed", minted, allowed))
 	}
-	if s.proxy.Minted(namespace, account+"-bootstrap") < 2 && duration > bootstrapLife {
+	if s.proxy.Minted(namespace, s.device) < 2 && duration > bootstrapLife {
 		problems = append(problems, "the bootstrap credential was never renewed")
 	}
 	if !s.works() {

@@ -1,16 +1,19 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -27,6 +30,7 @@ type soak struct {
 	plugin  string
 	dir     string
 	admin   string // kubeconfig
+	device  string // name
 	began   time.Time
 	plane   *controlplane.ControlPlane
 	service *secretservicetest.Service
@@ -61,17 +65,18 @@ func (s *soak) runIn(ctx context.Context, name string, args ...string) *exec.Cmd
 	return command
 }
 
-// get is a get as client-go calls it.
-func (s *soak) get(ctx context.Context, name string, args ...string) *exec.Cmd {
+// client is a shell that runs get as client-go does: exec info is the plugin's, and not the shell's own.
+func (s *soak) client(ctx context.Context, script string) *exec.Cmd {
 	info, err := json.Marshal(map[string]any{"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential",
 		"spec": map[string]any{"cluster": map[string]any{"server": s.proxy.URL, "certificate-authority-data": s.plane.CAPEM}}})
 	if err != nil {
-		panic(err)
+		panic(err) // maps of text always encode
 	}
-	command := s.runIn(ctx, name, args...)
-	command.Env = append(command.Env, "KUBERNETES_EXEC_INFO="+string(info))
-	return command
+	return s.runIn(ctx, "sh", "-c", `export "$0"; `+script, "KUBERNETES_EXEC_INFO="+string(info), s.plugin, "get", "--profile", account)
 }
+
+// getOnce is a get of a client that has never asked before.
+func (s *soak) getOnce(ctx context.Context) *exec.Cmd { return s.client(ctx, `"$@"; exit $?`) }
 
 // counts is what has happened.
 type counts struct {
@@ -94,7 +99,7 @@ func (c *counts) add(change func(*counts)) {
 // work runs the mix until the time is over and all processes are done.
 func (s *soak) work(duration time.Duration) *counts {
 	c := &counts{failed: map[int]int{}}
-	mix := []func(*counts){s.direct, s.direct, s.fromNewShell, s.fromNewShell, s.fromNewShell, s.token, s.kubectl, s.killed}
+	mix := []func(*counts){s.again, s.again, s.once, s.once, s.once, s.token, s.kubectl, s.killed}
 	ctx, cancel := context.WithTimeout(context.Background(), duration)
 	defer cancel()
 	var wait sync.WaitGroup
@@ -117,37 +122,76 @@ func (s *soak) work(duration time.Duration) *counts {
 	return c
 }
 
-// direct asks again and again from one process, this one.
-func (s *soak) direct(c *counts) {
-	ctx, cancel := context.WithTimeout(context.Background(), answerLimit)
+// again asks again and again from one process, which ends each answer with the exit code on a line of its own.
+func (s *soak) again(c *counts) {
+	const repeats, end = 20, "end of answer "
+	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	s.judge(c, s.get(ctx, s.plugin, "get", "--profile", account), tokenOfCredential)
+	client := s.client(ctx, `while read -r line; do
+		"$@"
+		last=$(printf '\n`+end+`%d' $?)
+		echo "$last"
+		echo "$last" >&2
+	done`)
+	stdin, err1 := client.StdinPipe()
+	stdout, err2 := client.StdoutPipe()
+	stderr, err3 := client.StderrPipe()
+	if err := errors.Join(err1, err2, err3, client.Start()); err != nil {
+		c.add(func(c *counts) { c.wrong = append(c.wrong, err.Error()) })
+		return
+	}
+	defer func() {
+		_ = stdin.Close()
+		_ = client.Wait()
+	}()
+	results, complaints := bufio.NewReader(stdout), bufio.NewReader(stderr)
+	for range repeats {
+		limit := time.AfterFunc(answerLimit, cancel)
+		began := time.Now()
+		a := answer{code: -1}
+		_, _ = io.WriteString(stdin, "\n") // when it has ended, reading fails
+		a.output, a.code = upTo(results, end)
+		a.complaints, _ = upTo(complaints, end)
+		a.took = time.Since(began)
+		limit.Stop()
+		s.judge(c, a, tokenOfCredential)
+		if a.code < 0 {
+			return
+		}
+	}
 }
 
-// fromNewShell asks from a process that has never asked before.
-func (s *soak) fromNewShell(c *counts) {
-	ctx, cancel := context.WithTimeout(context.Background(), answerLimit)
-	defer cancel()
-	s.judge(c, s.getFromShell(ctx), tokenOfCredential)
+// upTo reads lines up to one that begins with end, and what follows there, or -1.
+func upTo(lines *bufio.Reader, end string) (text string, code int) {
+	for {
+		line, err := lines.ReadString('\n')
+		if rest, found := strings.CutPrefix(line, end); found || err != nil {
+			code, err = strconv.Atoi(strings.TrimSpace(rest))
+			if !found || err != nil {
+				code = -1
+			}
+			return strings.TrimSpace(text), code
+		}
+		text += line
+	}
 }
 
-// getFromShell has a shell for a client: exec info is the plugin's, and not the shell's own.
-func (s *soak) getFromShell(ctx context.Context) *exec.Cmd {
-	command := s.get(ctx, "sh", "-c", `export "$0"; "$@"; exit $?`, "", s.plugin, "get", "--profile", account)
-	last := len(command.Env) - 1
-	command.Args[3], command.Env = command.Env[last], command.Env[:last]
-	return command
+// once asks from a process that has never asked before.
+func (s *soak) once(c *counts) {
+	ctx, cancel := context.WithTimeout(context.Background(), answerLimit)
+	defer cancel()
+	s.judge(c, answerOf(s.getOnce(ctx)), tokenOfCredential)
 }
 
 func (s *soak) token(c *counts) {
 	ctx, cancel := context.WithTimeout(context.Background(), answerLimit)
 	defer cancel()
-	s.judge(c, s.runIn(ctx, s.plugin, "token", "--profile", account), func(output []byte) (string, error) {
-		return strings.TrimSpace(string(output)), nil
+	s.judge(c, answerOf(s.runIn(ctx, s.plugin, "token", "--profile", account)), func(output string) (string, error) {
+		return output, nil
 	})
 }
 
-func tokenOfCredential(output []byte) (string, error) {
+func tokenOfCredential(output string) (string, error) {
 	var credential struct {
 		Kind   string
 		Status struct {
@@ -155,7 +199,7 @@ func tokenOfCredential(output []byte) (string, error) {
 			ExpirationTimestamp time.Time
 		}
 	}
-	if err := json.Unmarshal(output, &credential); err != nil {
+	if err := json.Unmarshal([]byte(output), &credential); err != nil {
 		return "", err
 	}
 	if credential.Kind != "ExecCredential" || credential.Status.ExpirationTimestamp.IsZero() {
@@ -164,21 +208,31 @@ func tokenOfCredential(output []byte) (string, error) {
 	return credential.Status.Token, nil
 }
 
-// judge runs a command and says whether its answer is right: a token that is good now, or one error, one hint, a named
-// exit code and an empty standard output.
-func (s *soak) judge(c *counts, command *exec.Cmd, tokenOf func([]byte) (string, error)) {
+// answer is what a process has said, without space around it.
+type answer struct {
+	output, complaints string
+	code               int
+	took               time.Duration
+}
+
+func answerOf(command *exec.Cmd) answer {
 	var output, complaints bytes.Buffer
 	command.Stdout, command.Stderr = &output, &complaints
 	began := time.Now()
-	err := command.Run()
-	took := time.Since(began)
-	wrong := s.wrong(command, output.Bytes(), complaints.String(), tokenOf)
+	_ = command.Run() // the exit code tells
+	return answer{strings.TrimSpace(output.String()), complaints.String(), command.ProcessState.ExitCode(), time.Since(began)}
+}
+
+// judge says whether an answer is right: a token that is good now, or one error, one hint, a named exit code and an empty
+// standard output.
+func (s *soak) judge(c *counts, a answer, tokenOf func(string) (string, error)) {
+	wrong := s.wrong(a, tokenOf)
 	c.add(func(c *counts) {
-		c.longest = max(c.longest, took)
-		if err == nil {
+		c.longest = max(c.longest, a.took)
+		if a.code == 0 {
 			c.answers++
 		} else {
-			c.failed[command.ProcessState.ExitCode()]++
+			c.failed[a.code]++
 		}
 		if wrong != "" {
 			c.wrong = append(c.wrong, wrong)
@@ -186,10 +240,9 @@ func (s *soak) judge(c *counts, command *exec.Cmd, tokenOf func([]byte) (string,
 	})
 }
 
-func (s *soak) wrong(command *exec.Cmd, output []byte, complaints string, tokenOf func([]byte) (string, error)) string {
-	code := command.ProcessState.ExitCode()
-	if code == 0 {
-		token, err := tokenOf(output)
+func (s *soak) wrong(a answer, tokenOf func(string) (string, error)) string {
+	if a.code == 0 {
+		token, err := tokenOf(a.output)
 		switch {
 		case err != nil:
 			return fmt.Sprintf("an answer that is none: %v", err)
@@ -199,12 +252,12 @@ func (s *soak) wrong(command *exec.Cmd, output []byte, complaints string, tokenO
 		return ""
 	}
 	switch {
-	case len(output) > 0:
-		return fmt.Sprintf("exit code %d with something on standard output", code)
-	case code < 3 || code > 7:
-		return fmt.Sprintf("exit code %d: %s", code, complaints)
-	case strings.Count(complaints, ": error: ") != 1 || strings.Count(complaints, ": hint: ") != 1:
-		return fmt.Sprintf("not one error and one hint: %q", complaints)
+	case a.output != "":
+		return fmt.Sprintf("exit code %d with something on standard output", a.code)
+	case a.code < 3 || a.code > 7:
+		return fmt.Sprintf("exit code %d: %s", a.code, a.complaints)
+	case strings.Count(a.complaints, ": error: ") != 1 || strings.Count(a.complaints, ": hint: ") != 1:
+		return fmt.Sprintf("not one error and one hint: %q", a.complaints)
 	}
 	return ""
 }
@@ -229,13 +282,14 @@ func (s *soak) kubectl(c *counts) {
 
 // killed ends a get at any moment.
 func (s *soak) killed(c *counts) {
-	command := s.get(context.Background(), s.plugin, "get", "--profile", account)
+	command := s.getOnce(context.Background())
+	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := command.Start(); err != nil {
 		return
 	}
 	time.Sleep(time.Duration(rand.IntN(20_000)) * time.Microsecond)
-	signal := []os.Signal{syscall.SIGKILL, syscall.SIGTERM}[rand.IntN(2)]
-	_ = command.Process.Signal(signal)
+	signal := []syscall.Signal{syscall.SIGKILL, syscall.SIGTERM}[rand.IntN(2)]
+	_ = syscall.Kill(-command.Process.Pid, signal) // the client with its plugin
 	_ = command.Wait()
 	c.add(func(c *counts) { c.killed++ })
 	if rand.IntN(10) == 0 {
@@ -266,8 +320,8 @@ func (s *soak) guardKeyring(ctx context.Context, c *counts) {
 // works reports whether an answer can be had once all faults are over. What a failure has left behind holds for seconds.
 func (s *soak) works() bool {
 	for range 10 {
-		output, err := s.getFromShell(context.Background()).Output()
-		if token, bad := tokenOfCredential(output); err == nil && bad == nil && s.proxy.Good(token) {
+		a := answerOf(s.getOnce(context.Background()))
+		if token, err := tokenOfCredential(a.output); err == nil && s.proxy.Good(token) {
 			return true
 		}
 		time.Sleep(time.Second)
@@ -316,6 +370,6 @@ func (c *counts) print(s *soak) {
 	fmt.Printf("keyring restarts   %d\n", c.restarts)
 	fmt.Printf("faults             %d\n", c.faults(s))
 	fmt.Printf("tokens minted      %d\n", s.proxy.Minted(namespace, account))
-	fmt.Printf("bootstrap renewals %d\n", s.proxy.Minted(namespace, account+"-bootstrap")-1)
+	fmt.Printf("bootstrap renewals %d\n", s.proxy.Minted(namespace, s.device)-1)
 	fmt.Printf("longest wait       %v\n", c.longest.Round(time.Millisecond))
 }
