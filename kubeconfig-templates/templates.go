@@ -1,5 +1,5 @@
-// Package kubeconfigtemplates embeds the kubeconfig that is rendered. It is YAML as it stands and can be
-// read, and copied by hand, without the program.
+// Package kubeconfigtemplates embeds the kubeconfig that is rendered. It is YAML as it stands and
+// can be read, and copied by hand, without the program.
 //
 // It imports nothing of this module. Rendering is internal/kubeconfig's work.
 package kubeconfigtemplates

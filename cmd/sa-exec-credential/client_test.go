@@ -17,11 +17,13 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
 )
 
-// resultSuffix ends the names of the files into which the client puts standard output, the one place for tokens.
+// resultSuffix ends the names of the files into which the client puts standard output, the one
+// place for tokens.
 const resultSuffix = ".result"
 
-// clientMain runs the program as a client does: as its parent, with exec info, and with what a kubeconfig sets in
-// exec.env. It checks what is true of every outcome, so that no script has to say it:
+// clientMain runs the program as a client does: as its parent, with exec info, and with what a
+// kubeconfig sets in exec.env. It checks what is true of every outcome, so that no script has to
+// say it:
 //
 //	client [-exit N] [-times N] [-info TEXT|none] [-cluster none] [-set FIELD=VALUE]... [-env NAME=VALUE]... ARGUMENT...
 func clientMain() {
@@ -91,7 +93,8 @@ func (f clientFlags) execInfo() (string, error) {
 	if f.cluster == "none" {
 		delete(spec, "cluster")
 	}
-	encoded, err := json.Marshal(map[string]any{"apiVersion": execcred.V1, "kind": "ExecCredential", "spec": spec})
+	encoded, err := json.Marshal(map[string]any{"apiVersion": execcred.V1,
+		"kind": "ExecCredential", "spec": spec})
 	return string(encoded), err
 }
 
@@ -143,9 +146,13 @@ func checkFailure(stdout, stderr string) error {
 		return errors.New("it failed and printed a result")
 	case strings.Count(stderr, errorLine) != 1 || strings.Count(stderr, hintLine) != 1:
 		return fmt.Errorf("not one error and one hint: %q", stderr)
-	case !strings.HasPrefix(lines[len(lines)-2], errorLine) || !strings.HasPrefix(lines[len(lines)-1], hintLine):
+	case !strings.HasPrefix(lines[len(lines)-2], errorLine) ||
+		!strings.HasPrefix(lines[len(lines)-1], hintLine):
 		return fmt.Errorf("not an error and then a hint: %q", stderr)
-	case strings.ContainsFunc(stderr, func(r rune) bool { return r < ' ' && r != '\n' || r == 0x7f }):
+	case strings.ContainsFunc(stderr, func(r rune) bool {
+		return r < ' ' && r != '\n' ||
+			r == 0x7f
+	}):
 		return fmt.Errorf("control characters: %q", stderr)
 	}
 	return nil
@@ -162,9 +169,11 @@ func checkSuccess(f clientFlags, arguments []string, stdout string) error {
 		Kind       string
 		Status     struct{ Token, ExpirationTimestamp string }
 	}
-	if err := json.Unmarshal([]byte(stdout), &answer); err != nil || strings.Count(stdout, "\n") != 1 {
+	if err := json.Unmarshal([]byte(stdout), &answer); err != nil || strings.Count(stdout,
+		"\n") != 1 {
 		return fmt.Errorf("not one line of JSON: %v", err)
 	}
-	fmt.Printf("%s %s token %s expires %v\n", answer.APIVersion, answer.Kind, tokenName(answer.Status.Token), answer.Status.ExpirationTimestamp != "")
+	fmt.Printf("%s %s token %s expires %v\n", answer.APIVersion, answer.Kind,
+		tokenName(answer.Status.Token), answer.Status.ExpirationTimestamp != "")
 	return nil
 }

@@ -22,11 +22,15 @@ type completionCommand struct {
 }
 
 // Run prints cobra's script for the shell, which asks the hidden command below for candidates. Of
-// cobra only the scripts are linked: its own parser would cost eight times as much, and kong is one.
+// cobra only the scripts are linked: its own parser would cost eight times as much, and kong is
+// one.
 func (c *completionCommand) Run(h *host.Host) error {
 	program := &cobra.Command{Use: ui.Program}
 	generate := map[string]func(io.Writer) error{
-		"bash":       func(w io.Writer) error { return program.GenBashCompletionV2(w, true) },
+		"bash": func(w io.Writer) error {
+			return program.GenBashCompletionV2(w,
+				true)
+		},
 		"zsh":        program.GenZshCompletion,
 		"fish":       func(w io.Writer) error { return program.GenFishCompletion(w, true) },
 		"powershell": program.GenPowerShellCompletionWithDesc,
@@ -92,7 +96,8 @@ func (t *typed) enter(word string) {
 func (t *typed) flag(word string) *kong.Flag {
 	for _, group := range t.node.AllFlags(true) {
 		for _, flag := range group {
-			if word == "--"+flag.Name || flag.Short != 0 && word == "-"+string(flag.Short) {
+			if word == "--"+flag.Name || flag.Short != 0 &&
+				word == "-"+string(flag.Short) {
 				return flag
 			}
 		}
@@ -148,7 +153,8 @@ func (t *typed) flags() []cobra.Completion {
 	for _, group := range t.node.AllFlags(true) {
 		for _, flag := range group {
 			if _, given := t.values[flag.Name]; !given || flag.IsSlice() {
-				list = append(list, cobra.CompletionWithDesc("--"+flag.Name, flag.Help))
+				list = append(list, cobra.CompletionWithDesc("--"+flag.Name,
+					flag.Help))
 			}
 		}
 	}
@@ -196,7 +202,8 @@ func (t *typed) bootstrap(h *host.Host, value string) completions {
 	var list []cobra.Completion
 	switch source, _, named := strings.Cut(value, "="); {
 	case !named:
-		list = []cobra.Completion{"keyring", "context=", "in-cluster", "token-file=", "env=", "command="}
+		list = []cobra.Completion{"keyring", "context=", "in-cluster", "token-file=",
+			"env=", "command="}
 	case source == string(profile.SourceContext):
 		for _, name := range t.contexts(h) {
 			list = append(list, source+"="+name)

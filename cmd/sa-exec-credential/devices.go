@@ -25,8 +25,8 @@ type deviceList struct {
 	Items      []deviceStatus `json:"items"`
 }
 
-// deviceStatus is one machine that holds a bootstrap credential. Issued and Expires are what setup or
-// rotate last noted: what a credential renews by itself, only the audit log has.
+// deviceStatus is one machine that holds a bootstrap credential. Issued and Expires are what
+// setup or rotate last noted: what a credential renews by itself, only the audit log has.
 type deviceStatus struct {
 	Name       string     `json:"name"`
 	SecretUID  string     `json:"secretUID,omitempty"`
@@ -41,7 +41,8 @@ type deviceStatus struct {
 
 // Run lists the machines that can mint for a service account.
 func (d *devicesCommand) Run(ctx context.Context, h *host.Host) error {
-	devices, err := lifecycle.List(ctx, h, d.choice(), d.Namespace, d.ServiceAccount, h.Log.Reporter("devices"))
+	devices, err := lifecycle.List(ctx, h, d.choice(), d.Namespace, d.ServiceAccount,
+		h.Log.Reporter("devices"))
 	if err != nil {
 		return err
 	}
@@ -50,9 +51,11 @@ func (d *devicesCommand) Run(ctx context.Context, h *host.Host) error {
 	}
 	list := deviceList{APIVersion: ui.Version, Kind: "DeviceList", Items: []deviceStatus{}}
 	for _, device := range devices {
-		list.Items = append(list.Items, deviceStatus{Name: device.Name, SecretUID: device.SecretUID, AccountUID: device.AccountUID,
-			Odd: device.Odd, Host: device.Owner.Host, User: device.Owner.User, Created: device.Created,
-			Issued: known(device.Issued), Expires: known(device.Expires)})
+		list.Items = append(list.Items, deviceStatus{Name: device.Name,
+			SecretUID: device.SecretUID, AccountUID: device.AccountUID,
+			Odd: device.Odd, Host: device.Owner.Host, User: device.Owner.User,
+			Created: device.Created,
+			Issued:  known(device.Issued), Expires: known(device.Expires)})
 	}
 	result, err := ui.Encode(d.Output, list)
 	if err != nil {
@@ -62,7 +65,8 @@ func (d *devicesCommand) Run(ctx context.Context, h *host.Host) error {
 }
 
 func deviceTable(devices []cluster.DeviceInfo) *ui.Table {
-	table := &ui.Table{Header: []string{"DEVICE", "HOST", "USER", "SINCE", "LAST SETUP OR ROTATE", "ODD"}}
+	table := &ui.Table{Header: []string{"DEVICE", "HOST", "USER", "SINCE",
+		"LAST SETUP OR ROTATE", "ODD"}}
 	for _, d := range devices {
 		issued, colour := "-", ""
 		if !d.Issued.IsZero() {
@@ -71,7 +75,8 @@ func deviceTable(devices []cluster.DeviceInfo) *ui.Table {
 		if len(d.Odd) > 0 {
 			colour = ui.Yellow
 		}
-		table.Row(colour, d.Short, d.Owner.Host, d.Owner.User, ui.Date(d.Created), issued, strings.Join(d.Odd, ", "))
+		table.Row(colour, d.Short, d.Owner.Host, d.Owner.User, ui.Date(d.Created), issued,
+			strings.Join(d.Odd, ", "))
 	}
 	return table
 }

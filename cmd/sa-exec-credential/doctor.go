@@ -25,8 +25,9 @@ type report struct {
 // Run examines everything that can be wrong. What is broken makes the exit code that of the first
 // failure; warnings do not.
 func (c *doctorCommand) Run(ctx context.Context, h *host.Host) error {
-	items, names, err := doctor.Run(ctx, h, doctor.Options{Profile: c.Profile, Kubeconfig: c.Kubeconfig,
-		Hint: func(err error) string { _, hint := explain("doctor", err); return hint }})
+	items, names, err := doctor.Run(ctx, h, doctor.Options{Profile: c.Profile,
+		Kubeconfig: c.Kubeconfig,
+		Hint:       func(err error) string { _, hint := explain("doctor", err); return hint }})
 	if err != nil {
 		return err
 	}

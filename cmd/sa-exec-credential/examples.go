@@ -9,12 +9,14 @@ var examples = map[string][]string{
 	},
 	"setup": {
 		"sa-exec-credential setup ci -n build --cluster-role view --use-context",
-		"sa-exec-credential setup ci -n build --verb get,list --resource pods,deployments.apps -o ci.kubeconfig",
+		"sa-exec-credential setup ci -n build --verb get,list --resource " +
+			"pods,deployments.apps -o ci.kubeconfig",
 		"sa-exec-credential setup jenkins -n jenkins --cluster-role edit --in automation",
 		"sa-exec-credential setup ci -n build --cluster-role view --all-contexts",
 	},
 	"token": {
-		"curl -H @<(sa-exec-credential token --header --profile ci.build@prod) https://prod.example.com:6443/api/v1/pods",
+		"curl -H @<(sa-exec-credential token --header --profile ci.build@prod) " +
+			"https://prod.example.com:6443/api/v1/pods",
 		"sa-exec-credential token --context ci.build@prod",
 	},
 	"status": {
@@ -31,7 +33,8 @@ var examples = map[string][]string{
 	},
 	"kubeconfig": {
 		"sa-exec-credential kubeconfig --profile ci.build@prod",
-		"sa-exec-credential kubeconfig --profile ci.build@prod -o ~/.kube/config --use-context",
+		"sa-exec-credential kubeconfig --profile ci.build@prod -o ~/.kube/config " +
+			"--use-context",
 	},
 	"rotate": {
 		"sa-exec-credential rotate --profile ci.build@prod",
@@ -39,7 +42,8 @@ var examples = map[string][]string{
 	},
 	"revoke": {
 		"sa-exec-credential revoke --profile ci.build@prod",
-		"sa-exec-credential revoke --device laptop-3f9a1c0de5b2784a --serviceaccount ci -n build",
+		"sa-exec-credential revoke --device laptop-3f9a1c0de5b2784a --serviceaccount ci " +
+			"-n build",
 	},
 	"devices": {
 		"sa-exec-credential devices ci -n build",
@@ -47,7 +51,8 @@ var examples = map[string][]string{
 	},
 	"migrate": {
 		"sa-exec-credential migrate ci@prod --admin-context admin@prod --dry-run",
-		"sa-exec-credential migrate ci@prod --admin-context admin@prod --delete-legacy-secret",
+		"sa-exec-credential migrate ci@prod --admin-context admin@prod " +
+			"--delete-legacy-secret",
 	},
 	"doctor": {
 		"sa-exec-credential doctor",

@@ -11,66 +11,81 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
 )
 
-// TestHintsAreForTheOperation is the table of what the same answer of an API server means in each command: who has
-// been refused is the bootstrap credential in get, and an administrator's context elsewhere.
+// TestHintsAreForTheOperation is the table of what the same answer of an API server means in each
+// command: who has been refused is the bootstrap credential in get, and an administrator's
+// context elsewhere.
 func TestHintsAreForTheOperation(t *testing.T) {
 	const (
-		admin    = "log in again with the context's own tool, or name another one with --context"
-		adminNet = "check the network, VPN and proxy on the way to the context's server: kubectl get --raw /version tries it, too"
-		allow    = "allow the plugin's command in that file's credentialPluginAllowlist (kubectl kuberc view shows it), or "
-		dryRun   = " is allowed to, or have an administrator apply the output of --dry-run and use --no-rbac"
+		admin = "log in again with the context's own tool, or name another one with " +
+			"--context"
+		adminNet = "check the network, VPN and proxy on the way to the context's server: " +
+			"kubectl get --raw /version tries it, too"
+		allow = "allow the plugin's command in that file's credentialPluginAllowlist " +
+			"(kubectl kuberc view shows it), or "
+		dryRun = " is allowed to, or have an administrator apply the output of " +
+			"--dry-run and use --no-rbac"
 	)
 	for operation, hints := range map[string]map[error]string{
 		"get": {
 			api.ErrUnauthorized: "run setup again for this service account",
-			api.ErrForbidden:    "grant create on serviceaccounts/token for this service account; setup does",
-			kuberc.ErrDenied:    allow + "run setup with another --bootstrap",
-			api.ErrNotFound:     "run setup again for this service account",
-			api.ErrTimeout:      "check the network, VPN and proxy on the way to the cluster",
+			api.ErrForbidden: "grant create on serviceaccounts/token for this " +
+				"service account; setup does",
+			kuberc.ErrDenied: allow + "run setup with another --bootstrap",
+			api.ErrNotFound:  "run setup again for this service account",
+			api.ErrTimeout: "check the network, VPN and proxy on the way to the " +
+				"cluster",
 		},
 		"doctor": {
 			api.ErrUnauthorized: "run setup again for this service account",
-			api.ErrForbidden:    "grant create on serviceaccounts/token for this service account; setup does",
-			kuberc.ErrDenied:    allow + "run setup with another --bootstrap",
-			api.ErrNotFound:     "run setup again for this service account",
-			api.ErrTimeout:      "check the network, VPN and proxy on the way to the cluster",
+			api.ErrForbidden: "grant create on serviceaccounts/token for this " +
+				"service account; setup does",
+			kuberc.ErrDenied: allow + "run setup with another --bootstrap",
+			api.ErrNotFound:  "run setup again for this service account",
+			api.ErrTimeout: "check the network, VPN and proxy on the way to the " +
+				"cluster",
 		},
 		"setup": {
 			api.ErrUnauthorized: admin,
 			api.ErrForbidden:    "use a --context that" + dryRun,
 			kuberc.ErrDenied:    allow + "name another context with --context",
-			api.ErrNotFound:     "create what is missing, or leave out the flag that names it",
-			api.ErrTimeout:      adminNet,
+			api.ErrNotFound: "create what is missing, or leave out the flag that " +
+				"names it",
+			api.ErrTimeout: adminNet,
 		},
 		"migrate": {
-			api.ErrUnauthorized: "log in again with the context's own tool, or name another one with --admin-context",
-			api.ErrForbidden:    "use an --admin-context that is allowed to",
-			kuberc.ErrDenied:    allow + "name another context with --admin-context",
-			api.ErrNotFound:     "create what is missing, then run migrate again",
-			api.ErrTimeout:      adminNet,
+			api.ErrUnauthorized: "log in again with the context's own tool, or name " +
+				"another one with --admin-context",
+			api.ErrForbidden: "use an --admin-context that is allowed to",
+			kuberc.ErrDenied: allow + "name another context with --admin-context",
+			api.ErrNotFound:  "create what is missing, then run migrate again",
+			api.ErrTimeout:   adminNet,
 		},
 		"devices": {
 			api.ErrUnauthorized: admin,
-			api.ErrForbidden:    "use a --context that is allowed to list Secrets in the namespace",
-			api.ErrNotFound:     "check the names: kubectl get serviceaccounts -A",
-			api.ErrTimeout:      adminNet,
+			api.ErrForbidden: "use a --context that is allowed to list Secrets in " +
+				"the namespace",
+			api.ErrNotFound: "check the names: kubectl get serviceaccounts -A",
+			api.ErrTimeout:  adminNet,
 		},
 		"revoke": {
 			api.ErrUnauthorized: admin,
-			api.ErrForbidden:    "use a --context that is allowed to list and delete Secrets in the namespace",
-			api.ErrNotFound:     "sa-exec-credential devices lists what is there",
-			api.ErrTimeout:      adminNet,
+			api.ErrForbidden: "use a --context that is allowed to list and delete " +
+				"Secrets in the namespace",
+			api.ErrNotFound: "sa-exec-credential devices lists what is there",
+			api.ErrTimeout:  adminNet,
 		},
 		"rotate": {
 			api.ErrUnauthorized: admin,
-			api.ErrForbidden:    "use a --context that is allowed to create and delete Secrets and to create tokens",
-			api.ErrNotFound:     "run setup again for this service account",
-			api.ErrTimeout:      adminNet,
+			api.ErrForbidden: "use a --context that is allowed to create and " +
+				"delete Secrets and to create tokens",
+			api.ErrNotFound: "run setup again for this service account",
+			api.ErrTimeout:  adminNet,
 		},
 	} {
 		for kind, want := range hints {
 			t.Run(operation+"/"+kind.Error(), func(t *testing.T) {
-				if _, hint := explain(operation, fmt.Errorf("doing: %w", kind)); hint != want {
+				if _, hint := explain(operation, fmt.Errorf("doing: %w",
+					kind)); hint != want {
 					t.Errorf("got  %s\nwant %s", hint, want)
 				}
 			})
@@ -82,7 +97,8 @@ func TestHintsAreForTheOperation(t *testing.T) {
 func TestNoOperationHintsAtItself(t *testing.T) {
 	for operation, list := range ofOperation {
 		for _, p := range list {
-			if strings.Contains(p.hint, "run "+operation+" again for this service account") {
+			if strings.Contains(p.hint, "run "+operation+" again for this service "+
+				"account") {
 				t.Errorf("%s answers %v with itself", operation, p.kind)
 			}
 		}
@@ -92,8 +108,10 @@ func TestNoOperationHintsAtItself(t *testing.T) {
 func TestEveryKindIsAnsweredOnce(t *testing.T) {
 	seen := map[error]bool{}
 	for _, p := range general {
-		if seen[p.kind] || p.hint == "" || p.code < exitUnexpected || p.code > exitForbidden {
-			t.Errorf("%v: code %d, hint %q, seen %v", p.kind, p.code, p.hint, seen[p.kind])
+		if seen[p.kind] || p.hint == "" || p.code < exitUnexpected ||
+			p.code > exitForbidden {
+			t.Errorf("%v: code %d, hint %q, seen %v", p.kind, p.code, p.hint,
+				seen[p.kind])
 		}
 		seen[p.kind] = true
 	}
@@ -105,24 +123,36 @@ func TestUsage(t *testing.T) {
 		args       []string
 		says, hint string
 	}{
-		{"an unknown command is called one", []string{"nope"}, `unknown command "nope"`, "run: sa-exec-credential --help"},
-		{"so is one before flags", []string{"nope", "-v"}, `unknown command "nope"`, "run: sa-exec-credential --help"},
-		{"an unknown flag is a command's", []string{"status", "--nope"}, "unknown flag --nope", "run: sa-exec-credential status --help"},
-		{"an argument too many is, too", []string{"status", "nope"}, "unexpected argument nope", "run: sa-exec-credential status --help"},
-		{"a missing flag is named", []string{"rotate"}, "missing flags: --profile=NAME", "run: sa-exec-credential rotate --help"},
-		{"flags that contradict each other are", []string{"setup", "ci", "--no-rbac", "--role", "r"},
-			"--no-rbac cannot be combined with --role, --cluster-role, --verb or --in", "run: sa-exec-credential setup --help"},
-		{"an audience says what it must be", []string{"setup", "ci", "--audience", "a,b"}, `invalid audience "a,b"`, "run: sa-exec-credential setup --help"},
-		{"a lifetime says what it must be", []string{"setup", "ci", "--duration", "5m"}, `invalid --duration "5m`, "run: sa-exec-credential setup --help"},
-		{"a command source without a command has an example", []string{"setup", "ci", "--bootstrap", "command="},
+		{"an unknown command is called one", []string{"nope"}, `unknown command "nope"`,
+			"run: sa-exec-credential --help"},
+		{"so is one before flags", []string{"nope", "-v"}, `unknown command "nope"`,
+			"run: sa-exec-credential --help"},
+		{"an unknown flag is a command's", []string{"status", "--nope"},
+			"unknown flag --nope", "run: sa-exec-credential status --help"},
+		{"an argument too many is, too", []string{"status", "nope"},
+			"unexpected argument nope", "run: sa-exec-credential status --help"},
+		{"a missing flag is named", []string{"rotate"}, "missing flags: --profile=NAME",
+			"run: sa-exec-credential rotate --help"},
+		{"flags that contradict each other are", []string{"setup", "ci", "--no-rbac",
+			"--role", "r"},
+			"--no-rbac cannot be combined with --role, --cluster-role, --verb or --in",
+			"run: sa-exec-credential setup --help"},
+		{"an audience says what it must be", []string{"setup", "ci", "--audience", "a,b"},
+			`invalid audience "a,b"`, "run: sa-exec-credential setup --help"},
+		{"a lifetime says what it must be", []string{"setup", "ci", "--duration", "5m"},
+			`invalid --duration "5m`, "run: sa-exec-credential setup --help"},
+		{"a command source without a command has an example", []string{"setup", "ci",
+			"--bootstrap", "command="},
 			`--bootstrap command= needs a command, for example command="vault kv get -field=token secret/ci"`, "run: sa-exec-credential setup --help"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			code, stdout, stderr := runIn(withStore(t, &oddStore{getErr: keyring.ErrNotFound}), test.args...)
+			code, stdout, stderr := runIn(withStore(t,
+				&oddStore{getErr: keyring.ErrNotFound}), test.args...)
 			if code != exitUsage || stdout != "" {
 				t.Errorf("exit code %d, printed %q", code, stdout)
 			}
-			if !strings.HasPrefix(stderr, ui.Program+": error: "+test.says) || !strings.HasSuffix(stderr, ui.Program+": hint: "+test.hint+"\n") {
+			if !strings.HasPrefix(stderr, ui.Program+": error: "+test.says) ||
+				!strings.HasSuffix(stderr, ui.Program+": hint: "+test.hint+"\n") {
 				t.Errorf("said %s", stderr)
 			}
 		})

@@ -23,7 +23,8 @@ func TestMain(m *testing.M) {
 	})
 }
 
-// TestScripts runs every command as a process of its own against a server that answers as each script wishes.
+// TestScripts runs every command as a process of its own against a server that answers as each
+// script wishes.
 func TestScripts(t *testing.T) {
 	issued := &issuedTokens{}
 	work := t.TempDir()
@@ -33,7 +34,10 @@ func TestScripts(t *testing.T) {
 			WorkdirRoot:         work,
 			TestWork:            true, // kept for the scan below; the test removes it
 			RequireExplicitExec: true,
-			Setup:               func(env *testscript.Env) error { return setUp(env, issued) },
+			Setup: func(env *testscript.Env) error {
+				return setUp(env,
+					issued)
+			},
 			Cmds: map[string]func(*testscript.TestScript, bool, []string){
 				"server":    serverCommand,
 				"profile":   profileCommand,
@@ -69,7 +73,8 @@ func setUp(env *testscript.Env, issued *issuedTokens) error {
 	}
 	env.Values["server"] = server
 	env.Setenv("SERVER", server.URL)
-	for name, data := range map[string][]byte{"cluster.json": server.clusterInfo(), "ca.pem": server.ca()} {
+	for name, data := range map[string][]byte{"cluster.json": server.clusterInfo(),
+		"ca.pem": server.ca()} {
 		if err := os.WriteFile(filepath.Join(env.WorkDir, name), data, 0o600); err != nil {
 			return err
 		}
@@ -77,20 +82,22 @@ func setUp(env *testscript.Env, issued *issuedTokens) error {
 	return nil
 }
 
-// scan looks for every token that the servers gave out, and its signature, in all that the scripts left: what they
-// printed is kept by the client in files too.
+// scan looks for every token that the servers gave out, and its signature, in all that the
+// scripts left: what they printed is kept by the client in files too.
 func scan(t *testing.T, work string, issued *issuedTokens) {
 	tokens := issued.list()
 	if len(tokens) == 0 {
 		t.Error("no token was given out")
 	}
 	err := filepath.WalkDir(work, func(path string, entry fs.DirEntry, err error) error {
-		if err != nil || !entry.Type().IsRegular() || strings.HasSuffix(path, resultSuffix) {
+		if err != nil || !entry.Type().IsRegular() || strings.HasSuffix(path,
+			resultSuffix) {
 			return err
 		}
 		data, err := os.ReadFile(path)
 		for _, token := range tokens {
-			if strings.Contains(string(data), token) || strings.Contains(string(data), token[strings.LastIndex(token, ".")+1:]) {
+			if strings.Contains(string(data), token) || strings.Contains(string(data),
+				token[strings.LastIndex(token, ".")+1:]) {
 				t.Errorf("%s holds a token", strings.TrimPrefix(path, work))
 			}
 		}

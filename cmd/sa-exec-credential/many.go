@@ -10,9 +10,10 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
 )
 
-// runMany prepares the clusters of several contexts at once. One that fails does not stop the others;
-// the table at the end says which failed and why.
-func (c *setupCommand) runMany(ctx context.Context, h *host.Host, o prepare.Options, paths, names []string) error {
+// runMany prepares the clusters of several contexts at once. One that fails does not stop the
+// others; the table at the end says which failed and why.
+func (c *setupCommand) runMany(ctx context.Context, h *host.Host, o prepare.Options, paths,
+	names []string) error {
 	if o.Output == nil {
 		return ui.Usagef("-o - prints the kubeconfig of a single context")
 	}
@@ -21,9 +22,11 @@ func (c *setupCommand) runMany(ctx context.Context, h *host.Host, o prepare.Opti
 	report := func(context string) ui.Report {
 		return func(kind ui.Kind, text string) { h.Log.Quiet(kind, context+": "+text) }
 	}
-	outcomes := prepare.Many(ctx, h, o, paths, names, c.Parallel, report, func(o prepare.Outcome) {
-		h.Log.Line("setup", fmt.Sprintf("%d/%d %s: %s", done.Add(1), len(names), o.Context, resultOf(o)))
-	})
+	outcomes := prepare.Many(ctx, h, o, paths, names, c.Parallel, report,
+		func(o prepare.Outcome) {
+			h.Log.Line("setup", fmt.Sprintf("%d/%d %s: %s", done.Add(1), len(names), o.Context,
+				resultOf(o)))
+		})
 	table := &ui.Table{Header: []string{"CONTEXT", "PROFILE", "ACCOUNT", "RESULT"}}
 	for _, o := range outcomes {
 		colour := ""
@@ -60,5 +63,6 @@ func worst(outcomes []prepare.Outcome) error {
 	if failed == 0 {
 		return nil
 	}
-	return fmt.Errorf("%d of %d contexts were not prepared; the first: %w", failed, len(outcomes), first)
+	return fmt.Errorf("%d of %d contexts were not prepared; the first: %w", failed,
+		len(outcomes), first)
 }

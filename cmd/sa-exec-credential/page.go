@@ -21,7 +21,8 @@ func pageFor(h *host.Host) page {
 	return page{colours: h.Colours(), width: ui.Width(h.Stdout)}
 }
 
-// render shows the machine, then the profiles. Of several profiles those that are well take one line each.
+// render shows the machine, then the profiles. Of several profiles those that are well take one
+// line each.
 func (p page) render(items []doctor.Finding, names []string) []byte {
 	var b strings.Builder
 	for i := 0; i < len(items); {
@@ -32,7 +33,8 @@ func (p page) render(items []doctor.Finding, names []string) []byte {
 		case name == "":
 			p.group(&b, "This machine", group)
 		case len(names) > 1 && isOK(group):
-			fmt.Fprintf(&b, "%s %s\n", p.heading("Profile "+name+":"), p.colours.Paint(ui.Green, "ok, "+ui.Plural(len(group), "check")))
+			fmt.Fprintf(&b, "%s %s\n", p.heading("Profile "+name+":"),
+				p.colours.Paint(ui.Green, "ok, "+ui.Plural(len(group), "check")))
 		default:
 			p.group(&b, "Profile "+name, group)
 		}
@@ -73,17 +75,21 @@ func (p page) group(w io.Writer, heading string, group []doctor.Finding) {
 	margin := strings.Repeat(" ", indent+resultWidth+checkWidth)
 	for _, item := range group {
 		lines := broken(item.Detail, p.width-len(margin))
-		result := p.colours.Paint(colourOf(item.Result), string(item.Result)) + strings.Repeat(" ", resultWidth-len(item.Result))
-		_, _ = fmt.Fprintf(w, "%*s%s%-*s%s\n", indent, "", result, checkWidth, item.Check, strings.Join(lines, "\n"+margin))
+		result := p.colours.Paint(colourOf(item.Result), string(item.Result)) +
+			strings.Repeat(" ", resultWidth-len(item.Result))
+		_, _ = fmt.Fprintf(w, "%*s%s%-*s%s\n", indent, "", result, checkWidth, item.Check,
+			strings.Join(lines, "\n"+margin))
 		if item.Fix != "" {
 			// In one piece, so that it can be copied.
-			_, _ = fmt.Fprintf(w, "%*sfix: %s\n", indent+resultWidth, "", p.heading(item.Fix))
+			_, _ = fmt.Fprintf(w, "%*sfix: %s\n", indent+resultWidth, "",
+				p.heading(item.Fix))
 		}
 	}
 }
 
 func colourOf(r doctor.Result) string {
-	return map[doctor.Result]string{doctor.OK: ui.Green, doctor.Warning: ui.Yellow, doctor.Failed: ui.Red}[r]
+	return map[doctor.Result]string{doctor.OK: ui.Green, doctor.Warning: ui.Yellow,
+		doctor.Failed: ui.Red}[r]
 }
 
 func (p page) summary(items []doctor.Finding, profiles int) string {
@@ -94,18 +100,21 @@ func (p page) summary(items []doctor.Finding, profiles int) string {
 	text, colour := "Nothing is wrong", ui.Green
 	switch {
 	case count[doctor.Failed] > 0:
-		text, colour = fmt.Sprintf("%d failed, %s", count[doctor.Failed], ui.Plural(count[doctor.Warning], "warning")), ui.Red
+		text, colour = fmt.Sprintf("%d failed, %s", count[doctor.Failed],
+			ui.Plural(count[doctor.Warning], "warning")), ui.Red
 	case count[doctor.Warning] > 0:
-		text, colour = "Nothing failed, "+ui.Plural(count[doctor.Warning], "warning"), ui.Yellow
+		text, colour = "Nothing failed, "+ui.Plural(count[doctor.Warning], "warning"),
+			ui.Yellow
 	}
 	if profiles == 0 {
-		return p.colours.Paint(colour, text) + ". There are no profiles yet; setup creates one.\n"
+		return p.colours.Paint(colour, text) +
+			". There are no profiles yet; setup creates one.\n"
 	}
 	return p.colours.Paint(colour, text) + " (" + ui.Plural(profiles, "profile") + ").\n"
 }
 
-// broken cuts text at spaces into lines of at most width columns, or leaves it whole when width is not positive. A word
-// that is longer, such as a path, gets a line of its own.
+// broken cuts text at spaces into lines of at most width columns, or leaves it whole when width
+// is not positive. A word that is longer, such as a path, gets a line of its own.
 func broken(text string, width int) []string {
 	if width <= 0 {
 		return []string{text}

@@ -10,8 +10,11 @@ import (
 
 func TestPage(t *testing.T) {
 	well := doctor.Finding{Profile: "a", Check: "token", Result: doctor.OK, Detail: "accepted"}
-	sick := doctor.Finding{Profile: "b", Check: "mint", Result: doctor.Failed, Detail: "minting token for \"build/ci\": forbidden", Fix: "sa-exec-credential setup ci"}
-	machine := doctor.Finding{Check: "store", Result: doctor.Warning, Detail: "slow", Fix: "wait"}
+	sick := doctor.Finding{Profile: "b", Check: "mint", Result: doctor.Failed,
+		Detail: "minting token for \"build/ci\": forbidden",
+		Fix:    "sa-exec-credential setup ci"}
+	machine := doctor.Finding{Check: "store", Result: doctor.Warning, Detail: "slow",
+		Fix: "wait"}
 	for _, test := range []struct {
 		name  string
 		page  page
@@ -40,7 +43,8 @@ Nothing is wrong (1 profile).
 `},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			if got := string(test.page.render(test.items, test.names)); got != test.want {
+			if got := string(test.page.render(test.items,
+				test.names)); got != test.want {
 				t.Errorf("got\n%swant\n%s", got, test.want)
 			}
 		})
@@ -48,7 +52,8 @@ Nothing is wrong (1 profile).
 }
 
 func TestBrokenLosesNothing(t *testing.T) {
-	for _, text := range []string{"", "one", "one two  three", strings.Repeat("long", 30) + " and short", " begins and ends with spaces "} {
+	for _, text := range []string{"", "one", "one two  three", strings.Repeat("long", 30) +
+		" and short", " begins and ends with spaces "} {
 		for width := range 40 {
 			got := strings.Join(broken(text, width), " ")
 			if !slices.Equal(strings.Fields(got), strings.Fields(text)) {

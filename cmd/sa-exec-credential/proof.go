@@ -14,18 +14,21 @@ import (
 func proofText(p *prepare.Proof, now time.Time, c ui.Colours) []byte {
 	rows := [][2]string{{"who", p.User}}
 	if !p.Expires.IsZero() {
-		rows = append(rows, [2]string{"token", fmt.Sprintf("until %s (%s), then a new one by itself",
-			ui.Date(p.Expires), ui.Age(p.Expires.Sub(now)))})
+		rows = append(rows, [2]string{"token",
+			fmt.Sprintf("until %s (%s), then a new one by itself",
+				ui.Date(p.Expires), ui.Age(p.Expires.Sub(now)))})
 	}
 	for i, can := range rights(p.Access) {
 		rows = append(rows, [2]string{map[bool]string{true: "can"}[i == 0], can})
 	}
 	rows = append(rows, [2]string{"cannot", strings.Join(p.Access.Cannot, ", ")},
 		[2]string{"beware", beware(p)},
-		[2]string{"bootstrap", p.Bootstrap}, [2]string{"recovers", p.Recovery}, [2]string{"kept in", p.Store},
+		[2]string{"bootstrap", p.Bootstrap}, [2]string{"recovers", p.Recovery},
+		[2]string{"kept in", p.Store},
 		[2]string{"profile", p.Profile})
 	if p.Context != "" {
-		rows = append(rows, [2]string{"context", fmt.Sprintf("%s, in %s", p.Context, p.File)})
+		rows = append(rows, [2]string{"context", fmt.Sprintf("%s, in %s", p.Context,
+			p.File)})
 	}
 	return []byte(c.Paint(ui.Green, "It works.") + "\n" + strings.Join(ui.Pairs(rows), "\n") +
 		"\nNext: " + c.Paint(ui.Bold, nextCommand(p)) + "\n")
@@ -39,9 +42,11 @@ func rights(access cluster.Access) []string {
 	}
 	switch {
 	case access.Incomplete:
-		lines = append(lines, "maybe more: the list of rights is partial (webhook authorizer)")
+		lines = append(lines, "maybe more: the list of rights is partial (webhook "+
+			"authorizer)")
 	case len(lines) == 0:
-		lines = append(lines, "nothing beyond what every account can; grant it something with --role or --cluster-role")
+		lines = append(lines, "nothing beyond what every account can; grant it something "+
+			"with --role or --cluster-role")
 	}
 	return lines
 }
@@ -51,7 +56,8 @@ func beware(p *prepare.Proof) string {
 	if len(p.Risks) == 0 {
 		return ""
 	}
-	return "it can " + strings.Join(p.Risks, ", ") + " in its own namespace, as any account there; see --in"
+	return "it can " + strings.Join(p.Risks, ", ") +
+		" in its own namespace, as any account there; see --in"
 }
 
 // nextCommand is what to type now.
@@ -69,7 +75,8 @@ func nextCommand(p *prepare.Proof) string {
 func canListPods(p *prepare.Proof) bool {
 	for _, permission := range p.Access.Can {
 		text := permission.String()
-		if strings.Contains(text, "list") && strings.Contains(text, "pods") || strings.Contains(text, "*") {
+		if strings.Contains(text, "list") && strings.Contains(text, "pods") ||
+			strings.Contains(text, "*") {
 			return true
 		}
 	}

@@ -10,7 +10,8 @@ import (
 func TestRights(t *testing.T) {
 	const (
 		partial = "maybe more: the list of rights is partial (webhook authorizer)"
-		nothing = "nothing beyond what every account can; grant it something with --role or --cluster-role"
+		nothing = "nothing beyond what every account can; grant it something with --role " +
+			"or --cluster-role"
 	)
 	can := []cluster.Permission{{Verbs: []string{"get"}, Resources: []string{"pods"}}}
 	tests := []struct {
@@ -19,7 +20,8 @@ func TestRights(t *testing.T) {
 		want   []string
 	}{
 		{"some", cluster.Access{Can: can}, []string{"get: pods"}},
-		{"some, and maybe more", cluster.Access{Can: can, Incomplete: true}, []string{"get: pods", partial}},
+		{"some, and maybe more", cluster.Access{Can: can, Incomplete: true},
+			[]string{"get: pods", partial}},
 		{"none", cluster.Access{}, []string{nothing}},
 		{"none that are known", cluster.Access{Incomplete: true}, []string{partial}},
 	}

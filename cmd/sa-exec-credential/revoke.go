@@ -27,5 +27,6 @@ func (r *revokeCommand) Run(ctx context.Context, h *host.Host) error {
 	case r.ServiceAccount == "":
 		return ui.Usagef("--device needs --serviceaccount")
 	}
-	return lifecycle.RevokeDevice(ctx, h, r.choice(), r.Namespace, r.ServiceAccount, r.Device, report)
+	return lifecycle.RevokeDevice(ctx, h, r.choice(), r.Namespace, r.ServiceAccount, r.Device,
+		report)
 }

@@ -23,7 +23,8 @@ type rotateCommand struct {
 	administrator `embed:""`
 }
 
-// Run creates a new device and a new bootstrap credential, and ends the old ones once the new ones work.
+// Run creates a new device and a new bootstrap credential, and ends the old ones once the new
+// ones work.
 func (r *rotateCommand) Run(ctx context.Context, h *host.Host) error {
 	return lifecycle.Rotate(ctx, h, r.choice(), r.Profile, h.Log.Reporter("rotate"))
 }

@@ -16,7 +16,8 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
 )
 
-const description = "A credential plugin for kubectl and every other client-go program: mints short-lived " +
+const description = "A credential plugin for kubectl and every other client-go program: mints " +
+	"short-lived " +
 	"ServiceAccount tokens on demand and keeps them in the operating system's keyring."
 
 // grammar is the command line. One file a command holds its flags and its Run.
@@ -49,7 +50,8 @@ func run(args []string, h *host.Host) (code int) {
 			if elsewhere, ok := r.(parallel.Panic); ok {
 				origin = string(elsewhere)
 			}
-			h.Log.Failure(fmt.Errorf("internal error: panic in %s", origin), "please report it as a bug")
+			h.Log.Failure(fmt.Errorf("internal error: panic in %s", origin),
+				"please report it as a bug")
 			code = exitUnexpected
 		}
 	}()
@@ -77,7 +79,8 @@ func execute(args []string, h *host.Host) (operation string, err error) {
 		return "", err
 	}
 	if get, ok := plainGet(args); ok {
-		// Nothing has to be cleaned up when this one is ended, so signals keep their default effect.
+		// Nothing has to be cleaned up when this one is ended, so signals keep their
+		// default effect.
 		return "get", get.Run(context.Background(), h)
 	}
 	if len(args) == 0 {
@@ -88,10 +91,11 @@ func execute(args []string, h *host.Host) (operation string, err error) {
 	return parseAndRun(ctx, args, h)
 }
 
-// plainGet recognises the arguments that setup writes into kubeconfigs. Building the grammar for them
-// would take a good part of the time of a hit, on every call of every client.
+// plainGet recognises the arguments that setup writes into kubeconfigs. Building the grammar for
+// them would take a good part of the time of a hit, on every call of every client.
 func plainGet(args []string) (*getCommand, bool) {
-	if len(args) != 3 || args[0] != "get" || args[1] != "--profile" || strings.HasPrefix(args[2], "-") {
+	if len(args) != 3 || args[0] != "get" || args[1] != "--profile" ||
+		strings.HasPrefix(args[2], "-") {
 		return nil, false
 	}
 	return &getCommand{Profile: args[2]}, true
@@ -122,8 +126,8 @@ func parseAndRun(ctx context.Context, args []string, h *host.Host) (operation st
 	return operation, parsed.Run(h)
 }
 
-// errNotForClients keeps a kubeconfig from running more than it is for: setup, for example, would do
-// what nobody has agreed to.
+// errNotForClients keeps a kubeconfig from running more than it is for: setup, for example, would
+// do what nobody has agreed to.
 var errNotForClients = errors.New("a kubeconfig can only run get")
 
 // shown is how kong's help and version, which want to end the process, get back here.

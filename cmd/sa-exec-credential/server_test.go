@@ -72,7 +72,8 @@ func (s *apiServer) ca() []byte {
 }
 
 func (s *apiServer) clusterInfo() []byte {
-	encoded, err := json.Marshal(map[string]any{"server": s.URL, "certificate-authority-data": s.ca()})
+	encoded, err := json.Marshal(map[string]any{"server": s.URL,
+		"certificate-authority-data": s.ca()})
 	if err != nil {
 		panic(err)
 	}
@@ -119,14 +120,17 @@ func (s *apiServer) answer(w http.ResponseWriter, r *http.Request) {
 // refuse puts into its message what nobody may print.
 func refuse(w http.ResponseWriter, code int, message string) {
 	w.WriteHeader(code)
-	_ = json.NewEncoder(w).Encode(map[string]any{"apiVersion": "v1", "kind": "Status", "status": "Failure", "code": code, "message": message})
+	_ = json.NewEncoder(w).Encode(map[string]any{"apiVersion": "v1", "kind": "Status",
+		"status": "Failure", "code": code, "message": message})
 }
 
 func (s *apiServer) grant(number int) []byte {
 	token := namedToken(fmt.Sprintf("minted-%d", number))
 	s.issued.add(token)
-	encoded, err := json.Marshal(map[string]any{"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest",
-		"status": map[string]any{"token": token, "expirationTimestamp": time.Now().Add(time.Hour).UTC().Format(time.RFC3339)}})
+	encoded, err := json.Marshal(map[string]any{"apiVersion": "authentication.k8s.io/v1",
+		"kind": "TokenRequest",
+		"status": map[string]any{"token": token,
+			"expirationTimestamp": time.Now().Add(time.Hour).UTC().Format(time.RFC3339)}})
 	if err != nil {
 		panic(err)
 	}
@@ -136,7 +140,8 @@ func (s *apiServer) grant(number int) []byte {
 // namedToken has its name as its id, and a signature that no other token has.
 func namedToken(name string) string {
 	encode := base64.RawURLEncoding.EncodeToString
-	return encode([]byte(`{"alg":"none"}`)) + "." + encode(fmt.Appendf(nil, `{"jti":%q}`, name)) + "." +
+	return encode([]byte(`{"alg":"none"}`)) + "." + encode(fmt.Appendf(nil, `{"jti":%q}`,
+		name)) + "." +
 		encode(fmt.Appendf(nil, "signature of %s at %d", name, time.Now().UnixNano()))
 }
 
@@ -166,11 +171,13 @@ func requestsCommand(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// profileCommand is "profile NAME [source=S] [field=value]...", for the script's server. What it writes is deleted from the
-// store at the end.
+// profileCommand is "profile NAME [source=S] [field=value]...", for the script's server. What it
+// writes is deleted from the store at the end.
 func profileCommand(ts *testscript.TestScript, _ bool, args []string) {
-	p := profile.Profile{Name: args[0], Cluster: profile.Cluster{Server: serverOf(ts).URL, CertificateAuthorityData: serverOf(ts).ca()},
-		Namespace: "build", ServiceAccount: "ci", Duration: profile.Duration{Duration: time.Hour},
+	p := profile.Profile{Name: args[0], Cluster: profile.Cluster{Server: serverOf(ts).URL,
+		CertificateAuthorityData: serverOf(ts).ca()},
+		Namespace: "build", ServiceAccount: "ci",
+		Duration:  profile.Duration{Duration: time.Hour},
 		Store:     keyring.Kind(ts.Getenv("STORE")),
 		Bootstrap: profile.Bootstrap{Source: profile.SourceKeyring}}
 	folder := profile.DirIn(ts.Getenv("XDG_CONFIG_HOME"))
@@ -215,7 +222,8 @@ func profileCommand(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// writeRecord makes the machine a device of the profile's account, below a user configuration directory.
+// writeRecord makes the machine a device of the profile's account, below a user configuration
+// directory.
 func writeRecord(ts *testscript.TestScript, configDir string, p *profile.Profile) *profile.Device {
 	record, err := device.DirIn(configDir).Lock(context.Background(), *p)
 	ts.Check(err)
@@ -227,18 +235,21 @@ func writeRecord(ts *testscript.TestScript, configDir string, p *profile.Profile
 }
 
 func storeOf(ts *testscript.TestScript, p profile.Profile) keyring.Store {
-	store, err := keyring.Open(context.Background(), p.Store, keyring.System{Getenv: func(string) string { return "" }})
+	store, err := keyring.Open(context.Background(), p.Store,
+		keyring.System{Getenv: func(string) string { return "" }})
 	ts.Check(err)
 	return store
 }
 
-// bootstrapCommand is "bootstrap NAME [expired]": it puts a bootstrap credential for the profile into the store.
+// bootstrapCommand is "bootstrap NAME [expired]": it puts a bootstrap credential for the profile
+// into the store.
 func bootstrapCommand(ts *testscript.TestScript, _ bool, args []string) {
 	p, err := profile.DirIn(ts.Getenv("XDG_CONFIG_HOME")).Load(args[0])
 	ts.Check(err)
 	record, err := device.DirIn(ts.Getenv("XDG_CONFIG_HOME")).Load(p.Device)
 	ts.Check(err)
-	entry := keyring.Entry{Token: secret.New(namedToken("bootstrap")), IssuedAt: time.Now().Add(-time.Hour), ExpiresAt: time.Now().Add(24 * time.Hour)}
+	entry := keyring.Entry{Token: secret.New(namedToken("bootstrap")),
+		IssuedAt: time.Now().Add(-time.Hour), ExpiresAt: time.Now().Add(24 * time.Hour)}
 	serverOf(ts).issued.add(entry.Token.Reveal())
 	ts.Check(storeOf(ts, p).Set(context.Background(), p.BootstrapKey(record.Current), entry))
 }

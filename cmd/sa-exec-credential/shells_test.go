@@ -33,14 +33,17 @@ var inTheShells = []struct{ name, typed, want string }{
 	{"a flag", "token --head\t", "token --header"},
 	{"a profile", "token --profile ci.b\t", "token --profile ci.build@prod"},
 	{"a profile after its @", "token --profile ci.build@\t", "token --profile ci.build@prod"},
-	{"a profile after an equals sign", "token --profile=ci.b\t", "token --profile=ci.build@prod"},
+	{"a profile after an equals sign", "token --profile=ci.b\t",
+		"token --profile=ci.build@prod"},
 	{"a profile after an equals sign and its @", "token --profile=ci.build@p\t",
 		"token --profile=ci.build@prod"},
 	{"the common beginning of two profiles", "token --profile=de\tt\t",
 		"token --profile=deploy@test"},
 	{"a context", "token --context arn\t", "token --context " + withColons},
-	{"a context after its colons", "token --context arn:aws:e\t", "token --context " + withColons},
-	{"a context after an equals sign", "token --context=arn\t", "token --context=" + withColons},
+	{"a context after its colons", "token --context arn:aws:e\t", "token --context " +
+		withColons},
+	{"a context after an equals sign", "token --context=arn\t", "token --context=" +
+		withColons},
 	{"a context after an equals sign and its colons", "token --context=arn:aws:e\t",
 		"token --context=" + withColons},
 	{"an argument", "migrate arn:\t--admin-context adm\t",
@@ -54,7 +57,8 @@ var inTheShells = []struct{ name, typed, want string }{
 	{"an enum", "status -o j\t", "status -o json"},
 	{"a shell", "completion pow\t", "completion powershell"},
 	{"a file", "setup -o oth\t", "setup -o other.yaml"},
-	{"a file after an equals sign", "token --kubeconfig=oth\t", "token --kubeconfig=other.yaml"},
+	{"a file after an equals sign", "token --kubeconfig=oth\t",
+		"token --kubeconfig=other.yaml"},
 	{"no file for a profile", "token --profile oth\t", "token --profile oth"},
 	{"no name that runs something", "token --context evil\t", "token --context evil"},
 	{"no beginning of two that do", "token --context two\t\t", "token --context two"},
@@ -77,11 +81,13 @@ var shells = map[string]struct {
 	"zsh": {
 		rc: ".zshrc", command: []string{"zsh"},
 		content: "setopt prompt_subst\nunsetopt prompt_sp\nPS1='" + promptCode + "'\n" +
-			"autoload -Uz compinit\ncompinit -u\nsource <(sa-exec-credential completion zsh)\n",
+			"autoload -Uz compinit\ncompinit -u\nsource <(sa-exec-credential " +
+			"completion zsh)\n",
 	},
 	"fish": {
 		rc: ".config/fish/config.fish", command: []string{"fish"},
-		content: "set -g fish_greeting\nfunction fish_prompt; echo -n 'ready '(math 40 + 2)' '; end\n" +
+		content: "set -g fish_greeting\nfunction fish_prompt; echo -n 'ready '(math 40 + " +
+			"2)' '; end\n" +
 			"sa-exec-credential completion fish | source\n",
 	},
 }
@@ -94,10 +100,13 @@ func TestShells(t *testing.T) {
 			s := startShell(t, name)
 			for _, line := range inTheShells {
 				if got := s.run(ui.Program + " " + line.typed); got != line.want {
-					t.Errorf("%s: %q became %q, not %q", line.name, line.typed, got, line.want)
+					t.Errorf("%s: %q became %q, not %q", line.name, line.typed,
+						got, line.want)
 				}
-				if _, err := os.Stat(filepath.Join(s.home, "executed")); err == nil {
-					t.Fatalf("%s: a name from the kubeconfig was run", line.name)
+				if _, err := os.Stat(filepath.Join(s.home,
+					"executed")); err == nil {
+					t.Fatalf("%s: a name from the kubeconfig was run",
+						line.name)
 				}
 			}
 		})
@@ -127,8 +136,8 @@ func startShell(t *testing.T, name string) *shell {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// In place of the program is a script that tells what it was called with, unless a shell asks
-	// for completions.
+	// In place of the program is a script that tells what it was called with, unless a shell
+	// asks for completions.
 	write("bin/"+ui.Program, "#!/bin/sh\ncase \"$1 $2\" in\n"+
 		"__complete*|'completion "+name+"') exec "+program+" \"$@\";;\nesac\n"+
 		"echo \"ran $((40+2)) $*\"\n", 0o700)

@@ -29,7 +29,8 @@ func (c *statusCommand) Run(ctx context.Context, h *host.Host) error {
 		return err
 	}
 	if c.Output != "table" {
-		result, err := ui.Encode(c.Output, statusList{APIVersion: ui.Version, Kind: "StatusList", Items: items})
+		result, err := ui.Encode(c.Output, statusList{APIVersion: ui.Version,
+			Kind: "StatusList", Items: items})
 		if err != nil {
 			return err
 		}
@@ -45,9 +46,11 @@ func (c *statusCommand) Run(ctx context.Context, h *host.Host) error {
 // statusTable has one line a profile; an error, or what the last get could
 // not do, is at the end of its line.
 func statusTable(items []session.Status, now time.Time) *ui.Table {
-	table := &ui.Table{Header: []string{"PROFILE", "CLUSTER", "ACCOUNT", "STORE", "TOKEN", "BOOTSTRAP", "TOKEN ID"}}
+	table := &ui.Table{Header: []string{"PROFILE", "CLUSTER", "ACCOUNT", "STORE", "TOKEN",
+		"BOOTSTRAP", "TOKEN ID"}}
 	for _, item := range items {
-		cells := []string{item.Profile, item.Cluster, item.Namespace + "/" + item.ServiceAccount, item.Store,
+		cells := []string{item.Profile, item.Cluster, item.Namespace + "/" +
+			item.ServiceAccount, item.Store,
 			brief(item.Token, now), brief(item.Bootstrap, now), idOf(item.Token)}
 		if item.Cluster == "" {
 			cells = []string{item.Profile, "", "", "", "", "", ""}
@@ -59,11 +62,13 @@ func statusTable(items []session.Status, now time.Time) *ui.Table {
 		switch {
 		case item.Error != "":
 			cells[6], colour = "error: "+item.Error, ui.Red
-		case item.Warning != nil, item.Bootstrap != nil && item.Bootstrap.State != session.Fresh:
+		case item.Warning != nil, item.Bootstrap != nil &&
+			item.Bootstrap.State != session.Fresh:
 			colour = ui.Yellow
 		}
 		if item.Warning != nil {
-			cells[6] += fmt.Sprintf("; warning, %s ago: %s", ui.Age(now.Sub(item.Warning.At)), item.Warning.Text)
+			cells[6] += fmt.Sprintf("; warning, %s ago: %s",
+				ui.Age(now.Sub(item.Warning.At)), item.Warning.Text)
 		}
 		table.Row(colour, cells...)
 	}

@@ -13,7 +13,8 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/secret"
 )
 
-// hostile is what a terminal would obey: a control sequence, and what turns the order of what follows.
+// hostile is what a terminal would obey: a control sequence, and what turns the order of what
+// follows.
 const hostile = "id\u009b2J\u202d\u2066\u2028x"
 
 // tokenWithID has the id as its claim, which whoever made the token chose.
@@ -29,11 +30,13 @@ func tokenWithID(t *testing.T, id string) secret.String {
 func TestStatusPrintsNothingThatATerminalObeys(t *testing.T) {
 	for _, output := range []string{"table", "json", "yaml"} {
 		t.Run("an id as "+output, func(t *testing.T) {
-			entry := keyring.Entry{Token: tokenWithID(t, hostile), IssuedAt: time.Now(), ExpiresAt: time.Now().Add(time.Hour)}
+			entry := keyring.Entry{Token: tokenWithID(t, hostile), IssuedAt: time.Now(),
+				ExpiresAt: time.Now().Add(time.Hour)}
 			wantTame(t, &oddStore{entry: entry}, output)
 		})
 		t.Run("an error as "+output, func(t *testing.T) {
-			wantTame(t, &oddStore{getErr: fmt.Errorf("%w: %s", keyring.ErrUnavailable, hostile)}, output)
+			wantTame(t, &oddStore{getErr: fmt.Errorf("%w: %s", keyring.ErrUnavailable,
+				hostile)}, output)
 		})
 	}
 }
@@ -51,7 +54,8 @@ func wantTame(t *testing.T, store keyring.Store, output string) {
 		t.Errorf("what is harmless is gone: %q", stdout)
 	}
 	for _, r := range stdout {
-		if r != '\n' && unicode.In(r, unicode.Cc, unicode.Bidi_Control, unicode.Zl, unicode.Zp) {
+		if r != '\n' && unicode.In(r, unicode.Cc, unicode.Bidi_Control, unicode.Zl,
+			unicode.Zp) {
 			t.Errorf("%U is printed in %q", r, stdout)
 		}
 	}

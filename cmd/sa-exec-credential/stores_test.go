@@ -43,15 +43,18 @@ func (s *oddStore) Delete(_ context.Context, key string) error {
 	return s.deleteErr
 }
 
-// withStore is an environment with a home of its own, in which store is the platform's keyring and the only one there is.
+// withStore is an environment with a home of its own, in which store is the platform's keyring
+// and the only one there is.
 func withStore(t *testing.T, store keyring.Store) *host.Host {
 	t.Helper()
 	home := t.TempDir()
 	h := host.System()
 	h.Stdout, h.Stderr, h.Log = io.Discard, io.Discard, &ui.Log{Out: io.Discard}
-	h.Variables = host.Snapshot([]string{"HOME=" + home, "APPDATA=" + home, "LOCALAPPDATA=" + home, "USERPROFILE=" + home})
+	h.Variables = host.Snapshot([]string{"HOME=" + home, "APPDATA=" + home, "LOCALAPPDATA=" +
+		home, "USERPROFILE=" + home})
 	h.Hostname = func() (string, error) { return "laptop", nil }
-	h.OpenStore = func(_ context.Context, kind keyring.Kind, _ keyring.System) (keyring.Store, error) {
+	h.OpenStore = func(_ context.Context, kind keyring.Kind, _ keyring.System) (keyring.Store,
+		error) {
 		if kind == keyring.Kernel {
 			return nil, keyring.ErrUnavailable
 		}
@@ -67,10 +70,13 @@ func profileIn(t *testing.T, env *host.Host, name string) {
 	if err := errors.Join(err, env.CreateConfigDir()); err != nil {
 		t.Fatal(err)
 	}
-	p := profile.Profile{Name: name, Cluster: profile.Cluster{Server: "https://127.0.0.1:1"}, Namespace: "build", ServiceAccount: "ci",
+	p := profile.Profile{Name: name, Cluster: profile.Cluster{Server: "https://127.0.0.1:1"},
+		Namespace: "build", ServiceAccount: "ci",
 		Duration: profile.Duration{Duration: time.Hour}, Store: keyring.Keyring,
-		Bootstrap: profile.Bootstrap{Source: profile.SourceKeyring, Duration: &profile.Duration{Duration: time.Hour}}}
-	p.Device = recordFor(t, env, p, profile.Device{Name: "ci-device-x", SecretUID: "uid", AccountUID: "uid"})
+		Bootstrap: profile.Bootstrap{Source: profile.SourceKeyring,
+			Duration: &profile.Duration{Duration: time.Hour}}}
+	p.Device = recordFor(t, env, p, profile.Device{Name: "ci-device-x", SecretUID: "uid",
+		AccountUID: "uid"})
 	if err := folder.Save(p); err != nil {
 		t.Fatal(err)
 	}

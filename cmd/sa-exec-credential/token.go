@@ -62,7 +62,8 @@ func (t *tokenCommand) profile(h *host.Host) (string, error) {
 	case 1:
 		return names[0], nil
 	}
-	return "", ui.Usagef("there are %d profiles; name one with --profile: %s", len(names), strings.Join(names, ", "))
+	return "", ui.Usagef("there are %d profiles; name one with --profile: %s", len(names),
+		strings.Join(names, ", "))
 }
 
 // profileOfContext returns the profile that a context of the user's kubeconfig names.
@@ -80,5 +81,6 @@ func profileOfContext(h *host.Host, file, name string) (string, error) {
 			return use.Profile, nil
 		}
 	}
-	return "", fmt.Errorf("%w with sa-exec-credential as its user: %q", kubeconfig.ErrNoContext, name)
+	return "", fmt.Errorf("%w with sa-exec-credential as its user: %q", kubeconfig.ErrNoContext,
+		name)
 }

@@ -18,7 +18,8 @@ type versionCommand struct{}
 func (versionCommand) Run(h *host.Host) error { return h.Write([]byte(versionLine() + "\n")) }
 
 func versionLine() string {
-	return fmt.Sprintf("%s %s %s/%s %s", ui.Program, programVersion(), runtime.GOOS, runtime.GOARCH, runtime.Version())
+	return fmt.Sprintf("%s %s %s/%s %s", ui.Program, programVersion(), runtime.GOOS,
+		runtime.GOARCH, runtime.Version())
 }
 
 func programVersion() string {

@@ -17,8 +17,8 @@ import (
 )
 
 const (
-	// loginLimit bounds the login of a context's plugin, which may take a person a browser and a
-	// second factor.
+	// loginLimit bounds the login of a context's plugin, which may take a person a browser
+	// and a second factor.
 	loginLimit = 5 * time.Minute
 	// loginNotice is how long a login takes before a person is told what is being waited for.
 	loginNotice = 2 * time.Second
@@ -79,7 +79,8 @@ func await(ctx context.Context, name string, run func() error, report ui.Report)
 		select {
 		case err := <-done:
 			if err != nil && ctx.Err() == nil {
-				return fmt.Errorf("%w: context %q: %s", ErrLogin, name, pluginProblem(err))
+				return fmt.Errorf("%w: context %q: %s", ErrLogin, name,
+					pluginProblem(err))
 			}
 			return endOf(ctx, name)
 		case <-notice:
@@ -96,7 +97,8 @@ func endOf(ctx context.Context, name string) error {
 	case nil:
 		return nil
 	case context.DeadlineExceeded:
-		return fmt.Errorf("%w: context %q: its plugin took longer than %v", ErrLogin, name, loginLimit)
+		return fmt.Errorf("%w: context %q: its plugin took longer than %v", ErrLogin, name,
+			loginLimit)
 	}
 	return interrupted(name)
 }

@@ -32,15 +32,19 @@ func TestAwait(t *testing.T) {
 		{name: "a quick login says nothing", takes: loginNotice - 1, ends: loginNotice - 1},
 		{name: "a slow one says what is waited for",
 			takes: loginNotice + 1, said: waiting, ends: loginNotice + 1},
-		{name: "one of minutes says it once", takes: loginLimit - 1, said: waiting, ends: loginLimit - 1},
+		{name: "one of minutes says it once", takes: loginLimit - 1, said: waiting,
+			ends: loginLimit - 1},
 		{name: "one that never ends is given up",
-			takes: loginLimit + 1, said: waiting, reason: "its plugin took longer than 5m0s",
+			takes: loginLimit + 1, said: waiting, reason: "its plugin took longer " +
+				"than 5m0s",
 			ends: loginLimit},
 		{name: "one that fails says why",
-			err: failure, reason: "its plugin: executable kubelogin failed with exit code 3"},
+			err: failure, reason: "its plugin: executable kubelogin failed with exit " +
+				"code 3"},
 		{name: "a person can have enough",
-			takes: time.Minute, after: 3 * time.Second, said: waiting, reason: "interrupted",
-			ends: 3 * time.Second},
+			takes: time.Minute, after: 3 * time.Second, said: waiting,
+			reason: "interrupted",
+			ends:   3 * time.Second},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -60,10 +64,12 @@ func TestAwait(t *testing.T) {
 					t.Errorf("took %v, want %v", took, tt.ends)
 				}
 				time.Sleep(tt.takes) // the plugin goes on, and ends with this test
-				if (tt.reason == "") != (err == nil) || err != nil && !errors.Is(err, ErrLogin) {
+				if (tt.reason == "") != (err == nil) || err != nil &&
+					!errors.Is(err, ErrLogin) {
 					t.Fatalf("error %v", err)
 				}
-				if err != nil && !strings.HasSuffix(err.Error(), `context "prod": `+tt.reason) {
+				if err != nil && !strings.HasSuffix(err.Error(),
+					`context "prod": `+tt.reason) {
 					t.Errorf("error %v, want %q", err, tt.reason)
 				}
 				if !slices.Equal(said, tt.said) {
@@ -90,7 +96,8 @@ func TestAwaitWithAPluginThatIsInterruptedToo(t *testing.T) {
 				<-pressed
 				return errors.New("exec: signal: interrupt")
 			}, press)
-			if !errors.Is(err, ErrLogin) || !strings.HasSuffix(err.Error(), "interrupted") {
+			if !errors.Is(err, ErrLogin) || !strings.HasSuffix(err.Error(),
+				"interrupted") {
 				t.Errorf("error %v", err)
 			}
 		})

@@ -59,7 +59,8 @@ func contextOf(t *testing.T, server *httptest.Server, user string) kubeconfig.Co
 	path := filepath.Join(t.TempDir(), "config")
 	text := fmt.Sprintf("{apiVersion: v1, kind: Config, "+
 		"clusters: [{name: c, cluster: {server: %s, certificate-authority-data: %s}}], "+
-		"users: [{name: u, user: {%s}}], contexts: [{name: x, context: {cluster: c, user: u}}]}",
+		"users: [{name: u, user: {%s}}], contexts: [{name: x, context: {cluster: c, "+
+		"user: u}}]}",
 		server.URL, base64.StdEncoding.EncodeToString(ca), user)
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
@@ -130,13 +131,17 @@ func TestLogin(t *testing.T) {
 		renews bool   // it runs for every call, too
 		err    error  // of a call
 	}{
-		{name: "its token is used for every call", script: printing(`{"token": "tok"}`), login: 1},
+		{name: "its token is used for every call", script: printing(`{"token": "tok"}`),
+			login: 1},
 		{name: "its certificate is, too", script: printing(string(pair)), login: 1},
 		{name: "what has expired is renewed", login: 1, renews: true,
-			script: printing(`{"token": "tok", "expirationTimestamp": "` + past + `"}`)},
+			script: printing(`{"token": "tok", "expirationTimestamp": "` + past +
+				`"}`)},
 		{name: "what is refused is renewed",
-			script: printing(`{"token": "other"}`), login: 1, renews: true, err: api.ErrUnauthorized},
-		{name: "a token goes before the plugin", script: "exit 3", more: "token: tok, ", login: 0},
+			script: printing(`{"token": "other"}`), login: 1, renews: true,
+			err: api.ErrUnauthorized},
+		{name: "a token goes before the plugin", script: "exit 3", more: "token: tok, ",
+			login: 0},
 		{name: "nobody is asked without a terminal", login: 1,
 			script: `case $KUBERNETES_EXEC_INFO in *'"interactive":true'*) exit 3; esac; ` +
 				printing(`{"token": "tok"}`)},
@@ -173,13 +178,17 @@ func TestAPluginThatKubectlWouldNotRunIsNotRun(t *testing.T) {
 	server := newServer(t, "tok", "jane")
 	plugin := newPlugin(t, "Never", printing(`{"token": "tok"}`))
 	path := filepath.Join(t.TempDir(), "kuberc")
-	h := newHost(os.Stdin).With(host.Snapshot([]string{"HOME=" + t.TempDir(), "KUBERC=" + path}))
+	h := newHost(os.Stdin).With(host.Snapshot([]string{"HOME=" + t.TempDir(), "KUBERC=" +
+		path}))
 	for policy, allowed := range map[string]bool{
-		"credentialPluginPolicy: DenyAll":                                                    false,
-		"credentialPluginPolicy: Allowlist\ncredentialPluginAllowlist: [{command: aws}]":     false,
-		"credentialPluginPolicy: Allowlist\ncredentialPluginAllowlist: [{command: /bin/sh}]": true,
+		"credentialPluginPolicy: DenyAll": false,
+		"credentialPluginPolicy: Allowlist\ncredentialPluginAllowlist: [{command: " +
+			"aws}]": false,
+		"credentialPluginPolicy: Allowlist\ncredentialPluginAllowlist: [{command: " +
+			"/bin/sh}]": true,
 	} {
-		text := "apiVersion: kubectl.config.k8s.io/v1beta1\nkind: Preference\n" + policy + "\n"
+		text := "apiVersion: kubectl.config.k8s.io/v1beta1\nkind: Preference\n" + policy +
+			"\n"
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -206,24 +215,31 @@ func TestLoginsThatFail(t *testing.T) {
 			newPlugin(t, "Never", "echo secret; exit 3").user,
 			"its plugin: executable /bin/sh failed with exit code 3"},
 		{"one that prints nonsense",
-			newPlugin(t, "Never", "echo secret").user, "its plugin printed no credential"},
+			newPlugin(t, "Never", "echo secret").user,
+			"its plugin printed no credential"},
 		{"one that prints no credential",
-			newPlugin(t, "Never", printing("{}")).user, "its plugin printed no credential"},
+			newPlugin(t, "Never", printing("{}")).user,
+			"its plugin printed no credential"},
 		{"one that needs a terminal",
-			newPlugin(t, "Always", printing(`{"token": "tok"}`)).user, "its plugin: standard input is"},
+			newPlugin(t, "Always", printing(`{"token": "tok"}`)).user,
+			"its plugin: standard input is"},
 		{"one that is not there",
-			"exec: {apiVersion: client.authentication.k8s.io/v1, command: nonexistent, " +
+			"exec: {apiVersion: client.authentication.k8s.io/v1, command: " +
+				"nonexistent, " +
 				"interactiveMode: Never, " +
-				"installHint: get it}", "its plugin: executable nonexistent not found"},
+				"installHint: get it}", "its plugin: executable nonexistent not " +
+				"found"},
 		{"one of another version",
-			"exec: {apiVersion: client.authentication.k8s.io/v1alpha1, command: /bin/sh, " +
+			"exec: {apiVersion: client.authentication.k8s.io/v1alpha1, command: " +
+				"/bin/sh, " +
 				"interactiveMode: Never}",
 			"its plugin cannot be used"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			var said heard
-			_, err := New(t.Context(), newHost(os.Stdin), contextOf(t, server, tt.user), said.report)
+			_, err := New(t.Context(), newHost(os.Stdin), contextOf(t, server, tt.user),
+				said.report)
 			if !errors.Is(err, ErrLogin) {
 				t.Fatalf("error %v", err)
 			}
@@ -278,7 +294,8 @@ func TestAClientsPersonIsNotAsked(t *testing.T) {
 		t.Error(err)
 	}
 	found = contextOf(t, server, newPlugin(t, "Always", printing(`{"token": "tok"}`)).user)
-	if _, err := New(t.Context(), newHost(os.Stdin), found, said.report); !errors.Is(err, ErrLogin) {
+	if _, err := New(t.Context(), newHost(os.Stdin), found, said.report); !errors.Is(err,
+		ErrLogin) {
 		t.Errorf("one that has to ask: %v", err)
 	}
 }
@@ -297,14 +314,16 @@ func TestWhileALoginAsksNoOtherDoes(t *testing.T) {
 	over, cancel := context.WithCancel(t.Context())
 	cancel()
 	other := newPlugin(t, "IfAvailable", printing(`{"token": "tok"}`))
-	for range 20 { // one that could have the terminal might all the same be told that its time is over
+	// one that could have the terminal might all the same be told that its time is over
+	for range 20 {
 		_, err := New(over, h, contextOf(t, server, other.user), said.report)
 		if !errors.Is(err, ErrLogin) || other.count(t) != 0 {
 			t.Fatalf("another plugin ran: %v", err)
 		}
 	}
 	quiet := newPlugin(t, "Never", printing(`{"token": "tok"}`))
-	if _, err := New(t.Context(), h, contextOf(t, server, quiet.user), said.report); err != nil {
+	if _, err := New(t.Context(), h, contextOf(t, server, quiet.user),
+		said.report); err != nil {
 		t.Errorf("one that never asks: %v", err)
 	}
 	person.types("tok")
@@ -377,9 +396,11 @@ func newPair(t *testing.T, name string) map[string]string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1),
+		NotAfter: time.Now().Add(time.Hour)}
 	template.Subject.CommonName = name
-	signed, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
+	signed, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey,
+		private)
 	if err != nil {
 		t.Fatal(err)
 	}

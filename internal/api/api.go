@@ -55,8 +55,8 @@ func New(config *rest.Config, scheme *runtime.Scheme) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("preparing the API client: %w", err)
 	}
-	// A redirect is never followed: the round tripper would add the credential for whatever host it
-	// names.
+	// A redirect is never followed: the round tripper would add the credential for whatever
+	// host it names.
 	own := *found
 	own.CheckRedirect = notFollowed
 	client, err := rest.RESTClientForConfigAndClient(c, &own)

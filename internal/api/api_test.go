@@ -15,9 +15,11 @@ func TestACallIsMadeOnce(t *testing.T) {
 	for name, call := range calls {
 		t.Run(name, func(t *testing.T) {
 			asked := 0
-			err := call(t, clientThrough(t, func(*http.Request) (*http.Response, error) {
+			err := call(t, clientThrough(t, func(*http.Request) (*http.Response,
+				error) {
 				asked++
-				return &http.Response{StatusCode: http.StatusServiceUnavailable, Body: http.NoBody,
+				return &http.Response{StatusCode: http.StatusServiceUnavailable,
+					Body:   http.NoBody,
 					Header: http.Header{"Retry-After": {"0"}}}, nil
 			}))
 			if Kind(err) != ErrServer || asked != 1 {

@@ -45,7 +45,8 @@ type StatusError struct {
 	Kind      error // one of the errors above
 	Code      int   // HTTP status code
 	Admission bool  // denied by admission, such as a policy, and not by RBAC
-	// what the answer is about, for example "secrets"; empty when it is not the API server's own
+	// what the answer is about, for example "secrets"; empty when it is not the API server's
+	// own
 	Resource string
 	// the server's own words: data, never to be printed unquoted, never of a TokenRequest
 	Message string
@@ -165,7 +166,8 @@ func fromNetwork(ctx context.Context, err error) error {
 	case errors.Is(err, http.ErrSchemeMismatch), errors.As(err, &record):
 		return fmt.Errorf("%w: it does not speak TLS", ErrUnreachable)
 	}
-	return fmt.Errorf("%w: the connection broke, or what came over it is not HTTP", ErrUnreachable)
+	return fmt.Errorf("%w: the connection broke, or what came over it is not HTTP",
+		ErrUnreachable)
 }
 
 // proxyError is a proxy that does not let a request through. Its own words are dropped.

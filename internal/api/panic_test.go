@@ -25,7 +25,8 @@ func (p panicking) Read([]byte) (int, error) { panic(p.value) }
 
 func answer(body io.Reader) (*http.Response, error) {
 	return &http.Response{StatusCode: http.StatusOK,
-		Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(body)}, nil
+		Header: http.Header{"Content-Type": {"application/json"}},
+		Body:   io.NopCloser(body)}, nil
 }
 
 // clientThrough has its requests answered by next, which stands for what client-go and other
@@ -48,7 +49,8 @@ var calls = map[string]func(*testing.T, *Client) error{
 		return err
 	},
 	"Raw": func(t *testing.T, c *Client) error {
-		_, err := c.Raw(t.Context(), http.MethodPatch, "/x", nil, "application/json", []byte("{}"))
+		_, err := c.Raw(t.Context(), http.MethodPatch, "/x", nil, "application/json",
+			[]byte("{}"))
 		return err
 	},
 	"Post": func(t *testing.T, c *Client) error {
@@ -86,7 +88,8 @@ func TestACallThatPanicsIsAnError(t *testing.T) {
 				if Kind(err) != ErrInternal {
 					t.Errorf("error %v of kind %v", err, Kind(err))
 				}
-				if shown := fmt.Sprintf("%v %+v %#v", err, err, err); strings.Contains(shown,
+				if shown := fmt.Sprintf("%v %+v %#v", err, err,
+					err); strings.Contains(shown,
 					credential) {
 					t.Errorf("the error shows the panic's value: %s", shown)
 				}

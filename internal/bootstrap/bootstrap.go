@@ -2,8 +2,8 @@
 // file.
 //
 // It knows nothing of caches or of how tokens are minted: of this module it imports
-// internal/execcred, internal/keyring, internal/kuberc, internal/profile and internal/secret. It runs
-// programs in environments of their own and leaves that of the process alone.
+// internal/execcred, internal/keyring, internal/kuberc, internal/profile and internal/secret. It
+// runs programs in environments of their own and leaves that of the process alone.
 package bootstrap
 
 import (
@@ -37,8 +37,8 @@ type System struct {
 	Key    string // of the bootstrap credential in the store, for source keyring
 	Getenv func(string) string
 	Now    func() time.Time
-	// Kuberc is the file of kubectl's preferences, whose policy for plugins holds here, too; empty
-	// when they are turned off.
+	// Kuberc is the file of kubectl's preferences, whose policy for plugins holds here, too;
+	// empty when they are turned off.
 	Kuberc string
 	// MountedToken is the file of the token that a pod gets.
 	MountedToken string
@@ -74,7 +74,8 @@ type Credential struct {
 // Find returns the profile's bootstrap credential.
 func Find(ctx context.Context, p profile.Profile, system System) (Credential, error) {
 	if within(p, system.Getenv(WithinVariable)) {
-		return Credential{}, fmt.Errorf("%w: its source leads back to profile %q", ErrSource, p.Name)
+		return Credential{}, fmt.Errorf("%w: its source leads back to profile %q",
+			ErrSource, p.Name)
 	}
 	switch p.Bootstrap.Source {
 	case profile.SourceContext:
@@ -114,7 +115,8 @@ func Anonymous(cluster profile.Cluster) (*rest.Config, error) {
 	}
 	proxy, err := url.Parse(cluster.ProxyURL)
 	if err != nil {
-		return nil, fmt.Errorf("%w: proxy-url %q is not a URL", profile.ErrCluster, cluster.ProxyURL)
+		return nil, fmt.Errorf("%w: proxy-url %q is not a URL", profile.ErrCluster,
+			cluster.ProxyURL)
 	}
 	config.Proxy = http.ProxyURL(proxy)
 	return config, nil

@@ -64,7 +64,8 @@ func TestKeyring(t *testing.T) {
 		err  error
 		due  bool
 	}{
-		{name: "a credential in its first half is used", one: one{key: "bootstrap:mine", entry: entry}},
+		{name: "a credential in its first half is used", one: one{key: "bootstrap:mine",
+			entry: entry}},
 		{name: "one in its second half is due for renewal",
 			one: one{key: "bootstrap:mine", entry: expiring(time.Hour - 2)}, due: true},
 		{name: "one that is about to expire is used",
@@ -73,7 +74,8 @@ func TestKeyring(t *testing.T) {
 			one: one{key: "bootstrap:mine", entry: expiring(0)}, err: ErrExpired},
 		{name: "another profile's is not found",
 			one: one{key: "bootstrap:other", entry: entry}, err: ErrMissing},
-		{name: "a store that fails says so", one: one{err: keyring.ErrLocked}, err: keyring.ErrLocked},
+		{name: "a store that fails says so", one: one{err: keyring.ErrLocked},
+			err: keyring.ErrLocked},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -119,27 +121,34 @@ func TestFilesAndVariables(t *testing.T) {
 		want      string
 		err       error
 	}{
-		{name: "a file's token is read without the line's end", bootstrap: file("tok\n"), want: "tok"},
-		{name: "a link is followed, as kubelet makes them", bootstrap: at(link), want: "linked"},
+		{name: "a file's token is read without the line's end", bootstrap: file("tok\n"),
+			want: "tok"},
+		{name: "a link is followed, as kubelet makes them", bootstrap: at(link),
+			want: "linked"},
 		{name: "an empty file holds none", bootstrap: file(""), err: ErrMissing},
 		{name: "a missing file holds none",
 			bootstrap: at(filepath.Join(folder, "none")), err: ErrMissing},
 		{name: "a folder is no file", bootstrap: at(folder), err: ErrSource},
 		{name: "a pipe is not waited for", bootstrap: at(pipe), err: ErrSource},
 		{name: "a device is not read", bootstrap: at("/dev/zero"), err: ErrSource},
-		{name: "a file of several words is no token", bootstrap: file("user: password"), err: ErrSource},
+		{name: "a file of several words is no token", bootstrap: file("user: password"),
+			err: ErrSource},
 		{name: "a huge file is no token",
 			bootstrap: file(strings.Repeat("x", secret.MaxToken+10)), err: ErrSource},
 		{name: "a variable's token is read", bootstrap: variable("TOKEN"), want: "tok"},
-		{name: "an unset variable holds none", bootstrap: variable("UNSET"), err: ErrMissing},
-		{name: "a blank variable holds none", bootstrap: variable("BLANK"), err: ErrMissing},
-		{name: "a variable of other text is no token", bootstrap: variable("BINARY"), err: ErrSource},
+		{name: "an unset variable holds none", bootstrap: variable("UNSET"),
+			err: ErrMissing},
+		{name: "a blank variable holds none", bootstrap: variable("BLANK"),
+			err: ErrMissing},
+		{name: "a variable of other text is no token", bootstrap: variable("BINARY"),
+			err: ErrSource},
 		{name: "an unknown source gives none",
 			bootstrap: profile.Bootstrap{Source: "ldap"}, err: ErrSource},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got, err := Find(t.Context(), profileWith(tt.bootstrap), systemWith(nil, variables))
+			got, err := Find(t.Context(), profileWith(tt.bootstrap), systemWith(nil,
+				variables))
 			check(t, got, err, tt.want, tt.err)
 		})
 	}
@@ -160,10 +169,12 @@ func TestCommands(t *testing.T) {
 		err       error
 	}{
 		{name: "its output is the token", bootstrap: shell("echo tok"), want: "tok"},
-		{name: "it sees the environment of the profile", bootstrap: shell("echo $AGREED"), want: "tok"},
+		{name: "it sees the environment of the profile", bootstrap: shell("echo $AGREED"),
+			want: "tok"},
 		{name: "it sees nothing of the caller's environment",
 			bootstrap: shell("echo a$FORGED"), want: "a"},
-		{name: "it does not run in the caller's folder", bootstrap: shell("pwd"), want: "/"},
+		{name: "it does not run in the caller's folder", bootstrap: shell("pwd"),
+			want: "/"},
 		{name: "what it is told is not looked at by a shell", want: "$AGREED;x",
 			bootstrap: profile.Bootstrap{Source: profile.SourceCommand,
 				Command: []string{"/bin/echo", "$AGREED;x"}}},
@@ -172,9 +183,12 @@ func TestCommands(t *testing.T) {
 		{name: "standard input is empty", bootstrap: shell("cat; echo tok"), want: "tok"},
 		{name: "a child that keeps its output open is not waited for",
 			bootstrap: shell("sleep 30 & echo tok"), want: "tok"},
-		{name: "one that prints nothing has none", bootstrap: shell("true"), err: ErrMissing},
-		{name: "one that fails has none", bootstrap: shell("echo tok; exit 3"), err: ErrSource},
-		{name: "one that is killed has none", bootstrap: shell("echo tok; kill -9 $$"), err: ErrSource},
+		{name: "one that prints nothing has none", bootstrap: shell("true"),
+			err: ErrMissing},
+		{name: "one that fails has none", bootstrap: shell("echo tok; exit 3"),
+			err: ErrSource},
+		{name: "one that is killed has none", bootstrap: shell("echo tok; kill -9 $$"),
+			err: ErrSource},
 		{name: "one that prints without end has none",
 			bootstrap: shell("head -c 4000000 /dev/zero | tr '\\0' x"), err: ErrSource},
 		{name: "one that is not there has none", err: ErrSource,
@@ -184,7 +198,8 @@ func TestCommands(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			stderr := captureStderr(t)
-			got, err := Find(t.Context(), profileWith(tt.bootstrap), systemWith(nil, nil))
+			got, err := Find(t.Context(), profileWith(tt.bootstrap), systemWith(nil,
+				nil))
 			check(t, got, err, tt.want, tt.err)
 			if err != nil && strings.Contains(err.Error(), "tok") {
 				t.Errorf("the error quotes the output: %v", err)
@@ -200,7 +215,8 @@ func TestACommandThatHangsIsEndedWithItsChildren(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "pid")
 	ctx := untilWritten(t, file)
 	script := fmt.Sprintf("sleep 1000 & echo $! > %s; wait", file)
-	b := profile.Bootstrap{Source: profile.SourceCommand, Command: []string{"/bin/sh", "-c", script}}
+	b := profile.Bootstrap{Source: profile.SourceCommand, Command: []string{"/bin/sh", "-c",
+		script}}
 	if _, err := Find(ctx, profileWith(b), systemWith(nil, nil)); !errors.Is(err, ErrSource) {
 		t.Errorf("error %v", err)
 	}

@@ -12,7 +12,8 @@ import (
 // fromCommand takes the token that a command prints. The user agreed to the command at setup, and
 // it gets the environment of then.
 func fromCommand(ctx context.Context, b profile.Bootstrap, within string) (secret.String, error) {
-	command := program{path: b.Command[0], args: b.Command[1:], env: append(Environment(b), within),
+	command := program{path: b.Command[0], args: b.Command[1:], env: append(Environment(b),
+		within),
 		limit: secret.MaxToken + 1}
 	output, err := command.run(ctx)
 	if err != nil {

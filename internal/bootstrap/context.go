@@ -28,7 +28,8 @@ func fromContext(ctx context.Context, p profile.Profile, system System) (*rest.C
 		return nil, fmt.Errorf("%w: context %q does not verify TLS", ErrSource, b.Context)
 	}
 	if err := rest.LoadTLSFiles(config); err != nil {
-		return nil, unusable(b, errors.New("it names a certificate file that cannot be read"))
+		return nil, unusable(b, errors.New("it names a certificate file that cannot be "+
+			"read"))
 	}
 	found := profile.Cluster{Server: config.Host, TLSServerName: config.ServerName,
 		CertificateAuthorityData: config.CAData}
@@ -44,8 +45,12 @@ func fromContext(ctx context.Context, p profile.Profile, system System) (*rest.C
 	}
 	config.Proxy = anonymous.Proxy
 	if needsPlugin(config) {
-		find := func(name string) (string, error) { return lookPath(name, b.Environment["PATH"]) }
-		if err := kuberc.Check(system.Kuberc, config.ExecProvider.Command, find); err != nil {
+		find := func(name string) (string, error) {
+			return lookPath(name,
+				b.Environment["PATH"])
+		}
+		if err := kuberc.Check(system.Kuberc, config.ExecProvider.Command,
+			find); err != nil {
 			return nil, unusable(b, err)
 		}
 		return fromPlugin(ctx, config, b, nowWithin(p, system.Getenv(WithinVariable)))

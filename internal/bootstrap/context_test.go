@@ -34,7 +34,8 @@ func kubeconfig(t *testing.T, cluster, user string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "config")
 	text := fmt.Sprintf("{apiVersion: v1, kind: Config, clusters: [{name: c, cluster: {%s}}], "+
-		"users: [{name: u, user: {%s}}], contexts: [{name: x, context: {cluster: c, user: u}}]}",
+		"users: [{name: u, user: {%s}}], contexts: [{name: x, context: {cluster: c, "+
+		"user: u}}]}",
 		cluster, user)
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
@@ -98,34 +99,56 @@ func TestContexts(t *testing.T) {
 		{name: "a token is found", cluster: cluster, user: "token: tok",
 			want: config(func(c *rest.Config) { c.BearerToken = "tok" })},
 		{name: "a token's file is found", cluster: cluster, user: "tokenFile: " + file,
-			want: config(func(c *rest.Config) { c.BearerToken, c.BearerTokenFile = "tok", file })},
+			want: config(func(c *rest.Config) {
+				c.BearerToken,
+					c.BearerTokenFile = "tok", file
+			})},
 		{name: "a missing one is none",
 			cluster: cluster, user: "tokenFile: /nonexistent", err: ErrMissing},
 		{name: "a client certificate is found", cluster: cluster, user: inline,
-			want: config(func(c *rest.Config) { c.CertData, c.KeyData = certificate, key })},
-		{name: "a password is found", cluster: cluster, user: "username: jane, password: secret",
-			want: config(func(c *rest.Config) { c.Username, c.Password = "jane", "secret" })},
+			want: config(func(c *rest.Config) {
+				c.CertData, c.KeyData = certificate,
+					key
+			})},
+		{name: "a password is found", cluster: cluster,
+			user: "username: jane, password: secret",
+			want: config(func(c *rest.Config) {
+				c.Username, c.Password = "jane",
+					"secret"
+			})},
 		{name: "nobody is nobody", cluster: cluster, want: config(func(*rest.Config) {})},
-		{name: "a token goes before a plugin", cluster: cluster, user: "token: tok, " + notRun,
+		{name: "a token goes before a plugin", cluster: cluster, user: "token: tok, " +
+			notRun,
 			want: config(func(c *rest.Config) { c.BearerToken = "tok" })},
-		{name: "a certificate goes before a plugin", cluster: cluster, user: inline + ", " + notRun,
-			want: config(func(c *rest.Config) { c.CertData, c.KeyData = certificate, key })},
+		{name: "a certificate goes before a plugin", cluster: cluster, user: inline + ", " +
+			notRun,
+			want: config(func(c *rest.Config) {
+				c.CertData, c.KeyData = certificate,
+					key
+			})},
 		{name: "a password goes before a plugin",
 			cluster: cluster, user: "username: jane, password: secret, " + notRun,
-			want: config(func(c *rest.Config) { c.Username, c.Password = "jane", "secret" })},
-		{name: "as another user", cluster: cluster, user: "token: tok, as: other, as-groups: [g]",
+			want: config(func(c *rest.Config) {
+				c.Username, c.Password = "jane",
+					"secret"
+			})},
+		{name: "as another user", cluster: cluster,
+			user: "token: tok, as: other, as-groups: [g]",
 			want: config(func(c *rest.Config) {
 				c.BearerToken = "tok"
-				c.Impersonate = rest.ImpersonationConfig{UserName: "other", Groups: []string{"g"}}
+				c.Impersonate = rest.ImpersonationConfig{UserName: "other",
+					Groups: []string{"g"}}
 			})},
 		{name: "as another user with a plugin",
-			cluster: cluster, user: "as: other, " + execSection(answerOf(`{"token": "tok"}`)),
+			cluster: cluster, user: "as: other, " +
+				execSection(answerOf(`{"token": "tok"}`)),
 			want: config(func(c *rest.Config) {
 				c.BearerToken = "tok"
 				c.Impersonate = rest.ImpersonationConfig{UserName: "other"}
 			})},
 		{name: "another server is refused",
-			cluster: "server: https://other.example", user: "token: tok", err: ErrSource},
+			cluster: "server: https://other.example", user: "token: tok",
+			err: ErrSource},
 		{name: "another authority is refused",
 			cluster: cluster + ", certificate-authority-data: " + encoded(certificate),
 			user:    "token: tok", err: ErrSource},
@@ -159,7 +182,8 @@ func TestContexts(t *testing.T) {
 }
 
 func TestContextsThatAreMissing(t *testing.T) {
-	// A pod's own credential is no context's, although clientcmd takes it for one that is missing.
+	// A pod's own credential is no context's, although clientcmd takes it for one that is
+	// missing.
 	t.Setenv("KUBERNETES_SERVICE_HOST", "k8s.example")
 	t.Setenv("KUBERNETES_SERVICE_PORT", "443")
 	path := kubeconfig(t, "server: "+server, "token: tok")
@@ -184,7 +208,8 @@ func TestContextsThatAreMissing(t *testing.T) {
 			if !errors.Is(err, ErrMissing) {
 				t.Fatalf("error %v", err)
 			}
-			if text := err.Error(); strings.Contains(text, "tok") || strings.Contains(text, "\n") {
+			if text := err.Error(); strings.Contains(text, "tok") ||
+				strings.Contains(text, "\n") {
 				t.Errorf("error %q", text)
 			}
 		})
@@ -197,7 +222,8 @@ func checkConfig(t *testing.T, got, want *rest.Config) {
 		t.Error("a plugin is left for client-go to run")
 	}
 	shown := func(c *rest.Config) string {
-		return fmt.Sprintf("%q %q %q %q %q %q %q %v", c.Host, c.BearerToken, c.BearerTokenFile,
+		return fmt.Sprintf("%q %q %q %q %q %q %q %v", c.Host, c.BearerToken,
+			c.BearerTokenFile,
 			c.CertData, c.KeyData, c.Username, c.Password, c.Impersonate)
 	}
 	if shown(got) != shown(want) {
@@ -229,35 +255,45 @@ func TestPluginsOfContexts(t *testing.T) {
 	}{
 		{name: "its token is used", user: execSection(token("tok")), token: "tok"},
 		{name: "v1beta1 is spoken, too",
-			user: execSection(answerIn(beta, `{"token": "tok"}`), "apiVersion: "+beta), token: "tok"},
+			user:  execSection(answerIn(beta, `{"token": "tok"}`), "apiVersion: "+beta),
+			token: "tok"},
 		{name: "an answer in YAML is understood, as by client-go", token: "tok",
 			user: execSection("printf 'apiVersion: client.authentication.k8s.io/v1\\n" +
 				"kind: ExecCredential\\nstatus: {token: tok}\\n'")},
-		{name: "its certificate is used", user: execSection(pair(certificate, key)), pair: true},
+		{name: "its certificate is used", user: execSection(pair(certificate, key)),
+			pair: true},
 		{name: "it sees the environment of the profile",
 			user: execSection(token("$AGREED")), token: "yes"},
 		{name: "it sees the variables of its user",
-			user: execSection(token("$OWN"), "env: [{name: OWN, value: own}]"), token: "own"},
+			user:  execSection(token("$OWN"), "env: [{name: OWN, value: own}]"),
+			token: "own"},
 		{name: "those of its user count more",
-			user: execSection(token("$AGREED"), "env: [{name: AGREED, value: own}]"), token: "own"},
-		{name: "it sees nothing of this process", user: execSection(token("a$FORGED")), token: "a"},
+			user:  execSection(token("$AGREED"), "env: [{name: AGREED, value: own}]"),
+			token: "own"},
+		{name: "it sees nothing of this process", user: execSection(token("a$FORGED")),
+			token: "a"},
 		{name: "it knows whose credential it is part of",
 			user: execSection(token("$" + WithinVariable)), token: "p"},
 		{name: "its user cannot hide that", token: "p",
-			user: execSection(token("$"+WithinVariable), "env: [{name: "+WithinVariable+", value: other}]")},
+			user: execSection(token("$"+WithinVariable),
+				"env: [{name: "+WithinVariable+", value: other}]")},
 		{name: "it does not run in the caller's directory",
 			user: execSection(token("$(pwd)")), token: "/"},
-		{name: "standard input is empty", user: execSection("cat; " + token("tok")), token: "tok"},
+		{name: "standard input is empty", user: execSection("cat; " + token("tok")),
+			token: "tok"},
 		{name: "what it says on standard error is dropped",
 			user: execSection("echo noise >&2; " + token("tok")), token: "tok"},
 		{name: "a child that keeps its output open is not waited for",
 			user: execSection("sleep 30 & " + token("tok")), token: "tok"},
-		{name: "a bare name is looked up in the PATH of the profile", token: "tok", user: strings.Replace(
-			execSection(token("tok")), "/bin/sh", "sh", 1)},
+		{name: "a bare name is looked up in the PATH of the profile", token: "tok",
+			user: strings.Replace(
+				execSection(token("tok")), "/bin/sh", "sh", 1)},
 		{name: "one that is not there has none", says: `there is no program "nonexistent"`,
 			user: strings.Replace(execSection(""), "/bin/sh", "nonexistent", 1)},
-		{name: "one whose path leads nowhere has none", says: `there is no program "/nonexistent/plugin"`,
-			user: strings.Replace(execSection(""), "/bin/sh", "/nonexistent/plugin", 1)},
+		{name: "one whose path leads nowhere has none",
+			says: `there is no program "/nonexistent/plugin"`,
+			user: strings.Replace(execSection(""), "/bin/sh", "/nonexistent/plugin",
+				1)},
 		{name: "one that fails has none",
 			user: execSection(token("tok") + "\nexit 3"), says: "exit status 3"},
 		{name: "one that prints nonsense has none",
@@ -265,18 +301,21 @@ func TestPluginsOfContexts(t *testing.T) {
 		{name: "one that prints another kind has none", says: "is no ExecCredential",
 			user: execSection(`echo '{"apiVersion":"v1","kind":"Secret","data":{"token":"tok"}}'`)},
 		{name: "one that speaks another version has none",
-			user: execSection(answerIn(beta, `{"token": "tok"}`)), says: "is not of apiVersion"},
+			user: execSection(answerIn(beta, `{"token": "tok"}`)),
+			says: "is not of apiVersion"},
 		{name: "one that prints no status has none", says: "holds no status",
 			user: execSection("printf 'kind: ExecCredential\\n" +
 				"apiVersion: client.authentication.k8s.io/v1\\n'")},
 		{name: "an empty status holds none",
 			user: execSection(answerOf("{}")), says: "holds no credential"},
 		{name: "a certificate without its key is none",
-			user: execSection(pair(certificate, nil)), says: "holds no client certificate"},
+			user: execSection(pair(certificate, nil)),
+			says: "holds no client certificate"},
 		{name: "a key without its certificate is none",
 			user: execSection(pair(nil, key)), says: "holds no client certificate"},
 		{name: "another certificate's key is none",
-			user: execSection(pair(certificate, otherKey)), says: "holds no client certificate"},
+			user: execSection(pair(certificate, otherKey)),
+			says: "holds no client certificate"},
 		{name: "a token of several lines is none",
 			user: execSection(token(`tok\nHost: other`)), says: "holds no token"},
 		{name: "one that prints without end has none", says: "is no ExecCredential",
@@ -297,7 +336,8 @@ func TestPluginsOfContexts(t *testing.T) {
 				t.Error("the environment of the process has changed")
 			}
 			if tt.says != "" {
-				if !errors.Is(err, ErrSource) || !strings.Contains(err.Error(), tt.says) {
+				if !errors.Is(err, ErrSource) || !strings.Contains(err.Error(),
+					tt.says) {
 					t.Errorf("error %v, want %q", err, tt.says)
 				}
 				return
@@ -328,16 +368,20 @@ func TestPluginsAreToldOfTheirCaller(t *testing.T) {
 			mode: "Never", more: "provideClusterInfo: true",
 			cluster: map[string]any{"server": server, "config": nil}},
 		{name: "and through which proxy",
-			mode: "Never", more: "provideClusterInfo: true", proxy: "http://proxy.example:3128",
+			mode: "Never", more: "provideClusterInfo: true",
+			proxy: "http://proxy.example:3128",
 			cluster: map[string]any{"server": server, "config": nil,
 				"proxy-url": "http://proxy.example:3128"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "info")
-			script := `printf %s "$KUBERNETES_EXEC_INFO" > ` + file + "; " + answerOf(`{"token": "tok"}`)
-			user := strings.Replace(execSection(script, tt.more), "IfAvailable", tt.mode, 1)
-			p := fromContextX(kubeconfig(t, "server: "+server+", proxy-url: http://other.example", user))
+			script := `printf %s "$KUBERNETES_EXEC_INFO" > ` + file + "; " +
+				answerOf(`{"token": "tok"}`)
+			user := strings.Replace(execSection(script, tt.more), "IfAvailable",
+				tt.mode, 1)
+			p := fromContextX(kubeconfig(t, "server: "+server+", proxy-url: "+
+				"http://other.example", user))
 			p.Cluster.ProxyURL = tt.proxy
 			if _, err := Find(t.Context(), p, systemWith(nil, nil)); err != nil {
 				t.Fatal(err)
@@ -346,13 +390,15 @@ func TestPluginsAreToldOfTheirCaller(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			want := map[string]any{"kind": "ExecCredential", "apiVersion": "client.authentication.k8s.io/v1",
-				"spec": map[string]any{"interactive": false}}
+			want := map[string]any{"kind": "ExecCredential",
+				"apiVersion": "client.authentication.k8s.io/v1",
+				"spec":       map[string]any{"interactive": false}}
 			if tt.cluster != nil {
 				want["spec"].(map[string]any)["cluster"] = tt.cluster
 			}
 			var got map[string]any
-			if err := json.Unmarshal(text, &got); err != nil || fmt.Sprint(got) != fmt.Sprint(want) {
+			if err := json.Unmarshal(text, &got); err != nil ||
+				fmt.Sprint(got) != fmt.Sprint(want) {
 				t.Errorf("told %v, want %v (%v)", got, want, err)
 			}
 		})
@@ -371,7 +417,8 @@ func TestContextsAreReachedThroughTheProxyOfTheProfile(t *testing.T) {
 				t.Fatal(err)
 			}
 			if got := proxyOf(t, found.Config); got != proxy {
-				t.Errorf("with a user of %.10s the way leads through %q, not %q", user, got, proxy)
+				t.Errorf("with a user of %.10s the way leads through %q, not %q",
+					user, got, proxy)
 			}
 		}
 	}
@@ -395,7 +442,8 @@ func proxyOf(t *testing.T, config *rest.Config) string {
 
 func TestPluginsOfOtherClustersAreNotRun(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "ran")
-	p := fromContextX(kubeconfig(t, "server: https://other.example", execSection("touch "+file)))
+	p := fromContextX(kubeconfig(t, "server: https://other.example",
+		execSection("touch "+file)))
 	if _, err := Find(t.Context(), p, systemWith(nil, nil)); !errors.Is(err, ErrSource) {
 		t.Errorf("error %v", err)
 	}
@@ -417,7 +465,8 @@ func TestPluginsThatKubectlWouldNotRunAreNotRun(t *testing.T) {
 		}
 	}
 	const list = "credentialPluginPolicy: Allowlist\ncredentialPluginAllowlist: "
-	for _, text := range []string{"credentialPluginPolicy: DenyAll\n", list + "[{command: aws}]\n",
+	for _, text := range []string{"credentialPluginPolicy: DenyAll\n", list +
+		"[{command: aws}]\n",
 		"credentialPluginPolicy: Some\n"} {
 		policy(text)
 		_, err := Find(t.Context(), p, system)
@@ -429,7 +478,8 @@ func TestPluginsThatKubectlWouldNotRunAreNotRun(t *testing.T) {
 	if _, err := os.Stat(file); err == nil {
 		t.Error("the plugin was run")
 	}
-	for _, text := range []string{"", list + "[{command: /bin/sh}]\n", list + "[{name: sh}]\n"} {
+	for _, text := range []string{"", list + "[{command: /bin/sh}]\n", list +
+		"[{name: sh}]\n"} {
 		policy(text)
 		p.Bootstrap.Environment["PATH"] = "/bin"
 		found, err := Find(t.Context(), p, system)
@@ -445,7 +495,8 @@ func TestPluginsThatKubectlWouldNotRunAreNotRun(t *testing.T) {
 func TestABareNameIsNotLookedUpInThePathOfTheProcess(t *testing.T) {
 	dir := t.TempDir()
 	script := "#!/bin/sh\nPATH=/usr/bin:/bin\n" + answerOf(`{"token": "tok"}`) + "\n"
-	if err := os.WriteFile(filepath.Join(dir, "forged-plugin"), []byte(script), 0o700); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "forged-plugin"), []byte(script),
+		0o700); err != nil {
 		t.Fatal(err)
 	}
 	t.Setenv("PATH", dir)
@@ -454,7 +505,8 @@ func TestABareNameIsNotLookedUpInThePathOfTheProcess(t *testing.T) {
 	p := fromContextX(kubeconfig(t, "server: "+server, user))
 	for _, path := range []string{"/usr/bin:/bin", "", ".", ":/bin"} {
 		p.Bootstrap.Environment["PATH"] = path
-		if _, err := Find(t.Context(), p, systemWith(nil, nil)); !errors.Is(err, ErrSource) {
+		if _, err := Find(t.Context(), p, systemWith(nil, nil)); !errors.Is(err,
+			ErrSource) {
 			t.Errorf("with PATH=%q: error %v", path, err)
 		}
 	}
@@ -497,8 +549,10 @@ func newPair(t *testing.T) (certificate, key []byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
-	signed, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
+	template := &x509.Certificate{SerialNumber: big.NewInt(1),
+		NotAfter: time.Now().Add(time.Hour)}
+	signed, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey,
+		private)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -102,7 +102,8 @@ type pluginCodec struct {
 
 func newPluginCodec(apiVersion string) (pluginCodec, error) {
 	if apiVersion != execcred.V1 && apiVersion != execcred.V1Beta1 {
-		return pluginCodec{}, fmt.Errorf("its plugin has the unknown apiVersion %q", apiVersion)
+		return pluginCodec{}, fmt.Errorf("its plugin has the unknown apiVersion %q",
+			apiVersion)
 	}
 	version, err := schema.ParseGroupVersion(apiVersion)
 	if err != nil {
@@ -166,6 +167,7 @@ func withStatus(config *rest.Config, status *clientauthentication.ExecCredential
 		}
 		found.BearerToken = token.Reveal()
 	}
-	found.CertData, found.KeyData = []byte(status.ClientCertificateData), []byte(status.ClientKeyData)
+	found.CertData, found.KeyData = []byte(status.ClientCertificateData),
+		[]byte(status.ClientKeyData)
 	return found, nil
 }

@@ -40,7 +40,8 @@ func (p program) run(ctx context.Context) (string, error) {
 	endWithChildren(command)
 	err := command.Run()
 	if errors.Is(err, exec.ErrWaitDelay) {
-		err = nil // the program itself is done; a child that it left behind is not waited for
+		// the program itself is done; a child that it left behind is not waited for
+		err = nil
 	}
 	switch {
 	case ctx.Err() != nil:

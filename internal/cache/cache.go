@@ -19,22 +19,23 @@ import (
 
 // Times of the way of a get.
 const (
-	// checkLimit bounds the question whether a token is still accepted. The answer can wait; the
-	// client cannot.
+	// checkLimit bounds the question whether a token is still accepted. The answer can wait;
+	// the client cannot.
 	checkLimit = 3 * time.Second
-	// staleRetry is how long a client is told to use a stale token that could not be replaced, or
-	// that another process is replacing, before it asks again.
+	// staleRetry is how long a client is told to use a stale token that could not be
+	// replaced, or that another process is replacing, before it asks again.
 	staleRetry = 10 * time.Second
-	// refreshPause is how long nobody tries to replace a stale token after that has failed: it may
-	// take as long as a server that hangs, and the token is still good.
+	// refreshPause is how long nobody tries to replace a stale token after that has failed:
+	// it may take as long as a server that hangs, and the token is still good.
 	refreshPause = 30 * time.Second
-	// patience is how long a store may take to fail without being one that hangs, or that waits for
-	// a person.
+	// patience is how long a store may take to fail without being one that hangs, or that
+	// waits for a person.
 	patience = time.Second
-	// margin is kept before the true expiry, so that a token does not die on its way to the server.
+	// margin is kept before the true expiry, so that a token does not die on its way to the
+	// server.
 	margin = 5 * time.Second
-	// clockTolerance is how far a token may have been issued in the future before the clock must
-	// have jumped.
+	// clockTolerance is how far a token may have been issued in the future before the clock
+	// must have jumped.
 	clockTolerance = 5 * time.Second
 )
 
@@ -42,35 +43,37 @@ const (
 // otherwise.
 type Cache struct {
 	Store keyring.Store
-	// Key is that of the token in the store. Mint may change it, and the new token is kept under
-	// the new one.
+	// Key is that of the token in the store. Mint may change it, and the new token is kept
+	// under the new one.
 	Key     string
 	Machine string // decides the jitter of the refresh window; differs by machine
 	Dir     string // of lock and call records; empty: neither is kept
 	Caller  Caller // the process that asked
-	// Interactive says that a person asks, not a client: a mint that failed a moment ago is then
-	// tried again.
+	// Interactive says that a person asks, not a client: a mint that failed a moment ago is
+	// then tried again.
 	Interactive bool
-	// Wait is the longest that another process's mint may take. One that takes longer is given up.
+	// Wait is the longest that another process's mint may take. One that takes longer is
+	// given up.
 	Wait time.Duration
 	Now  func() time.Time
-	// Mint requests a new token. It is called at most once a Get, and only it loads the bootstrap
-	// credential.
+	// Mint requests a new token. It is called at most once a Get, and only it loads the
+	// bootstrap credential.
 	Mint mintFunc
-	// Refresh is Mint while the stored token is still good, and may do less to get another. Nil:
-	// Mint.
+	// Refresh is Mint while the stored token is still good, and may do less to get another.
+	// Nil: Mint.
 	Refresh mintFunc
 	// Valid asks the API server whether a token is good. An error means that it could not be
 	// asked.
 	Valid func(context.Context, secret.String) (bool, error)
-	// Warn is told what went wrong without keeping the answer from the client. It is remembered in
-	// any case: see Warning.
+	// Warn is told what went wrong without keeping the answer from the client. It is
+	// remembered in any case: see Warning.
 	Warn func(error)
-	// IsShared reports whether a failed mint would have failed for every process, and not only for
-	// the one that tried.
+	// IsShared reports whether a failed mint would have failed for every process, and not
+	// only for the one that tried.
 	IsShared func(error) bool
-	// Way is what beside the key decides how a mint goes, such as a proxy. Processes of different
-	// ways share tokens, but no lock and no failure: somebody else may have chosen the other way.
+	// Way is what beside the key decides how a mint goes, such as a proxy. Processes of
+	// different ways share tokens, but no lock and no failure: somebody else may have chosen
+	// the other way.
 	Way string
 	// Kinds are the errors that a remembered failure still wraps when it is given to the next
 	// caller; at most 64.
@@ -119,7 +122,8 @@ func (c *Cache) Get(ctx context.Context) (Answer, error) {
 
 func (c *Cache) get(ctx context.Context, calls *callLog) (Answer, error) {
 	if err, failed := c.failedBefore(calls, time.Time{}); failed && storeHung(err) {
-		return Answer{}, err // the store would be waited for as long again, or a person asked again
+		// the store would be waited for as long again, or a person asked again
+		return Answer{}, err
 	}
 	before, known := calls.stored()
 	began := c.Now()
@@ -181,8 +185,8 @@ func (c *Cache) state(entry keyring.Entry) state {
 	case entry.Token.Empty(), !now.Before(hardExpiry(entry)):
 		return absent
 	case entry.IssuedAt.After(now.Add(clockTolerance)):
-		// The clock was set back since, so the stored times say nothing. The token itself may well
-		// be good.
+		// The clock was set back since, so the stored times say nothing. The token itself
+		// may well be good.
 		return stale
 	case !now.Before(refreshAt(entry, c.Machine)):
 		return stale
@@ -232,14 +236,16 @@ func (c *Cache) await(ctx context.Context, calls *callLog, refused secret.String
 		limit := min(c.Wait, time.Until(deadline))
 		freed, err := lock.awaitHolder(ctx, limit)
 		if ctx.Err() != nil {
-			return Answer{}, fmt.Errorf("waiting for another process's token: %w", ctx.Err())
+			return Answer{}, fmt.Errorf("waiting for another process's token: %w",
+				ctx.Err())
 		}
 		if err != nil || !freed && (limit < c.Wait || !lock.abandonHolder()) {
-			c.Debug("the lock's holder takes too long, or cannot be waited for; going on without it", "error", err)
+			c.Debug("the lock's holder takes too long, or cannot be waited for; "+
+				"going on without it", "error", err)
 			break
 		}
-		// The holder is done: its outcome serves everyone who waited, without another turn for each
-		// at the lock.
+		// The holder is done: its outcome serves everyone who waited, without another
+		// turn for each at the lock.
 		if answer, err, done := c.outcome(ctx, calls, refused, began); done {
 			return answer, err
 		}
@@ -330,7 +336,8 @@ func (c *Cache) request(ctx context.Context, calls *callLog, try mintFunc) (mint
 }
 
 func entryOf(grant mint.Grant) keyring.Entry {
-	return keyring.Entry{Token: grant.Token, IssuedAt: grant.IssuedAt, ExpiresAt: grant.ExpiresAt}
+	return keyring.Entry{Token: grant.Token, IssuedAt: grant.IssuedAt,
+		ExpiresAt: grant.ExpiresAt}
 }
 
 // minted answers with a new token. Its issuer has just vouched for it.

@@ -29,7 +29,8 @@ func TestBoundaries(t *testing.T) {
 	}{
 		{"a new token is fresh", start, "kept", refresh},
 		{"just before the refresh window it is fresh", refresh.Add(-1), "kept", refresh},
-		{"in the refresh window it is replaced", refresh, "minted-1", refresh.Add(time.Hour)},
+		{"in the refresh window it is replaced", refresh, "minted-1",
+			refresh.Add(time.Hour)},
 		{"just before its end it is replaced", end.Add(-1), "minted-1", time.Time{}},
 		{"at its end it is replaced", end, "minted-1", time.Time{}},
 		{"long after it is replaced", end.Add(24 * time.Hour), "minted-1", time.Time{}},
@@ -88,7 +89,8 @@ func TestStaleTokensWhenMintingFails(t *testing.T) {
 		good    bool
 		expires time.Time
 	}{
-		{"in the refresh window the old token is used a little longer", refreshAt(entry, "machine"),
+		{"in the refresh window the old token is used a little longer", refreshAt(entry,
+			"machine"),
 			true, refreshAt(entry, "machine").Add(staleRetry)},
 		{"just before its end it is used to its end", end.Add(-1), true, end},
 		{"at its end there is none", end, false, time.Time{}},
@@ -103,8 +105,10 @@ func TestStaleTokensWhenMintingFails(t *testing.T) {
 			if tt.good != (err == nil) || err != nil && !errors.Is(err, errMint) {
 				t.Fatalf("error %v", err)
 			}
-			if tt.good && (answer.Token.Reveal() != "kept" || !answer.Expires.Equal(tt.expires)) {
-				t.Errorf("got %q until %v, want %v", answer.Token.Reveal(), answer.Expires,
+			if tt.good && (answer.Token.Reveal() != "kept" ||
+				!answer.Expires.Equal(tt.expires)) {
+				t.Errorf("got %q until %v, want %v", answer.Token.Reveal(),
+					answer.Expires,
 					tt.expires)
 			}
 		})
@@ -151,7 +155,8 @@ func TestJitter(t *testing.T) {
 		10 * time.Minute, 24 * time.Hour} {
 		e := keyring.Entry{IssuedAt: start, ExpiresAt: start.Add(life)}
 		if at := refreshAt(e, "m"); at.After(hardExpiry(e)) {
-			t.Errorf("a token of %v turns stale %v after its end", life, at.Sub(hardExpiry(e)))
+			t.Errorf("a token of %v turns stale %v after its end", life,
+				at.Sub(hardExpiry(e)))
 		}
 	}
 }
@@ -163,7 +168,8 @@ func TestClocksThatJump(t *testing.T) {
 		err   error
 		token string
 	}{
-		{name: "an hour back, the times say nothing and the token is replaced", jump: -time.Hour,
+		{name: "an hour back, the times say nothing and the token is replaced",
+			jump:  -time.Hour,
 			token: "minted-1"},
 		{name: "an hour back and the server is down, the token is used", jump: -time.Hour,
 			err: errMint, token: "kept"},
@@ -228,7 +234,8 @@ func TestStoresThatFail(t *testing.T) {
 				}
 			}
 			if len(w.warnings) != tt.warnings || w.mints != tt.mints {
-				t.Errorf("%d warnings, %d mints: %v", len(w.warnings), w.mints, w.warnings)
+				t.Errorf("%d warnings, %d mints: %v", len(w.warnings), w.mints,
+					w.warnings)
 			}
 		})
 	}
@@ -333,13 +340,15 @@ func TestTheLockIsHeldElsewhere(t *testing.T) {
 			if message == "read the store" && w.store.gets == 1 {
 				time.AfterFunc(50*time.Millisecond, func() {
 					_ = w.store.Set(context.Background(), "token:k",
-						keyring.Entry{Token: secret.New("theirs"), IssuedAt: start,
+						keyring.Entry{Token: secret.New("theirs"),
+							IssuedAt:  start,
 							ExpiresAt: start.Add(time.Hour)})
 					lock.release()
 				})
 			}
 		}
-		if answer, err := c.Get(t.Context()); err != nil || answer.Token.Reveal() != "theirs" ||
+		if answer, err := c.Get(t.Context()); err != nil ||
+			answer.Token.Reveal() != "theirs" ||
 			w.mints != 0 {
 			t.Errorf("%q, %v, %d mints", answer.Token.Reveal(), err, w.mints)
 		}
@@ -349,7 +358,8 @@ func TestTheLockIsHeldElsewhere(t *testing.T) {
 		hold(t, w)
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(50*time.Millisecond, cancel)
-		if _, err := w.cache(2).Get(ctx); !errors.Is(err, context.Canceled) || w.mints != 0 {
+		if _, err := w.cache(2).Get(ctx); !errors.Is(err, context.Canceled) ||
+			w.mints != 0 {
 			t.Errorf("error %v, %d mints", err, w.mints)
 		}
 	})
@@ -375,7 +385,8 @@ func TestALockThatIsHeldAnewIsNotTakenAway(t *testing.T) {
 		t.Fatal("the lock is not free")
 	}
 	for _, waiter := range []*fileLock{early, late} {
-		if freed, err := waiter.awaitHolder(t.Context(), time.Millisecond); freed || err != nil {
+		if freed, err := waiter.awaitHolder(t.Context(), time.Millisecond); freed ||
+			err != nil {
 			t.Fatalf("freed %v, %v", freed, err)
 		}
 	}
@@ -414,7 +425,8 @@ func TestAFailureIsRemembered(t *testing.T) {
 		t.Helper()
 		_, err := w.cache(caller).Get(t.Context())
 		if !errors.Is(err, errMint) || errors.Is(err, errOther) || w.mints != mints {
-			t.Errorf("caller %d: error %v, %d mints, want %d", caller, err, w.mints, mints)
+			t.Errorf("caller %d: error %v, %d mints, want %d", caller, err, w.mints,
+				mints)
 		}
 		return err
 	}
@@ -513,8 +525,12 @@ func TestAStaleTokenIsReplacedByRefresh(t *testing.T) {
 	}{{56 * time.Minute, "kept"}, {61 * time.Minute, "minted-1"}} {
 		w.set(start.Add(tt.at))
 		c := w.cache(1)
-		c.Refresh = func(context.Context) (mint.Grant, error) { return mint.Grant{}, errMint }
-		if answer, err := c.Get(t.Context()); err != nil || answer.Token.Reveal() != tt.token {
+		c.Refresh = func(context.Context) (mint.Grant, error) {
+			return mint.Grant{},
+				errMint
+		}
+		if answer, err := c.Get(t.Context()); err != nil ||
+			answer.Token.Reveal() != tt.token {
 			t.Errorf("after %v: %q, %v", tt.at, answer.Token.Reveal(), err)
 		}
 	}
@@ -562,7 +578,8 @@ func TestWhatIsNotRemembered(t *testing.T) {
 		_, _ = forged.Get(t.Context())
 		for way, shared := range map[string]bool{"a proxy that hangs": true, "": false} {
 			calls := openCallLog(w.dir, wayName("token:k", way), w.cache(1).Kinds)
-			if _, failed := calls.failure(Caller{PID: 3}, w.clock(), start); failed != shared {
+			if _, failed := calls.failure(Caller{PID: 3}, w.clock(),
+				start); failed != shared {
 				t.Errorf("on %q: %v", way, failed)
 			}
 			calls.close()
@@ -583,7 +600,8 @@ func TestWhatIsNotRemembered(t *testing.T) {
 			_, _ = w.cache(1).Get(t.Context())
 		}
 		if _, err := w.cache(1).Get(t.Context()); err == nil || w.mints != 1 ||
-			len(err.Error()) > maxText+len("…") || !strings.HasSuffix(err.Error(), "ä…") {
+			len(err.Error()) > maxText+len("…") || !strings.HasSuffix(err.Error(),
+			"ä…") {
 			t.Errorf("%d mints, %v", w.mints, err)
 		}
 	})
@@ -610,8 +628,8 @@ func TestATokenStoredBetweenTheLookAndTheLockIsUsed(t *testing.T) {
 	w.want(1, "minted-1", 1, 0)
 }
 
-// TestALockOfAnotherWayIsNotWaitedFor: a forged profile may mint the same token by way of a proxy that
-// never answers.
+// TestALockOfAnotherWayIsNotWaitedFor: a forged profile may mint the same token by way of a proxy
+// that never answers.
 func TestALockOfAnotherWayIsNotWaitedFor(t *testing.T) {
 	w := newWorld(t)
 	release := Hold(w.dir, "token:k", "a proxy that hangs")
@@ -624,7 +642,8 @@ func TestALockOfAnotherWayIsNotWaitedFor(t *testing.T) {
 	if err != nil || answer.Token.Reveal() != "minted-1" {
 		t.Errorf("%v, %d mints", err, w.mints)
 	}
-	if got := len(Files(w.dir, "token:k")); got != 3 { // two locks, one of which was never opened for calls
+	// two locks, one of which was never opened for calls
+	if got := len(Files(w.dir, "token:k")); got != 3 {
 		t.Errorf("%d files are found: %q", got, Files(w.dir, "token:k"))
 	}
 	if got := Files(w.dir, "token:other"); len(got) > 0 {

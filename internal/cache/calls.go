@@ -18,21 +18,21 @@ import (
 
 // How long what was learned about a caller holds.
 const (
-	// quiet is how long after a check, or a mint, a caller's repeats are not checked again. The API
-	// server itself remembers a token review for about ten seconds, so asking more often would
-	// learn nothing. It doubles with every check up to longestQuiet: a shell that runs the plugin
-	// for each of its requests repeats itself for no reason.
+	// quiet is how long after a check, or a mint, a caller's repeats are not checked again.
+	// The API server itself remembers a token review for about ten seconds, so asking more
+	// often would learn nothing. It doubles with every check up to longestQuiet: a shell that
+	// runs the plugin for each of its requests repeats itself for no reason.
 	quiet        = 15 * time.Second
 	longestQuiet = 5 * time.Minute
-	// failureHolds is how long a failed mint answers its caller's repeats: kubectl asks up to six
-	// times a command.
+	// failureHolds is how long a failed mint answers its caller's repeats: kubectl asks up to
+	// six times a command.
 	failureHolds = 5 * time.Second
 )
 
 // The file of a key's calls has room for one failure, then a table in which each caller has one
 // slot by its hash, then a count, then room for one warning. Its size is fixed, so it needs no
-// cleaning up. Two callers that share a slot overwrite each other, which costs at most a 401 that is
-// noticed one call later.
+// cleaning up. Two callers that share a slot overwrite each other, which costs at most a 401 that
+// is noticed one call later.
 const (
 	failureSize = 1024 // bytes
 	slotSize    = 40   // bytes: four numbers of 8, one of 4, a checksum
@@ -97,7 +97,8 @@ type record struct {
 	caller  uint64 // hash
 	token   uint64 // first bytes of its SHA-256
 	expires int64  // reported; Unix nanoseconds
-	// when the API server last vouched for a token of this caller; Unix nanoseconds, 0 for never
+	// when the API server last vouched for a token of this caller; Unix nanoseconds, 0 for
+	// never
 	checked int64
 	quiet   uint32 // seconds after that in which it is not asked again
 }
@@ -269,8 +270,8 @@ func (c *callLog) rememberFailure(caller Caller, now time.Time, err error, commo
 	c.writeBlock(0, failureSize, f)
 }
 
-// writeBlock puts a value into a part of the file, with its length and checksum; one that is too long
-// is left out.
+// writeBlock puts a value into a part of the file, with its length and checksum; one that is too
+// long is left out.
 func (c *callLog) writeBlock(offset int64, size int, value any) {
 	encoded, err := json.Marshal(value)
 	if err != nil || len(encoded) > size-8 {
@@ -360,7 +361,8 @@ func Files(dir, key string) []string {
 	for _, entry := range entries {
 		name := entry.Name()
 		extension := filepath.Ext(name)
-		base, isOther := strings.CutPrefix(strings.TrimSuffix(name, extension), fileName(key))
+		base, isOther := strings.CutPrefix(strings.TrimSuffix(name, extension),
+			fileName(key))
 		isOurs := extension == lockExtension || extension == callsExtension
 		if isOurs && isOther && (base == "" || strings.HasPrefix(base, "-")) {
 			files = append(files, filepath.Join(dir, name))

@@ -96,7 +96,8 @@ func TestACheckHasThreeSeconds(t *testing.T) {
 	c, asked := w.cache(1), false
 	c.Valid = func(ctx context.Context, _ secret.String) (bool, error) {
 		asked = true
-		if deadline, bounded := ctx.Deadline(); !bounded || time.Until(deadline) > 3*time.Second {
+		if deadline, bounded := ctx.Deadline(); !bounded ||
+			time.Until(deadline) > 3*time.Second {
 			t.Errorf("deadline %v, %v", deadline, bounded)
 		}
 		return true, nil
@@ -109,20 +110,23 @@ func TestACheckHasThreeSeconds(t *testing.T) {
 // TestWhatLoopsCost counts what the API server is asked in an hour in which shells run the plugin
 // every second.
 func TestWhatLoopsCost(t *testing.T) {
-	const least = 12 // checks of a shell: a token that is revoked is noticed within five minutes
+	// checks of a shell: a token that is revoked is noticed within five minutes
+	const least = 12
 	tests := []struct {
 		name          string
 		accepted      bool
 		shells        int
 		checks, mints int // at most
 	}{
-		{name: "one shell, a token that is good", accepted: true, shells: 1, checks: 20, mints: 1},
+		{name: "one shell, a token that is good", accepted: true, shells: 1, checks: 20,
+			mints: 1},
 		{name: "three shells, a token that is good", accepted: true, shells: 3, checks: 60,
 			mints: 1},
 		// As with a token for other audiences than the API server's.
 		{name: "one shell, a server that refuses every token", accepted: false, shells: 1,
 			checks: 20, mints: 21},
-		{name: "three shells, a server that refuses every token", accepted: false, shells: 3,
+		{name: "three shells, a server that refuses every token", accepted: false,
+			shells: 3,
 			checks: 60, mints: 61},
 	}
 	for _, tt := range tests {
@@ -137,8 +141,10 @@ func TestWhatLoopsCost(t *testing.T) {
 				w.advance(time.Second)
 			}
 			t.Logf("%d checks, %d mints", w.checks, w.mints)
-			if w.checks < least*tt.shells || w.checks > tt.checks || w.mints > tt.mints {
-				t.Errorf("%d checks and %d mints, wanted are %d to %d, and at most %d", w.checks,
+			if w.checks < least*tt.shells || w.checks > tt.checks ||
+				w.mints > tt.mints {
+				t.Errorf("%d checks and %d mints, wanted are %d to %d, and at "+
+					"most %d", w.checks,
 					w.mints,
 					least*tt.shells, tt.checks, tt.mints)
 			}
@@ -170,7 +176,10 @@ func TestCallsAreForgottenWhenTheirFileIsOfNoUse(t *testing.T) {
 		name string
 		do   func(t *testing.T, w *world)
 	}{
-		{"a file of zeros", func(t *testing.T, w *world) { put(t, path(w), make([]byte, 20000)) }},
+		{"a file of zeros", func(t *testing.T, w *world) {
+			put(t, path(w), make([]byte,
+				20000))
+		}},
 		{"a short file", func(t *testing.T, w *world) { put(t, path(w), []byte("x")) }},
 		{"a file of noise", func(t *testing.T, w *world) { put(t, path(w), noise(20000)) }},
 		{"a record of which a part was written", func(t *testing.T, w *world) {

@@ -107,11 +107,17 @@ func (w *world) keepToken(token string, issued, expires time.Time) {
 func (w *world) cache(caller int) *Cache {
 	return &Cache{Store: w.store, Key: "token:k", Machine: "machine", Dir: w.dir,
 		Caller: Caller{PID: caller, Start: 1},
-		Wait:   20 * time.Second, Now: w.clock, Mint: w.mint, Valid: w.check, IsShared: func(error) bool {
+		Wait:   20 * time.Second, Now: w.clock, Mint: w.mint, Valid: w.check,
+		IsShared: func(error) bool {
 			return true
 		},
 		Kinds: []error{errOther, errMint}, Debug: func(string, ...any) {},
-		Warn: func(err error) { w.mu.Lock(); w.warnings = append(w.warnings, err); w.mu.Unlock() }}
+		Warn: func(err error) {
+			w.mu.Lock()
+			w.warnings = append(w.warnings,
+				err)
+			w.mu.Unlock()
+		}}
 }
 
 func (w *world) mint(context.Context) (mint.Grant, error) {

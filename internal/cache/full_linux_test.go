@@ -43,7 +43,8 @@ func onFullDisk(dir string) error {
 		Valid: func(context.Context, secret.String) (bool, error) { return true, nil },
 		Mint: func(context.Context) (mint.Grant, error) {
 			mints++
-			return mint.Grant{Token: secret.New(fmt.Sprint("minted-", mints)), IssuedAt: now,
+			return mint.Grant{Token: secret.New(fmt.Sprint("minted-", mints)),
+				IssuedAt:  now,
 				ExpiresAt: now.Add(time.Hour)}, nil
 		}}
 	for _, step := range []struct {
@@ -53,7 +54,8 @@ func onFullDisk(dir string) error {
 		now = now.Add(step.after)
 		if answer, err := c.Get(context.Background()); err != nil ||
 			answer.Token.Reveal() != step.token {
-			return fmt.Errorf("got %q, %w, want %q", answer.Token.Reveal(), err, step.token)
+			return fmt.Errorf("got %q, %w, want %q", answer.Token.Reveal(), err,
+				step.token)
 		}
 	}
 	return nil

@@ -16,8 +16,8 @@ import (
 )
 
 const (
-	// guardLimit is how long taking a lock away may wait for others who do the same, and guardPoll
-	// how often that looks whether they are done.
+	// guardLimit is how long taking a lock away may wait for others who do the same, and
+	// guardPoll how often that looks whether they are done.
 	guardLimit = time.Second
 	guardPoll  = 5 * time.Millisecond
 )
@@ -124,9 +124,8 @@ func (l *fileLock) abandonHolder() bool {
 	return os.Remove(l.flock.Path()) == nil
 }
 
-// Hold takes the lock of a key and a way, for one whose token the caller is about to keep, if nobody
-// has it.
-// It cannot fail: a lock that cannot be had is free.
+// Hold takes the lock of a key and a way, for one whose token the caller is about to keep, if
+// nobody has it. It cannot fail: a lock that cannot be had is free.
 func Hold(dir, key, way string) (release func()) {
 	lock := lockOf(dir, wayName(key, way))
 	_ = lock.tryExclusive()

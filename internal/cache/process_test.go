@@ -91,7 +91,8 @@ func (f inFiles) Get(context.Context, string) (keyring.Entry, error) {
 	if err != nil || json.Unmarshal(data, &e) != nil {
 		return keyring.Entry{}, keyring.ErrNotFound
 	}
-	return keyring.Entry{Token: secret.New(e.Token), IssuedAt: e.Issued, ExpiresAt: e.Expires}, nil
+	return keyring.Entry{Token: secret.New(e.Token), IssuedAt: e.Issued, ExpiresAt: e.Expires},
+		nil
 }
 
 func (f inFiles) Set(_ context.Context, _ string, entry keyring.Entry) error {
@@ -193,7 +194,8 @@ func TestAHolderThatIsStopped(t *testing.T) {
 	if answer, err := c.Get(t.Context()); err != nil || answer.Token.Reveal() != "minted-1" {
 		t.Errorf("%q, %v", answer.Token.Reveal(), err)
 	}
-	w.advance(57 * time.Minute) // stale: whoever gets the lock mints, so it has to be free again
+	// stale: whoever gets the lock mints, so it has to be free again
+	w.advance(57 * time.Minute)
 	w.want(2, "minted-2", 2, 0)
 }
 

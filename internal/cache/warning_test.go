@@ -26,7 +26,8 @@ func TestAWarningIsRememberedUntilACallWithoutIt(t *testing.T) {
 	w.cacheWith(1, func(c *Cache) { c.Kinds = []error{errOther, keyring.ErrQuota} })
 	problem, at := w.warned()
 	if !errors.Is(problem, keyring.ErrQuota) || errors.Is(problem, errOther) ||
-		problem.Error() != "token not cached: "+w.store.setErr.Error() || !at.Equal(w.clock()) {
+		problem.Error() != "token not cached: "+w.store.setErr.Error() ||
+		!at.Equal(w.clock()) {
 		t.Errorf("warned of %v, at %v", problem, at)
 	}
 	w.store.setErr = nil
@@ -108,7 +109,8 @@ func TestAWarningIsBounded(t *testing.T) {
 	if problem, _ := w.warned(); problem == nil || len(problem.Error()) > maxText+len("…") {
 		t.Errorf("warned of %v", problem)
 	}
-	if info, err := os.Stat(callsOf(w.dir)); err != nil || info.Size() > warningOffset+warningSize {
+	if info, err := os.Stat(callsOf(w.dir)); err != nil ||
+		info.Size() > warningOffset+warningSize {
 		t.Errorf("%v, %v", info, err)
 	}
 }

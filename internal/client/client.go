@@ -12,7 +12,8 @@ type Process struct {
 	// when it was started, in the system's own unit: tells it from another of that PID; 0 when
 	// unknown
 	Start uint64
-	// Environment is what it was started with, NAME=VALUE each, so nothing that a kubeconfig has
-	// set for the plugin. Nil when unknown: only Linux shows it, and only to the same user.
+	// Environment is what it was started with, NAME=VALUE each, so nothing that a kubeconfig
+	// has set for the plugin. Nil when unknown: only Linux shows it, and only to the same
+	// user.
 	Environment []string
 }

@@ -23,7 +23,8 @@ const (
 // for its plugin, so it is a wrapper, whose environment a kubeconfig has had its hands in, and
 // which is another one at each call.
 func Find() Process {
-	parent := stat("self").parent // of the namespace that /proc shows, which need not be getppid's
+	// of the namespace that /proc shows, which need not be getppid's
+	parent := stat("self").parent
 	pid := parent
 	for range maxWrappers {
 		environment := environ(pid)

@@ -48,7 +48,8 @@ func found(t *testing.T, script string, environment ...string) (Process, int) {
 }
 
 func TestTheParentIsTheClient(t *testing.T) {
-	p, shell := found(t, `KUBERNETES_EXEC_INFO={} CLIENT_TEST_FOLDER=/forged "$@"; exit $?`, agreed)
+	p, shell := found(t, `KUBERNETES_EXEC_INFO={} CLIENT_TEST_FOLDER=/forged "$@"; exit $?`,
+		agreed)
 	if p.PID != shell || p.Start == 0 || !slices.Contains(p.Environment, agreed) ||
 		slices.Contains(p.Environment, forged) {
 		t.Errorf("found %+v, the shell was %d", p, shell)
@@ -65,7 +66,8 @@ func TestWrappersAreNoClients(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			p, _ := found(t, tt.script, execInfo, forged)
 			if p.PID != os.Getpid() || p.Start != stat("self").start || p.Start == 0 {
-				t.Errorf("found %d, started at %d; the client is %d", p.PID, p.Start, os.Getpid())
+				t.Errorf("found %d, started at %d; the client is %d", p.PID,
+					p.Start, os.Getpid())
 			}
 			if len(p.Environment) == 0 || slices.Contains(p.Environment, forged) ||
 				slices.Contains(p.Environment, execInfo) {

@@ -65,11 +65,13 @@ func Rules(ctx context.Context, client *api.Client, namespace string) (Access, e
 		return Access{}, fmt.Errorf("asking what the account can do: %w", err)
 	}
 	access := Access{Incomplete: review.Status.Incomplete,
-		Can: sumUp(slices.Concat(review.Status.ResourceRules, review.Status.NonResourceRules))}
+		Can: sumUp(slices.Concat(review.Status.ResourceRules,
+			review.Status.NonResourceRules))}
 	for _, check := range sensitiveChecks(namespace) {
 		allowed, err := allowed(ctx, client, check.attributes)
 		if err != nil {
-			return Access{}, fmt.Errorf("asking whether the account can %s: %w", check.name, err)
+			return Access{}, fmt.Errorf("asking whether the account can %s: %w",
+				check.name, err)
 		}
 		if !allowed {
 			access.Cannot = append(access.Cannot, check.name)
@@ -88,10 +90,12 @@ type accessCheck struct {
 func sensitiveChecks(namespace string) []accessCheck {
 	return []accessCheck{
 		{"read secrets",
-			map[string]any{"verb": "get", "resource": "secrets", "namespace": namespace}},
+			map[string]any{"verb": "get", "resource": "secrets",
+				"namespace": namespace}},
 		{"create pods", map[string]any{"verb": "create", "resource": "pods",
 			"namespace": namespace}},
-		{"read pods of other namespaces", map[string]any{"verb": "list", "resource": "pods"}},
+		{"read pods of other namespaces", map[string]any{"verb": "list",
+			"resource": "pods"}},
 		{"mint tokens", map[string]any{"verb": "create", "resource": "serviceaccounts",
 			"subresource": "token", "namespace": namespace}},
 		{"do everything", map[string]any{"verb": "*", "group": "*", "resource": "*"}},
@@ -194,7 +198,8 @@ func isEverybodys(group, resource string) bool {
 // system:service-account-issuer-discovery give.
 func isPublicPath(path string) bool {
 	path = strings.TrimRight(path, "*/")
-	for _, public := range []string{"/api", "/apis", "/healthz", "/livez", "/readyz", "/openapi",
+	for _, public := range []string{"/api", "/apis", "/healthz", "/livez", "/readyz",
+		"/openapi",
 		"/version"} {
 		if path == public || strings.HasPrefix(path, public+"/") {
 			return true

@@ -23,11 +23,16 @@ type WarningKind string
 
 // The kinds of warnings.
 const (
-	LimitsForbidden   WarningKind = "limits-forbidden"   // the caller cannot create admission policies, or limits
-	LimitsUnsupported WarningKind = "limits-unsupported" // the server has no admission policies (before Kubernetes 1.30)
-	LimitsKept        WarningKind = "limits-kept"        // an earlier setup allowed more, and that stays
-	MinterUnknown     WarningKind = "minter-unknown"     // NoRBAC, and the caller cannot look at the minter's role
-	MinterDiffers     WarningKind = "minter-differs"     // NoRBAC, and what others made for the minter is not what setup would make
+	// the caller cannot create admission policies, or limits
+	LimitsForbidden WarningKind = "limits-forbidden"
+	// the server has no admission policies (before Kubernetes 1.30)
+	LimitsUnsupported WarningKind = "limits-unsupported"
+	// an earlier setup allowed more, and that stays
+	LimitsKept WarningKind = "limits-kept"
+	// NoRBAC, and the caller cannot look at the minter's role
+	MinterUnknown WarningKind = "minter-unknown"
+	// NoRBAC, and what others made for the minter is not what setup would make
+	MinterDiffers WarningKind = "minter-differs"
 )
 
 // Warning is something that a person should know, though nothing failed.
@@ -53,15 +58,18 @@ type Result string
 // Wrote reports whether the object in the cluster is another one now.
 func (r Result) Wrote() bool { return r == created || r == changed || r == applied }
 
-// Apply brings the cluster to hold objects, in their order, and calls progress after each. What is right already is
-// not written to, so that a second run changes no resourceVersion, and namespaces and accounts that exist are left
-// alone. Errors are *ObjectError; what was applied before one stays.
-func Apply(ctx context.Context, client *api.Client, objects []Object, progress func(Ref, Result)) ([]Warning, error) {
+// Apply brings the cluster to hold objects, in their order, and calls progress after each. What
+// is right already is not written to, so that a second run changes no resourceVersion, and
+// namespaces and accounts that exist are left alone. Errors are *ObjectError; what was applied
+// before one stays.
+func Apply(ctx context.Context, client *api.Client, objects []Object, progress func(Ref,
+	Result)) ([]Warning, error) {
 	var warnings []Warning
 	for _, object := range objects {
 		result, warning, err := applyOne(ctx, client, object)
 		if err != nil {
-			return warnings, &ObjectError{Doing: "applying", Object: object.Ref(), Err: err}
+			return warnings, &ObjectError{Doing: "applying", Object: object.Ref(),
+				Err: err}
 		}
 		warnings = addWarning(warnings, warning, object.Ref())
 		progress(object.Ref(), result)
@@ -89,14 +97,16 @@ func applyOne(ctx context.Context, client *api.Client, object Object) (Result, *
 		return result, warning, err
 	}
 	var otherRole *RoleRefError
-	switch isPolicy := text(object.content, "metadata", "labels", componentLabel) == componentPolicy; {
+	switch isPolicy := text(object.content, "metadata", "labels",
+		componentLabel) == componentPolicy; {
 	case isPolicy && errors.Is(err, api.ErrNotFound):
 		return skipped, &Warning{Kind: LimitsUnsupported}, nil
 	case errors.Is(err, api.ErrForbidden):
 		return skipped, &Warning{Kind: object.lenient}, nil
 	case object.lenient != MinterUnknown:
 		return result, warning, err
-	case errors.Is(err, api.ErrConflict), errors.Is(err, ErrForeign), errors.As(err, &otherRole):
+	case errors.Is(err, api.ErrConflict), errors.Is(err, ErrForeign), errors.As(err,
+		&otherRole):
 		return leftAlone, &Warning{Kind: MinterDiffers}, nil
 	}
 	return result, warning, err
@@ -108,8 +118,8 @@ func reconcile(ctx context.Context, client *api.Client, object Object) (Result, 
 	case errors.Is(err, api.ErrNotFound):
 		return created, nil, write(ctx, client, object)
 	case errors.Is(err, api.ErrForbidden) && object.isPlace():
-		// Whoever cannot read a namespace can still be its administrator. If it does not exist, the
-		// next object says so.
+		// Whoever cannot read a namespace can still be its administrator. If it does not
+		// exist, the next object says so.
 		return leftAlone, nil, nil
 	case errors.Is(err, api.ErrForbidden) && object.lenient == "":
 		return applied, nil, write(ctx, client, object)
@@ -119,7 +129,8 @@ func reconcile(ctx context.Context, client *api.Client, object Object) (Result, 
 	return reconcileWith(ctx, client, object, live)
 }
 
-func reconcileWith(ctx context.Context, client *api.Client, object Object, live map[string]any) (Result, *Warning, error) {
+func reconcileWith(ctx context.Context, client *api.Client, object Object,
+	live map[string]any) (Result, *Warning, error) {
 	if text(live, "metadata", "deletionTimestamp") != "" {
 		return "", nil, ErrTerminating
 	}
@@ -155,7 +166,8 @@ func (o Object) isIn(live map[string]any) bool {
 		if field == "metadata" {
 			wanted = map[string]any{}
 			if isOurs(live) {
-				wanted = map[string]any{"labels": value(o.content, "metadata", "labels")}
+				wanted = map[string]any{"labels": value(o.content, "metadata",
+					"labels")}
 			}
 		}
 		if !holds(live[field], wanted) {
@@ -174,7 +186,8 @@ func checkRoleRef(object Object, live map[string]any) error {
 }
 
 func roleRefName(content map[string]any) string {
-	return fmt.Sprintf("%s %q", text(content, "roleRef", "kind"), text(content, "roleRef", "name"))
+	return fmt.Sprintf("%s %q", text(content, "roleRef", "kind"), text(content, "roleRef",
+		"name"))
 }
 
 // normalised is a copy with the types that decoding JSON gives, so that it compares with what the

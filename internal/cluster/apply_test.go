@@ -20,7 +20,8 @@ import (
 // be seen in the file, and not only in code.
 func TestManifests(t *testing.T) {
 	objects, err := Objects(wish(func(w *Wanted) {
-		w.Roles, w.ClusterRoles, w.In = []string{"deployer"}, []string{"view"}, []string{"build", "prod"}
+		w.Roles, w.ClusterRoles, w.In = []string{"deployer"}, []string{"view"},
+			[]string{"build", "prod"}
 		w.Verbs, w.Resources = []string{"get", "list"}, []string{"pods", "nodes"}
 		w.Minter = &Subject{Namespace: "runners", Name: "runner"}
 	}), cluster)
@@ -53,7 +54,10 @@ func metadataOf(content map[string]any) map[string]any { return content["metadat
 
 // minterObjects let a pod's account mint: a role and its binding.
 func minterObjects() []Object {
-	return wish(func(w *Wanted) { w.Minter = &Subject{Namespace: "runners", Name: "runner"} }).minter()
+	return wish(func(w *Wanted) {
+		w.Minter = &Subject{Namespace: "runners",
+			Name: "runner"}
+	}).minter()
 }
 
 func TestWhatIsThereAlready(t *testing.T) {
@@ -71,17 +75,20 @@ func TestWhatIsThereAlready(t *testing.T) {
 		err    func(error) bool // nil: none
 		writes bool
 	}{
-		{"an account as it should be is left alone", device, func(map[string]any) {}, nil, false},
+		{"an account as it should be is left alone", device, func(map[string]any) {}, nil,
+			false},
 		{"fields that the server added are left alone", role,
 			func(c map[string]any) { metadataOf(c)["generation"] = 3 }, nil, false},
 		{"an account with a mounted token is corrected", device,
-			func(c map[string]any) { c["automountServiceAccountToken"] = true }, nil, true},
+			func(c map[string]any) { c["automountServiceAccountToken"] = true }, nil,
+			true},
 		{"a role with other rules is corrected", role,
 			func(c map[string]any) { c["rules"] = []any{} }, nil, true},
 		{"a binding of others is corrected", binding,
 			func(c map[string]any) { c["subjects"] = []any{} }, nil, true},
 		{"an account that others own is refused", device,
-			func(c map[string]any) { delete(metadataOf(c), "labels") }, is(ErrForeign), false},
+			func(c map[string]any) { delete(metadataOf(c), "labels") }, is(ErrForeign),
+			false},
 		{"an account that is being deleted is refused", device,
 			func(c map[string]any) {
 				metadataOf(c)["deletionTimestamp"] = "2026-03-01T12:00:00Z"
@@ -102,7 +109,8 @@ func TestWhatIsThereAlready(t *testing.T) {
 				map[string]answer{"GET " + path: live(t, tt.object, tt.edit),
 					"PATCH " + path: {200, "{}"}})
 			warnings, err := Apply(t.Context(), client, []Object{tt.object}, ignore)
-			if tt.err == nil && err != nil || tt.err != nil && !tt.err(err) || len(warnings) > 0 {
+			if tt.err == nil && err != nil || tt.err != nil && !tt.err(err) ||
+				len(warnings) > 0 {
 				t.Errorf("error %v, warnings %v", err, warnings)
 			}
 			if wrote := requests.wrote(); (len(wrote) > 0) != tt.writes {
@@ -125,8 +133,8 @@ func TestApplyOwnsItsFieldsAndForcesNobody(t *testing.T) {
 	}
 }
 
-// TestPoliciesOfOtherVersions: what a newer version protects is not taken away by an older one; what
-// anybody else changed is put right.
+// TestPoliciesOfOtherVersions: what a newer version protects is not taken away by an older one;
+// what anybody else changed is put right.
 func TestPoliciesOfOtherVersions(t *testing.T) {
 	policy, binding := policyObjects()[1], policyObjects()[2]
 	versioned := func(version string) func(map[string]any) {
@@ -160,7 +168,8 @@ func TestPoliciesOfOtherVersions(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			path := tt.object.Ref().path()
-			client, requests := serve(t, map[string]answer{"GET " + path: live(t, tt.object, tt.edit),
+			client, requests := serve(t, map[string]answer{"GET " +
+				path: live(t, tt.object, tt.edit),
 				"PATCH " + path: {200, "{}"}})
 			warnings, err := Apply(t.Context(), client, []Object{tt.object}, ignore)
 			if err != nil || len(warnings) > 0 {
@@ -216,8 +225,10 @@ func TestTheNamespacesOfTheRightsExist(t *testing.T) {
 			_, err := Plan(t.Context(), client, wish(func(w *Wanted) { w.In = []string{"prod"} }))
 			var unknown *UnknownError
 			if errors.As(tt.want, &unknown) {
-				if !errors.As(err, &unknown) || unknown.What != "namespace" || unknown.Given != "prod" {
-					t.Errorf("got %v, want that there is no such namespace", err)
+				if !errors.As(err, &unknown) || unknown.What != "namespace" ||
+					unknown.Given != "prod" {
+					t.Errorf("got %v, want that there is no such namespace",
+						err)
 				}
 			} else if !errors.Is(err, tt.want) {
 				t.Errorf("got %v, want %v", err, tt.want)
@@ -226,7 +237,8 @@ func TestTheNamespacesOfTheRightsExist(t *testing.T) {
 	}
 }
 
-// TestRisksCountInTheAccountsOwnNamespace: elsewhere an account can become others, but not its devices.
+// TestRisksCountInTheAccountsOwnNamespace: elsewhere an account can become others, but not its
+// devices.
 func TestRisksCountInTheAccountsOwnNamespace(t *testing.T) {
 	const impersonate = `{"rules":[{"verbs":["impersonate"],"resources":["serviceaccounts"]}]}`
 	for _, tt := range []struct {
@@ -238,12 +250,15 @@ func TestRisksCountInTheAccountsOwnNamespace(t *testing.T) {
 		{"elsewhere", func(w *Wanted) { w.In = []string{"prod"} }, nil},
 		{"there and elsewhere", func(w *Wanted) { w.In = []string{"prod", "build"} },
 			[]string{"impersonate accounts"}},
-		{"everywhere", func(w *Wanted) { w.ClusterWide = true }, []string{"impersonate accounts"}},
+		{"everywhere", func(w *Wanted) { w.ClusterWide = true },
+			[]string{"impersonate accounts"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			client, _ := serve(t, map[string]answer{
-				"GET /api/v1/namespaces/prod": found("n-1", ""), "GET /api/v1/namespaces/build": found("n-2", ""),
-				"GET /apis/rbac.authorization.k8s.io/v1/clusterroles/edit": {200, impersonate}})
+				"GET /api/v1/namespaces/prod":  found("n-1", ""),
+				"GET /api/v1/namespaces/build": found("n-2", ""),
+				"GET /apis/rbac.authorization.k8s.io/v1/clusterroles/edit": {200,
+					impersonate}})
 			planned, err := Plan(t.Context(), client, wish(func(w *Wanted) {
 				w.ClusterRoles = []string{"edit"}
 				tt.change(w)
@@ -259,12 +274,18 @@ func TestRisksCountInTheAccountsOwnNamespace(t *testing.T) {
 // namespace.
 func TestSuperseded(t *testing.T) {
 	const rbac = "GET /apis/rbac.authorization.k8s.io/v1/"
-	w := wish(func(w *Wanted) { w.Roles, w.In = []string{"deployer"}, []string{"build", "prod"} })
+	w := wish(func(w *Wanted) {
+		w.Roles, w.In = []string{"deployer"}, []string{"build",
+			"prod"}
+	})
 	objects, err := Objects(w, cluster)
 	if err != nil {
 		t.Fatal(err)
 	}
-	in := func(namespace, name string) string { return item(name, "u-1", `,"namespace":"`+namespace+`"`) }
+	in := func(namespace, name string) string {
+		return item(name, "u-1",
+			`,"namespace":"`+namespace+`"`)
+	}
 	inBuild := []string{in("build", "sa-exec-credential:ci:role:deployer"),
 		in("build", "sa-exec-credential:ci:role:old"),
 		in("build", "sa-exec-credential:prod:ci:role:x")} // of ci in prod
@@ -273,7 +294,8 @@ func TestSuperseded(t *testing.T) {
 		in("prod", "sa-exec-credential:ci:role:x")} // of ci in prod, too
 	answers := map[string]answer{
 		rbac + "rolebindings": listed(slices.Concat(inBuild, inProd, []string{
-			in("gone", "sa-exec-credential:build:ci"), in("gone", "sa-exec-credential:build:ci2")})...),
+			in("gone", "sa-exec-credential:build:ci"),
+			in("gone", "sa-exec-credential:build:ci2")})...),
 		rbac + "namespaces/build/rolebindings": listed(inBuild...),
 		rbac + "namespaces/prod/rolebindings":  listed(inProd...),
 		rbac + "clusterrolebindings": listed(item("sa-exec-credential:build:ci", "u-1", ""),
@@ -309,7 +331,8 @@ func TestSupersededOfAnAccountNamedLikeItsNamespace(t *testing.T) {
 	client, _ := serve(t, map[string]answer{
 		"GET /apis/rbac.authorization.k8s.io/v1/namespaces/build/rolebindings": listed(
 			item(old, "u-1", `,"namespace":"build"`)),
-		"GET /apis/rbac.authorization.k8s.io/v1/rolebindings":        {403, status(403, "cannot list")},
+		"GET /apis/rbac.authorization.k8s.io/v1/rolebindings": {403, status(403,
+			"cannot list")},
 		"GET /apis/rbac.authorization.k8s.io/v1/clusterrolebindings": listed()})
 	got, err := Superseded(t.Context(), client, w, nil)
 	if err != nil || !slices.Equal(got, []Ref{{"RoleBinding", "build", old}}) {

@@ -23,10 +23,12 @@ func ClusterUID(ctx context.Context, client *api.Client) (string, error) {
 	return found.UID, nil
 }
 
-// DeviceExists reports whether both objects of a device are still those that tokens are bound to. Errors
-// are *ObjectError.
-func DeviceExists(ctx context.Context, client *api.Client, namespace string, d profile.Device) (bool, error) {
-	for _, object := range []struct{ kind, uid string }{{"Secret", d.SecretUID}, {"ServiceAccount", d.AccountUID}} {
+// DeviceExists reports whether both objects of a device are still those that tokens are bound to.
+// Errors are *ObjectError.
+func DeviceExists(ctx context.Context, client *api.Client, namespace string,
+	d profile.Device) (bool, error) {
+	for _, object := range []struct{ kind, uid string }{{"Secret", d.SecretUID},
+		{"ServiceAccount", d.AccountUID}} {
 		ref := Ref{Kind: object.kind, Namespace: namespace, Name: d.Name}
 		found, err := readMetadata(ctx, client, ref)
 		switch {

@@ -22,13 +22,14 @@ import (
 // secretType marks device Secrets. The API server gives it no meaning.
 const secretType = "sa-exec-credential/device"
 
-// The annotations of a device, for people who list them. Nothing is decided by them: whoever can change
-// Secrets can change these.
+// The annotations of a device, for people who list them. Nothing is decided by them: whoever can
+// change Secrets can change these.
 const (
 	hostAnnotation = "sa-exec-credential/host"
 	userAnnotation = "sa-exec-credential/user"
-	// Written whenever an administrator's credential requests a bootstrap token. A device can create tokens
-	// and nothing else, so what it renews by itself leaves no trace here: only the audit log has that.
+	// Written whenever an administrator's credential requests a bootstrap token. A device can
+	// create tokens and nothing else, so what it renews by itself leaves no trace here: only
+	// the audit log has that.
 	issuedAnnotation  = "sa-exec-credential/bootstrap-issued"
 	expiresAnnotation = "sa-exec-credential/bootstrap-expires"
 )
@@ -37,13 +38,14 @@ const (
 	maxHostPart   = 40
 	maxAnnotation = 256
 	randomBytes   = 8
-	// deviceInfix ends the account in a device's name. No account that contains it is set up, so its first
-	// place tells the account.
+	// deviceInfix ends the account in a device's name. No account that contains it is set up,
+	// so its first place tells the account.
 	deviceInfix = "-device-"
 	maxAccount  = maxName - len(deviceInfix) - maxHostPart - 1 - 2*randomBytes
 )
 
-// devicePattern matches the end of a device's name. 64 random bits keep others from taking a name first.
+// devicePattern matches the end of a device's name. 64 random bits keep others from taking a name
+// first.
 const devicePattern = deviceInfix + "[a-z0-9-]*[0-9a-f]{16}$"
 
 var deviceName = regexp.MustCompile("^.+" + devicePattern)
@@ -57,9 +59,9 @@ type DeviceInfo struct {
 	Short          string
 	Owner          Owner
 	Created        time.Time
-	// Issued and Expires are of the last bootstrap token that setup or rotate requested for the device. The
-	// token renews itself, which the cluster does not record: the device can be in use after Expires. Zero
-	// when unknown.
+	// Issued and Expires are of the last bootstrap token that setup or rotate requested for
+	// the device. The token renews itself, which the cluster does not record: the device can
+	// be in use after Expires. Zero when unknown.
 	Issued, Expires time.Time
 	// Odd says what a device of setup's is not: being deleted, without labels, half of a pair.
 	Odd []string
@@ -88,15 +90,18 @@ func isDeviceOf(account, name string) bool {
 	return strings.HasPrefix(name, account+deviceInfix) && deviceName.MatchString(name)
 }
 
-// EnsureDevice returns the device of a name, created now or by an earlier call, and makes sure that it is
-// allowed to create tokens for account and for itself, and nothing else. Errors are *ObjectError.
-func EnsureDevice(ctx context.Context, client *api.Client, namespace, account, name string, owner Owner) (profile.Device, error) {
+// EnsureDevice returns the device of a name, created now or by an earlier call, and makes sure
+// that it is allowed to create tokens for account and for itself, and nothing else. Errors are
+// *ObjectError.
+func EnsureDevice(ctx context.Context, client *api.Client, namespace, account, name string,
+	owner Owner) (profile.Device, error) {
 	d := profile.Device{Name: name}
 	objects := deviceObjects(namespace, account, name)
 	for i := range objects {
 		uid, err := ensure(ctx, client, objects[i].annotated(owner))
 		if err != nil {
-			return profile.Device{}, &ObjectError{Doing: "creating", Object: objects[i].Ref(), Err: err}
+			return profile.Device{}, &ObjectError{Doing: "creating",
+				Object: objects[i].Ref(), Err: err}
 		}
 		switch objects[i].Ref().Kind {
 		case "Secret":
@@ -126,15 +131,17 @@ func deviceObjects(namespace, account, name string) []Object {
 }
 
 func (o Object) annotated(owner Owner) Object {
-	return o.annotate(hostAnnotation, printable(owner.Host)).annotate(userAnnotation, printable(owner.User))
+	return o.annotate(hostAnnotation, printable(owner.Host)).annotate(userAnnotation,
+		printable(owner.User))
 }
 
-// ensure creates an object, or finds the one that an earlier setup of this machine has created. What
-// others changed in a role or a binding is put right; the rest does not matter.
+// ensure creates an object, or finds the one that an earlier setup of this machine has created.
+// What others changed in a role or a binding is put right; the rest does not matter.
 func ensure(ctx context.Context, client *api.Client, object Object) (uid string, err error) {
 	ref := object.Ref()
 	query := map[string]string{"fieldManager": fieldManager}
-	answer, err := send(ctx, client, http.MethodPost, ref.collection(), query, "application/json", object.encode())
+	answer, err := send(ctx, client, http.MethodPost, ref.collection(), query,
+		"application/json", object.encode())
 	if err == nil {
 		found, err := decodeMetadata(answer)
 		return found.UID, err
@@ -167,13 +174,15 @@ func printable(s string) string {
 	return s[:min(len(s), maxAnnotation)]
 }
 
-// NoteBootstrap records at a device's Secret that a bootstrap token was requested for it. Nothing depends
-// on it, so callers can ignore an error, which is an *ObjectError.
-func NoteBootstrap(ctx context.Context, client *api.Client, namespace string, d profile.Device, issued, expires time.Time) error {
+// NoteBootstrap records at a device's Secret that a bootstrap token was requested for it. Nothing
+// depends on it, so callers can ignore an error, which is an *ObjectError.
+func NoteBootstrap(ctx context.Context, client *api.Client, namespace string, d profile.Device,
+	issued, expires time.Time) error {
 	ref := Ref{Kind: "Secret", Namespace: namespace, Name: d.Name}
 	// With the uid in it, the patch is refused if the Secret is another by now.
-	err := patch(ctx, client, ref, map[string]any{"uid": d.SecretUID, "annotations": map[string]any{
-		issuedAnnotation: stamp(issued), expiresAnnotation: stamp(expires)}})
+	err := patch(ctx, client, ref, map[string]any{"uid": d.SecretUID,
+		"annotations": map[string]any{
+			issuedAnnotation: stamp(issued), expiresAnnotation: stamp(expires)}})
 	if err != nil {
 		return &ObjectError{Doing: "annotating", Object: ref, Err: err}
 	}
@@ -186,22 +195,25 @@ func patch(ctx context.Context, client *api.Client, ref Ref, metadata map[string
 	if err != nil {
 		return err
 	}
-	_, err = send(ctx, client, http.MethodPatch, ref.path(), map[string]string{"fieldManager": fieldManager},
+	_, err = send(ctx, client, http.MethodPatch, ref.path(),
+		map[string]string{"fieldManager": fieldManager},
 		"application/merge-patch+json", body)
 	return err
 }
 
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
-// Devices lists the machines that can mint for account, by the names and kinds of what there is: labels
-// could be missing. Of the Secrets only the metadata is read.
-func Devices(ctx context.Context, client *api.Client, namespace, account string) ([]DeviceInfo, error) {
+// Devices lists the machines that can mint for account, by the names and kinds of what there is:
+// labels could be missing. Of the Secrets only the metadata is read.
+func Devices(ctx context.Context, client *api.Client, namespace, account string) ([]DeviceInfo,
+	error) {
 	found := map[string]*DeviceInfo{}
 	for _, kind := range []string{"Secret", "ServiceAccount"} {
 		ref := Ref{Kind: kind, Namespace: namespace}
 		items, err := listMetadata(ctx, client, ref.collection(), nil)
 		if err != nil {
-			return nil, fmt.Errorf("listing %s in namespace %q: %w", ref.Resource(), namespace, err)
+			return nil, fmt.Errorf("listing %s in namespace %q: %w", ref.Resource(),
+				namespace, err)
 		}
 		for _, item := range items {
 			if isDeviceOf(account, item.Name) {
@@ -217,7 +229,10 @@ func Devices(ctx context.Context, client *api.Client, namespace, account string)
 	for _, d := range found {
 		devices = append(devices, d.complete())
 	}
-	slices.SortFunc(devices, func(a, b DeviceInfo) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(devices, func(a, b DeviceInfo) int {
+		return strings.Compare(a.Name,
+			b.Name)
+	})
 	return devices, nil
 }
 
@@ -225,20 +240,24 @@ func Devices(ctx context.Context, client *api.Client, namespace, account string)
 func (d *DeviceInfo) add(kind, account string, item metadata) {
 	if kind == "Secret" {
 		d.SecretUID = item.UID
-		d.Issued, d.Expires = parseTime(item.Annotations[issuedAnnotation]), parseTime(item.Annotations[expiresAnnotation])
+		d.Issued, d.Expires = parseTime(item.Annotations[issuedAnnotation]),
+			parseTime(item.Annotations[expiresAnnotation])
 	} else {
 		d.AccountUID = item.UID
 	}
-	if created := parseTime(item.CreationTimestamp); d.Created.IsZero() || created.Before(d.Created) {
+	if created := parseTime(item.CreationTimestamp); d.Created.IsZero() ||
+		created.Before(d.Created) {
 		d.Created = created
 	}
 	if d.Owner == (Owner{}) {
-		d.Owner = Owner{Host: printable(item.Annotations[hostAnnotation]), User: printable(item.Annotations[userAnnotation])}
+		d.Owner = Owner{Host: printable(item.Annotations[hostAnnotation]),
+			User: printable(item.Annotations[userAnnotation])}
 	}
 	if item.DeletionTimestamp != "" {
 		d.Odd = append(d.Odd, kind+" is being deleted")
 	}
-	if item.Labels[accountLabel] != labelValue(account) || item.Labels[componentLabel] != componentDevice {
+	if item.Labels[accountLabel] != labelValue(account) ||
+		item.Labels[componentLabel] != componentDevice {
 		d.Odd = append(d.Odd, kind+" without our labels")
 	}
 }
@@ -272,8 +291,10 @@ const (
 // server refuses them some 15 seconds later. Nothing keeps it from that: not a label, an owner, a
 // finalizer, or another object in the place of one of the two. progress is told of each. Errors are
 // *ObjectError; of what comes after one nothing is deleted.
-func DeleteDevice(ctx context.Context, client *api.Client, namespace string, d profile.Device, progress func(Ref, Deletion)) error {
-	for _, object := range []struct{ kind, uid string }{{"ServiceAccount", d.AccountUID}, {"Secret", d.SecretUID}} {
+func DeleteDevice(ctx context.Context, client *api.Client, namespace string, d profile.Device,
+	progress func(Ref, Deletion)) error {
+	for _, object := range []struct{ kind, uid string }{{"ServiceAccount", d.AccountUID},
+		{"Secret", d.SecretUID}} {
 		ref := Ref{Kind: object.kind, Namespace: namespace, Name: d.Name}
 		result, err := deleteForGood(ctx, client, ref, object.uid)
 		if err != nil {
@@ -283,15 +304,18 @@ func DeleteDevice(ctx context.Context, client *api.Client, namespace string, d p
 	}
 	for _, kind := range []string{"RoleBinding", "Role"} { // of no use to anybody now
 		ref := Ref{Kind: kind, Namespace: namespace, Name: d.Name}
-		_, err := send(ctx, client, http.MethodDelete, ref.path(), nil, "application/json", nil)
-		if err != nil && !errors.Is(err, api.ErrNotFound) && !errors.Is(err, api.ErrForbidden) {
+		_, err := send(ctx, client, http.MethodDelete, ref.path(), nil, "application/json",
+			nil)
+		if err != nil && !errors.Is(err, api.ErrNotFound) && !errors.Is(err,
+			api.ErrForbidden) {
 			return &ObjectError{Doing: "deleting", Object: ref, Err: err}
 		}
 	}
 	return nil
 }
 
-// deleteForGood deletes by uid. A namesake, which nobody else can have had a reason to create, goes too.
+// deleteForGood deletes by uid. A namesake, which nobody else can have had a reason to create,
+// goes too.
 func deleteForGood(ctx context.Context, client *api.Client, ref Ref, uid string) (Deletion, error) {
 	result := Deleted
 	left, err := deleteByUID(ctx, client, ref, uid)
@@ -324,7 +348,8 @@ func deleteByUID(ctx context.Context, client *api.Client, ref Ref, uid string) (
 	if err != nil {
 		return metadata{}, err
 	}
-	answer, err := send(ctx, client, http.MethodDelete, ref.path(), nil, "application/json", body)
+	answer, err := send(ctx, client, http.MethodDelete, ref.path(), nil, "application/json",
+		body)
 	if err != nil {
 		return metadata{}, err
 	}

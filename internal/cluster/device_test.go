@@ -67,29 +67,39 @@ func TestEnsureDevice(t *testing.T) {
 		{"one that is not there is created", nil, nil, nil},
 		{"one that is there is taken", map[string]answer{
 			"POST " + secretsPath: exists, "GET " + secretPath: found("s-1", ourLabels),
-			"POST " + accountsPath: exists, "GET " + accountPath: found("a-1", ourLabels)}, nil, nil},
-		{"labels and finalizers do not matter", map[string]answer{"POST " + accountsPath: exists,
+			"POST " + accountsPath: exists, "GET " + accountPath: found("a-1",
+				ourLabels)}, nil, nil},
+		{"labels and finalizers do not matter", map[string]answer{"POST " +
+			accountsPath: exists,
 			"GET " + accountPath: found("a-1", `,"finalizers":["x/y"]`)}, nil, nil},
 		{"its role and its binding are put right", map[string]answer{
-			"POST " + rbacOfBuild + "/roles": exists, "GET " + rolePath: found("r-1", ""),
+			"POST " + rbacOfBuild + "/roles": exists, "GET " + rolePath: found("r-1",
+				""),
 			"PATCH " + rolePath:                     {200, "{}"},
-			"POST " + rbacOfBuild + "/rolebindings": exists, "GET " + bindingPath: foundBinding(),
+			"POST " + rbacOfBuild + "/rolebindings": exists, "GET " +
+				bindingPath: foundBinding(),
 			"PATCH " + bindingPath: {200, "{}"}}, nil,
 			[]string{"PATCH " + rolePath, "PATCH " + bindingPath}},
-		{"a Secret that is being deleted is refused", map[string]answer{"POST " + secretsPath: exists,
+		{"a Secret that is being deleted is refused", map[string]answer{"POST " +
+			secretsPath: exists,
 			"GET " + secretPath: found("s-1", deleting)}, ErrTerminating, nil},
-		{"an account that is being deleted is refused", map[string]answer{"POST " + accountsPath: exists,
+		{"an account that is being deleted is refused", map[string]answer{"POST " +
+			accountsPath: exists,
 			"GET " + accountPath: found("a-1", deleting)}, ErrTerminating, nil},
 		{"a role that is being deleted is refused", map[string]answer{
-			"POST " + rbacOfBuild + "/roles": exists, "GET " + rolePath: found("r-1", deleting)},
+			"POST " + rbacOfBuild + "/roles": exists, "GET " + rolePath: found("r-1",
+				deleting)},
 			ErrTerminating, nil},
-		{"one that is gone again is an error", map[string]answer{"POST " + secretsPath: exists},
+		{"one that is gone again is an error", map[string]answer{"POST " +
+			secretsPath: exists},
 			api.ErrNotFound, nil},
 		{"who cannot create Secrets is told", map[string]answer{"POST " + secretsPath: {403,
 			status(403, "cannot create")}}, api.ErrForbidden, nil},
-		{"who cannot create roles is told", map[string]answer{"POST " + rbacOfBuild + "/roles": {403,
+		{"who cannot create roles is told", map[string]answer{"POST " + rbacOfBuild +
+			"/roles": {403,
 			status(403, "cannot create")}}, api.ErrForbidden, nil},
-		{"an answer without a uid makes no sense", map[string]answer{"POST " + secretsPath: found("", "")},
+		{"an answer without a uid makes no sense", map[string]answer{"POST " +
+			secretsPath: found("", "")},
 			api.ErrAnswer, nil},
 	}
 	for _, tt := range tests {
@@ -102,8 +112,10 @@ func TestEnsureDevice(t *testing.T) {
 			device, err := EnsureDevice(t.Context(), client, "build", "ci", deviceX,
 				Owner{Host: "laptop\x1b[2J", User: "jane"})
 			var object *ObjectError
-			if !errors.Is(err, tt.err) || err != nil && !errors.As(err, &object) || err == nil &&
-				device != (profile.Device{Name: deviceX, SecretUID: "s-1", AccountUID: "a-1"}) {
+			if !errors.Is(err, tt.err) || err != nil && !errors.As(err, &object) ||
+				err == nil &&
+					device != (profile.Device{Name: deviceX, SecretUID: "s-1",
+						AccountUID: "a-1"}) {
 				t.Errorf("got %+v, %v, want %v", device, err, tt.err)
 			}
 			wrote := slices.DeleteFunc(requests.wrote().lines(),
@@ -112,7 +124,8 @@ func TestEnsureDevice(t *testing.T) {
 				t.Errorf("it wrote %q, want %q", wrote, tt.wrote)
 			}
 			for _, r := range *requests {
-				if strings.HasPrefix(r.line, "PATCH ") && r.query.Get("force") != "true" {
+				if strings.HasPrefix(r.line, "PATCH ") &&
+					r.query.Get("force") != "true" {
 					t.Errorf("%s asks who owns the fields: %v", r.line, r.query)
 				}
 			}
@@ -120,8 +133,8 @@ func TestEnsureDevice(t *testing.T) {
 	}
 }
 
-// TestADeviceCanCreateTokensOnly looks at what is sent: an empty Secret for good, an account that no pod
-// gets a token of, the one right, and plain text about the owner.
+// TestADeviceCanCreateTokensOnly looks at what is sent: an empty Secret for good, an account that
+// no pod gets a token of, the one right, and plain text about the owner.
 func TestADeviceCanCreateTokensOnly(t *testing.T) {
 	client, requests := serve(t, newDevice())
 	if _, err := EnsureDevice(t.Context(), client, "build", "ci", deviceX,
@@ -146,7 +159,8 @@ func TestADeviceCanCreateTokensOnly(t *testing.T) {
 		t.Errorf("sent %v and %v", secret, account)
 	}
 	if rules := fmt.Sprint(sent["Role"]["rules"]); rules != "[map[apiGroups:[] "+
-		"resourceNames:[ci "+deviceX+"] resources:[serviceaccounts/token] verbs:[create]]]" {
+		"resourceNames:[ci "+deviceX+"] resources:[serviceaccounts/token] "+
+		"verbs:[create]]]" {
 		t.Errorf("sent the rules %s", rules)
 	}
 	binding := fmt.Sprint(sent["RoleBinding"]["roleRef"], sent["RoleBinding"]["subjects"])
@@ -172,37 +186,48 @@ func TestDevices(t *testing.T) {
 		accounts []string
 		want     []string // name, uids, and what is odd
 	}{
-		{"a device is a Secret and an account of its name", []string{item(deviceX, "s-1", ourLabels)},
-			[]string{item(deviceX, "a-1", ourLabels)}, []string{deviceX + " s-1 a-1 []"}},
+		{"a device is a Secret and an account of its name", []string{item(deviceX, "s-1",
+			ourLabels)},
+			[]string{item(deviceX, "a-1", ourLabels)}, []string{deviceX +
+				" s-1 a-1 []"}},
 		{"without labels it is listed all the same", []string{item(deviceX, "s-1", "")},
 			[]string{item(deviceX, "a-1", ourLabels)},
 			[]string{deviceX + " s-1 a-1 [Secret without our labels]"}},
 		{"with another account's label, too", []string{item(deviceX, "s-1", ourLabels)},
-			[]string{item(deviceX, "a-1", strings.Replace(ourLabels, `"ci"`, `"cd"`, 1))},
+			[]string{item(deviceX, "a-1", strings.Replace(ourLabels, `"ci"`, `"cd"`,
+				1))},
 			[]string{deviceX + " s-1 a-1 [ServiceAccount without our labels]"}},
 		{"and with another component's", []string{item(deviceX, "s-1",
 			strings.Replace(ourLabels, `"device"`, `"access"`, 1))},
 			[]string{item(deviceX, "a-1", ourLabels)},
 			[]string{deviceX + " s-1 a-1 [Secret without our labels]"}},
-		{"one that is being deleted is marked", []string{item(deviceX, "s-1", ourLabels+deleting)},
+		{"one that is being deleted is marked", []string{item(deviceX, "s-1",
+			ourLabels+deleting)},
 			[]string{item(deviceX, "a-1", ourLabels+deleting)},
-			[]string{deviceX + " s-1 a-1 [Secret is being deleted ServiceAccount is being deleted]"}},
-		{"a Secret without its account is listed", []string{item(deviceX, "s-1", ourLabels)}, nil,
+			[]string{deviceX + " s-1 a-1 [Secret is being deleted ServiceAccount is " +
+				"being deleted]"}},
+		{"a Secret without its account is listed", []string{item(deviceX, "s-1",
+			ourLabels)}, nil,
 			[]string{deviceX + " s-1  [no ServiceAccount]"}},
-		{"an account without its Secret is listed", nil, []string{item(deviceX, "a-1", ourLabels)},
+		{"an account without its Secret is listed", nil, []string{item(deviceX, "a-1",
+			ourLabels)},
 			[]string{deviceX + "  a-1 [no Secret]"}},
 		{"names decide, and not labels", []string{item("ci", "s-1", ourLabels),
-			item("ci-device-x", "s-2", ourLabels), item("cd-device-x-0123456789abcdef", "s-3", ourLabels),
-			item("ci-device-x-0123456789abcdeg", "s-4", ourLabels), item("ci-token", "s-5", "")},
+			item("ci-device-x", "s-2", ourLabels), item("cd-device-x-0123456789abcdef",
+				"s-3", ourLabels),
+			item("ci-device-x-0123456789abcdeg", "s-4", ourLabels), item("ci-token",
+				"s-5", "")},
 			[]string{item("default", "a-1", ""), item("ci", "a-2", ourLabels)}, nil},
-		{"they come in the order of their names", []string{item("ci-device-b-0123456789abcdef", "s-1", ourLabels),
-			item("ci-device-a-0123456789abcdef", "s-2", ourLabels)}, nil,
+		{"they come in the order of their names",
+			[]string{item("ci-device-b-0123456789abcdef", "s-1", ourLabels),
+				item("ci-device-a-0123456789abcdef", "s-2", ourLabels)}, nil,
 			[]string{"ci-device-a-0123456789abcdef s-2  [no ServiceAccount]",
 				"ci-device-b-0123456789abcdef s-1  [no ServiceAccount]"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			client, requests := serve(t, map[string]answer{"GET " + secretsPath: listed(tt.secrets...),
+			client, requests := serve(t, map[string]answer{"GET " +
+				secretsPath: listed(tt.secrets...),
 				"GET " + accountsPath: listed(tt.accounts...)})
 			devices, err := Devices(t.Context(), client, "build", "ci")
 			if err != nil {
@@ -210,7 +235,8 @@ func TestDevices(t *testing.T) {
 			}
 			var got []string
 			for _, d := range devices {
-				got = append(got, fmt.Sprintf("%s %s %s %v", d.Name, d.SecretUID, d.AccountUID, d.Odd))
+				got = append(got, fmt.Sprintf("%s %s %s %v", d.Name, d.SecretUID,
+					d.AccountUID, d.Odd))
 			}
 			if !slices.Equal(got, tt.want) {
 				t.Errorf("got %q, want %q", got, tt.want)
@@ -230,8 +256,9 @@ func TestWhatIsKnownOfADevice(t *testing.T) {
 		"sa-exec-credential/bootstrap-issued":"2026-03-01T13:00:00Z",
 		"sa-exec-credential/bootstrap-expires":"next week"}`
 	client, _ := serve(t, map[string]answer{
-		"GET " + secretsPath:  listed(item(deviceX, "s-1", ourLabels+secret)),
-		"GET " + accountsPath: listed(item(deviceX, "a-1", `,"creationTimestamp":"2026-03-01T11:00:00Z"`))})
+		"GET " + secretsPath: listed(item(deviceX, "s-1", ourLabels+secret)),
+		"GET " + accountsPath: listed(item(deviceX, "a-1",
+			`,"creationTimestamp":"2026-03-01T11:00:00Z"`))})
 	devices, err := Devices(t.Context(), client, "build", "ci")
 	if err != nil || len(devices) != 1 {
 		t.Fatalf("got %v, %v", devices, err)
@@ -248,7 +275,8 @@ func TestWhoCannotListDevicesIsTold(t *testing.T) {
 	for _, answers := range []map[string]answer{{"GET " + secretsPath: forbidden},
 		{"GET " + secretsPath: listed(), "GET " + accountsPath: forbidden}} {
 		client, _ := serve(t, answers)
-		if devices, err := Devices(t.Context(), client, "build", "ci"); !errors.Is(err, api.ErrForbidden) {
+		if devices, err := Devices(t.Context(), client, "build", "ci"); !errors.Is(err,
+			api.ErrForbidden) {
 			t.Errorf("got %v, %v", devices, err)
 		}
 	}
@@ -256,7 +284,8 @@ func TestWhoCannotListDevicesIsTold(t *testing.T) {
 
 func TestDeleteDevice(t *testing.T) {
 	const success = `{"kind":"Status","apiVersion":"v1","status":"Success"}`
-	forbidden, conflict := answer{403, status(403, "cannot")}, answer{409, status(409, "the UID differs")}
+	forbidden, conflict := answer{403, status(403, "cannot")}, answer{409, status(409,
+		"the UID differs")}
 	held := `,"finalizers":["x/y"],"labels":{},"ownerReferences":[{"kind":"ConfigMap","uid":"o-1"}]`
 	tests := []struct {
 		name    string
@@ -266,17 +295,22 @@ func TestDeleteDevice(t *testing.T) {
 		wrote   []string
 	}{
 		{"a device is deleted", map[string]answer{"DELETE " + accountPath: {200, success},
-			"DELETE " + secretPath: {200, success}, "DELETE " + rolePath: {200, success},
-			"DELETE " + bindingPath: {200, success}}, nil, []string{string(Deleted), string(Deleted)},
+			"DELETE " + secretPath: {200, success}, "DELETE " + rolePath: {200,
+				success},
+			"DELETE " + bindingPath: {200, success}}, nil, []string{string(Deleted),
+			string(Deleted)},
 			[]string{"DELETE " + accountPath + " a-1", "DELETE " + secretPath + " s-1",
 				"DELETE " + bindingPath + " ", "DELETE " + rolePath + " "}},
 		{"one that is gone is gone", nil, nil, []string{string(Gone), string(Gone)}, nil},
-		{"half of one is deleted, too", map[string]answer{"DELETE " + secretPath: {200, success}}, nil,
+		{"half of one is deleted, too", map[string]answer{"DELETE " + secretPath: {200,
+			success}}, nil,
 			[]string{string(Gone), string(Deleted)}, nil},
 		{"finalizers do not keep it", map[string]answer{
 			"DELETE " + accountPath: {200, deviceMetadata("a-1", held+deleting)},
-			"PATCH " + accountPath:  {200, "{}"}, "DELETE " + secretPath: {200, deviceMetadata("s-1", held+deleting)},
-			"PATCH " + secretPath: {200, "{}"}}, nil, []string{string(Deleted), string(Deleted)},
+			"PATCH " + accountPath:  {200, "{}"}, "DELETE " + secretPath: {200,
+				deviceMetadata("s-1", held+deleting)},
+			"PATCH " + secretPath: {200, "{}"}}, nil, []string{string(Deleted),
+			string(Deleted)},
 			[]string{"DELETE " + accountPath + " a-1", "PATCH " + accountPath + " a-1",
 				"DELETE " + secretPath + " s-1", "PATCH " + secretPath + " s-1",
 				"DELETE " + bindingPath + " ", "DELETE " + rolePath + " "}},
@@ -284,24 +318,33 @@ func TestDeleteDevice(t *testing.T) {
 			"DELETE " + secretPath: {200, deviceMetadata("s-1", held+deleting)}}, nil,
 			[]string{string(Gone), string(Deleted)}, nil},
 		{"a namesake goes, too", map[string]answer{"1 DELETE " + secretPath: conflict,
-			"GET " + secretPath: found("s-2", ""), "DELETE " + secretPath: {200, success}}, nil,
+			"GET " + secretPath: found("s-2", ""), "DELETE " + secretPath: {200,
+				success}}, nil,
 			[]string{string(Gone), string(Namesake)},
 			[]string{"DELETE " + accountPath + " a-1", "DELETE " + secretPath + " s-1",
-				"DELETE " + secretPath + " s-2", "DELETE " + bindingPath + " ", "DELETE " + rolePath + " "}},
-		{"a namesake with a finalizer goes, too", map[string]answer{"1 DELETE " + accountPath: conflict,
-			"GET " + accountPath: found("a-2", held), "DELETE " + accountPath: {200, deviceMetadata("a-2", held)},
-			"PATCH " + accountPath: {200, "{}"}}, nil, []string{string(Namesake), string(Gone)},
+				"DELETE " + secretPath + " s-2", "DELETE " + bindingPath + " ",
+				"DELETE " + rolePath + " "}},
+		{"a namesake with a finalizer goes, too", map[string]answer{"1 DELETE " +
+			accountPath: conflict,
+			"GET " + accountPath: found("a-2", held), "DELETE " + accountPath: {200,
+				deviceMetadata("a-2", held)},
+			"PATCH " + accountPath: {200, "{}"}}, nil, []string{string(Namesake),
+			string(Gone)},
 			[]string{"DELETE " + accountPath + " a-1", "DELETE " + accountPath + " a-2",
 				"PATCH " + accountPath + " a-2", "DELETE " + secretPath + " s-1",
 				"DELETE " + bindingPath + " ", "DELETE " + rolePath + " "}},
-		{"a namesake that is gone again is gone", map[string]answer{"1 DELETE " + secretPath: conflict}, nil,
+		{"a namesake that is gone again is gone", map[string]answer{"1 DELETE " +
+			secretPath: conflict}, nil,
 			[]string{string(Gone), string(Gone)}, nil},
-		{"who cannot delete the account is told", map[string]answer{"DELETE " + accountPath: forbidden},
+		{"who cannot delete the account is told", map[string]answer{"DELETE " +
+			accountPath: forbidden},
 			api.ErrForbidden, nil, []string{"DELETE " + accountPath + " a-1"}},
-		{"who cannot delete the Secret is told", map[string]answer{"DELETE " + secretPath: forbidden},
+		{"who cannot delete the Secret is told", map[string]answer{"DELETE " +
+			secretPath: forbidden},
 			api.ErrForbidden, []string{string(Gone)}, nil},
 		{"who cannot remove a finalizer is told", map[string]answer{
-			"DELETE " + accountPath: {200, deviceMetadata("a-1", held)}, "PATCH " + accountPath: forbidden},
+			"DELETE " + accountPath: {200, deviceMetadata("a-1", held)}, "PATCH " +
+				accountPath: forbidden},
 			api.ErrForbidden, nil, nil},
 		{"who cannot delete the role has ended the device", map[string]answer{
 			"DELETE " + rolePath: forbidden, "DELETE " + bindingPath: forbidden}, nil,
@@ -320,7 +363,8 @@ func TestDeleteDevice(t *testing.T) {
 			if !errors.Is(err, tt.err) || !slices.Equal(got, tt.want) {
 				t.Errorf("got %q, %v, want %q, %v", got, err, tt.want, tt.err)
 			}
-			if wrote := withUIDs(requests.wrote()); tt.wrote != nil && !slices.Equal(wrote, tt.wrote) {
+			if wrote := withUIDs(requests.wrote()); tt.wrote != nil &&
+				!slices.Equal(wrote, tt.wrote) {
 				t.Errorf("it wrote %q, want %q", wrote, tt.wrote)
 			}
 		})
@@ -353,13 +397,15 @@ func TestADeviceWithoutUIDsIsDeletedByItsName(t *testing.T) {
 func TestNoteBootstrapNamesTheSecretByItsUID(t *testing.T) {
 	client, requests := serve(t, map[string]answer{"PATCH " + secretPath: {200, "{}"}})
 	issued := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-	if err := NoteBootstrap(t.Context(), client, "build", profile.Device{Name: deviceX, SecretUID: "s-1"},
+	if err := NoteBootstrap(t.Context(), client, "build", profile.Device{Name: deviceX,
+		SecretUID: "s-1"},
 		issued, issued.Add(time.Hour)); err != nil {
 		t.Fatal(err)
 	}
 	const want = `{"metadata":{"annotations":{"sa-exec-credential/bootstrap-expires":"2026-03-01T13:00:00Z",` +
 		`"sa-exec-credential/bootstrap-issued":"2026-03-01T12:00:00Z"},"uid":"s-1"}}`
-	if got := (*requests)[0]; got.body != want || got.contentType != "application/merge-patch+json" {
+	if got := (*requests)[0]; got.body != want ||
+		got.contentType != "application/merge-patch+json" {
 		t.Errorf("sent %s as %q", got.body, got.contentType)
 	}
 }
@@ -372,15 +418,22 @@ func TestDeviceExists(t *testing.T) {
 		err             error
 	}{
 		{"the very objects exist", found("s-1", ""), found("a-1", ""), true, nil},
-		{"another Secret of that name is not it", found("s-2", ""), found("a-1", ""), false, nil},
-		{"another account of that name is not it", found("s-1", ""), found("a-2", ""), false, nil},
-		{"a Secret that is being deleted is gone", found("s-1", deleting), found("a-1", ""), false, nil},
-		{"an account that is being deleted is gone", found("s-1", ""), found("a-1", deleting), false, nil},
-		{"a Secret that is not found is gone", answer{404, status(404, "not found")}, found("a-1", ""),
+		{"another Secret of that name is not it", found("s-2", ""), found("a-1", ""), false,
+			nil},
+		{"another account of that name is not it", found("s-1", ""), found("a-2", ""),
 			false, nil},
-		{"an account that is not found is gone", found("s-1", ""), answer{404, status(404, "not found")},
+		{"a Secret that is being deleted is gone", found("s-1", deleting), found("a-1", ""),
 			false, nil},
-		{"one that cannot be read is an error", answer{403, status(403, "cannot get")}, found("a-1", ""),
+		{"an account that is being deleted is gone", found("s-1", ""), found("a-1",
+			deleting), false, nil},
+		{"a Secret that is not found is gone", answer{404, status(404, "not found")},
+			found("a-1", ""),
+			false, nil},
+		{"an account that is not found is gone", found("s-1", ""), answer{404, status(404,
+			"not found")},
+			false, nil},
+		{"one that cannot be read is an error", answer{403, status(403, "cannot get")},
+			found("a-1", ""),
 			false, api.ErrForbidden},
 	}
 	for _, tt := range tests {
@@ -406,7 +459,8 @@ func TestClusterUID(t *testing.T) {
 		{"it is that of kube-system",
 			answer{200, `{"metadata":{"name":"kube-system","uid":"k-1"}}`}, "k-1", nil},
 		{"who cannot look has none", answer{403, status(403, "cannot get")}, "", nil},
-		{"a server that fails is an error", answer{500, status(500, "etcd")}, "", api.ErrServer},
+		{"a server that fails is an error", answer{500, status(500, "etcd")}, "",
+			api.ErrServer},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			client, _ := serve(t, map[string]answer{"GET /api/v1/namespaces/kube-system": tt.there})

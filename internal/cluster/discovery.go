@@ -101,7 +101,8 @@ func readAggregated(answer []byte) (Resources, error) {
 	for _, group := range list.Items {
 		for _, version := range group.Versions {
 			for _, r := range version.Resources {
-				main := Resource{Group: group.Name, Name: r.Resource, Singular: r.SingularResource,
+				main := Resource{Group: group.Name, Name: r.Resource,
+					Singular:   r.SingularResource,
 					ShortNames: r.ShortNames, Namespaced: r.Scope == "Namespaced", Verbs: r.Verbs}
 				found = found.add(main)
 				for _, sub := range r.Subresources {
@@ -149,7 +150,8 @@ func discoverOneByOne(ctx context.Context, client *api.Client, root string,
 			group = ""
 		}
 		for _, r := range list.APIResources {
-			found = found.add(Resource{Group: group, Name: r.Name, Singular: r.SingularName,
+			found = found.add(Resource{Group: group, Name: r.Name,
+				Singular:   r.SingularName,
 				ShortNames: r.ShortNames,
 				Namespaced: r.Namespaced, Verbs: r.Verbs})
 		}

@@ -150,7 +150,8 @@ func missingRules(text string) []string {
 	for line := range strings.Lines(text) {
 		if strings.HasPrefix(line, "{") {
 			rules = append(rules,
-				reviewedRule{Verbs: fieldOf(line, "Verbs"), APIGroups: fieldOf(line, "APIGroups"),
+				reviewedRule{Verbs: fieldOf(line, "Verbs"), APIGroups: fieldOf(line,
+					"APIGroups"),
 					Resources:       fieldOf(line, "Resources"),
 					ResourceNames:   fieldOf(line, "ResourceNames"),
 					NonResourceURLs: fieldOf(line, "NonResourceURLs")})

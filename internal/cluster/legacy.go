@@ -22,7 +22,8 @@ func ListLegacySecrets(ctx context.Context, client *api.Client, namespace,
 	query := map[string]string{"fieldSelector": "type=kubernetes.io/service-account-token"}
 	items, err := listMetadata(ctx, client, ref.collection(), query)
 	if err != nil {
-		return nil, fmt.Errorf("listing token Secrets of %q: %w", namespace+"/"+account, err)
+		return nil, fmt.Errorf("listing token Secrets of %q: %w", namespace+"/"+account,
+			err)
 	}
 	var secrets []LegacySecret
 	for _, item := range items {
@@ -33,9 +34,10 @@ func ListLegacySecrets(ctx context.Context, client *api.Client, namespace,
 	return secrets, nil
 }
 
-// DeleteLegacySecret deletes what ListLegacySecrets found, and with it its token. Errors are *ObjectError; another
-// Secret under that name by now is an api.ErrConflict.
-func DeleteLegacySecret(ctx context.Context, client *api.Client, namespace string, secret LegacySecret) error {
+// DeleteLegacySecret deletes what ListLegacySecrets found, and with it its token. Errors are
+// *ObjectError; another Secret under that name by now is an api.ErrConflict.
+func DeleteLegacySecret(ctx context.Context, client *api.Client, namespace string,
+	secret LegacySecret) error {
 	ref := Ref{Kind: "Secret", Namespace: namespace, Name: secret.Name}
 	if _, err := deleteByUID(ctx, client, ref, secret.UID); err != nil {
 		return &ObjectError{Doing: "deleting", Object: ref, Err: err}

@@ -27,8 +27,8 @@ var defaultLimits = Limits{Token: time.Hour, Bootstrap: 720 * time.Hour}
 // The keys of the ConfigMap of limits that are no account's: theirs have a dot in them.
 const (
 	defaultKey = "default"
-	// audiencesKey holds those of the API server itself, which it puts into a request that names none
-	// before it asks admission.
+	// audiencesKey holds those of the API server itself, which it puts into a request that
+	// names none before it asks admission.
 	audiencesKey = "apiAudiences"
 )
 
@@ -59,17 +59,20 @@ func parseLimits(text string) Limits {
 		case "bootstrapSeconds":
 			l.Bootstrap = time.Duration(n) * time.Second
 		case "audiences":
-			l.Audiences = slices.DeleteFunc(strings.Split(value, ","), func(a string) bool { return a == "" })
+			l.Audiences = slices.DeleteFunc(strings.Split(value, ","),
+				func(a string) bool { return a == "" })
 		}
 	}
 	return l
 }
 
-// union allows what either of two limits does: another machine, or another person's setup, needs it.
+// union allows what either of two limits does: another machine, or another person's setup, needs
+// it.
 func (l Limits) union(other Limits) Limits {
 	audiences := slices.Concat(l.Audiences, other.Audiences)
 	slices.Sort(audiences)
-	return Limits{Token: max(l.Token, other.Token), Bootstrap: max(l.Bootstrap, other.Bootstrap),
+	return Limits{Token: max(l.Token, other.Token), Bootstrap: max(l.Bootstrap,
+		other.Bootstrap),
 		Audiences: slices.Compact(audiences)}
 }
 
@@ -82,14 +85,16 @@ func (l Limits) Covers(other Limits) bool {
 var LimitsRef = Ref{Kind: "ConfigMap", Namespace: limitsNamespace, Name: limitsName}
 
 // EnsureLimits allows an account's devices what they need, and counts the account among those whose
-// devices are protected. What an earlier setup allowed beside it stays, and is returned. apiAudiences are
-// those of a token that was requested for none. changed is false when all of it was there.
+// devices are protected. What an earlier setup allowed beside it stays, and is returned.
+// apiAudiences are those of a token that was requested for none. changed is false when all of it
+// was there.
 //
 // A caller who cannot write limits is an api.ErrForbidden. Errors are *ObjectError.
 func EnsureLimits(ctx context.Context, client *api.Client, namespace, account string, wanted Limits,
 	apiAudiences []string) (inForce Limits, changed bool, err error) {
 	for range limitsTries {
-		inForce, changed, err = ensureLimits(ctx, client, limitsKey(namespace, account), wanted, apiAudiences)
+		inForce, changed, err = ensureLimits(ctx, client, limitsKey(namespace, account),
+			wanted, apiAudiences)
 		if !errors.Is(err, api.ErrConflict) {
 			break
 		}
@@ -100,7 +105,8 @@ func EnsureLimits(ctx context.Context, client *api.Client, namespace, account st
 	return inForce, changed, err
 }
 
-func ensureLimits(ctx context.Context, client *api.Client, key string, wanted Limits, apiAudiences []string) (Limits, bool, error) {
+func ensureLimits(ctx context.Context, client *api.Client, key string, wanted Limits,
+	apiAudiences []string) (Limits, bool, error) {
 	live, err := readLimits(ctx, client)
 	if err != nil {
 		return Limits{}, false, err
@@ -150,11 +156,13 @@ func readLimits(ctx context.Context, client *api.Client) (limitsMap, error) {
 }
 
 // writeLimits is an api.ErrConflict when somebody else has written since live was read.
-func writeLimits(ctx context.Context, client *api.Client, live limitsMap, data map[string]string) error {
+func writeLimits(ctx context.Context, client *api.Client, live limitsMap,
+	data map[string]string) error {
 	query := map[string]string{"fieldManager": fieldManager}
 	if live.Metadata.ResourceVersion == "" {
 		object := newObject(LimitsRef, "", componentPolicy).with("data", data)
-		_, err := send(ctx, client, http.MethodPost, LimitsRef.collection(), query, "application/json", object.encode())
+		_, err := send(ctx, client, http.MethodPost, LimitsRef.collection(), query,
+			"application/json", object.encode())
 		return err
 	}
 	body, err := json.Marshal(map[string]any{"data": data,
@@ -162,13 +170,15 @@ func writeLimits(ctx context.Context, client *api.Client, live limitsMap, data m
 	if err != nil {
 		return err
 	}
-	_, err = send(ctx, client, http.MethodPatch, LimitsRef.path(), query, "application/merge-patch+json", body)
+	_, err = send(ctx, client, http.MethodPatch, LimitsRef.path(), query,
+		"application/merge-patch+json", body)
 	return err
 }
 
-// LimitsOf reads what an account's devices can ask for: its own limits, or those of accounts without. found
-// is false where the cluster has no limits at all.
-func LimitsOf(ctx context.Context, client *api.Client, namespace, account string) (l Limits, found bool, err error) {
+// LimitsOf reads what an account's devices can ask for: its own limits, or those of accounts
+// without. found is false where the cluster has no limits at all.
+func LimitsOf(ctx context.Context, client *api.Client, namespace, account string) (l Limits,
+	found bool, err error) {
 	live, err := readLimits(ctx, client)
 	if err != nil {
 		return Limits{}, false, &ObjectError{Doing: "reading", Object: LimitsRef, Err: err}

@@ -22,23 +22,25 @@ const (
 // Object is one object of the cluster as it is wanted.
 type Object struct {
 	content map[string]any
-	// lenient objects are done without when the caller cannot read or write them, or the server has
-	// no such kind.
+	// lenient objects are done without when the caller cannot read or write them, or the
+	// server has no such kind.
 	lenient WarningKind
 }
 
 // collections maps the kinds created here to where their objects are found.
 var collections = map[string]struct{ apiVersion, resource string }{
-	"Namespace":                        {"v1", "namespaces"},
-	"ServiceAccount":                   {"v1", "serviceaccounts"},
-	"Secret":                           {"v1", "secrets"},
-	"ConfigMap":                        {"v1", "configmaps"},
-	"Role":                             {"rbac.authorization.k8s.io/v1", "roles"},
-	"RoleBinding":                      {"rbac.authorization.k8s.io/v1", "rolebindings"},
-	"ClusterRole":                      {"rbac.authorization.k8s.io/v1", "clusterroles"},
-	"ClusterRoleBinding":               {"rbac.authorization.k8s.io/v1", "clusterrolebindings"},
-	"ValidatingAdmissionPolicy":        {"admissionregistration.k8s.io/v1", "validatingadmissionpolicies"},
-	"ValidatingAdmissionPolicyBinding": {"admissionregistration.k8s.io/v1", "validatingadmissionpolicybindings"},
+	"Namespace":          {"v1", "namespaces"},
+	"ServiceAccount":     {"v1", "serviceaccounts"},
+	"Secret":             {"v1", "secrets"},
+	"ConfigMap":          {"v1", "configmaps"},
+	"Role":               {"rbac.authorization.k8s.io/v1", "roles"},
+	"RoleBinding":        {"rbac.authorization.k8s.io/v1", "rolebindings"},
+	"ClusterRole":        {"rbac.authorization.k8s.io/v1", "clusterroles"},
+	"ClusterRoleBinding": {"rbac.authorization.k8s.io/v1", "clusterrolebindings"},
+	"ValidatingAdmissionPolicy": {"admissionregistration.k8s.io/v1",
+		"validatingadmissionpolicies"},
+	"ValidatingAdmissionPolicyBinding": {"admissionregistration.k8s.io/v1",
+		"validatingadmissionpolicybindings"},
 }
 
 // newObject returns an object that has labels for the account and no more.
@@ -48,7 +50,8 @@ func newObject(ref Ref, account, component string) Object {
 		metadata["namespace"] = ref.Namespace
 	}
 	return Object{content: map[string]any{
-		"apiVersion": collections[ref.Kind].apiVersion, "kind": ref.Kind, "metadata": metadata}}
+		"apiVersion": collections[ref.Kind].apiVersion, "kind": ref.Kind,
+		"metadata": metadata}}
 }
 
 func labels(account, component string) map[string]any {

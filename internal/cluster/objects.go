@@ -32,7 +32,8 @@ func Objects(w Wanted, known Resources) ([]Object, error) {
 		objects = append(objects,
 			newObject(Ref{Kind: "Namespace", Name: w.Namespace}, w.ServiceAccount,
 				componentNamespace),
-			newObject(w.namespaced("ServiceAccount", w.ServiceAccount), w.ServiceAccount,
+			newObject(w.namespaced("ServiceAccount", w.ServiceAccount),
+				w.ServiceAccount,
 				componentAccount))
 	}
 	objects = append(objects, w.minter()...)
@@ -86,9 +87,9 @@ func (w Wanted) grantedIn() []string {
 	return []string{w.Namespace}
 }
 
-// accessName is the name of what grants rights in a namespace, or for the whole cluster where that is
-// empty. In the account's own namespace the account's name tells it; elsewhere another namespace's account
-// can have the same.
+// accessName is the name of what grants rights in a namespace, or for the whole cluster where
+// that is empty. In the account's own namespace the account's name tells it; elsewhere another
+// namespace's account can have the same.
 func (w Wanted) accessName(in, ending string) string {
 	account := w.ServiceAccount
 	if in != w.Namespace {
@@ -97,8 +98,9 @@ func (w Wanted) accessName(in, ending string) string {
 	return shorten(prefix+account+ending, maxName)
 }
 
-// created is the role of --verb and --resource with its bindings. What lives in no namespace cannot be
-// granted in one: it gets a ClusterRole of its own, so that the rest stays within the namespaces.
+// created is the role of --verb and --resource with its bindings. What lives in no namespace
+// cannot be granted in one: it gets a ClusterRole of its own, so that the rest stays within the
+// namespaces.
 func (w Wanted) created(rules grants) []Object {
 	inNamespace, everywhere := rules.namespaced, rules.clusterScoped
 	if w.ClusterWide {
@@ -109,14 +111,17 @@ func (w Wanted) created(rules grants) []Object {
 		if len(inNamespace) > 0 {
 			name := w.accessName(in, "")
 			objects = append(objects,
-				newObject(Ref{Kind: "Role", Namespace: in, Name: name}, w.ServiceAccount, componentAccess).with("rules", inNamespace),
+				newObject(Ref{Kind: "Role", Namespace: in, Name: name},
+					w.ServiceAccount, componentAccess).with("rules",
+					inNamespace),
 				w.binding(in, name, "Role", name))
 		}
 	}
 	if len(everywhere) > 0 {
 		name := w.accessName("", "")
 		objects = append(objects,
-			newObject(Ref{Kind: "ClusterRole", Name: name}, w.ServiceAccount, componentAccess).with("rules", everywhere),
+			newObject(Ref{Kind: "ClusterRole", Name: name}, w.ServiceAccount,
+				componentAccess).with("rules", everywhere),
 			w.binding("", name, "ClusterRole", name))
 	}
 	return objects
@@ -128,7 +133,8 @@ func (w Wanted) existing() []Object {
 	in := w.grantedIn()
 	for _, role := range split(w.Roles) {
 		for _, in := range in {
-			objects = append(objects, w.binding(in, w.accessName(in, ":role:"+role), "Role", role))
+			objects = append(objects, w.binding(in, w.accessName(in, ":role:"+role),
+				"Role", role))
 		}
 	}
 	if w.ClusterWide {
@@ -136,7 +142,8 @@ func (w Wanted) existing() []Object {
 	}
 	for _, role := range split(w.ClusterRoles) {
 		for _, in := range in {
-			objects = append(objects, w.binding(in, w.accessName(in, ":cluster-role:"+role), "ClusterRole", role))
+			objects = append(objects, w.binding(in, w.accessName(in,
+				":cluster-role:"+role), "ClusterRole", role))
 		}
 	}
 	return objects
@@ -163,7 +170,8 @@ func subjects(s Subject) []any {
 	if s.Namespace == "" {
 		return []any{map[string]any{"kind": "User", "apiGroup": rbacGroup, "name": s.Name}}
 	}
-	return []any{map[string]any{"kind": "ServiceAccount", "namespace": s.Namespace, "name": s.Name}}
+	return []any{map[string]any{"kind": "ServiceAccount", "namespace": s.Namespace,
+		"name": s.Name}}
 }
 
 func rule(verbs []string, group string, resources, names []string) map[string]any {

@@ -14,14 +14,14 @@ import (
 // Planned is what would be applied.
 type Planned struct {
 	Objects []Object
-	// Risks are rights among those that are granted in the account's own namespace, by which it can become
-	// another account there, such as "create pods".
+	// Risks are rights among those that are granted in the account's own namespace, by which
+	// it can become another account there, such as "create pods".
 	Risks []string
 }
 
-// Plan is Objects with what has to be asked of the cluster first: its resources when a role is to be
-// created, whether the roles to bind and the namespaces exist, and what they give away. It only reads, so
-// a dry run can call it.
+// Plan is Objects with what has to be asked of the cluster first: its resources when a role is to
+// be created, whether the roles to bind and the namespaces exist, and what they give away. It
+// only reads, so a dry run can call it.
 func Plan(ctx context.Context, client *api.Client, w Wanted) (Planned, error) {
 	if err := w.Check(); err != nil {
 		return Planned{}, err
@@ -57,7 +57,8 @@ func Plan(ctx context.Context, client *api.Client, w Wanted) (Planned, error) {
 	return planned, nil
 }
 
-// checkNamespace is an UnknownError for a namespace that rights shall be granted in and that is not there.
+// checkNamespace is an UnknownError for a namespace that rights shall be granted in and that is
+// not there.
 func checkNamespace(ctx context.Context, client *api.Client, name string) error {
 	ref := Ref{Kind: "Namespace", Name: name}
 	_, err := readMetadata(ctx, client, ref)
@@ -92,7 +93,8 @@ func checkRoles(ctx context.Context, client *api.Client, w Wanted) ([]policyRule
 	return all, nil
 }
 
-// checkRole looks at a role to bind. The API server lets an administrator bind a role that does not exist.
+// checkRole looks at a role to bind. The API server lets an administrator bind a role that does
+// not exist.
 func checkRole(ctx context.Context, client *api.Client, w Wanted, ref Ref) ([]policyRule, error) {
 	answer, err := get(ctx, client, ref.path(), "", nil)
 	switch {
@@ -110,7 +112,8 @@ func checkRole(ctx context.Context, client *api.Client, w Wanted, ref Ref) ([]po
 		return nil, &ObjectError{Doing: "reading", Object: ref, Err: err}
 	}
 	for _, rule := range role.Rules {
-		if slices.Contains(rule.Verbs, "*") && slices.Contains(rule.Resources, "*") && !w.AllowAdmin {
+		if slices.Contains(rule.Verbs, "*") && slices.Contains(rule.Resources, "*") &&
+			!w.AllowAdmin {
 			return nil, fmt.Errorf("%w: %v", ErrAdmin, ref)
 		}
 	}
@@ -133,10 +136,11 @@ func unknownRole(ctx context.Context, client *api.Client, ref Ref) error {
 	return unknown
 }
 
-// Superseded lists the bindings that earlier setups created for the account and w does not ask for: they
-// still count. It is empty when w asks for no rights at all, which leaves those there are. Bindings that the
-// caller cannot list are not in it.
-func Superseded(ctx context.Context, client *api.Client, w Wanted, objects []Object) ([]Ref, error) {
+// Superseded lists the bindings that earlier setups created for the account and w does not ask
+// for: they still count. It is empty when w asks for no rights at all, which leaves those there
+// are. Bindings that the caller cannot list are not in it.
+func Superseded(ctx context.Context, client *api.Client, w Wanted, objects []Object) ([]Ref,
+	error) {
 	if w.NoRBAC || !w.createsRole() && len(split(w.Roles))+len(split(w.ClusterRoles)) == 0 {
 		return nil, nil
 	}
@@ -159,8 +163,8 @@ func Superseded(ctx context.Context, client *api.Client, w Wanted, objects []Obj
 	return superseded, nil
 }
 
-// accessCollections are where bindings of the account can be: everywhere, and in its own namespaces, which
-// some can list who cannot list all.
+// accessCollections are where bindings of the account can be: everywhere, and in its own
+// namespaces, which some can list who cannot list all.
 func (w Wanted) accessCollections() []Ref {
 	refs := []Ref{{Kind: "ClusterRoleBinding"}, {Kind: "RoleBinding"}}
 	for _, in := range append(w.grantedIn(), w.Namespace) {
@@ -171,20 +175,24 @@ func (w Wanted) accessCollections() []Ref {
 
 // accessIn lists the account's bindings in a collection; none where the caller cannot list it.
 func (w Wanted) accessIn(ctx context.Context, client *api.Client, in Ref) ([]Ref, error) {
-	query := map[string]string{"labelSelector": accountLabel + "=" + labelValue(w.ServiceAccount) + "," +
+	query := map[string]string{"labelSelector": accountLabel + "=" +
+		labelValue(w.ServiceAccount) + "," +
 		componentLabel + "=" + componentAccess}
 	items, err := listMetadata(ctx, client, in.collection(), query)
 	if errors.Is(err, api.ErrForbidden) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("listing the bindings of %q: %w", w.Namespace+"/"+w.ServiceAccount, err)
+		return nil, fmt.Errorf("listing the bindings of %q: %w",
+			w.Namespace+"/"+w.ServiceAccount, err)
 	}
 	var refs []Ref
 	for _, item := range items {
-		// A label has the account's name, but another namespace's account can have the same.
+		// A label has the account's name, but another namespace's account can have the
+		// same.
 		if w.isAccessName(item.Namespace, item.Name) {
-			refs = append(refs, Ref{Kind: in.Kind, Namespace: item.Namespace, Name: item.Name})
+			refs = append(refs, Ref{Kind: in.Kind, Namespace: item.Namespace,
+				Name: item.Name})
 		}
 	}
 	return refs, nil

@@ -5,34 +5,38 @@ import (
 	"strconv"
 )
 
-// The one policy of a cluster, and the ConfigMap of limits that it reads. They are in force for every
-// account that setup has prepared: RBAC can say for whom a device may create tokens, but not for how
-// long, to what it has to be bound, or that nobody else acts in its name.
+// The one policy of a cluster, and the ConfigMap of limits that it reads. They are in force for
+// every account that setup has prepared: RBAC can say for whom a device may create tokens, but
+// not for how long, to what it has to be bound, or that nobody else acts in its name.
 const (
 	policyName      = "sa-exec-credential"
 	limitsNamespace = "sa-exec-credential"
 	limitsName      = "limits"
 )
 
-// policyVersion is that of the expressions below. A policy that a newer version of this program applied
-// stays as it is.
+// policyVersion is that of the expressions below. A policy that a newer version of this program
+// applied stays as it is.
 const policyVersion = 1
 
 const versionAnnotation = "sa-exec-credential/policy-version"
 
-// The parts of the policy's expressions (CEL), which its match conditions cannot share by a variable.
+// The parts of the policy's expressions (CEL), which its match conditions cannot share by a
+// variable.
 const (
-	prefixSA   = "system:serviceaccount:"
-	isDevice   = "request.userInfo.username.matches('^" + prefixSA + "[^:]+:.+" + devicePattern + "')"
-	accountKey = "request.userInfo.username.substring(22).replace(':', '.')" // 22: len(prefixSA)
+	prefixSA = "system:serviceaccount:"
+	isDevice = "request.userInfo.username.matches('^" + prefixSA + "[^:]+:.+" +
+		devicePattern + "')"
+	// 22: len(prefixSA)
+	accountKey = "request.userInfo.username.substring(22).replace(':', '.')"
 	isManaged  = "request.userInfo.username.startsWith('" + prefixSA + "') && " +
 		"has(params.data) && " + accountKey + " in params.data"
 )
 
-// policyObjects are the policy (KEP-3488), its binding, and the namespace of the limits. Whoever is not
-// allowed to create them prepares an account without limits, and is told so.
+// policyObjects are the policy (KEP-3488), its binding, and the namespace of the limits. Whoever
+// is not allowed to create them prepares an account without limits, and is told so.
 func policyObjects() []Object {
-	policy := newObject(Ref{Kind: "ValidatingAdmissionPolicy", Name: policyName}, "", componentPolicy).
+	policy := newObject(Ref{Kind: "ValidatingAdmissionPolicy", Name: policyName}, "",
+		componentPolicy).
 		with("spec", map[string]any{
 			"failurePolicy":    "Fail",
 			"paramKind":        map[string]any{"apiVersion": "v1", "kind": "ConfigMap"},
@@ -43,15 +47,18 @@ func policyObjects() []Object {
 			"validations": policyValidations(),
 		})
 	policy.annotate(versionAnnotation, strconv.Itoa(policyVersion))
-	binding := newObject(Ref{Kind: "ValidatingAdmissionPolicyBinding", Name: policyName}, "", componentPolicy).
+	binding := newObject(Ref{Kind: "ValidatingAdmissionPolicyBinding", Name: policyName}, "",
+		componentPolicy).
 		with("spec", map[string]any{
 			"policyName": policyName,
-			// With "Deny", a cluster whose limits somebody deletes would create no token for any pod.
+			// With "Deny", a cluster whose limits somebody deletes would create no
+			// token for any pod.
 			"paramRef": map[string]any{"namespace": limitsNamespace, "name": limitsName,
 				"parameterNotFoundAction": "Allow"},
 			"validationActions": []any{"Deny"},
 		})
-	namespace := newObject(Ref{Kind: "Namespace", Name: limitsNamespace}, "", componentNamespace)
+	namespace := newObject(Ref{Kind: "Namespace", Name: limitsNamespace}, "",
+		componentNamespace)
 	objects := []Object{namespace, policy, binding}
 	for i := range objects {
 		objects[i].lenient = LimitsForbidden
@@ -62,7 +69,8 @@ func policyObjects() []Object {
 // isNewer reports whether a newer version of this program has applied the policy that is there.
 func isNewer(object Object, live map[string]any) bool {
 	theirs, err := strconv.Atoi(text(live, "metadata", "annotations", versionAnnotation))
-	return object.Ref().Kind == "ValidatingAdmissionPolicy" && err == nil && theirs > policyVersion
+	return object.Ref().Kind == "ValidatingAdmissionPolicy" && err == nil &&
+		theirs > policyVersion
 }
 
 func policyResources() []any {
@@ -82,22 +90,30 @@ func policyResources() []any {
 // audiences=A,B". An account that contains "-device-" cannot be set up, so the name tells it.
 func policyVariables() []any {
 	limit := func(field string) string {
-		return fmt.Sprintf("int(variables.limits.filter(l, l.startsWith('%s='))[0].substring(%d))", field, len(field)+1)
+		return fmt.Sprintf("int(variables.limits.filter(l, "+
+			"l.startsWith('%s='))[0].substring(%d))", field, len(field)+1)
 	}
 	list := [][2]string{
 		{"user", "request.userInfo.username.substring(22).split(':')"},
 		{"isDevice", isDevice},
-		{"account", "variables.isDevice ? variables.user[1].split('-device-')[0] : variables.user[1]"},
+		{"account", "variables.isDevice ? variables.user[1].split('-device-')[0] : " +
+			"variables.user[1]"},
 		{"key", "variables.user[0] + '.' + variables.account"},
-		{"limits", "(variables.key in params.data ? params.data[variables.key] : params.data['default']).split(' ')"},
+		{"limits", "(variables.key in params.data ? params.data[variables.key] : " +
+			"params.data['default']).split(' ')"},
 		{"isForDevice", "variables.isDevice && request.name == variables.user[1]"},
-		{"seconds", "variables.isForDevice ? " + limit("bootstrapSeconds") + " : " + limit("tokenSeconds")},
-		{"apiAudiences", "'apiAudiences' in params.data ? params.data['apiAudiences'].split(' ') : []"},
-		{"audiences", "variables.isForDevice ? variables.apiAudiences : variables.apiAudiences + " +
+		{"seconds", "variables.isForDevice ? " + limit("bootstrapSeconds") + " : " +
+			limit("tokenSeconds")},
+		{"apiAudiences", "'apiAudiences' in params.data ? " +
+			"params.data['apiAudiences'].split(' ') : []"},
+		{"audiences", "variables.isForDevice ? variables.apiAudiences : " +
+			"variables.apiAudiences + " +
 			"variables.limits.filter(l, l.startsWith('audiences='))[0].substring(10).split(',').filter(a, a != '')"},
-		{"isTokenRequest", "request.resource.resource == 'serviceaccounts' && has(request.subResource) && " +
+		{"isTokenRequest", "request.resource.resource == 'serviceaccounts' && " +
+			"has(request.subResource) && " +
 			"request.subResource == 'token'"},
-		{"objectName", "object != null && has(object.metadata.name) ? object.metadata.name : " +
+		{"objectName", "object != null && has(object.metadata.name) ? " +
+			"object.metadata.name : " +
 			"oldObject != null ? oldObject.metadata.name : request.name"},
 	}
 	variables := make([]any, len(list))
@@ -107,8 +123,8 @@ func policyVariables() []any {
 	return variables
 }
 
-// policyValidations guard every optional field to its last member: an expression that fails to evaluate
-// denies as well, but with words that nobody understands.
+// policyValidations guard every optional field to its last member: an expression that fails to
+// evaluate denies as well, but with words that nobody understands.
 func policyValidations() []any {
 	const (
 		bound    = "object.spec.boundObjectRef"
@@ -117,29 +133,38 @@ func policyValidations() []any {
 		impostor = "authentication.kubernetes.io/credential-id"
 	)
 	list := [][2]string{
-		{mints + "(request.namespace == variables.user[0] && (variables.isForDevice || request.name == variables.account))",
+		{mints + "(request.namespace == variables.user[0] && (variables.isForDevice || " +
+			"request.name == variables.account))",
 			"a device requests tokens for its own account and for itself only"},
-		// The API server puts this into a genuine ServiceAccount token's extra; an impersonated request has none.
-		{mints + "(has(request.userInfo.extra) && '" + impostor + "' in request.userInfo.extra)",
+		// The API server puts this into a genuine ServiceAccount token's extra; an
+		// impersonated request has none.
+		{mints + "(has(request.userInfo.extra) && '" + impostor +
+			"' in request.userInfo.extra)",
 			"a device cannot be impersonated"},
-		{mints + fmt.Sprintf("(has(%[1]s) && has(%[1]s.kind) && has(%[1]s.name) && %[1]s.kind == 'Secret' && "+
+		{mints + fmt.Sprintf("(has(%[1]s) && has(%[1]s.kind) && has(%[1]s.name) && "+
+			"%[1]s.kind == 'Secret' && "+
 			"%[1]s.name == variables.user[1])", bound),
 			"the token is not bound to the device's own Secret"},
-		{mints + "(has(object.spec.expirationSeconds) && object.spec.expirationSeconds <= variables.seconds)",
+		{mints + "(has(object.spec.expirationSeconds) && object.spec.expirationSeconds " +
+			"<= variables.seconds)",
 			"the lifetime asked for exceeds what setup allowed"},
-		{mints + "(!has(object.spec.audiences) || object.spec.audiences.all(a, a in variables.audiences))",
+		{mints + "(!has(object.spec.audiences) || object.spec.audiences.all(a, a in " +
+			"variables.audiences))",
 			"setup did not allow this audience"},
 		{managed + "!variables.isTokenRequest || request.namespace != variables.user[0]",
-			"an account that sa-exec-credential manages requests no tokens in its own namespace"},
+			"an account that sa-exec-credential manages requests no tokens in its " +
+				"own namespace"},
 		{"request.resource.resource != 'secrets' || request.operation == 'DELETE' || " +
 			"!has(object.type) || object.type != 'kubernetes.io/service-account-token'",
 			"an account that sa-exec-credential manages creates no long-lived tokens"},
-		{"variables.isTokenRequest || !variables.objectName.matches('^.+" + devicePattern + "')",
+		{"variables.isTokenRequest || !variables.objectName.matches('^.+" + devicePattern +
+			"')",
 			"only an administrator changes devices"},
 	}
 	validations := make([]any, len(list))
 	for i, v := range list {
-		validations[i] = map[string]any{"expression": v[0], "message": v[1], "reason": "Forbidden"}
+		validations[i] = map[string]any{"expression": v[0], "message": v[1],
+			"reason": "Forbidden"}
 	}
 	return validations
 }

@@ -22,14 +22,15 @@ func asRules(built []any) []policyRule {
 	return rules
 }
 
-// risky are rights by which an account becomes another one of its namespace: what runs as any account
-// there, speaks in its name, or gives out its tokens. No admission policy of ours could tell a good use
-// from a bad one.
+// risky are rights by which an account becomes another one of its namespace: what runs as any
+// account there, speaks in its name, or gives out its tokens. No admission policy of ours could
+// tell a good use from a bad one.
 var risky = []struct {
 	name, verb string
 	resources  []string
 }{
-	{"run pods as any account", "create", []string{"pods", "deployments", "daemonsets", "statefulsets", "replicasets",
+	{"run pods as any account", "create", []string{"pods", "deployments", "daemonsets",
+		"statefulsets", "replicasets",
 		"replicationcontrollers", "jobs", "cronjobs"}},
 	{"run commands in pods", "create", []string{"pods/exec", "pods/attach"}},
 	{"impersonate accounts", "impersonate", []string{"serviceaccounts"}},
@@ -53,5 +54,8 @@ func risksOf(rules []policyRule) []string {
 }
 
 func hasAny(list []string, wanted ...string) bool {
-	return slices.ContainsFunc(list, func(item string) bool { return item == "*" || slices.Contains(wanted, item) })
+	return slices.ContainsFunc(list, func(item string) bool {
+		return item == "*" ||
+			slices.Contains(wanted, item)
+	})
 }

@@ -134,7 +134,8 @@ func (rs Resources) subresources(of Resource, sub string) []string {
 	for _, r := range rs {
 		main, name, found := strings.Cut(r.Name, "/")
 		if found && main == of.Name && r.Group == of.Group {
-			candidates = append(candidates, candidate{r.String(), editDistance(sub, name)})
+			candidates = append(candidates, candidate{r.String(), editDistance(sub,
+				name)})
 		}
 	}
 	return best(candidates, sub)
@@ -158,8 +159,12 @@ type candidate struct {
 // two.
 func best(candidates []candidate, given string) []string {
 	limit := max(2, len(given)/3)
-	candidates = slices.DeleteFunc(candidates, func(c candidate) bool { return c.distance > limit })
-	slices.SortStableFunc(candidates, func(a, b candidate) int { return a.distance - b.distance })
+	candidates = slices.DeleteFunc(candidates,
+		func(c candidate) bool { return c.distance > limit })
+	slices.SortStableFunc(candidates, func(a,
+		b candidate) int {
+		return a.distance - b.distance
+	})
 	var names []string
 	for _, c := range candidates {
 		if len(names) < 3 && !slices.Contains(names, c.name) {

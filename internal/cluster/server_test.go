@@ -19,8 +19,8 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/api"
 )
 
-// answer is what a server says to a request, by "METHOD path", or by "1 METHOD path" to the first of
-// several.
+// answer is what a server says to a request, by "METHOD path", or by "1 METHOD path" to the first
+// of several.
 type answer struct {
 	code int
 	body string
@@ -59,8 +59,10 @@ func serve(t *testing.T, answers map[string]answer) (*api.Client, *requests) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		line := r.Method + " " + r.URL.Path
 		body, _ := io.ReadAll(r.Body)
-		all = append(all, received{line, r.URL.Query(), r.Header.Get("Content-Type"), string(body)})
-		number := len(slices.DeleteFunc(all.lines(), func(other string) bool { return other != line }))
+		all = append(all, received{line, r.URL.Query(), r.Header.Get("Content-Type"),
+			string(body)})
+		number := len(slices.DeleteFunc(all.lines(),
+			func(other string) bool { return other != line }))
 		a, found := answers[fmt.Sprintf("%d %s", number, line)]
 		if !found {
 			a, found = answers[line]
@@ -97,9 +99,11 @@ func TestLimitsThatCannotBe(t *testing.T) {
 	}{
 		{"a server without such policies", nil, LimitsUnsupported},
 		{"a caller who cannot read",
-			map[string]answer{"GET " + policyPath: {403, status(403, "cannot get")}}, LimitsForbidden},
+			map[string]answer{"GET " + policyPath: {403, status(403, "cannot get")}},
+			LimitsForbidden},
 		{"a caller who cannot write",
-			map[string]answer{"PATCH " + policyPath: {403, status(403, "cannot patch")}}, LimitsForbidden},
+			map[string]answer{"PATCH " + policyPath: {403, status(403,
+				"cannot patch")}}, LimitsForbidden},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			client, _ := serve(t, c.answers)
@@ -123,7 +127,8 @@ func TestOneWarningForPolicyAndBinding(t *testing.T) {
 }
 
 func TestAPolicyThatCannotBeReadIsNotOverwritten(t *testing.T) {
-	client, requests := serve(t, map[string]answer{"GET " + policyPath: {403, status(403, "cannot get")}})
+	client, requests := serve(t, map[string]answer{"GET " + policyPath: {403, status(403,
+		"cannot get")}})
 	if _, err := Apply(t.Context(), client, policyObjects()[1:2], ignore); err != nil {
 		t.Error(err)
 	}
@@ -199,11 +204,12 @@ func TestWaitUntilAllowed(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			tries := c.tries
-			err := WaitUntilAllowed(t.Context(), time.Minute, func(context.Context) error {
-				first := tries[0]
-				tries = tries[1:]
-				return first
-			})
+			err := WaitUntilAllowed(t.Context(), time.Minute,
+				func(context.Context) error {
+					first := tries[0]
+					tries = tries[1:]
+					return first
+				})
 			if !errors.Is(err, c.want) {
 				t.Errorf("got %v, want %v", err, c.want)
 			}
@@ -228,17 +234,20 @@ func TestRefusalsOfAWriteAreExplained(t *testing.T) {
 		_, err := Apply(t.Context(), client, object, ignore)
 		var conflict *ConflictError
 		if !errors.As(err, &conflict) ||
-			!slices.Equal(conflict.Fields, []OwnedField{{".rules", "argocd-controller"}}) {
+			!slices.Equal(conflict.Fields, []OwnedField{{".rules",
+				"argocd-controller"}}) {
 			t.Errorf("got %v, want a conflict with argocd-controller", err)
 		}
 	})
 	t.Run("an escalation has what is missing", func(t *testing.T) {
-		message := `roles "x" is forbidden: user "jane" (groups=["dev"]) is ` + escalation + ":\n" +
+		message := `roles "x" is forbidden: user "jane" (groups=["dev"]) is ` + escalation +
+			":\n" +
 			`{APIGroups:[""], Resources:["secrets" "pods\x1b[2J"], Verbs:["get" "list"]}` + "\n" +
 			`{APIGroups:["apps"], Resources:["deployments"], ResourceNames:["web"], Verbs:["*"]}` +
 			"\n" +
 			`{NonResourceURLs:["/metrics"], Verbs:["get"]}; resolution errors: [jane]`
-		client, _ := serve(t, map[string]answer{"PATCH " + role: {403, status(403, message)}})
+		client, _ := serve(t, map[string]answer{"PATCH " +
+			role: {403, status(403, message)}})
 		_, err := Apply(t.Context(), client, object, ignore)
 		var refused *EscalationError
 		const want = `it grants permissions that you do not hold yourself: get, list: secrets, pods?[2J; ` +
@@ -249,7 +258,8 @@ func TestRefusalsOfAWriteAreExplained(t *testing.T) {
 	})
 	t.Run("of an escalation in other words nothing is shown", func(t *testing.T) {
 		message := "user jane is " + escalation + ": ask jane\n{jane}\n{Verbs:[jane]}"
-		client, _ := serve(t, map[string]answer{"PATCH " + role: {403, status(403, message)}})
+		client, _ := serve(t, map[string]answer{"PATCH " +
+			role: {403, status(403, message)}})
 		_, err := Apply(t.Context(), client, object, ignore)
 		var refused *EscalationError
 		if !errors.As(err, &refused) || len(refused.Missing) > 0 ||
@@ -259,7 +269,8 @@ func TestRefusalsOfAWriteAreExplained(t *testing.T) {
 	})
 	t.Run("another conflict stays one", func(t *testing.T) {
 		client, _ := serve(t,
-			map[string]answer{"PATCH " + role: {409, status(409, "the object has been modified")}})
+			map[string]answer{"PATCH " + role: {409, status(409,
+				"the object has been modified")}})
 		_, err := Apply(t.Context(), client, object, ignore)
 		var conflict *ConflictError
 		if !errors.Is(err, api.ErrConflict) || errors.As(err, &conflict) {

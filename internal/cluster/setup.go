@@ -39,10 +39,11 @@ type Wanted struct {
 
 	Roles        []string // existing Roles of the namespace to bind
 	ClusterRoles []string // existing ClusterRoles to bind
-	// Verbs, Resources and ResourceNames are those of a role to create, spelled as kubectl create
-	// role spells them.
+	// Verbs, Resources and ResourceNames are those of a role to create, spelled as kubectl
+	// create role spells them.
 	Verbs, Resources, ResourceNames []string
-	ClusterWide                     bool // ClusterRoles and the created role count in all namespaces
+	// ClusterRoles and the created role count in all namespaces
+	ClusterWide bool
 	// In are the namespaces in which the rights are granted; none: the account's own.
 	In []string
 	// NoRBAC leaves the account and its rights as they are.
@@ -116,13 +117,16 @@ func (w Wanted) problem() error {
 }
 
 func (w Wanted) namesProblem() error {
-	err := cmp.Or(profile.CheckNamespace(w.Namespace), profile.CheckServiceAccount(w.ServiceAccount))
+	err := cmp.Or(profile.CheckNamespace(w.Namespace),
+		profile.CheckServiceAccount(w.ServiceAccount))
 	switch {
 	case err != nil:
 	case len(w.ServiceAccount) > maxAccount:
-		err = fmt.Errorf("invalid service account %q: must be no more than %d bytes", w.ServiceAccount, maxAccount)
+		err = fmt.Errorf("invalid service account %q: must be no more than %d bytes",
+			w.ServiceAccount, maxAccount)
 	case strings.Contains(w.ServiceAccount+"-", deviceInfix):
-		err = fmt.Errorf("invalid service account %q: %q is for the names of devices", w.ServiceAccount, deviceInfix)
+		err = fmt.Errorf("invalid service account %q: %q is for the names of devices",
+			w.ServiceAccount, deviceInfix)
 	}
 	for _, namespace := range split(w.In) {
 		err = cmp.Or(err, profile.CheckNamespace(namespace))
@@ -146,7 +150,8 @@ func split(values []string) []string {
 	var parts []string
 	for _, value := range values {
 		for part := range strings.SplitSeq(value, ",") {
-			if part = strings.TrimSpace(part); part != "" && !slices.Contains(parts, part) {
+			if part = strings.TrimSpace(part); part != "" && !slices.Contains(parts,
+				part) {
 				parts = append(parts, part)
 			}
 		}

@@ -25,26 +25,35 @@ func TestCheck(t *testing.T) {
 		{"an ordinary wish is granted", func(w *Wanted) {}, nil},
 		{"a namespace is needed", func(w *Wanted) { w.Namespace = "" }, ErrUsage},
 		{"a namespace has no dots", func(w *Wanted) { w.Namespace = "a.b" }, ErrUsage},
-		{"a namespace does not leave its place in a path", func(w *Wanted) { w.Namespace = "../x" },
+		{"a namespace does not leave its place in a path",
+			func(w *Wanted) { w.Namespace = "../x" },
 			ErrUsage},
 		{"a namespace has at most 63 letters",
 			func(w *Wanted) { w.Namespace = strings.Repeat("n", 64) }, ErrUsage},
 		{"an account is needed", func(w *Wanted) { w.ServiceAccount = "" }, ErrUsage},
 		{"an account may have dots", func(w *Wanted) { w.ServiceAccount = "a.b" }, nil},
-		{"an account is in lower case", func(w *Wanted) { w.ServiceAccount = "CI" }, ErrUsage},
+		{"an account is in lower case", func(w *Wanted) { w.ServiceAccount = "CI" },
+			ErrUsage},
 		{"an account leaves room for its devices",
-			func(w *Wanted) { w.ServiceAccount = strings.Repeat("a", maxAccount) }, nil},
+			func(w *Wanted) { w.ServiceAccount = strings.Repeat("a", maxAccount) },
+			nil},
 		{"an account that leaves none is too long",
-			func(w *Wanted) { w.ServiceAccount = strings.Repeat("a", maxAccount+1) }, ErrUsage},
-		{"a device's name is no account's", func(w *Wanted) { w.ServiceAccount = deviceX }, ErrUsage},
+			func(w *Wanted) { w.ServiceAccount = strings.Repeat("a", maxAccount+1) },
+			ErrUsage},
+		{"a device's name is no account's", func(w *Wanted) { w.ServiceAccount = deviceX },
+			ErrUsage},
 		{"no account contains what is a device's",
 			func(w *Wanted) { w.ServiceAccount = "my-device-account" }, ErrUsage},
 		{"no account ends with what is a device's",
 			func(w *Wanted) { w.ServiceAccount = "my-device" }, ErrUsage},
 		{"devices can be what an account is for",
 			func(w *Wanted) { w.ServiceAccount = "my-devices" }, nil},
-		{"an account can begin so", func(w *Wanted) { w.ServiceAccount = "device-manager" }, nil},
-		{"the namespaces of the rights are names", func(w *Wanted) { w.In = []string{"ok", "../x"} },
+		{"an account can begin so", func(w *Wanted) { w.ServiceAccount = "device-manager" },
+			nil},
+		{"the namespaces of the rights are names", func(w *Wanted) {
+			w.In = []string{"ok",
+				"../x"}
+		},
 			ErrUsage},
 		{"the whole cluster is no namespace", func(w *Wanted) {
 			w.In, w.ClusterWide = []string{"prod"}, true
@@ -55,11 +64,16 @@ func TestCheck(t *testing.T) {
 		{"the default account is refused", func(w *Wanted) { w.ServiceAccount = "default" },
 			ErrDefaultAccount},
 		{"the default account needs a word",
-			func(w *Wanted) { w.ServiceAccount, w.AllowDefaultAccount = "default", true }, nil},
+			func(w *Wanted) {
+				w.ServiceAccount, w.AllowDefaultAccount = "default",
+					true
+			}, nil},
 		{"cluster-admin is refused",
-			func(w *Wanted) { w.ClusterRoles = []string{"view", "cluster-admin"} }, ErrAdmin},
+			func(w *Wanted) { w.ClusterRoles = []string{"view", "cluster-admin"} },
+			ErrAdmin},
 		{"cluster-admin is found in a list",
-			func(w *Wanted) { w.ClusterRoles = []string{"view,cluster-admin"} }, ErrAdmin},
+			func(w *Wanted) { w.ClusterRoles = []string{"view,cluster-admin"} },
+			ErrAdmin},
 		{"cluster-admin needs a word", func(w *Wanted) {
 			w.ClusterRoles, w.AllowAdmin = []string{"cluster-admin"}, true
 		}, nil},
@@ -79,7 +93,8 @@ func TestCheck(t *testing.T) {
 			w.Verbs, w.Resources, w.AllowAdmin = []string{"get"}, []string{"*"}, true
 		}, nil},
 		{"verbs need resources", func(w *Wanted) { w.Verbs = []string{"get"} }, ErrUsage},
-		{"resources need verbs", func(w *Wanted) { w.Resources = []string{"pods"} }, ErrUsage},
+		{"resources need verbs", func(w *Wanted) { w.Resources = []string{"pods"} },
+			ErrUsage},
 		{"resource names need both", func(w *Wanted) { w.ResourceNames = []string{"one"} },
 			ErrUsage},
 		{"no RBAC and a role contradict each other",
@@ -88,7 +103,8 @@ func TestCheck(t *testing.T) {
 			func(w *Wanted) { w.Roles = []string{"../x"} }, ErrUsage},
 		{"a role's name may have a colon",
 			func(w *Wanted) { w.ClusterRoles = []string{"system:discovery"} }, nil},
-		{"a minter has a name", func(w *Wanted) { w.Minter = &Subject{Namespace: "n"} }, ErrUsage},
+		{"a minter has a name", func(w *Wanted) { w.Minter = &Subject{Namespace: "n"} },
+			ErrUsage},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if err := wish(c.change).Check(); !errors.Is(err, c.want) {
@@ -126,15 +142,22 @@ func TestRefs(t *testing.T) {
 		{"what limits need", func(w *Wanted) {}, []string{namespace, account,
 			`Namespace "sa-exec-credential"`, `ValidatingAdmissionPolicy "sa-exec-credential"`,
 			`ValidatingAdmissionPolicyBinding "sa-exec-credential"`}},
-		{"no RBAC leaves the account out", func(w *Wanted) { w.NoRBAC, w.Limits = true, false }, nil},
+		{"no RBAC leaves the account out", func(w *Wanted) {
+			w.NoRBAC, w.Limits = true,
+				false
+		}, nil},
 		{"rights in other namespaces", func(w *Wanted) {
 			bare(w)
-			w.In, w.Verbs, w.Resources = []string{"prod", "test"}, []string{"get"}, []string{"po", "no"}
+			w.In, w.Verbs, w.Resources = []string{"prod", "test"}, []string{"get"},
+				[]string{"po", "no"}
 			w.Roles, w.ClusterRoles = []string{"a"}, []string{"view"}
 		}, []string{namespace, account,
-			`Role "prod/sa-exec-credential:build:ci"`, `RoleBinding "prod/sa-exec-credential:build:ci"`,
-			`Role "test/sa-exec-credential:build:ci"`, `RoleBinding "test/sa-exec-credential:build:ci"`,
-			`ClusterRole "sa-exec-credential:build:ci"`, `ClusterRoleBinding "sa-exec-credential:build:ci"`,
+			`Role "prod/sa-exec-credential:build:ci"`,
+			`RoleBinding "prod/sa-exec-credential:build:ci"`,
+			`Role "test/sa-exec-credential:build:ci"`,
+			`RoleBinding "test/sa-exec-credential:build:ci"`,
+			`ClusterRole "sa-exec-credential:build:ci"`,
+			`ClusterRoleBinding "sa-exec-credential:build:ci"`,
 			`RoleBinding "prod/sa-exec-credential:build:ci:role:a"`,
 			`RoleBinding "test/sa-exec-credential:build:ci:role:a"`,
 			`RoleBinding "prod/sa-exec-credential:build:ci:cluster-role:view"`,
@@ -155,23 +178,27 @@ func TestRefs(t *testing.T) {
 			w.Verbs, w.Resources = []string{"get"}, []string{"po", "no"}
 		}, []string{namespace, account,
 			`Role "build/sa-exec-credential:ci"`, `RoleBinding "build/sa-exec-credential:ci"`,
-			`ClusterRole "sa-exec-credential:build:ci"`, `ClusterRoleBinding "sa-exec-credential:build:ci"`}},
+			`ClusterRole "sa-exec-credential:build:ci"`,
+			`ClusterRoleBinding "sa-exec-credential:build:ci"`}},
 		{"a created role for the whole cluster", func(w *Wanted) {
 			bare(w)
 			w.Verbs, w.Resources, w.ClusterWide = []string{"get"}, []string{"po"}, true
 		}, []string{namespace, account,
-			`ClusterRole "sa-exec-credential:build:ci"`, `ClusterRoleBinding "sa-exec-credential:build:ci"`}},
+			`ClusterRole "sa-exec-credential:build:ci"`,
+			`ClusterRoleBinding "sa-exec-credential:build:ci"`}},
 		{"existing roles", func(w *Wanted) {
 			bare(w)
 			w.Roles, w.ClusterRoles = []string{"a,b"}, []string{"a"}
 		}, []string{namespace, account,
-			`RoleBinding "build/sa-exec-credential:ci:role:a"`, `RoleBinding "build/sa-exec-credential:ci:role:b"`,
+			`RoleBinding "build/sa-exec-credential:ci:role:a"`,
+			`RoleBinding "build/sa-exec-credential:ci:role:b"`,
 			`RoleBinding "build/sa-exec-credential:ci:cluster-role:a"`}},
 		{"existing roles for the whole cluster", func(w *Wanted) {
 			bare(w)
 			w.Roles, w.ClusterRoles, w.ClusterWide = []string{"a"}, []string{"a"}, true
 		}, []string{namespace, account,
-			`RoleBinding "build/sa-exec-credential:ci:role:a"`, `ClusterRoleBinding "sa-exec-credential:build:ci:cluster-role:a"`}},
+			`RoleBinding "build/sa-exec-credential:ci:role:a"`,
+			`ClusterRoleBinding "sa-exec-credential:build:ci:cluster-role:a"`}},
 		{"a minter that others created", func(w *Wanted) {
 			bare(w)
 			w.Minter = &Subject{Namespace: "other", Name: "runner"}
@@ -189,7 +216,8 @@ func TestRefs(t *testing.T) {
 				got = append(got, o.Ref().String())
 			}
 			if !slices.Equal(got, c.want) {
-				t.Errorf("got:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(c.want, "\n"))
+				t.Errorf("got:\n%s\nwant:\n%s", strings.Join(got, "\n"),
+					strings.Join(c.want, "\n"))
 			}
 		})
 	}
@@ -239,7 +267,8 @@ func TestRulesOfARole(t *testing.T) {
 	}{
 		{"one of the core group", []string{"get"}, []string{"pods"}, nil,
 			`[{apiGroups: [""], resources: [pods], verbs: [get]}]`},
-		{"a short name and a singular are the same", []string{"get"}, []string{"po", "pod", "Pods"},
+		{"a short name and a singular are the same", []string{"get"}, []string{"po", "pod",
+			"Pods"},
 			nil, `[{apiGroups: [""], resources: [pods], verbs: [get]}]`},
 		{"a subresource", []string{"get"}, []string{"po/log"}, nil,
 			`[{apiGroups: [""], resources: [pods/log], verbs: [get]}]`},
@@ -283,7 +312,8 @@ func TestUnknownNamesGetTheNearest(t *testing.T) {
 		{"a letter too few", "get", "deploymets", []string{"deployments.apps"}},
 		{"two letters swapped", "get", "pdos", []string{"pods"}},
 		{"another group", "get", "deployments.extensions", []string{"deployments.apps"}},
-		{"the same in two groups", "get", "evens", []string{"events", "events.events.k8s.io"}},
+		{"the same in two groups", "get", "evens", []string{"events",
+			"events.events.k8s.io"}},
 		{"a subresource", "get", "deploy/scal", []string{"deployments.apps/scale"}},
 		{"a subresource of another", "get", "pods/scale", nil},
 		{"a verb", "wach", "pods", []string{"watch", "patch"}},
@@ -307,7 +337,8 @@ func TestHolds(t *testing.T) {
 		wanted map[string]any
 		want   bool
 	}{
-		{"the server may add fields", map[string]any{"a": "1", "m": map[string]any{"x": true}},
+		{"the server may add fields", map[string]any{"a": "1",
+			"m": map[string]any{"x": true}},
 			true},
 		{"the server may add fields to what is in lists",
 			map[string]any{"l": []any{map[string]any{"k": "v"}}}, true},
@@ -328,9 +359,12 @@ func TestHolds(t *testing.T) {
 func TestDeviceNames(t *testing.T) {
 	for _, c := range []struct{ name, host, want string }{
 		{"a plain host", "laptop", "ci-device-laptop-"},
-		{"only the first part counts", "Jane-Laptop.corp.example", "ci-device-jane-laptop-"},
-		{"what a name cannot hold is replaced", "Jänes_Rechner!", "ci-device-j-nes-rechner-"},
-		{"a long host is cut", strings.Repeat("h", 90), "ci-device-" + strings.Repeat("h", 40) + "-"},
+		{"only the first part counts", "Jane-Laptop.corp.example",
+			"ci-device-jane-laptop-"},
+		{"what a name cannot hold is replaced", "Jänes_Rechner!",
+			"ci-device-j-nes-rechner-"},
+		{"a long host is cut", strings.Repeat("h", 90), "ci-device-" + strings.Repeat("h",
+			40) + "-"},
 		{"a host of nothing", "...", "ci-device-machine-"},
 		{"dashes at the ends", "--x--", "ci-device-x-"},
 		{"a host that is called device", "my-device-1", "ci-device-my-device-1-"},
@@ -362,12 +396,15 @@ func TestSumUp(t *testing.T) {
 			Resources: []string{"pods", "pods/log", "secrets"}},
 		{Verbs: []string{"get"}, APIGroups: []string{""},
 			Resources: []string{"pods", "pods/log", "secrets"}},
-		{Verbs: []string{"*"}, APIGroups: []string{"apps"}, Resources: []string{"deployments"}},
-		{Verbs: []string{"update"}, APIGroups: []string{""}, Resources: []string{"configmaps"},
+		{Verbs: []string{"*"}, APIGroups: []string{"apps"},
+			Resources: []string{"deployments"}},
+		{Verbs: []string{"update"}, APIGroups: []string{""},
+			Resources:     []string{"configmaps"},
 			ResourceNames: []string{"one", "two"}},
 		{Verbs: []string{"get"}, NonResourceURLs: []string{"/metrics"}},
 	}
-	want := []string{"get, list: pods, secrets, pods/log", "*: deployments.apps", "get: /metrics",
+	want := []string{"get, list: pods, secrets, pods/log", "*: deployments.apps",
+		"get: /metrics",
 		"update: configmaps named one, two"}
 	var got []string
 	for _, permission := range sumUp(rules) {

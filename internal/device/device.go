@@ -45,17 +45,17 @@ type Record struct {
 	ServiceAccount string           `yaml:"serviceAccount"`
 	// Current is what tokens are bound to. Nil: a setup was interrupted before there was one.
 	Current *profile.Device `yaml:"current,omitempty"`
-	// Next is the name of the device that is about to be created, kept before it exists, so that one
-	// that was interrupted is taken up, and leaves nothing that nobody knows of.
+	// Next is the name of the device that is about to be created, kept before it exists, so
+	// that one that was interrupted is taken up, and leaves nothing that nobody knows of.
 	Next string `yaml:"next,omitempty"`
 	// Retired are devices that were replaced and not yet deleted in the cluster.
 	Retired []profile.Device `yaml:"retired,omitempty"`
-	// ClusterUID is that of the namespace kube-system. In another cluster behind the same address it
-	// is another one, which tells a rebuilt cluster, where all devices are gone, from one where this
-	// device was revoked. Empty: unknown.
+	// ClusterUID is that of the namespace kube-system. In another cluster behind the same
+	// address it is another one, which tells a rebuilt cluster, where all devices are gone,
+	// from one where this device was revoked. Empty: unknown.
 	ClusterUID string `yaml:"clusterUID,omitempty"`
-	// Revoked says that the device was deleted in the cluster that it was created in. Only setup
-	// clears it.
+	// Revoked says that the device was deleted in the cluster that it was created in. Only
+	// setup clears it.
 	Revoked bool `yaml:"revoked,omitempty"`
 }
 
@@ -117,7 +117,8 @@ func parse(name string, data []byte) (Record, error) {
 	decoder.KnownFields(true)
 	if err := decoder.Decode(&r); err != nil {
 		line, _, _ := strings.Cut(err.Error(), "\n")
-		return Record{}, fmt.Errorf("%w %q: %s", ErrMalformed, name, strings.TrimPrefix(line, "yaml: "))
+		return Record{}, fmt.Errorf("%w %q: %s", ErrMalformed, name,
+			strings.TrimPrefix(line, "yaml: "))
 	}
 	r.Name = name
 	switch {
@@ -125,9 +126,12 @@ func parse(name string, data []byte) (Record, error) {
 		return Record{}, fmt.Errorf("%w %q: version %d, this program knows %d",
 			ErrMalformed, name, r.Version, version)
 	case r.Namespace == "" || r.ServiceAccount == "" || r.Cluster.Server == "":
-		return Record{}, fmt.Errorf("%w %q: it names no account of a cluster", ErrMalformed, name)
-	case r.Current != nil && (r.Current.Name == "" || r.Current.SecretUID == "" || r.Current.AccountUID == ""):
-		return Record{}, fmt.Errorf("%w %q: current needs a name and two uids", ErrMalformed, name)
+		return Record{}, fmt.Errorf("%w %q: it names no account of a cluster", ErrMalformed,
+			name)
+	case r.Current != nil && (r.Current.Name == "" || r.Current.SecretUID == "" ||
+		r.Current.AccountUID == ""):
+		return Record{}, fmt.Errorf("%w %q: current needs a name and two uids",
+			ErrMalformed, name)
 	}
 	return r, nil
 }
@@ -140,8 +144,8 @@ func (d Dir) Remove(name string) error {
 	return nil
 }
 
-// Sweep removes the records of revoked devices that no profile names, and the locks of commands that
-// were killed. It returns the names of the records.
+// Sweep removes the records of revoked devices that no profile names, and the locks of commands
+// that were killed. It returns the names of the records.
 func (d Dir) Sweep(isNamed func(record string) bool) (swept []string) {
 	files.Sweep(string(d))
 	entries, _ := os.ReadDir(string(d)) // nothing to sweep where there is no directory
@@ -191,7 +195,8 @@ func (l *Locked) load(name string, p profile.Profile) error {
 	l.Record, err = l.dir.Load(name)
 	if errors.Is(err, ErrMissing) {
 		identity, err := p.Identity()
-		l.Record = Record{Name: name, Cluster: identity, Namespace: p.Namespace, ServiceAccount: p.ServiceAccount}
+		l.Record = Record{Name: name, Cluster: identity, Namespace: p.Namespace,
+			ServiceAccount: p.ServiceAccount}
 		return err
 	}
 	return err
@@ -205,7 +210,8 @@ func (l *Locked) Save() error {
 		return err
 	}
 	if len(data) > maxSize { // it could not be read again
-		return fmt.Errorf("saving device record %q: %w: longer than %d bytes", l.Name, ErrMalformed, maxSize)
+		return fmt.Errorf("saving device record %q: %w: longer than %d bytes", l.Name,
+			ErrMalformed, maxSize)
 	}
 	if err := files.Replace(l.dir.path(l.Name), data, files.PrivateFile); err != nil {
 		return fmt.Errorf("saving device record %q: %w", l.Name, err)

@@ -16,7 +16,8 @@ import (
 )
 
 func account(server, name string) profile.Profile {
-	return profile.Profile{Name: "p", Cluster: profile.Cluster{Server: server}, Namespace: "build", ServiceAccount: name}
+	return profile.Profile{Name: "p", Cluster: profile.Cluster{Server: server},
+		Namespace: "build", ServiceAccount: name}
 }
 
 // saved is a directory with the record of one account, in which everything is set.
@@ -45,16 +46,18 @@ func TestRecord(t *testing.T) {
 			t.Errorf("%v\ngot  %+v\nwant %+v", err, got, want)
 		}
 	})
-	t.Run("is one for all profiles of an account, however the cluster is spelled", func(t *testing.T) {
-		first, _ := NameFor(account("https://a:6443", "ci"))
-		again, _ := NameFor(account("HTTPS://A:6443/", "ci"))
-		if first == "" || first != again {
-			t.Errorf("%q and %q", first, again)
-		}
-	})
+	t.Run("is one for all profiles of an account, however the cluster is spelled",
+		func(t *testing.T) {
+			first, _ := NameFor(account("https://a:6443", "ci"))
+			again, _ := NameFor(account("HTTPS://A:6443/", "ci"))
+			if first == "" || first != again {
+				t.Errorf("%q and %q", first, again)
+			}
+		})
 	t.Run("is another for another account or cluster", func(t *testing.T) {
 		names := map[string]bool{}
-		for _, p := range []profile.Profile{account("https://a:6443", "ci"), account("https://b:6443", "ci"), account("https://a:6443", "cd")} {
+		for _, p := range []profile.Profile{account("https://a:6443", "ci"),
+			account("https://b:6443", "ci"), account("https://a:6443", "cd")} {
 			name, err := NameFor(p)
 			if err != nil || profile.CheckName(name) != nil {
 				t.Errorf("%q, %v", name, err)
@@ -118,7 +121,8 @@ func TestRecordThatCannotBeSavedStaysAsItWas(t *testing.T) {
 	defer l.Release()
 	// What cannot be replaced by a rename is a directory.
 	path := dir.path(want.Name)
-	if err := errors.Join(os.Rename(path, path+".kept"), os.Mkdir(path, files.PrivateDir)); err != nil {
+	if err := errors.Join(os.Rename(path, path+".kept"), os.Mkdir(path,
+		files.PrivateDir)); err != nil {
 		t.Fatal(err)
 	}
 	l.Next = "changed"
@@ -161,7 +165,8 @@ func TestSweepTakesRevokedRecordsThatNoProfileNames(t *testing.T) {
 			l.Release()
 			swept := dir.Sweep(func(string) bool { return test.named })
 			_, err = dir.Load(record.Name)
-			if gone := errors.Is(err, ErrMissing); gone != test.swept || (len(swept) == 1) != test.swept {
+			if gone := errors.Is(err, ErrMissing); gone != test.swept ||
+				(len(swept) == 1) != test.swept {
 				t.Errorf("swept %q, and then %v", swept, err)
 			}
 		})
@@ -174,9 +179,18 @@ func TestRecordThatCannotBeUsed(t *testing.T) {
 		change func(text string) string
 	}{
 		{"an unknown field", func(s string) string { return s + "extra: 1\n" }},
-		{"another version", func(s string) string { return strings.Replace(s, "version: 1", "version: 2", 1) }},
-		{"no account", func(s string) string { return strings.Replace(s, "serviceAccount: ci", "serviceAccount: ''", 1) }},
-		{"a device without a uid", func(s string) string { return strings.Replace(s, `secretUID: "1"`, "secretUID: ''", 1) }},
+		{"another version", func(s string) string {
+			return strings.Replace(s, "version: 1",
+				"version: 2", 1)
+		}},
+		{"no account", func(s string) string {
+			return strings.Replace(s,
+				"serviceAccount: ci", "serviceAccount: ''", 1)
+		}},
+		{"a device without a uid", func(s string) string {
+			return strings.Replace(s,
+				`secretUID: "1"`, "secretUID: ''", 1)
+		}},
 		{"no YAML", func(string) string { return "\t" }},
 		{"nothing", func(string) string { return "" }},
 	} {
@@ -186,7 +200,8 @@ func TestRecordThatCannotBeUsed(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := os.WriteFile(dir.path(record.Name), []byte(test.change(string(data))), 0o600); err != nil {
+			if err := os.WriteFile(dir.path(record.Name),
+				[]byte(test.change(string(data))), 0o600); err != nil {
 				t.Fatal(err)
 			}
 			if _, err := dir.Load(record.Name); !errors.Is(err, ErrMalformed) {
@@ -219,7 +234,8 @@ func TestRecordIsChangedByOneAtATime(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if _, err := dir.Lock(ctx, account("https://a:6443", "ci")); !errors.Is(err, files.ErrBusy) {
+	if _, err := dir.Lock(ctx, account("https://a:6443", "ci")); !errors.Is(err,
+		files.ErrBusy) {
 		t.Errorf("error %v", err)
 	}
 	first.Next = "changed"

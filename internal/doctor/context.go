@@ -40,7 +40,8 @@ func (c *profileChecks) checkContexts() {
 		c.allowed(use)
 	}
 	if seen == 0 {
-		c.add(warn("context", ui.CommandLine(ui.Program, "kubeconfig", "--profile", c.profile.Name, "-o", kubeconfig.Target(c.paths)),
+		c.add(warn("context", ui.CommandLine(ui.Program, "kubeconfig", "--profile",
+			c.profile.Name, "-o", kubeconfig.Target(c.paths)),
 			"none of %s names this profile", strings.Join(c.paths, ", ")))
 	}
 }
@@ -48,13 +49,16 @@ func (c *profileChecks) checkContexts() {
 // context lists all that is wrong with one.
 func (c *profileChecks) context(use kubeconfig.PluginContext) []Finding {
 	var items []Finding
-	for _, check := range []func(kubeconfig.PluginContext) (fix string, err error){c.clusterProblem, c.commandProblem, c.sectionProblem} {
+	for _, check := range []func(kubeconfig.PluginContext) (fix string,
+		err error){c.clusterProblem, c.commandProblem, c.sectionProblem} {
 		if fix, err := check(use); err != nil {
-			items = append(items, c.fail("context", fmt.Errorf("%s: %w", use.Context, err), fix))
+			items = append(items, c.fail("context", fmt.Errorf("%s: %w", use.Context,
+				err), fix))
 		}
 	}
 	for _, text := range c.contextWarnings(use) {
-		items = append(items, warn("context", c.contextFix(use), "%s: %s", use.Context, text))
+		items = append(items, warn("context", c.contextFix(use), "%s: %s", use.Context,
+			text))
 	}
 	return items
 }
@@ -78,12 +82,14 @@ func (c *profileChecks) sectionProblem(use kubeconfig.PluginContext) (fix string
 	switch {
 	case len(use.Args) == 0 || use.Args[0] != "get":
 		problem = fmt.Sprintf("its args are %q and do not begin with get", use.Args)
-	case use.APIVersion != "client.authentication.k8s.io/v1" && use.APIVersion != "client.authentication.k8s.io/v1beta1":
+	case use.APIVersion != "client.authentication.k8s.io/v1" &&
+		use.APIVersion != "client.authentication.k8s.io/v1beta1":
 		problem = fmt.Sprintf("apiVersion %q is none that clients know", use.APIVersion)
 	case use.InteractiveMode == "":
 		problem = "interactiveMode is missing, which apiVersion v1 demands"
 	case !use.ProvideClusterInfo && !c.profile.AllowMissingClusterInfo:
-		problem = "provideClusterInfo is not set, so the plugin cannot tell where the token would go"
+		problem = "provideClusterInfo is not set, so the plugin cannot tell where the " +
+			"token would go"
 	default:
 		return "", nil
 	}
@@ -97,15 +103,19 @@ func (c *profileChecks) contextWarnings(use kubeconfig.PluginContext) []string {
 	switch {
 	case err != nil:
 	case !filepath.IsAbs(use.Command):
-		warnings = append(warnings, fmt.Sprintf("%q is looked up in PATH, which desktop programs do not share with the shell", use.Command))
+		warnings = append(warnings, fmt.Sprintf("%q is looked up in PATH, which desktop "+
+			"programs do not share with the shell", use.Command))
 	case c.self != "" && !host.SameFile(found, c.self):
-		warnings = append(warnings, fmt.Sprintf("it runs %q, another program or version than this one, %q", use.Command, c.self))
+		warnings = append(warnings, fmt.Sprintf("it runs %q, another program or version "+
+			"than this one, %q", use.Command, c.self))
 	}
 	if use.InteractiveMode == "Always" {
-		warnings = append(warnings, "interactiveMode Always keeps programs without a terminal from running the plugin")
+		warnings = append(warnings, "interactiveMode Always keeps programs without a "+
+			"terminal from running the plugin")
 	}
 	if len(use.Environment) > 0 {
-		warnings = append(warnings, fmt.Sprintf("it sets variables for the plugin: %s", strings.Join(use.Environment, ", ")))
+		warnings = append(warnings, fmt.Sprintf("it sets variables for the plugin: %s",
+			strings.Join(use.Environment, ", ")))
 	}
 	return warnings
 }
@@ -113,10 +123,13 @@ func (c *profileChecks) contextWarnings(use kubeconfig.PluginContext) []string {
 // contextFix brings a context of setup's up to date; one of another name keeps that.
 func (c *profileChecks) contextFix(use kubeconfig.PluginContext) string {
 	if use.Context == c.profile.Name && len(use.Environment) == 0 {
-		return ui.CommandLine(ui.Program, "kubeconfig", "--profile", c.profile.Name, "-o", use.File)
+		return ui.CommandLine(ui.Program, "kubeconfig", "--profile", c.profile.Name, "-o",
+			use.File)
 	}
-	line := []string{"kubectl", "config", "--kubeconfig", use.File, "set-credentials", use.User, "--exec-command=" + c.self,
-		"--exec-api-version=client.authentication.k8s.io/v1", "--exec-interactive-mode=Never", "--exec-provide-cluster-info",
+	line := []string{"kubectl", "config", "--kubeconfig", use.File, "set-credentials", use.User,
+		"--exec-command=" + c.self,
+		"--exec-api-version=client.authentication.k8s.io/v1",
+		"--exec-interactive-mode=Never", "--exec-provide-cluster-info",
 		"--exec-arg=get", "--exec-arg=--profile", "--exec-arg=" + c.profile.Name}
 	for _, name := range use.Environment {
 		line = append(line, "--exec-env="+name+"-")
@@ -132,10 +145,14 @@ func (c *profileChecks) allowed(use kubeconfig.PluginContext) {
 	case c.policy.Allows(use.Command):
 		c.add(ok(check, "%s is in the allowlist of %s", use.Command, c.kuberc))
 	case c.policy.Type == kuberc.DenyAll:
-		c.add(c.fail(check, fmt.Errorf("%w: %q has %s", ErrPluginDenied, c.kuberc, c.policy.Type),
-			ui.CommandLine("kubectl", "kuberc", "set", "--section", "credentialplugin", "--policy", kuberc.Allowlist, "--allowlist-entry", "command="+use.Command)))
+		c.add(c.fail(check, fmt.Errorf("%w: %q has %s", ErrPluginDenied, c.kuberc,
+			c.policy.Type),
+			ui.CommandLine("kubectl", "kuberc", "set", "--section", "credentialplugin",
+				"--policy", kuberc.Allowlist, "--allowlist-entry",
+				"command="+use.Command)))
 	default:
-		c.add(c.fail(check, fmt.Errorf("%w: %q is not in the allowlist of %q", ErrPluginDenied, use.Command, c.kuberc),
+		c.add(c.fail(check, fmt.Errorf("%w: %q is not in the allowlist of %q",
+			ErrPluginDenied, use.Command, c.kuberc),
 			prepare.SetupLine(c.profile)+" --allowlist"))
 	}
 }

@@ -1,7 +1,8 @@
 // Package doctor checks everything that can be wrong with this machine and its profiles, and names
 // what fixes it.
 //
-// It prints nothing and knows no exit codes: it returns findings. What an error's hint is, it is told.
+// It prints nothing and knows no exit codes: it returns findings. What an error's hint is, it is
+// told.
 package doctor
 
 import (
@@ -24,8 +25,8 @@ import (
 const (
 	// workers is how many profiles are examined at once.
 	workers = 8
-	// profileLimit bounds the examination of one profile: a bootstrap command, and a server that answers
-	// nothing.
+	// profileLimit bounds the examination of one profile: a bootstrap command, and a server
+	// that answers nothing.
 	profileLimit = bootstrap.CommandLimit + 3*mint.Deadline
 )
 
@@ -33,7 +34,8 @@ const (
 type Options struct {
 	Profile    string // only this one; empty: all
 	Kubeconfig string // a file that was named; empty: as kubectl
-	// Hint is what an error is answered with elsewhere. It is asked where a check knows nothing better.
+	// Hint is what an error is answered with elsewhere. It is asked where a check knows
+	// nothing better.
 	Hint func(error) string
 }
 
@@ -47,19 +49,22 @@ const (
 	Failed  Result = "failed"
 )
 
-// Finding is the outcome of one check. A check that another's failure makes impossible is not listed.
+// Finding is the outcome of one check. A check that another's failure makes impossible is not
+// listed.
 type Finding struct {
 	Profile string `json:"profile"` // empty: about this machine
 	Check   string `json:"check"`
 	Result  Result `json:"result"`
 	Detail  string `json:"detail"`
-	Fix     string `json:"fix,omitempty"` // what to do about it, a command wherever there is one
-	Err     error  `json:"-"`             // of a failure
+	// what to do about it, a command wherever there is one
+	Fix string `json:"fix,omitempty"`
+	Err error  `json:"-"` // of a failure
 }
 
-// Run examines everything that can be wrong, first about the machine, then about each profile in turn.
-// names are the profiles that were examined.
-func Run(ctx context.Context, h *host.Host, o Options) (findings []Finding, names []string, err error) {
+// Run examines everything that can be wrong, first about the machine, then about each profile in
+// turn. names are the profiles that were examined.
+func Run(ctx context.Context, h *host.Host, o Options) (findings []Finding, names []string,
+	err error) {
 	d, err := newDoctor(h, o)
 	if err != nil {
 		return nil, nil, err
@@ -67,7 +72,8 @@ func Run(ctx context.Context, h *host.Host, o Options) (findings []Finding, name
 	return d.examineAll(ctx), d.names, nil
 }
 
-// doctor is what all checks of one run share. Its fields are set before the first profile is examined.
+// doctor is what all checks of one run share. Its fields are set before the first profile is
+// examined.
 type doctor struct {
 	host      *host.Host
 	options   Options
@@ -139,7 +145,8 @@ func ok(check, format string, args ...any) Finding {
 }
 
 func warn(check, fix, format string, args ...any) Finding {
-	return Finding{Check: check, Result: Warning, Detail: ui.Printable(fmt.Sprintf(format, args...)), Fix: ui.Printable(fix)}
+	return Finding{Check: check, Result: Warning, Detail: ui.Printable(fmt.Sprintf(format,
+		args...)), Fix: ui.Printable(fix)}
 }
 
 // fail takes the hint that the error gets elsewhere when there is no better fix.
@@ -147,7 +154,8 @@ func (d *doctor) fail(check string, err error, fix string) Finding {
 	if fix == "" {
 		fix = d.options.Hint(err)
 	}
-	return Finding{Check: check, Result: Failed, Detail: ui.Printable(err.Error()), Fix: ui.Printable(fix), Err: err}
+	return Finding{Check: check, Result: Failed, Detail: ui.Printable(err.Error()),
+		Fix: ui.Printable(fix), Err: err}
 }
 
 // clockFix is what sets this machine's clock.

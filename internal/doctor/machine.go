@@ -52,17 +52,20 @@ func kindsOf(loaded []loadedProfile) []keyring.Kind {
 	return kinds
 }
 
-// locks is about the directory that keeps two processes from minting at once. Without it everything works, only twice.
+// locks is about the directory that keeps two processes from minting at once. Without it
+// everything works, only twice.
 func (d *doctor) locks() Finding {
 	const check = "locks"
 	dir := d.host.RuntimeDir()
 	if dir == "" {
 		return warn(check, "set XDG_RUNTIME_DIR to a directory of your own with mode 0700",
-			"no directory for locks: processes that need a token at the same time each request one")
+			"no directory for locks: processes that need a token at the same time "+
+				"each request one")
 	}
 	file, err := os.CreateTemp(dir, "doctor-*.lock")
 	if err != nil {
-		return warn(check, "chmod 700 "+ui.CommandLine(dir), "no file can be made in %q, so nothing is locked", dir)
+		return warn(check, "chmod 700 "+ui.CommandLine(dir),
+			"no file can be made in %q, so nothing is locked", dir)
 	}
 	_ = file.Close()
 	_ = os.Remove(file.Name())
@@ -90,7 +93,8 @@ func (d *doctor) store(ctx context.Context, kind keyring.Kind) (Finding, error) 
 		return d.fail(check, fmt.Errorf("store %q: %w", kind, err), ""), err
 	}
 	if store.Kind() == keyring.None {
-		return ok(check, "none: nothing is kept, every call of a client requests a token"), nil
+		return ok(check, "none: nothing is kept, every call of a client requests a token"),
+			nil
 	}
 	began := time.Now()
 	if err := roundTrip(ctx, store, d.host.Now()); err != nil {
@@ -98,25 +102,31 @@ func (d *doctor) store(ctx context.Context, kind keyring.Kind) (Finding, error) 
 	}
 	took := time.Since(began)
 	if file, isPlain := d.host.PlainKeyring(store.Kind()); isPlain {
-		return warn(check, "set a password for the login keyring in the desktop's password manager, or sa-exec-credential setup with --store kernel",
-			"%s: it has no password, and %q holds all that is in it as plain text", store.Description(), file), nil
+		return warn(check, "set a password for the login keyring in the desktop's "+
+			"password manager, or sa-exec-credential setup with --store kernel",
+			"%s: it has no password, and %q holds all that is in it as plain text",
+			store.Description(), file), nil
 	}
 	if took > slowStore {
-		return warn(check, "sa-exec-credential setup with --store kernel keeps credentials where nothing has to be asked",
-			"%s: an entry took %v to write, read and delete, and every call of a client waits for it", store.Description(), roughly(took)), nil
+		return warn(check, "sa-exec-credential setup with --store kernel keeps "+
+			"credentials where nothing has to be asked",
+			"%s: an entry took %v to write, read and delete, and every call of a "+
+				"client waits for it", store.Description(), roughly(took)), nil
 	}
-	return ok(check, "%s: an entry written, read and deleted in %v", store.Description(), roughly(took)), nil
+	return ok(check, "%s: an entry written, read and deleted in %v", store.Description(),
+		roughly(took)), nil
 }
 
 // ErrNotKept is a store that takes an entry and does not give it back.
 var ErrNotKept = errors.New("it does not give back what was put in")
 
-// roundTrip uses a key that is no profile's and that two doctors do not share. Its error is the first one: a store that
-// takes nothing does not delete either, mostly for the same reason.
+// roundTrip uses a key that is no profile's and that two doctors do not share. Its error is the
+// first one: a store that takes nothing does not delete either, mostly for the same reason.
 func roundTrip(ctx context.Context, store keyring.Store, now time.Time) (err error) {
 	key := "token:doctor-" + rand.Text()
 	defer func() { err = cmp.Or(err, store.Delete(context.WithoutCancel(ctx), key)) }()
-	probe := keyring.Entry{Token: secret.New(rand.Text()), IssuedAt: now, ExpiresAt: now.Add(time.Minute)}
+	probe := keyring.Entry{Token: secret.New(rand.Text()), IssuedAt: now,
+		ExpiresAt: now.Add(time.Minute)}
 	if err := store.Set(ctx, key, probe); err != nil {
 		return err
 	}
@@ -154,7 +164,8 @@ func (d *doctor) examineStrayContexts() []Finding {
 		if slices.Contains(d.names, use.Profile) {
 			continue
 		}
-		err := fmt.Errorf("context %q of %q: %w: %q", use.Context, use.File, profile.ErrMissing, use.Profile)
+		err := fmt.Errorf("context %q of %q: %w: %q", use.Context, use.File,
+			profile.ErrMissing, use.Profile)
 		item := d.fail("context", err, strayFix(use))
 		item.Profile = ui.Printable(use.Profile)
 		items = append(items, item)
@@ -163,5 +174,6 @@ func (d *doctor) examineStrayContexts() []Finding {
 }
 
 func strayFix(use kubeconfig.PluginContext) string {
-	return ui.CommandLine("kubectl", "config", "--kubeconfig", use.File, "delete-context", use.Context) + ", or setup again"
+	return ui.CommandLine("kubectl", "config", "--kubeconfig", use.File, "delete-context",
+		use.Context) + ", or setup again"
 }

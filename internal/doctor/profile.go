@@ -24,7 +24,8 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
 )
 
-// clockTolerance is how far the clocks may be apart before it is worth a warning. The server's Date has whole seconds.
+// clockTolerance is how far the clocks may be apart before it is worth a warning. The server's
+// Date has whole seconds.
 const clockTolerance = 5 * time.Second
 
 // profileChecks is the examination of one profile.
@@ -60,7 +61,8 @@ func (c *profileChecks) file(name string, err error) bool {
 	path := filepath.Join(string(c.profiles), name+".yaml")
 	switch {
 	case errors.Is(err, files.ErrUntrusted):
-		c.add(c.fail(check, err, ui.CommandLine("chmod", "go=", filepath.Dir(string(c.profiles)), string(c.profiles), path)))
+		c.add(c.fail(check, err, ui.CommandLine("chmod", "go=",
+			filepath.Dir(string(c.profiles)), string(c.profiles), path)))
 		return false
 	case err != nil:
 		c.add(c.fail(check, err, ""))
@@ -68,14 +70,17 @@ func (c *profileChecks) file(name string, err error) bool {
 	}
 	info, err := os.Stat(path)
 	if err == nil && info.Mode().Perm()&0o077 != 0 && runtime.GOOS != "windows" {
-		c.add(warn(check, ui.CommandLine("chmod", "600", path), "others can read %s (mode %04o); there is no secret in it", path, info.Mode().Perm()))
+		c.add(warn(check, ui.CommandLine("chmod", "600", path),
+			"others can read %s (mode %04o); there is no secret in it", path,
+			info.Mode().Perm()))
 		return true
 	}
 	c.add(ok(check, "%s, in %s", c.profile.Account(), path))
 	return true
 }
 
-// credentials follows the chain from the bootstrap credential to a token that the API server accepts.
+// credentials follows the chain from the bootstrap credential to a token that the API server
+// accepts.
 func (c *profileChecks) credentials(ctx context.Context) {
 	reachable := c.server()
 	if c.stores[c.profile.Store] != nil {
@@ -111,7 +116,8 @@ func (c *profileChecks) lastWarning(ctx context.Context) {
 		return // said already
 	}
 	if last := s.LastWarning(); last != nil {
-		c.add(warn("get", c.options.Hint(last.Err), "the last one, %s ago: %s", ui.Age(c.host.Now().Sub(last.At)), last.Text))
+		c.add(warn("get", c.options.Hint(last.Err), "the last one, %s ago: %s",
+			ui.Age(c.host.Now().Sub(last.At)), last.Text))
 	}
 }
 
@@ -120,15 +126,18 @@ func (c *profileChecks) server() bool {
 	const check = "server"
 	answer := c.servers[clusterKey(c.profile.Cluster)]()
 	if answer.err != nil {
-		c.add(c.fail(check, fmt.Errorf("%s: %w", c.profile.Cluster.Server, answer.err), c.serverFix(answer.err)))
+		c.add(c.fail(check, fmt.Errorf("%s: %w", c.profile.Cluster.Server, answer.err),
+			c.serverFix(answer.err)))
 		return false
 	}
-	c.add(ok(check, "%s answers in %v, its certificate is trusted", c.profile.Cluster.Server, roughly(answer.took)))
+	c.add(ok(check, "%s answers in %v, its certificate is trusted", c.profile.Cluster.Server,
+		roughly(answer.took)))
 	c.clock(answer)
 	return true
 }
 
-// serverFix is the command that shows what is in the way, or that takes over a new certificate authority.
+// serverFix is the command that shows what is in the way, or that takes over a new certificate
+// authority.
 func (c *profileChecks) serverFix(err error) string {
 	if errors.Is(err, api.ErrTLS) {
 		return prepare.SetupLine(c.profile)
@@ -137,7 +146,8 @@ func (c *profileChecks) serverFix(err error) string {
 	if c.profile.Cluster.ProxyURL != "" {
 		line = append(line, "--proxy", c.profile.Cluster.ProxyURL)
 	}
-	return ui.CommandLine(append(line, strings.TrimRight(c.profile.Cluster.Server, "/")+"/version")...) + " shows what is in the way: network, VPN or proxy"
+	return ui.CommandLine(append(line, strings.TrimRight(c.profile.Cluster.Server,
+		"/")+"/version")...) + " shows what is in the way: network, VPN or proxy"
 }
 
 // clock compares this machine's time with the Date of an answer that took some time.
@@ -145,12 +155,15 @@ func (c *profileChecks) clock(answer serverStatus) {
 	const check = "clock"
 	switch {
 	case answer.undated:
-		c.add(warn(check, "check the proxy in front of the API server", "the API server's answers have no Date, so a wrong clock cannot be noticed"))
+		c.add(warn(check, "check the proxy in front of the API server",
+			"the API server's answers have no Date, so a wrong clock cannot be "+
+				"noticed"))
 	case answer.ahead.Abs() <= clockTolerance+answer.took:
 		c.add(ok(check, "agrees with the API server's"))
 	default:
 		direction := map[bool]string{true: "ahead of", false: "behind"}[answer.ahead > 0]
-		c.add(warn(check, clockFix(), "%v %s the API server's; expiry times are corrected by that", answer.ahead.Abs().Round(time.Second), direction))
+		c.add(warn(check, clockFix(), "%v %s the API server's; expiry times are "+
+			"corrected by that", answer.ahead.Abs().Round(time.Second), direction))
 	}
 }
 
@@ -202,12 +215,14 @@ func (c *profileChecks) bootstrapAccepted(ctx context.Context) *mint.Client {
 	return minter
 }
 
-// sourceFix is setup where that makes the credential; elsewhere only the person knows where it comes from.
+// sourceFix is setup where that makes the credential; elsewhere only the person knows where it
+// comes from.
 func (c *profileChecks) sourceFix() string {
 	if c.profile.Bootstrap.Source == profile.SourceKeyring {
 		return prepare.SetupLine(c.profile)
 	}
-	return "get a new one for " + prepare.SourceFlag(c.profile.Bootstrap) + ", or: " + prepare.SetupLine(c.profile)
+	return "get a new one for " + prepare.SourceFlag(c.profile.Bootstrap) + ", or: " +
+		prepare.SetupLine(c.profile)
 }
 
 // describe says whom the bootstrap credential stands for, until when, and when it is replaced.
@@ -216,9 +231,11 @@ func (c *profileChecks) describe(ctx context.Context, user mint.User, config *re
 	if user.Name != "" {
 		text += " as " + user.Name
 	}
-	if entry, err := c.session.Store.Get(ctx, c.session.BootstrapKey()); err == nil && c.profile.Bootstrap.Source == profile.SourceKeyring {
+	if entry, err := c.session.Store.Get(ctx, c.session.BootstrapKey()); err == nil &&
+		c.profile.Bootstrap.Source == profile.SourceKeyring {
 		half := entry.IssuedAt.Add(entry.ExpiresAt.Sub(entry.IssuedAt) / 2)
-		return text + fmt.Sprintf(", until %s, renews itself from %s", ui.Date(entry.ExpiresAt), ui.Date(half))
+		return text + fmt.Sprintf(", until %s, renews itself from %s",
+			ui.Date(entry.ExpiresAt), ui.Date(half))
 	}
 	text += ", from " + prepare.SourceFlag(c.profile.Bootstrap)
 	if expires := mint.ParseClaims(config.BearerToken).ExpiresAt; !expires.IsZero() {
@@ -239,15 +256,20 @@ func (c *profileChecks) mint(ctx context.Context, minter *mint.Client) (mint.Gra
 	}
 	grant, err := minter.Mint(ctx, c.session.TokenRequest())
 	if err != nil {
-		err = fmt.Errorf("minting token for %q: %w", c.profile.Account(), session.ClassifyMintError(err))
+		err = fmt.Errorf("minting token for %q: %w", c.profile.Account(),
+			session.ClassifyMintError(err))
 		c.add(c.fail(check, err, prepare.SetupLine(c.profile)))
 		return grant, false
 	}
-	asked, granted := c.profile.Duration.Duration, grant.ExpiresAt.Sub(grant.IssuedAt).Round(time.Second)
+	asked, granted := c.profile.Duration.Duration,
+		grant.ExpiresAt.Sub(grant.IssuedAt).Round(time.Second)
 	if asked-granted > clockTolerance {
 		shorter := c.profile
 		shorter.Duration.Duration = max(granted.Truncate(time.Minute), profile.MinDuration)
-		c.add(warn(check, prepare.SetupLine(shorter), "a token of %s was asked for, and one of %s granted: the API server allows no more", profile.ShortDuration(asked), profile.ShortDuration(granted)))
+		c.add(warn(check, prepare.SetupLine(shorter),
+			"a token of %s was asked for, and one of %s granted: the API server "+
+				"allows no more", profile.ShortDuration(asked),
+			profile.ShortDuration(granted)))
 		return grant, true
 	}
 	c.add(ok(check, "a token of %s, as asked for", profile.ShortDuration(asked)))
@@ -264,36 +286,45 @@ func (c *profileChecks) limited(ctx context.Context) Finding {
 		case err != nil:
 			return warn(check, prepare.SetupLine(c.profile), "cannot be told: %v", err)
 		case denied && lifetime < profile.MaxDuration:
-			return ok(check, "limited: whoever has the bootstrap credential gets no token of more than %s", profile.ShortDuration(asked))
+			return ok(check, "limited: whoever has the bootstrap credential gets no "+
+				"token of more than %s", profile.ShortDuration(asked))
 		case denied:
-			return ok(check, "limited, though to more than the %s of this profile", profile.ShortDuration(asked))
+			return ok(check, "limited, though to more than the %s of this profile",
+				profile.ShortDuration(asked))
 		}
 	}
-	return warn(check, prepare.SetupLine(c.profile), "not limited: whoever has the bootstrap credential can ask for tokens of any lifetime; "+
-		"needs a context that can create admission policies")
+	return warn(check, prepare.SetupLine(c.profile),
+		"not limited: whoever has the bootstrap credential can ask for tokens of any "+
+			"lifetime; "+
+			"needs a context that can create admission policies")
 }
 
-// token asks the API server whom the new token stands for, and whether it still takes the stored one.
+// token asks the API server whom the new token stands for, and whether it still takes the stored
+// one.
 func (c *profileChecks) token(ctx context.Context, grant mint.Grant, stored keyring.Entry) {
 	const check = "token"
 	user, err := session.WhoIs(ctx, c.host, c.profile.Cluster, grant.Token)
 	wanted := mint.Username(c.profile.Namespace, c.profile.ServiceAccount)
 	switch {
 	case err != nil && len(c.profile.Audiences) > 0 && errors.Is(err, api.ErrUnauthorized):
-		c.add(ok(check, "for %s, and not for the API server", strings.Join(c.profile.Audiences, ", ")))
+		c.add(ok(check, "for %s, and not for the API server",
+			strings.Join(c.profile.Audiences, ", ")))
 		return
 	case errors.Is(err, api.ErrForbidden):
 		c.add(ok(check, "accepted (name not checked: the account cannot ask who it is)"))
 		return
 	case err != nil:
-		c.add(c.fail(check, fmt.Errorf("a new token: %w", err), prepare.SetupLine(c.profile)))
+		c.add(c.fail(check, fmt.Errorf("a new token: %w", err),
+			prepare.SetupLine(c.profile)))
 		return
 	case user.Name != wanted:
-		c.add(c.fail(check, fmt.Errorf("%w: a token for %q is accepted as %q", prepare.ErrNotProven, wanted, user.Name), prepare.SetupLine(c.profile)))
+		c.add(c.fail(check, fmt.Errorf("%w: a token for %q is accepted as %q",
+			prepare.ErrNotProven, wanted, user.Name), prepare.SetupLine(c.profile)))
 		return
 	}
 	if c.storedRefused(ctx, stored) {
-		c.add(warn(check, ui.CommandLine(ui.Program, "logout", "--profile", c.profile.Name), "a new token is accepted as %s, but the stored one is refused", user.Name))
+		c.add(warn(check, ui.CommandLine(ui.Program, "logout", "--profile", c.profile.Name),
+			"a new token is accepted as %s, but the stored one is refused", user.Name))
 		return
 	}
 	c.add(ok(check, "accepted as %s", user.Name))

@@ -23,13 +23,17 @@ type serverStatus struct {
 	err     error
 }
 
-// serversOf prepares one question for each cluster, however many profiles it has: one that does not answer is waited for
-// once.
-func serversOf(ctx context.Context, h *host.Host, loaded []loadedProfile) map[string]func() serverStatus {
+// serversOf prepares one question for each cluster, however many profiles it has: one that does
+// not answer is waited for once.
+func serversOf(ctx context.Context, h *host.Host,
+	loaded []loadedProfile) map[string]func() serverStatus {
 	servers := map[string]func() serverStatus{}
 	for _, p := range loaded {
 		if key := clusterKey(p.Cluster); p.err == nil && servers[key] == nil {
-			servers[key] = sync.OnceValue(func() serverStatus { return probe(ctx, h, p.Cluster) })
+			servers[key] = sync.OnceValue(func() serverStatus {
+				return probe(ctx, h,
+					p.Cluster)
+			})
 		}
 	}
 	return servers
@@ -37,10 +41,12 @@ func serversOf(ctx context.Context, h *host.Host, loaded []loadedProfile) map[st
 
 // clusterKey tells ways to API servers apart.
 func clusterKey(c profile.Cluster) string {
-	return c.Server + "\n" + c.TLSServerName + "\n" + c.ProxyURL + "\n" + string(c.CertificateAuthorityData)
+	return c.Server + "\n" + c.TLSServerName + "\n" + c.ProxyURL + "\n" +
+		string(c.CertificateAuthorityData)
 }
 
-// probe asks without a credential. Any answer of an API server will do: it may keep its version from strangers.
+// probe asks without a credential. Any answer of an API server will do: it may keep its version
+// from strangers.
 func probe(ctx context.Context, h *host.Host, cluster profile.Cluster) serverStatus {
 	ctx, cancel := context.WithTimeout(ctx, mint.Deadline)
 	defer cancel()
@@ -54,9 +60,11 @@ func probe(ctx context.Context, h *host.Host, cluster profile.Cluster) serverSta
 	}
 	began := time.Now()
 	_, err = client.Get(ctx, "/version", "", nil)
-	if err != nil && !errors.Is(err, api.ErrUnauthorized) && !errors.Is(err, api.ErrForbidden) && !errors.Is(err, api.ErrNotFound) {
+	if err != nil && !errors.Is(err, api.ErrUnauthorized) && !errors.Is(err,
+		api.ErrForbidden) && !errors.Is(err, api.ErrNotFound) {
 		return serverStatus{err: err}
 	}
 	server := client.ServerTime()
-	return serverStatus{took: time.Since(began), ahead: h.Now().Sub(server), undated: server.IsZero()}
+	return serverStatus{took: time.Since(began), ahead: h.Now().Sub(server),
+		undated: server.IsZero()}
 }

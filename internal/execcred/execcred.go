@@ -55,14 +55,14 @@ type Info struct {
 // all, and of the versions they may expect v1 is the only one that is not deprecated.
 func Absent() Info { return Info{APIVersion: V1, Absent: true} }
 
-// Parse reads the value of KUBERNETES_EXEC_INFO. A client that sends no kind, or C#'s, counts as one
-// that does not say where the token goes, whatever else it sends.
+// Parse reads the value of KUBERNETES_EXEC_INFO. A client that sends no kind, or C#'s, counts as
+// one that does not say where the token goes, whatever else it sends.
 func Parse(text string) (Info, error) {
 	if len(text) > maxInfo {
 		return Info{}, fmt.Errorf("%w: longer than %d bytes", ErrMalformed, maxInfo)
 	}
-	// v1beta1 differs from v1 in nothing that JSON shows, so one type reads both. What is wrong with
-	// one field does not keep the decoder from the others.
+	// v1beta1 differs from v1 in nothing that JSON shows, so one type reads both. What is
+	// wrong with one field does not keep the decoder from the others.
 	var cred clientauth.ExecCredential
 	err := json.Unmarshal([]byte(text), &cred)
 	switch {
@@ -94,8 +94,9 @@ func Encode(apiVersion string, token secret.String, expires time.Time) ([]byte, 
 	var answer any
 	switch apiVersion {
 	case V1:
-		answer = clientauth.ExecCredential{TypeMeta: meta, Status: &clientauth.ExecCredentialStatus{
-			Token: token.Reveal(), ExpirationTimestamp: &timestamp}}
+		answer = clientauth.ExecCredential{TypeMeta: meta,
+			Status: &clientauth.ExecCredentialStatus{
+				Token: token.Reveal(), ExpirationTimestamp: &timestamp}}
 	case V1Beta1:
 		answer = clientauthv1beta1.ExecCredential{TypeMeta: meta,
 			Status: &clientauthv1beta1.ExecCredentialStatus{

@@ -37,7 +37,8 @@ func TestParse(t *testing.T) {
 			text: `{"apiVersion":"client.authentication.k8s.io/v1beta1","spec":{"cluster":` + cluster + `}}`},
 		{name: "a missing kind makes a cluster of the wrong shape no matter", version: V1,
 			text: `{"spec":{"cluster":7},"apiVersion":"client.authentication.k8s.io/v1"}`},
-		{name: "neither kind nor version is refused", text: `{"spec":{}}`, err: ErrMalformed},
+		{name: "neither kind nor version is refused", text: `{"spec":{}}`,
+			err: ErrMalformed},
 		{name: "text that breaks off is refused", err: ErrMalformed,
 			text: `{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredentials"`},
 		{name: "empty text is refused", text: "", err: ErrMalformed},
@@ -51,7 +52,8 @@ func TestParse(t *testing.T) {
 		{name: "a spec of the wrong shape is refused", err: ErrMalformed,
 			text: `{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","spec":{"cluster":7}}`},
 		{name: "a mebibyte is read", text: padded(1 << 20), version: V1},
-		{name: "more than a mebibyte is refused", text: padded(1<<20 + 1), err: ErrMalformed},
+		{name: "more than a mebibyte is refused", text: padded(1<<20 + 1),
+			err: ErrMalformed},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -98,7 +100,8 @@ func TestEncodeAnswersInTheVersionAskedFor(t *testing.T) {
 		if err := json.Unmarshal(encoded, &got); err != nil {
 			t.Fatal(err)
 		}
-		if got.APIVersion != version || got.Kind != "ExecCredential" || got.Status.Token != "tok" ||
+		if got.APIVersion != version || got.Kind != "ExecCredential" ||
+			got.Status.Token != "tok" ||
 			got.Status.ExpirationTimestamp != "2026-03-01T11:00:00Z" {
 			t.Errorf("got %s", encoded)
 		}

@@ -21,7 +21,8 @@ func TestReplace(t *testing.T) {
 		{name: "a new file is private", want: 0o600},
 		{name: "a new file gets the mode asked for", mode: 0o644, want: 0o644},
 		{name: "an existing file keeps its mode", old: 0o640, want: 0o640},
-		{name: "an existing file gets the mode asked for", old: 0o644, mode: 0o600, want: 0o600},
+		{name: "an existing file gets the mode asked for", old: 0o644, mode: 0o600,
+			want: 0o600},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -81,7 +82,8 @@ func TestReadTrusted(t *testing.T) {
 	}{
 		{name: "a private file is read", mode: 0o600, size: 100},
 		{name: "a file that others can read is read", mode: 0o644, size: 100},
-		{name: "a file that the group can write is refused", mode: 0o660, size: 100, err: true,
+		{name: "a file that the group can write is refused", mode: 0o660, size: 100,
+			err:  true,
 			kind: ErrUntrusted},
 		{name: "a file that others can write is refused", mode: 0o606, size: 100, err: true,
 			kind: ErrUntrusted},
@@ -135,24 +137,28 @@ func TestDirs(t *testing.T) {
 		}
 		for name, err := range map[string]error{"checked": CheckDir(path),
 			"to be private": CreatePrivateDir(path)} {
-			if trusted := err == nil; trusted != test.trusted || err != nil && !errors.Is(err, ErrUntrusted) {
+			if trusted := err == nil; trusted != test.trusted || err != nil &&
+				!errors.Is(err, ErrUntrusted) {
 				t.Errorf("%s, mode %04o: %v", name, test.mode, err)
 			}
 		}
 		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != test.mode {
-			t.Errorf("the mode was changed from %04o: %v, %v", test.mode, info.Mode(), err)
+			t.Errorf("the mode was changed from %04o: %v, %v", test.mode, info.Mode(),
+				err)
 		}
 	}
 }
 
 func TestNothingIsCreatedWhereEverybodyCanWrite(t *testing.T) {
 	base := t.TempDir()
-	for mode, wanted := range map[fs.FileMode]bool{0o777: false, 0o777 | fs.ModeSticky: false, 0o770: true} {
+	for mode, wanted := range map[fs.FileMode]bool{0o777: false, 0o777 | fs.ModeSticky: false,
+		0o770: true} {
 		if err := os.Chmod(base, mode); err != nil {
 			t.Fatal(err)
 		}
 		err := CreatePrivateDir(filepath.Join(base, "d"))
-		if created := err == nil; created != wanted || err != nil && !errors.Is(err, ErrUntrusted) {
+		if created := err == nil; created != wanted || err != nil && !errors.Is(err,
+			ErrUntrusted) {
 			t.Errorf("in one of mode %v: %v", mode, err)
 		}
 	}
@@ -165,7 +171,8 @@ func TestCreateBelow(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if info, err := os.Stat(filepath.Join(home, "Library", "Caches")); err != nil || !info.IsDir() {
+	if info, err := os.Stat(filepath.Join(home, "Library", "Caches")); err != nil ||
+		!info.IsDir() {
 		t.Errorf("%v, %v", info, err)
 	}
 	if err := CreateBelow(filepath.Join(home, "none"), "d"); !errors.Is(err, fs.ErrNotExist) {

@@ -38,7 +38,8 @@ func Lock(ctx context.Context, path string) (release func(), err error) {
 		if isAt(lock, path) {
 			return func() { unlock(lock, path) }, nil
 		}
-		_ = lock.Close() // its former holder has removed the file: whoever comes now locks another
+		// its former holder has removed the file: whoever comes now locks another
+		_ = lock.Close()
 	}
 }
 
@@ -52,8 +53,8 @@ func isAt(lock *flock.Flock, path string) bool {
 }
 
 // unlock removes the file first, so that nobody can lock it in between. Windows removes no open
-// file: there it is closed before, and a process that opens it in between keeps it. Elsewhere a file
-// that cannot be removed stays: once it is unlocked, it can be another's lock.
+// file: there it is closed before, and a process that opens it in between keeps it. Elsewhere a
+// file that cannot be removed stays: once it is unlocked, it can be another's lock.
 func unlock(lock *flock.Flock, path string) {
 	err := os.Remove(path)
 	_ = lock.Close()
@@ -62,7 +63,8 @@ func unlock(lock *flock.Flock, path string) {
 	}
 }
 
-// Sweep removes from a directory the lock files of processes that were killed while they had a Guard.
+// Sweep removes from a directory the lock files of processes that were killed while they had a
+// Guard.
 func Sweep(dir string) {
 	entries, _ := os.ReadDir(dir) // nothing to sweep where there is none
 	for _, entry := range entries {

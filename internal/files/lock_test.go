@@ -52,7 +52,8 @@ func TestLock(t *testing.T) {
 		}
 	})
 	t.Run("a directory that is missing is an error of the system's", func(t *testing.T) {
-		if _, err := Lock(t.Context(), filepath.Join(t.TempDir(), "none", "l")); err == nil ||
+		if _, err := Lock(t.Context(), filepath.Join(t.TempDir(), "none",
+			"l")); err == nil ||
 			errors.Is(err, ErrBusy) {
 			t.Errorf("error %v", err)
 		}
@@ -86,8 +87,10 @@ func names(t *testing.T, dir string) []string {
 func TestGuard(t *testing.T) {
 	t.Run("removes what a Replace left that was killed, and nothing else", func(t *testing.T) {
 		dir := t.TempDir()
-		for _, name := range []string{"a.yaml", ".a.yaml.1234.tmp", ".ab.yaml.1234.tmp", ".a.yaml.1234.bak", "b.tmp"} {
-			if err := os.WriteFile(filepath.Join(dir, name), nil, PrivateFile); err != nil {
+		for _, name := range []string{"a.yaml", ".a.yaml.1234.tmp", ".ab.yaml.1234.tmp",
+			".a.yaml.1234.bak", "b.tmp"} {
+			if err := os.WriteFile(filepath.Join(dir, name), nil,
+				PrivateFile); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -118,7 +121,8 @@ func TestGuard(t *testing.T) {
 
 func TestSweep(t *testing.T) {
 	dir := t.TempDir()
-	for _, name := range []string{".killed.yaml.lock", ".killed.yaml.1234.tmp", "killed.yaml", "other.lock", ".lock"} {
+	for _, name := range []string{".killed.yaml.lock", ".killed.yaml.1234.tmp", "killed.yaml",
+		"other.lock", ".lock"} {
 		if err := os.WriteFile(filepath.Join(dir, name), nil, PrivateFile); err != nil {
 			t.Fatal(err)
 		}

@@ -57,9 +57,9 @@ func ofThisSystem(dirs map[string]baseDir) baseDir {
 	return dirs[""]
 }
 
-// createBase creates the directory of a kind of files: on a fresh machine it may be missing. Where a
-// kubeconfig may run this program, one that is not in its usual place below the home directory has to
-// exist.
+// createBase creates the directory of a kind of files: on a fresh machine it may be missing.
+// Where a kubeconfig may run this program, one that is not in its usual place below the home
+// directory has to exist.
 func (h *Host) createBase(dirs map[string]baseDir) error {
 	dir, err := h.userDir(dirs)
 	if err != nil {
@@ -92,10 +92,11 @@ func cacheDirs() map[string]baseDir {
 	}
 }
 
-// PlainKeyring names the file in which everybody who can read it finds what a store holds, where there is
-// one.
+// PlainKeyring names the file in which everybody who can read it finds what a store holds, where
+// there is one.
 func (h *Host) PlainKeyring(kind keyring.Kind) (file string, isPlain bool) {
-	dir, err := h.userDir(map[string]baseDir{"": {"XDG_DATA_HOME", []string{".local", "share"}}})
+	dir, err := h.userDir(map[string]baseDir{"": {"XDG_DATA_HOME", []string{".local",
+		"share"}}})
 	if err != nil || kind != keyring.Keyring {
 		return "", false
 	}
@@ -105,7 +106,8 @@ func (h *Host) PlainKeyring(kind keyring.Kind) (file string, isPlain bool) {
 // ConfigDir is where this user's programs keep settings.
 func (h *Host) ConfigDir() (string, error) { return h.userDir(configDirs()) }
 
-// CreateConfigDir makes sure of ConfigDir, in which directories of this program can then be created.
+// CreateConfigDir makes sure of ConfigDir, in which directories of this program can then be
+// created.
 func (h *Host) CreateConfigDir() error { return h.createBase(configDirs()) }
 
 // Profiles is the directory of the user's profiles.
@@ -149,7 +151,8 @@ func privateIn(base string) (string, error) {
 	return dir, nil
 }
 
-// KubeconfigPaths are the kubeconfig files that kubectl would read, explicit being its --kubeconfig.
+// KubeconfigPaths are the kubeconfig files that kubectl would read, explicit being its
+// --kubeconfig.
 func (h *Host) KubeconfigPaths(explicit string) ([]string, error) {
 	home, err := h.Home()
 	if err != nil {

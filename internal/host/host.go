@@ -45,8 +45,8 @@ type Host struct {
 	Hostname        func() (string, error)
 	OpenStore       func(context.Context, keyring.Kind, keyring.System) (keyring.Store, error)
 	MountedDir      string // of what a pod gets mounted
-	// Restart runs this program again in the place of this process, with other variables. It returns
-	// only when it fails.
+	// Restart runs this program again in the place of this process, with other variables. It
+	// returns only when it fails.
 	Restart func(environment []string) error
 
 	terminal chan struct{} // holds something while a program can ask there
@@ -66,12 +66,15 @@ func System() *Host {
 		ClientVariables: func() Variables { return clientVariables(found().Environment) },
 		UserHome:        userHome,
 		Now:             time.Now,
-		Caller:          func() cache.Caller { return cache.Caller{PID: found().PID, Start: found().Start} },
-		Hostname:        os.Hostname,
-		OpenStore:       keyring.Open,
-		MountedDir:      filepath.Dir(bootstrap.MountedToken),
-		Restart:         restart,
-		terminal:        make(chan struct{}, 1),
+		Caller: func() cache.Caller {
+			return cache.Caller{PID: found().PID,
+				Start: found().Start}
+		},
+		Hostname:   os.Hostname,
+		OpenStore:  keyring.Open,
+		MountedDir: filepath.Dir(bootstrap.MountedToken),
+		Restart:    restart,
+		terminal:   make(chan struct{}, 1),
 	}
 }
 
@@ -128,9 +131,9 @@ func (h *Host) ForGet() *Host {
 }
 
 // place is the value of a variable that chooses a directory, a file or the session bus. Where a
-// kubeconfig may run this program that is the client's own, whatever exec.env says: a directory of its author's
-// choice could be one in which a lock of ours stops others. Where the system does not show what the
-// client was started with, it is what this process was given.
+// kubeconfig may run this program that is the client's own, whatever exec.env says: a directory
+// of its author's choice could be one in which a lock of ours stops others. Where the system does
+// not show what the client was started with, it is what this process was given.
 func (h *Host) place(name string) string {
 	if h.isGet || h.CalledByClient() {
 		if own := h.ClientVariables(); own != nil {
@@ -152,12 +155,12 @@ func (h *Host) CalledByClient() bool {
 	return present
 }
 
-// IsInteractive reports whether a person sits at the terminal that standard input is, and has run this
-// program.
+// IsInteractive reports whether a person sits at the terminal that standard input is, and has run
+// this program.
 func (h *Host) IsInteractive() bool { return ui.IsTerminal(h.Stdin) && !h.CalledByClient() }
 
-// TakeTerminal is for programs that may ask a person something: what two of them ask at once nobody can
-// answer. It returns when no other has the terminal, or the error of ctx.
+// TakeTerminal is for programs that may ask a person something: what two of them ask at once
+// nobody can answer. It returns when no other has the terminal, or the error of ctx.
 func (h *Host) TakeTerminal(ctx context.Context) (release func(), err error) {
 	select {
 	case h.terminal <- struct{}{}:
@@ -169,12 +172,13 @@ func (h *Host) TakeTerminal(ctx context.Context) (release func(), err error) {
 
 // Store opens a store, which does no I/O yet.
 func (h *Host) Store(ctx context.Context, kind keyring.Kind) (keyring.Store, error) {
-	return h.OpenStore(ctx, kind, keyring.System{Getenv: h.place, Now: h.Now, Interactive: h.hasDesktop(),
-		Limits: keyring.Limits{Call: h.patience}, Origin: h.Origin()})
+	return h.OpenStore(ctx, kind, keyring.System{Getenv: h.place, Now: h.Now,
+		Interactive: h.hasDesktop(),
+		Limits:      keyring.Limits{Call: h.patience}, Origin: h.Origin()})
 }
 
-// storePatience is how long a command that a person runs waits for a store that is slow: gnome-keyring
-// writes its whole file for each change, and many contexts may be set up at once.
+// storePatience is how long a command that a person runs waits for a store that is slow:
+// gnome-keyring writes its whole file for each change, and many contexts may be set up at once.
 const storePatience = 15 * time.Second
 
 // Patient is the host of a command in which a slow store is waited for: it would fail half done.

@@ -17,8 +17,10 @@ import (
 func places(t *testing.T, h *Host) map[string]string {
 	t.Helper()
 	found := map[string]string{}
-	h.OpenStore = func(_ context.Context, _ keyring.Kind, system keyring.System) (keyring.Store, error) {
-		for _, name := range []string{"DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR", "XDG_DATA_HOME"} {
+	h.OpenStore = func(_ context.Context, _ keyring.Kind, system keyring.System) (keyring.Store,
+		error) {
+		for _, name := range []string{"DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR",
+			"XDG_DATA_HOME"} {
 			found["store's "+name] = system.Getenv(name)
 		}
 		return nil, nil
@@ -30,7 +32,8 @@ func places(t *testing.T, h *Host) map[string]string {
 	if err := errors.Join(storeErr, homeErr, configErr, busErr); err != nil {
 		t.Fatal(err)
 	}
-	found["home"], found["config"], found["bus"], found["locks"] = home, config, bus, h.RuntimeDir()
+	found["home"], found["config"], found["bus"], found["locks"] = home, config, bus,
+		h.RuntimeDir()
 	return found
 }
 
@@ -53,8 +56,10 @@ func TestAKubeconfigChoosesNoPlaces(t *testing.T) {
 	}{
 		{"a client's own", append(info, own...), known(own), true, own},
 		{"a kubeconfig's", append(info, forged...), known(own), true, own},
-		{"a kubeconfig's where the client has none", append(info, forged...), known(fewer), true, fewer},
-		{"a kubeconfig's, with another command than get", append(info, forged...), known(own), false, own},
+		{"a kubeconfig's where the client has none", append(info, forged...), known(fewer),
+			true, fewer},
+		{"a kubeconfig's, with another command than get", append(info, forged...),
+			known(own), false, own},
 		{"a kubeconfig's, with a client without exec info", forged, known(own), true, own},
 		{"the client is not known", append(info, forged...), unknown, true, forged},
 		{"no client calls", forged, known(own), false, forged},
@@ -77,13 +82,14 @@ func TestAKubeconfigChoosesNoPlaces(t *testing.T) {
 
 // variablesIn are all that choose places, below a directory.
 func variablesIn(dir string) []string {
-	return []string{"HOME=" + dir, "DBUS_SESSION_BUS_ADDRESS=unix:path=" + dir + "/bus", "USER=jane",
+	return []string{"HOME=" + dir, "DBUS_SESSION_BUS_ADDRESS=unix:path=" + dir + "/bus",
+		"USER=jane",
 		"XDG_RUNTIME_DIR=" + dir, "XDG_CONFIG_HOME=" + dir + "/settings",
 		"XDG_CACHE_HOME=" + dir + "/kept", "XDG_DATA_HOME=" + dir + "/data"}
 }
 
-// TestAGetCreatesOnlyTheUsualDirectories: others that variables name have to exist, but for a person who
-// has set them.
+// TestAGetCreatesOnlyTheUsualDirectories: others that variables name have to exist, but for a
+// person who has set them.
 func TestAGetCreatesOnlyTheUsualDirectories(t *testing.T) {
 	for _, test := range []struct {
 		name   string
@@ -92,9 +98,12 @@ func TestAGetCreatesOnlyTheUsualDirectories(t *testing.T) {
 		create bool
 	}{
 		{"a fresh home", nil, false, true},
-		{"the usual place by its name", []string{"XDG_CACHE_HOME=$HOME/.cache", "XDG_CONFIG_HOME=$HOME/.config/"}, false, true},
-		{"another place", []string{"XDG_CACHE_HOME=$HOME/x/y", "XDG_CONFIG_HOME=$HOME/x"}, false, false},
-		{"another place of a person's", []string{"XDG_CACHE_HOME=$HOME/x/y", "XDG_CONFIG_HOME=$HOME/x"}, true, true},
+		{"the usual place by its name", []string{"XDG_CACHE_HOME=$HOME/.cache",
+			"XDG_CONFIG_HOME=$HOME/.config/"}, false, true},
+		{"another place", []string{"XDG_CACHE_HOME=$HOME/x/y", "XDG_CONFIG_HOME=$HOME/x"},
+			false, false},
+		{"another place of a person's", []string{"XDG_CACHE_HOME=$HOME/x/y",
+			"XDG_CONFIG_HOME=$HOME/x"}, true, true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			home := t.TempDir()
@@ -118,7 +127,8 @@ func TestAGetCreatesOnlyTheUsualDirectories(t *testing.T) {
 			if err == nil {
 				release()
 			}
-			if entries, err := os.ReadDir(home); err != nil || len(entries) > 0 != test.create {
+			if entries, err := os.ReadDir(home); err != nil ||
+				len(entries) > 0 != test.create {
 				t.Errorf("created %v, %v", entries, err)
 			}
 		})

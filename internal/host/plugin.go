@@ -11,9 +11,9 @@ import (
 	"github.com/kballard/go-shellquote"
 )
 
-// PluginPath is the absolute path that kubeconfigs name. It is the path by which the user found this
-// program, if that leads to it, rather than what links in it lead to: package managers keep the link
-// and replace its target.
+// PluginPath is the absolute path that kubeconfigs name. It is the path by which the user found
+// this program, if that leads to it, rather than what links in it lead to: package managers keep
+// the link and replace its target.
 func PluginPath() (string, error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -69,7 +69,8 @@ func PinnedVariables() []string {
 		"DBUS_SESSION_BUS_ADDRESS", "DISPLAY", "WAYLAND_DISPLAY", "XAUTHORITY", "GNUPGHOME",
 		"HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "https_proxy", "http_proxy", "no_proxy"}
 	if runtime.GOOS == "windows" {
-		names = append(names, "SYSTEMROOT", "USERPROFILE", "APPDATA", "LOCALAPPDATA", "PROGRAMDATA",
+		names = append(names, "SYSTEMROOT", "USERPROFILE", "APPDATA", "LOCALAPPDATA",
+			"PROGRAMDATA",
 			"PATHEXT", "TEMP", "TMP", "COMSPEC")
 	}
 	return names

@@ -45,7 +45,8 @@ func findBus(getenv func(string) string) (busAddress, error) {
 func findUserBus(runtimeDir string) (busAddress, error) {
 	path := filepath.Join(runtimeDir, "bus")
 	if !filepath.IsAbs(path) {
-		return busAddress{}, fmt.Errorf("%w: no session bus: DBUS_SESSION_BUS_ADDRESS and XDG_RUNTIME_DIR are not set", ErrUnavailable)
+		return busAddress{}, fmt.Errorf("%w: no session bus: DBUS_SESSION_BUS_ADDRESS "+
+			"and XDG_RUNTIME_DIR are not set", ErrUnavailable)
 	}
 	if _, err := os.Stat(path); err != nil {
 		return busAddress{}, fmt.Errorf("%w: no session bus: %w", ErrUnavailable, err)
@@ -133,7 +134,8 @@ func checkPeer(socket *net.UnixConn, uid int) error {
 		return unavailable(err)
 	}
 	if peer.Uid != 0 && int(peer.Uid) != uid {
-		return fmt.Errorf("%w: the session bus belongs to user %d", ErrUnavailable, peer.Uid)
+		return fmt.Errorf("%w: the session bus belongs to user %d", ErrUnavailable,
+			peer.Uid)
 	}
 	return nil
 }

@@ -15,11 +15,11 @@ const (
 	// entryVersion is the version of the stored form. A value of another version is not read,
 	// whatever it holds.
 	entryVersion = 1
-	// maxValue bounds an encoded entry in bytes. A ServiceAccount token has about one thousand; no
-	// answer of a store that is many times larger is worth parsing.
+	// maxValue bounds an encoded entry in bytes. A ServiceAccount token has about one
+	// thousand; no answer of a store that is many times larger is worth parsing.
 	maxValue = 128 << 10
-	// maxKey bounds a key in bytes, so that the key and its part's name fit every platform's item
-	// names.
+	// maxKey bounds a key in bytes, so that the key and its part's name fit every platform's
+	// item names.
 	maxKey = 200
 )
 

@@ -27,7 +27,8 @@ func liveEntry(token string) Entry {
 }
 
 func TestEncodedEntryIsDecoded(t *testing.T) {
-	for _, token := range []string{"a", "eyJhbGciOiJSUzI1NiJ9.e30.c2ln", `quotes " and \ and <>&`,
+	for _, token := range []string{"a", "eyJhbGciOiJSUzI1NiJ9.e30.c2ln",
+		`quotes " and \ and <>&`,
 		"čeština\n\x01", strings.Repeat("x", 100_000)} {
 		value, err := Encode(testKey, testEntry(token))
 		if err != nil {
@@ -54,13 +55,16 @@ func TestEncodeRefuses(t *testing.T) {
 		{"a key of no known kind", "other:1", testEntry("t"), nil},
 		{"a key with a path in it", "token:a/b", testEntry("t"), nil},
 		{"a key without an ID", "token:", testEntry("t"), nil},
-		{"a key that is too long", "token:" + strings.Repeat("a", maxKey), testEntry("t"), nil},
+		{"a key that is too long", "token:" + strings.Repeat("a", maxKey), testEntry("t"),
+			nil},
 		{"an empty token", testKey, testEntry(""), nil},
 		{"a token that JSON would change", testKey, testEntry("\xff\xfe"), nil},
 		{"an entry without times", testKey, Entry{Token: secret.New("t")}, nil},
-		{"an expiry before the issue", testKey, Entry{Token: secret.New("t"), IssuedAt: testExpires,
+		{"an expiry before the issue", testKey, Entry{Token: secret.New("t"),
+			IssuedAt:  testExpires,
 			ExpiresAt: testIssued}, nil},
-		{"a token that is too long", testKey, testEntry(strings.Repeat("x", maxValue)), ErrTooBig},
+		{"a token that is too long", testKey, testEntry(strings.Repeat("x", maxValue)),
+			ErrTooBig},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

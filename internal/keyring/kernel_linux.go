@@ -92,7 +92,8 @@ func (k kernelItems) write(ctx context.Context, name string, value []byte,
 		if err != nil {
 			return err
 		}
-		_, err = unix.KeyctlInt(unix.KEYCTL_SET_TIMEOUT, id, int(min(seconds, math.MaxInt32)), 0, 0)
+		_, err = unix.KeyctlInt(unix.KEYCTL_SET_TIMEOUT, id,
+			int(min(seconds, math.MaxInt32)), 0, 0)
 		return err
 	})
 	return kernelError("writing to the kernel keyring", err)
@@ -255,7 +256,8 @@ func (k kernelItems) drop(name string) error {
 			// a dead key cannot be revoked again
 			_, _ = unix.KeyctlInt(unix.KEYCTL_REVOKE, key.id, 0, 0, 0)
 		}
-		if _, err := unix.KeyctlInt(unix.KEYCTL_UNLINK, key.id, unix.KEY_SPEC_USER_KEYRING, 0,
+		if _, err := unix.KeyctlInt(unix.KEYCTL_UNLINK, key.id, unix.KEY_SPEC_USER_KEYRING,
+			0,
 			0); err != nil {
 			return err
 		}

@@ -143,7 +143,8 @@ func TestKernelKeyOfAKilledWriterIsReadToo(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, wrapper := range withoutUserKeyring {
-		if out := mustRun(t, helper(t, "get", wrapper, k.prefix, testKey)); !strings.HasSuffix(out,
+		if out := mustRun(t, helper(t, "get", wrapper, k.prefix,
+			testKey)); !strings.HasSuffix(out,
 			"the token") {
 			t.Errorf("%s: got %s", name, out)
 		}
@@ -153,10 +154,12 @@ func TestKernelKeyOfAKilledWriterIsReadToo(t *testing.T) {
 // helpGet PREFIX KEY writes, reads and deletes an entry of its own, then prints the token under
 // KEY.
 func helpGet(arguments []string) error {
-	s := kernelItems{sys: System{}.withDefaults(), uid: os.Geteuid(), prefix: arguments[0]}.store()
+	s := kernelItems{sys: System{}.withDefaults(), uid: os.Geteuid(),
+		prefix: arguments[0]}.store()
 	err := s.Set(context.Background(), "token:own", liveEntry("own"))
 	_, getErr := s.Get(context.Background(), "token:own")
-	if err := errors.Join(err, getErr, s.Delete(context.Background(), "token:own")); err != nil {
+	if err := errors.Join(err, getErr, s.Delete(context.Background(),
+		"token:own")); err != nil {
 		return err
 	}
 	entry, err := s.Get(context.Background(), arguments[1])
@@ -168,7 +171,8 @@ func TestKernelDropsAnExpiredKey(t *testing.T) {
 	s := testKernel(t).store()
 	now := time.Now()
 	if err := s.Set(t.Context(), testKey,
-		Entry{Token: secret.New("t"), IssuedAt: now, ExpiresAt: now.Add(time.Second)}); err != nil {
+		Entry{Token: secret.New("t"), IssuedAt: now,
+			ExpiresAt: now.Add(time.Second)}); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, func() error {
@@ -202,12 +206,14 @@ func TestKernelTimeoutIsRoundedUpAndNeverForEver(t *testing.T) {
 			k.sys.Now = func() time.Time { return now }
 			mustSet(t, k.store(), testKey, "old")
 			if err := k.store().Set(t.Context(), testKey,
-				Entry{Token: secret.New("new"), IssuedAt: now.Add(-2 * time.Hour), ExpiresAt: test.expires}); err != nil {
+				Entry{Token: secret.New("new"), IssuedAt: now.Add(-2 * time.Hour),
+					ExpiresAt: test.expires}); err != nil {
 				t.Fatal(err)
 			}
 			entry, err := k.store().Get(t.Context(), testKey)
-			if test.kept && (err != nil || entry.Token.Reveal() != "new") || !test.kept &&
-				!errors.Is(err, ErrNotFound) {
+			if test.kept && (err != nil || entry.Token.Reveal() != "new") ||
+				!test.kept &&
+					!errors.Is(err, ErrNotFound) {
 				t.Errorf("got %q, %v", entry.Token.Reveal(), err)
 			}
 			if left := timeLeft(t, k); test.kept && (left == "" || left == "perm") {
@@ -302,7 +308,8 @@ const enough = 1000
 var bulk = strings.Repeat("x", 3000)
 
 func set(k kernelItems, key string, issued time.Time, expires time.Time) error {
-	err := k.store().Set(context.Background(), key, Entry{Token: secret.New(bulk), IssuedAt: issued, ExpiresAt: expires})
+	err := k.store().Set(context.Background(), key, Entry{Token: secret.New(bulk),
+		IssuedAt: issued, ExpiresAt: expires})
 	if err != nil {
 		return fmt.Errorf("setting %s: %w", key, err)
 	}
@@ -349,14 +356,16 @@ func dropTheExpiredFirst(k kernelItems) error {
 	earlier := k
 	earlier.sys.Now = func() time.Time { return now.Add(-time.Hour) }
 	for _, key := range []string{"token:expired", "bootstrap:expired"} {
-		if err := set(earlier, key, now.Add(-2*time.Minute), now.Add(-time.Minute)); err != nil {
+		if err := set(earlier, key, now.Add(-2*time.Minute),
+			now.Add(-time.Minute)); err != nil {
 			return err
 		}
 	}
 	if _, err := fill(k, now); err != nil {
 		return err
 	}
-	if present(k, "token:expired") || present(k, "bootstrap:expired") || !present(k, "token:1") {
+	if present(k, "token:expired") || present(k, "bootstrap:expired") ||
+		!present(k, "token:1") {
 		return errors.New("a good token was dropped before the expired entries")
 	}
 	return nil
@@ -373,7 +382,8 @@ func neverDropABootstrap(k kernelItems) error {
 			return fmt.Errorf("got %w, want ErrQuota", err)
 		}
 		if keys, err := k.store().Keys(context.Background()); err != nil || len(keys) != i {
-			return fmt.Errorf("%d bootstrap credentials of %d are left: %w", len(keys), i, err)
+			return fmt.Errorf("%d bootstrap credentials of %d are left: %w", len(keys),
+				i, err)
 		}
 		return nil
 	}
@@ -399,7 +409,8 @@ func TestKernelServesManyAtOnce(t *testing.T) {
 					err = errors.Join(err,
 						s.Set(t.Context(), testKey, liveEntry("t"+strconv.Itoa(i))))
 				}
-				_, getErr := s.Get(t.Context(), testKey) // at no moment is there nothing
+				// at no moment is there nothing
+				_, getErr := s.Get(t.Context(), testKey)
 				err = errors.Join(err, getErr)
 				runtime.Gosched()
 			}

@@ -32,9 +32,9 @@ type Store interface {
 	Kind() Kind
 	// Description names the store for people, for example "Secret Service (login)".
 	Description() string
-	// Get returns the entry under key. An absent entry is ErrNotFound, and so is one that is torn,
-	// corrupt, of a newer version or was written for another key: none of them may keep the user
-	// from a fresh one.
+	// Get returns the entry under key. An absent entry is ErrNotFound, and so is one that is
+	// torn, corrupt, of a newer version or was written for another key: none of them may keep
+	// the user from a fresh one.
 	Get(ctx context.Context, key string) (Entry, error)
 	// Set replaces the entry under key.
 	Set(ctx context.Context, key string, entry Entry) error

@@ -106,7 +106,8 @@ func mustRun(t *testing.T, cmd *exec.Cmd) string {
 	t.Helper()
 	out, err := cmd.CombinedOutput()
 	if errors.Is(err, exec.ErrNotFound) {
-		t.Fatalf("this test needs %s: install the package keyutils or libsecret-tools", cmd.Args[0])
+		t.Fatalf("this test needs %s: install the package keyutils or libsecret-tools",
+			cmd.Args[0])
 	}
 	if err != nil {
 		t.Fatalf("%s: %v\n%s", cmd.Args, err, out)
@@ -164,7 +165,8 @@ func refuseKeyctl(answer syscall.Errno) error {
 	program := []unix.SockFilter{statement(unix.BPF_LD|unix.BPF_W|unix.BPF_ABS, 0)}
 	for _, number := range []uint32{unix.SYS_ADD_KEY, unix.SYS_REQUEST_KEY, unix.SYS_KEYCTL} {
 		program = append(program,
-			unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, Jf: 1, K: number},
+			unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, Jf: 1,
+				K: number},
 			statement(unix.BPF_RET|unix.BPF_K, unix.SECCOMP_RET_ERRNO|uint32(answer)))
 	}
 	program = append(program, statement(unix.BPF_RET|unix.BPF_K, unix.SECCOMP_RET_ALLOW))

@@ -19,8 +19,8 @@ type System struct {
 	Limits Limits
 	// Origin tells whose entries are whose where several have a store: it is kept with each.
 	Origin string
-	// Interactive says that a person may be asked to unlock the store. Without it, a locked store
-	// is ErrLocked at once.
+	// Interactive says that a person may be asked to unlock the store. Without it, a locked
+	// store is ErrLocked at once.
 	Interactive bool
 }
 

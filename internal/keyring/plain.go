@@ -8,14 +8,15 @@ import (
 	"strings"
 )
 
-// plainHeader begins a file that gnome-keyring writes for a collection without a password. All others
-// are encrypted and begin otherwise (gnome-keyring, pkcs11/secret-store/gkm-secret-textual.c).
+// plainHeader begins a file that gnome-keyring writes for a collection without a password. All
+// others are encrypted and begin otherwise (gnome-keyring,
+// pkcs11/secret-store/gkm-secret-textual.c).
 const plainHeader = "[keyring]"
 
-// PlainFile reports whether the Secret Service keeps what this package stores as plain text, as it does
-// where the login collection has an empty password: on desktops that log in by themselves. dataDir is the
-// user's data directory, and path the collection's file. Other services than gnome-keyring keep no such
-// file.
+// PlainFile reports whether the Secret Service keeps what this package stores as plain text, as
+// it does where the login collection has an empty password: on desktops that log in by
+// themselves. dataDir is the user's data directory, and path the collection's file. Other
+// services than gnome-keyring keep no such file.
 func PlainFile(dataDir string) (path string, isPlain bool) {
 	dir := filepath.Join(dataDir, "keyrings")
 	path = filepath.Join(dir, "login.keyring")

@@ -24,11 +24,13 @@ func TestPlainFileIsToldFromAnEncryptedOne(t *testing.T) {
 			if err := start(service); err != nil {
 				t.Fatal(err)
 			}
-			store, err := Open(context.Background(), Keyring, System{Getenv: service.Getenv})
+			store, err := Open(context.Background(), Keyring,
+				System{Getenv: service.Getenv})
 			if err != nil {
 				t.Fatal(err)
 			}
-			entry := Entry{Token: secret.New("readable"), IssuedAt: time.Now(), ExpiresAt: time.Now().Add(time.Hour)}
+			entry := Entry{Token: secret.New("readable"), IssuedAt: time.Now(),
+				ExpiresAt: time.Now().Add(time.Hour)}
 			if err := store.Set(t.Context(), "token:plain", entry); err != nil {
 				t.Fatal(err)
 			}
@@ -39,7 +41,8 @@ func TestPlainFileIsToldFromAnEncryptedOne(t *testing.T) {
 			}
 			readable := strings.Contains(string(text), entry.Token.Reveal())
 			if isPlain != (name != "") || isPlain != readable {
-				t.Errorf("%s: plain %v, and the token can be read in it: %v", filepath.Base(path), isPlain, readable)
+				t.Errorf("%s: plain %v, and the token can be read in it: %v",
+					filepath.Base(path), isPlain, readable)
 			}
 		})
 	}

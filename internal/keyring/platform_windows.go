@@ -10,7 +10,8 @@ import (
 
 const (
 	platformName = "Credential Manager"
-	// platformLimit is the longest password in bytes, CRED_MAX_CREDENTIAL_BLOB_SIZE in wincred.h.
+	// platformLimit is the longest password in bytes, CRED_MAX_CREDENTIAL_BLOB_SIZE in
+	// wincred.h.
 	platformLimit = 2560
 )
 
@@ -21,7 +22,8 @@ func (p platformItems) names(ctx context.Context) ([]string, error) {
 	return bounded(ctx, p.sys.longest(), func(context.Context) ([]string, error) {
 		credentials, err := wincred.List()
 		if err != nil {
-			return nil, fmt.Errorf("%w: listing the credentials: %w", ErrUnavailable, err)
+			return nil, fmt.Errorf("%w: listing the credentials: %w", ErrUnavailable,
+				err)
 		}
 		var names []string
 		for _, credential := range credentials {

@@ -120,7 +120,8 @@ func careful[T any](ctx context.Context, s secretService,
 				return value, err
 			}
 			collection, err := conn.collection(ctx)
-			// One without a password needs no person. Two prompts of one call are one too many.
+			// One without a password needs no person. Two prompts of one call are one
+			// too many.
 			if errors.Is(err, ErrLocked) && person == s.sys.Interactive {
 				err = conn.unlock(ctx, collection)
 			}
@@ -250,7 +251,8 @@ func (c *caller) introduce(ctx context.Context) error {
 func (c *caller) search(ctx context.Context,
 	attributes map[string]string) (unlocked, locked []dbus.ObjectPath, err error) {
 	for range 2 {
-		err = c.ask(ctx, c.service, secretsService+"SearchItems", []any{attributes}, &unlocked,
+		err = c.ask(ctx, c.service, secretsService+"SearchItems", []any{attributes},
+			&unlocked,
 			&locked)
 		if !errors.Is(err, errUnusual) {
 			break
@@ -266,7 +268,8 @@ func (c *caller) openSession(ctx context.Context) (dbus.ObjectPath, error) {
 		return c.session, nil
 	}
 	var output dbus.Variant
-	err := c.ask(ctx, c.service, secretsService+"OpenSession", []any{"plain", dbus.MakeVariant("")},
+	err := c.ask(ctx, c.service, secretsService+"OpenSession", []any{"plain",
+		dbus.MakeVariant("")},
 		&output, &c.session)
 	return c.session, err
 }
@@ -353,7 +356,8 @@ func (c *caller) usernames(ctx context.Context, items []dbus.ObjectPath) ([]stri
 	for some := range slices.Chunk(items, askedAtOnce) {
 		calls := make([]*dbus.Call, len(some))
 		for i, item := range some {
-			calls[i] = c.Object(secretsName, item).GoWithContext(ctx, propertiesGet, 0, nil,
+			calls[i] = c.Object(secretsName, item).GoWithContext(ctx, propertiesGet, 0,
+				nil,
 				secretsItem, "Attributes")
 		}
 		for _, call := range calls {
@@ -361,7 +365,8 @@ func (c *caller) usernames(ctx context.Context, items []dbus.ObjectPath) ([]stri
 			if err := reply(call, &attributes); fatal(err) {
 				return nil, err
 			}
-			if name, ok := attributes["username"]; ok { // an item may be deleted meanwhile
+			// an item may be deleted meanwhile
+			if name, ok := attributes["username"]; ok {
 				names = append(names, name)
 			}
 		}
@@ -418,7 +423,8 @@ func (c *caller) create(ctx context.Context, collection dbus.ObjectPath, name st
 		return err
 	}
 	properties := map[string]dbus.Variant{
-		secretsItem + ".Label": dbus.MakeVariant(fmt.Sprintf("Password for '%s' on '%s'", name,
+		secretsItem + ".Label": dbus.MakeVariant(fmt.Sprintf("Password for '%s' on '%s'",
+			name,
 			service)),
 		secretsItem + ".Attributes": dbus.MakeVariant(attributes(name)),
 	}
@@ -565,7 +571,8 @@ func busError(err error) error {
 	switch {
 	case name == "org.freedesktop.Secret.Error.IsLocked":
 		return ErrLocked
-	case name == "ServiceUnknown", name == "NameHasNoOwner", name == "NoReply", name == "Disconnected",
+	case name == "ServiceUnknown", name == "NameHasNoOwner", name == "NoReply",
+		name == "Disconnected",
 		name == "AccessDenied", strings.HasPrefix(name, "Spawn."):
 		return fmt.Errorf("%w: asking the Secret Service: %s", ErrUnavailable, name)
 	}

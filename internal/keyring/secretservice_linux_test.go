@@ -189,7 +189,8 @@ func TestSecretServiceTakesABadValueForAMiss(t *testing.T) {
 	sys := testService(secretservicetest.New(t))
 	items := secretService{sys: sys, uid: os.Geteuid()}
 	for _, bad := range badValues {
-		if err := items.write(t.Context(), testKey, []byte(bad.value), time.Time{}); err != nil {
+		if err := items.write(t.Context(), testKey, []byte(bad.value),
+			time.Time{}); err != nil {
 			t.Fatal(err)
 		}
 		_, err := openService(t, sys).Get(t.Context(), testKey)
@@ -255,7 +256,8 @@ func createIn(t *testing.T, service *secretservicetest.Service, collection dbus.
 	var output dbus.Variant
 	var path, item, prompt dbus.ObjectPath
 	err = conn.Object(secretsName, secretsPath).
-		Call(secretsService+"OpenSession", 0, "plain", dbus.MakeVariant("")).Store(&output, &path)
+		Call(secretsService+"OpenSession", 0, "plain", dbus.MakeVariant("")).Store(&output,
+		&path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -378,9 +380,11 @@ func TestSecretServiceAbsentIsUnavailable(t *testing.T) {
 	}{
 		{"neither variable is set", nil},
 		{"the runtime directory has no bus", map[string]string{"XDG_RUNTIME_DIR": empty}},
-		{"the runtime directory is not absolute", map[string]string{"XDG_RUNTIME_DIR": "."}},
+		{"the runtime directory is not absolute",
+			map[string]string{"XDG_RUNTIME_DIR": "."}},
 		{"the bus's socket does not exist",
-			map[string]string{"DBUS_SESSION_BUS_ADDRESS": "unix:path=" + empty + "/none"}},
+			map[string]string{"DBUS_SESSION_BUS_ADDRESS": "unix:path=" + empty +
+				"/none"}},
 		{"nobody listens on the bus's socket",
 			map[string]string{"DBUS_SESSION_BUS_ADDRESS": "unix:path=" + stale}},
 		{"the bus has no Secret Service", map[string]string{
@@ -433,12 +437,16 @@ func TestForgedBusAddressesAreNotUsed(t *testing.T) {
 	addresses := []string{
 		fmt.Sprintf("tcp:host=127.0.0.1,port=%d", port),
 		fmt.Sprintf("nonce-tcp:host=127.0.0.1,port=%d,noncefile=/dev/null", port),
-		fmt.Sprintf("tcp:host=127.0.0.1,port=%d;tcp:host=127.0.0.1,port=%d,family=ipv4", port,
+		fmt.Sprintf("tcp:host=127.0.0.1,port=%d;tcp:host=127.0.0.1,port=%d,family=ipv4",
+			port,
 			port),
 		"unixexec:path=/usr/bin/touch,argv1=" + touched,
-		"autolaunch:", "autolaunch:scope=*user", "launchd:env=DBUS_LAUNCHD_SESSION_BUS_SOCKET", "systemd:", "disabled:",
-		"unix:", "unix:path=", "unix:path=relative", "unix:abstract=", "unix:path=/a,abstract=b", "unix:tmpdir=/tmp",
-		"unix:path=/run/bus,cookie=1", "unix:path=%zz", "unix:path=/a%00b", "unix", ";", "/run/bus", "UNIX:path=/run/bus",
+		"autolaunch:", "autolaunch:scope=*user",
+		"launchd:env=DBUS_LAUNCHD_SESSION_BUS_SOCKET", "systemd:", "disabled:",
+		"unix:", "unix:path=", "unix:path=relative", "unix:abstract=",
+		"unix:path=/a,abstract=b", "unix:tmpdir=/tmp",
+		"unix:path=/run/bus,cookie=1", "unix:path=%zz", "unix:path=/a%00b", "unix", ";",
+		"/run/bus", "UNIX:path=/run/bus",
 	}
 	for _, address := range addresses {
 		t.Run(address, func(t *testing.T) {
@@ -469,7 +477,8 @@ func TestFirstAcceptableBusAddressIsUsed(t *testing.T) {
 		{"unix:path=/run/user/1000/bus,guid=ab", busAddress{path: "/run/user/1000/bus"}},
 		{"unix:guid=ab,path=/tmp/a%20b%2c", busAddress{path: "/tmp/a b,"}},
 		{"unix:abstract=/tmp/dbus-X,guid=ab", busAddress{abstract: "/tmp/dbus-X"}},
-		{"tcp:host=h;unixexec:path=/x;unix:path=/one;unix:path=/two", busAddress{path: "/one"}},
+		{"tcp:host=h;unixexec:path=/x;unix:path=/one;unix:path=/two",
+			busAddress{path: "/one"}},
 	}
 	for _, test := range tests {
 		t.Run(test.list, func(t *testing.T) {
@@ -489,7 +498,8 @@ func TestBusOfAnotherUserHearsNothing(t *testing.T) {
 	var sys System
 	sys.Getenv = func(string) string { return "unix:path=" + path }
 	sys.Limits = patient
-	if !isRoot() { // nobody but root starts a process of another user: be another user ourselves
+	// nobody but root starts a process of another user: be another user ourselves
+	if !isRoot() {
 		go func() { _ = helpListen([]string{path}) }()
 		eventually(t, func() error { _, err := os.Stat(path); return err })
 		items := secretService{sys: sys.withDefaults(), uid: os.Geteuid() + 1}
@@ -535,8 +545,8 @@ func fakeBus(t *testing.T, respond func(net.Conn)) System {
 			if err != nil {
 				return
 			}
-			// One that nothing refers to any more is closed by the garbage collector, which would
-			// be an answer.
+			// One that nothing refers to any more is closed by the garbage collector,
+			// which would be an answer.
 			t.Cleanup(func() { _ = conn.Close() })
 			go respond(conn)
 		}
@@ -548,7 +558,10 @@ func TestBusThatNeverAnswersTimesOut(t *testing.T) {
 	for name, greeting := range map[string]string{"not even the authentication": "",
 		"nothing after it": "OK 0\r\n"} {
 		t.Run(name, func(t *testing.T) {
-			sys := fakeBus(t, func(conn net.Conn) { _, _ = conn.Write([]byte(greeting)) })
+			sys := fakeBus(t, func(conn net.Conn) {
+				_,
+					_ = conn.Write([]byte(greeting))
+			})
 			wantAll(t, openService(t, sys), ErrTimeout)
 			sys.Interactive = true
 			wantAll(t, openService(t, sys), ErrTimeout)
@@ -605,7 +618,8 @@ func TestSecretServiceServesManyAtOnce(t *testing.T) {
 			for j := range 10 {
 				key := fmt.Sprintf("token:%d.%d", i, j)
 				_, getErr := s.Get(t.Context(), testKey)
-				err = errors.Join(err, getErr, s.Set(t.Context(), key, liveEntry("t")),
+				err = errors.Join(err, getErr, s.Set(t.Context(), key,
+					liveEntry("t")),
 					s.Delete(t.Context(), key))
 			}
 			done <- err
@@ -642,7 +656,8 @@ func TestAutoTakesTheFirstStoreThatWorks(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			for _, interactive := range []bool{false, true} {
 				s, err := Open(t.Context(), Auto,
-					System{Getenv: test.getenv, Limits: patient, Interactive: interactive})
+					System{Getenv: test.getenv, Limits: patient,
+						Interactive: interactive})
 				if err != nil || s.Kind() != test.want || s.Description() == "" {
 					t.Fatalf("got %v, %v, want %s", s, err, test.want)
 				}

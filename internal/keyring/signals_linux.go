@@ -16,7 +16,8 @@ func uninterrupted(exchange func() error) error {
 	signal.Stop(signals)
 	select {
 	case received := <-signals:
-		// Where nobody else asked to be told, this now does what it would have done at once.
+		// Where nobody else asked to be told, this now does what it would have done at
+		// once.
 		_ = syscall.Kill(os.Getpid(), received.(syscall.Signal))
 	default:
 	}

@@ -86,7 +86,8 @@ func TestValuesOfAnySizeComeBackAndLeaveNothing(t *testing.T) {
 		want := value(byte('A'+i), size)
 		mustWrite(t, p, "name", want)
 		if got, err := p.read(t.Context(), "name"); err != nil || !bytes.Equal(got, want) {
-			t.Fatalf("a value of %d bytes came back as %d bytes, %v", size, len(got), err)
+			t.Fatalf("a value of %d bytes came back as %d bytes, %v", size, len(got),
+				err)
 		}
 		if parts := len(m.items) - 1; size <= testLimit && parts != 0 || size > testLimit &&
 			parts != (size+testLimit-1)/testLimit {
@@ -116,7 +117,8 @@ func TestAKilledWriterLeavesTheOldValueOrTheNew(t *testing.T) {
 	for _, before := range sizes {
 		for _, after := range sizes[1:] {
 			for steps := range 14 {
-				t.Run(fmt.Sprintf("%d bytes over %d, killed after %d changes", after, before,
+				t.Run(fmt.Sprintf("%d bytes over %d, killed after %d changes",
+					after, before,
 					steps), func(t *testing.T) {
 					m := newMemory(testLimit)
 					p := parted{items: m, limit: testLimit}
@@ -124,20 +126,25 @@ func TestAKilledWriterLeavesTheOldValueOrTheNew(t *testing.T) {
 						mustWrite(t, p, "name", value('o', before))
 					}
 					m.writes = steps
-					killed := p.write(t.Context(), "name", value('n', after), time.Time{})
+					killed := p.write(t.Context(), "name", value('n', after),
+						time.Time{})
 					m.writes = -1
 					checkEither(t, p, before, after, killed == nil)
 
 					mustWrite(t, p, "name", value('l', 250))
 					if got, err := p.read(t.Context(), "name"); err != nil ||
 						!bytes.Equal(got, value('l', 250)) {
-						t.Errorf("the next value came back as %d bytes, %v", len(got), err)
+						t.Errorf("the next value came back as %d bytes, %v",
+							len(got), err)
 					}
 					if len(m.items) != 3 { // the manifest and two parts
-						t.Errorf("the next value has %d items", len(m.items))
+						t.Errorf("the next value has %d items",
+							len(m.items))
 					}
-					if err := p.remove(t.Context(), "name"); err != nil || len(m.items) != 0 {
-						t.Errorf("%d items are left after the removal, %v", len(m.items), err)
+					if err := p.remove(t.Context(), "name"); err != nil ||
+						len(m.items) != 0 {
+						t.Errorf("%d items are left after the removal, %v",
+							len(m.items), err)
 					}
 				})
 			}
@@ -165,11 +172,13 @@ func TestAKilledRemovalIsAMissAndCanBeRepeated(t *testing.T) {
 		m.writes = steps
 		_ = p.remove(t.Context(), "name")
 		m.writes = -1
-		if _, err := p.read(t.Context(), "name"); steps > 0 && !errors.Is(err, ErrNotFound) {
+		if _, err := p.read(t.Context(), "name"); steps > 0 && !errors.Is(err,
+			ErrNotFound) {
 			t.Errorf("after %d changes: got %v, want ErrNotFound", steps, err)
 		}
 		if err := p.remove(t.Context(), "name"); err != nil || len(m.items) != 0 {
-			t.Errorf("after %d changes: %d items are left, %v", steps, len(m.items), err)
+			t.Errorf("after %d changes: %d items are left, %v", steps, len(m.items),
+				err)
 		}
 	}
 }
@@ -184,21 +193,26 @@ func TestTwoWritersAtOnceNeverMakeAMix(t *testing.T) {
 					mustWrite(t, p, "name", value('o', before))
 				}
 				changes := 0
-				m.before = func() { // the other writer gets its turn, and is killed or not
+				// the other writer gets its turn, and is killed or not
+				m.before = func() {
 					if changes++; changes != at+1 {
 						return
 					}
 					m.before, m.writes = nil, steps
-					_ = p.write(t.Context(), "name", value('2', 900), time.Time{})
+					_ = p.write(t.Context(), "name", value('2', 900),
+						time.Time{})
 					m.writes = -1
 				}
 				_ = p.write(t.Context(), "name", value('1', 600), time.Time{})
 				m.before = nil
 				got, err := p.read(t.Context(), "name")
-				whole := bytes.Equal(got, value('1', 600)) || bytes.Equal(got, value('2', 900)) ||
+				whole := bytes.Equal(got, value('1', 600)) || bytes.Equal(got,
+					value('2', 900)) ||
 					bytes.Equal(got, value('o', before))
-				if err == nil && !whole || err != nil && !errors.Is(err, ErrNotFound) {
-					t.Fatalf("at change %d, after %d of the other's: got a mix of %d bytes, %v", at,
+				if err == nil && !whole || err != nil && !errors.Is(err,
+					ErrNotFound) {
+					t.Fatalf("at change %d, after %d of the other's: got a "+
+						"mix of %d bytes, %v", at,
 						steps, len(got), err)
 				}
 			}

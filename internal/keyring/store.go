@@ -13,7 +13,8 @@ type store struct {
 	description string
 	sys         System
 	items       parted
-	// check asks the platform whether it can keep a secret now; nil when there is nothing to ask.
+	// check asks the platform whether it can keep a secret now; nil when there is nothing to
+	// ask.
 	check func(context.Context) error
 	// gaveUp is why an earlier call was given up, nil when none was.
 	gaveUp atomic.Pointer[error]
@@ -42,7 +43,10 @@ func (s *store) Set(ctx context.Context, key string, entry Entry) error {
 		return err
 	}
 	return s.bounded(ctx,
-		func(ctx context.Context) error { return s.items.write(ctx, key, value, entry.ExpiresAt) })
+		func(ctx context.Context) error {
+			return s.items.write(ctx, key, value,
+				entry.ExpiresAt)
+		})
 }
 
 func (s *store) Delete(ctx context.Context, key string) error {

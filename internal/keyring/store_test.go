@@ -65,7 +65,8 @@ func TestAStoreIsGivenUpOnce(t *testing.T) {
 	}
 	t.Run("not by a caller who gives up", func(t *testing.T) {
 		items := &failing{memory: &memory{}}
-		s := &store{items: parted{items: items}, sys: System{Limits: Limits{Call: time.Hour}}}
+		s := &store{items: parted{items: items},
+			sys: System{Limits: Limits{Call: time.Hour}}}
 		for range 2 {
 			ctx, cancel := context.WithCancel(t.Context())
 			items.cancel = cancel

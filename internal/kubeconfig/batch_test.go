@@ -11,7 +11,8 @@ import (
 
 func TestBatchMergesAllEntriesButTheOneWhoseNameIsTaken(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "config")
-	const taken = "apiVersion: v1\nkind: Config\ncontexts:\n- name: profile-7\n  context: {cluster: a, user: b}\n"
+	const taken = "apiVersion: v1\nkind: Config\ncontexts:\n- name: profile-7\n  context: " +
+		"{cluster: a, user: b}\n"
 	if err := os.WriteFile(path, []byte(taken), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -42,10 +42,12 @@ func clientConfig(config *clientcmdapi.Config, name string) (*rest.Config, error
 		return nil, fmt.Errorf("%w: %q", ErrNoContext, name)
 	}
 	none := &clientcmd.ConfigOverrides{}
-	client, err := clientcmd.NewNonInteractiveClientConfig(*config, name, none, nil).ClientConfig()
+	client, err := clientcmd.NewNonInteractiveClientConfig(*config, name, none,
+		nil).ClientConfig()
 	if err != nil {
 		// The error can quote the file, of which parts are secret.
-		return nil, fmt.Errorf("%w: context %q names a cluster or a user that is missing or not usable",
+		return nil, fmt.Errorf("%w: context %q names a cluster or a user that is missing "+
+			"or not usable",
 			ErrReference, name)
 	}
 	return client, nil

@@ -12,14 +12,17 @@ import (
 
 func seed(f *testing.F) {
 	for _, text := range []string{
-		"", "# a\n", "---\n", "null", "{}", "[]", "a: b\na: c", "\ta", "clusters: null\nusers: []\n",
+		"", "# a\n", "---\n", "null", "{}", "[]", "a: b\na: c", "\ta",
+		"clusters: null\nusers: []\n",
 		crowd(2), manyContexts, staticUsers,
 		`{"apiVersion":"v1","kind":"Config","clusters":[{"name":"a","cluster":{"server":"https://x"}}],"n":1.0}`,
-		"x: &x {name: a, user: {token: t}}\nusers:\n- *x\n- <<: *x\n  name: b\n", "users: &u [*u]",
+		"x: &x {name: a, user: {token: t}}\nusers:\n- *x\n- <<: *x\n  name: b\n",
+		"users: &u [*u]",
 		"kind: Config\n---\nb: c\n",
 		"clusters: [ # a\n {name: x, # b\n cluster: {server: y}}]",
 		"a: !!binary aGk=\nb: 2020-01-01\nc: .nan\nd: 0o7\n? [k]\n: v\n",
-		"users:\n- name: " + testEntry().UserName + "\n  user: null\n", "\ufeffkind: Config\r\n",
+		"users:\n- name: " + testEntry().UserName + "\n  user: null\n",
+		"\ufeffkind: Config\r\n",
 		"a: |+\n  x\n\n\nb: >-\n  y\n  z\n",
 	} {
 		f.Add([]byte(text))
@@ -47,7 +50,8 @@ func FuzzMerge(f *testing.F) {
 			t.Fatalf("not merged:\n%s", read(t, path))
 		}
 		for name, cluster := range before.Clusters {
-			if name != e.ClusterName && !reflect.DeepEqual(cluster, after.Clusters[name]) {
+			if name != e.ClusterName && !reflect.DeepEqual(cluster,
+				after.Clusters[name]) {
 				t.Errorf("cluster %q differs", name)
 			}
 		}
@@ -57,7 +61,8 @@ func FuzzMerge(f *testing.F) {
 			}
 		}
 		for name, context := range before.Contexts {
-			if name != e.ContextName && !reflect.DeepEqual(context, after.Contexts[name]) {
+			if name != e.ContextName && !reflect.DeepEqual(context,
+				after.Contexts[name]) {
 				t.Errorf("context %q differs", name)
 			}
 		}
@@ -83,7 +88,8 @@ func FuzzStaticToken(f *testing.F) {
 			return
 		}
 		user := mustLoadFile(t, path).AuthInfos[static.User]
-		if user.Exec == nil || user.Token != "" || user.TokenFile != "" || done.User != static.User {
+		if user.Exec == nil || user.Token != "" || user.TokenFile != "" ||
+			done.User != static.User {
 			t.Errorf("not replaced:\n%s", read(t, path))
 		}
 	})
@@ -99,7 +105,8 @@ func checkUntouched(t *testing.T, path string, data []byte, err error) {
 			t.Errorf("a control character in %q", err)
 		}
 	}
-	if strings.Contains(err.Error(), "s3cr3t") && !strings.Contains(string(data), "name: s3cr3t") {
+	if strings.Contains(err.Error(), "s3cr3t") && !strings.Contains(string(data),
+		"name: s3cr3t") {
 		t.Errorf("the error quotes the file: %v", err)
 	}
 	onlyFiles(t, filepath.Dir(path), "config")

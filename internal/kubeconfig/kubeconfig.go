@@ -71,13 +71,15 @@ func EntryFor(p profile.Profile, command string) (Entry, error) {
 		ContextName: p.Name, ClusterName: name, UserName: name,
 		Server: p.Cluster.Server, TLSServerName: p.Cluster.TLSServerName,
 		CA: p.Cluster.CertificateAuthorityData, ProxyURL: p.Cluster.ProxyURL,
-		Namespace: p.ContextNamespace(), Profile: p.Name, Command: command, APIVersion: defaultAPIVersion,
-		Source: p.Bootstrap.Source,
+		Namespace: p.ContextNamespace(), Profile: p.Name, Command: command,
+		APIVersion: defaultAPIVersion,
+		Source:     p.Bootstrap.Source,
 	}, nil
 }
 
 func shortHash(identity profile.Identity) string {
-	sum := sha256.Sum256([]byte(identity.Server + "\n" + identity.TLSServerName + "\n" + identity.CA))
+	sum := sha256.Sum256([]byte(identity.Server + "\n" + identity.TLSServerName + "\n" +
+		identity.CA))
 	return hex.EncodeToString(sum[:4])
 }
 
@@ -93,7 +95,8 @@ func (e Entry) validate() error {
 	switch {
 	case e.ContextName == "" || e.ClusterName == "" || e.UserName == "":
 		return fmt.Errorf("%w: context, cluster and user need names", ErrEntry)
-	case !filepath.IsAbs(e.Command) && (e.Command == "" || strings.ContainsAny(e.Command, `/\`)):
+	case !filepath.IsAbs(e.Command) && (e.Command == "" || strings.ContainsAny(e.Command,
+		`/\`)):
 		return fmt.Errorf("%w: command %q is neither an absolute path nor a bare name",
 			ErrEntry, e.Command)
 	case e.APIVersion != "" && e.APIVersion != defaultAPIVersion && e.APIVersion != v1beta1:

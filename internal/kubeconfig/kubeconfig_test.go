@@ -29,8 +29,10 @@ var testCA = sync.OnceValue(func() []byte {
 	if err != nil {
 		panic(err)
 	}
-	certificate := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
-	der, err := x509.CreateCertificate(rand.Reader, certificate, certificate, &key.PublicKey, key)
+	certificate := &x509.Certificate{SerialNumber: big.NewInt(1),
+		NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, certificate, certificate, &key.PublicKey,
+		key)
 	if err != nil {
 		panic(err)
 	}
@@ -53,8 +55,9 @@ func TestRenderedKubeconfigsDifferInOneComment(t *testing.T) {
 	for source, comment := range map[profile.Source]string{
 		"": desktop, profile.SourceKeyring: desktop, profile.SourceContext: desktop,
 		profile.SourceInCluster: "# The path in the container's image.",
-		profile.SourceTokenFile: "in the job's PATH", profile.SourceEnv: "in the job's PATH",
-		profile.SourceCommand: "in the job's PATH",
+		profile.SourceTokenFile: "in the job's PATH",
+		profile.SourceEnv:       "in the job's PATH",
+		profile.SourceCommand:   "in the job's PATH",
 	} {
 		t.Run(string(source), func(t *testing.T) {
 			e.Source = source
@@ -98,9 +101,11 @@ func TestRenderLeavesOutWhatIsEmpty(t *testing.T) {
 
 func TestRenderTakesValuesForData(t *testing.T) {
 	for _, value := range []string{
-		`"`, `'`, "a\nb: c", "{{ .Profile }}", "\x1b[31mred\x1b[0m", "CLUSTER", "SERVER", "yes", "null",
+		`"`, `'`, "a\nb: c", "{{ .Profile }}", "\x1b[31mred\x1b[0m", "CLUSTER", "SERVER",
+		"yes", "null",
 		"0x10", "1:20", "~", "#x",
-		"*a", "&a", "!!binary x", "- a", "a: b", "<<", " a ", "\t", "\u2028", "\u0085", "\x00", "|",
+		"*a", "&a", "!!binary x", "- a", "a: b", "<<", " a ", "\t", "\u2028", "\u0085",
+		"\x00", "|",
 		">-", "%YAML", "---", "ü",
 	} {
 		e := testEntry()
@@ -134,8 +139,10 @@ func TestEntriesThatNoClientShouldGet(t *testing.T) {
 		{"text that is no UTF-8", func(e *Entry) { e.ContextName = "\xff" }, ErrEntry},
 		{"an old apiVersion", func(e *Entry) { e.APIVersion = "client.authentication.k8s.io/v1alpha1" },
 			ErrEntry},
-		{"a profile name with a path", func(e *Entry) { e.Profile = "../x" }, profile.ErrName},
-		{"a server without TLS", func(e *Entry) { e.Server = "http://x" }, profile.ErrCluster},
+		{"a profile name with a path", func(e *Entry) { e.Profile = "../x" },
+			profile.ErrName},
+		{"a server without TLS", func(e *Entry) { e.Server = "http://x" },
+			profile.ErrCluster},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -161,7 +168,8 @@ func TestEntriesThatNoClientShouldGet(t *testing.T) {
 }
 
 func TestNamesAreUniqueForEachCluster(t *testing.T) {
-	p := profile.Profile{Name: "ci", Namespace: "build", Cluster: profile.Cluster{Server: "https://a"}}
+	p := profile.Profile{Name: "ci", Namespace: "build",
+		Cluster: profile.Cluster{Server: "https://a"}}
 	one, err := EntryFor(p, command)
 	if err != nil {
 		t.Fatal(err)
@@ -171,7 +179,8 @@ func TestNamesAreUniqueForEachCluster(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if one.UserName == two.UserName || one.ClusterName == two.ClusterName || one.ContextName != "ci" {
+	if one.UserName == two.UserName || one.ClusterName == two.ClusterName ||
+		one.ContextName != "ci" {
 		t.Errorf("names %+v and %+v", one, two)
 	}
 }
@@ -195,7 +204,8 @@ func checkEntry(t *testing.T, config *clientcmdapi.Config, e Entry) {
 		t.Errorf("cluster %+v", cluster)
 	}
 	section := user.Exec
-	if section.Command != e.Command || strings.Join(section.Args, "|") != "get|--profile|"+e.Profile ||
+	if section.Command != e.Command || strings.Join(section.Args,
+		"|") != "get|--profile|"+e.Profile ||
 		section.APIVersion != defaultAPIVersion || !section.ProvideClusterInfo ||
 		section.InteractiveMode != "Never" ||
 		section.InstallHint == "" || len(section.Env) != 0 {

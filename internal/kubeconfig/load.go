@@ -29,16 +29,18 @@ type Context struct {
 
 // PluginContext is one context whose user runs this program.
 type PluginContext struct {
-	File               string // where the context stands
-	Context            string
-	Cluster            profile.Cluster
-	ClusterError       error // why the cluster gets no tokens; Cluster is then empty
-	ClusterName        string
-	ClusterFile        string // where the cluster stands
-	CAFile             string // absolute; empty: its certificate authority stands in the kubeconfig
-	User               string
-	Profile            string
-	Command            string // relative paths are resolved as clients do; a bare name stays one
+	File         string // where the context stands
+	Context      string
+	Cluster      profile.Cluster
+	ClusterError error // why the cluster gets no tokens; Cluster is then empty
+	ClusterName  string
+	ClusterFile  string // where the cluster stands
+	// absolute; empty: its certificate authority stands in the kubeconfig
+	CAFile  string
+	User    string
+	Profile string
+	// relative paths are resolved as clients do; a bare name stays one
+	Command            string
 	Args               []string
 	Environment        []string // names of the variables that the kubeconfig sets
 	APIVersion         string
@@ -115,7 +117,8 @@ func Contexts(paths []string, patterns ...string) ([]string, error) {
 		return nil, err
 	}
 	if len(patterns) == 0 {
-		return slices.Sorted(maps.Keys(config.Contexts)), nil // not those of "*", which can be a name
+		// not those of "*", which can be a name
+		return slices.Sorted(maps.Keys(config.Contexts)), nil
 	}
 	var names []string
 	for _, pattern := range patterns {
@@ -182,10 +185,12 @@ func clusterOf(config *clientcmdapi.Config, context string) (profile.Cluster, er
 	cluster := config.Clusters[name]
 	switch {
 	case cluster == nil:
-		return profile.Cluster{}, fmt.Errorf("%w: %q names cluster %q, which does not exist",
+		return profile.Cluster{}, fmt.Errorf("%w: %q names cluster %q, which does not "+
+			"exist",
 			ErrReference, context, name)
 	case cluster.InsecureSkipTLSVerify:
-		return profile.Cluster{}, fmt.Errorf("%w: cluster %q of %q has insecure-skip-tls-verify",
+		return profile.Cluster{}, fmt.Errorf("%w: cluster %q of %q has "+
+			"insecure-skip-tls-verify",
 			ErrInsecure, name, context)
 	}
 	ca, err := caOf(cluster)
@@ -255,7 +260,8 @@ func pluginContext(config *clientcmdapi.Config, name, profile string) PluginCont
 	cluster, err := clusterOf(config, name)
 	found := PluginContext{
 		File: context.LocationOfOrigin, Context: name, Cluster: cluster, ClusterError: err,
-		User: context.AuthInfo, Profile: profile, Command: section.Command, Args: section.Args,
+		User: context.AuthInfo, Profile: profile, Command: section.Command,
+		Args:       section.Args,
 		APIVersion: section.APIVersion, InteractiveMode: string(section.InteractiveMode),
 		ProvideClusterInfo: section.ProvideClusterInfo, ClusterName: context.Cluster,
 	}

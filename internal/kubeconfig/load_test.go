@@ -52,11 +52,13 @@ func TestContexts(t *testing.T) {
 		want     []string
 		err      error
 	}{
-		{"all, sorted", nil, []string{arn, "dev", "http", "nocluster", "noca", "pipe", "prod[1]"}, nil},
+		{"all, sorted", nil, []string{arn, "dev", "http", "nocluster", "noca", "pipe",
+			"prod[1]"}, nil},
 		{"a glob goes over a slash", []string{"arn:*prod"}, []string{arn}, nil},
 		{"a glob is for the whole name", []string{"prod"}, nil, ErrNoContext},
 		{"a name that looks like a glob", []string{"prod[1]"}, []string{"prod[1]"}, nil},
-		{"several that overlap", []string{"no*", "noca"}, []string{"noca", "nocluster"}, nil},
+		{"several that overlap", []string{"no*", "noca"}, []string{"noca", "nocluster"},
+			nil},
 		{"a question mark", []string{"?ev"}, []string{"dev"}, nil},
 		{"no glob", []string{"["}, nil, path.ErrBadPattern},
 	}
@@ -69,7 +71,8 @@ func TestContexts(t *testing.T) {
 			}
 		})
 	}
-	if got, err := Contexts([]string{filepath.Join(t.TempDir(), "none")}); got != nil || err != nil {
+	if got, err := Contexts([]string{filepath.Join(t.TempDir(), "none")}); got != nil ||
+		err != nil {
 		t.Errorf("without a file: %q, %v", got, err)
 	}
 }
@@ -99,8 +102,9 @@ func TestResolve(t *testing.T) {
 		got.all = nil
 		want := Context{Name: "dev", File: file, ClusterName: "plain", Namespace: "ns",
 			Cluster: profile.Cluster{
-				Server: "https://plain.example.com", TLSServerName: "k", CertificateAuthorityData: testCA(),
-				ProxyURL: "http://p:1"}}
+				Server: "https://plain.example.com", TLSServerName: "k",
+				CertificateAuthorityData: testCA(),
+				ProxyURL:                 "http://p:1"}}
 		if err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("%q: %+v, %v", name, got, err)
 		}
@@ -154,7 +158,8 @@ func TestFindPluginContexts(t *testing.T) {
 func TestTheFirstFileWins(t *testing.T) {
 	one, two := manyContextsFile(t), filepath.Join(t.TempDir(), "two")
 	writeCA(t, one)
-	write(t, two, "current-context: x\ncontexts: [{name: dev, context: {cluster: other}}, {name: x, context: {cluster: plain}}]\n"+
+	write(t, two, "current-context: x\ncontexts: [{name: dev, context: {cluster: other}}, "+
+		"{name: x, context: {cluster: plain}}]\n"+
 		"clusters: [{name: plain, cluster: {server: 'https://other'}}]")
 	got, err := Resolve([]string{filepath.Join(t.TempDir(), "none"), one, two}, "")
 	if err != nil || got.Name != "dev" || got.ClusterName != "plain" {

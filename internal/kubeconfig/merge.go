@@ -123,7 +123,8 @@ func onlyDocument(path string, data []byte, documents []*yaml.Node) (int, error)
 		problem := fmt.Sprintf("%q holds %d YAML documents", path, len(documents))
 		return 0, fmt.Errorf("%w: %s", yamledit.ErrUnsupported, problem)
 	}
-	if _, err := clientcmd.Load(data); err != nil || documents[0].Content[0].Kind != yaml.MappingNode {
+	if _, err := clientcmd.Load(data); err != nil ||
+		documents[0].Content[0].Kind != yaml.MappingNode {
 		return 0, yamledit.Malformed(path, nil, "not a kubeconfig")
 	}
 	return 0, nil
@@ -201,8 +202,10 @@ func (c *configs) foreign(list, name string) error {
 // isFresh reports whether there is no context yet.
 func (c *configs) isFresh() bool {
 	for _, f := range c.files {
-		list, current := yamledit.At(f.Root(), contexts), yamledit.At(f.Root(), currentContext)
-		if list != nil && len(list.Content) > 0 || !yamledit.IsNull(current) && current.Value != "" {
+		list, current := yamledit.At(f.Root(), contexts), yamledit.At(f.Root(),
+			currentContext)
+		if list != nil && len(list.Content) > 0 || !yamledit.IsNull(current) &&
+			current.Value != "" {
 			return false
 		}
 	}
@@ -286,7 +289,8 @@ func (c *configs) put(list string, item *yaml.Node) error {
 	f.Touch(list, name)
 	body := yamledit.Field(old, itemField[list])
 	if body == nil || body.Kind != yaml.MappingNode {
-		return fmt.Errorf("%w: %q: %s %q", yamledit.ErrUnsupported, f.Path(), itemField[list], name)
+		return fmt.Errorf("%w: %q: %s %q", yamledit.ErrUnsupported, f.Path(),
+			itemField[list], name)
 	}
 	wanted := yamledit.Field(item, itemField[list])
 	for _, gone := range replacedFields {

@@ -20,19 +20,24 @@ import (
 // crowd is a kubeconfig of n contexts with all that this program does not know.
 func crowd(n int) string {
 	var b strings.Builder
-	b.WriteString("# mine\napiVersion: v1\nkind: Config\npreferences: {colors: true}\nunknown-top: {a: [1, 2.50, 0x1F], b: null}\n")
+	b.WriteString("# mine\napiVersion: v1\nkind: Config\npreferences: {colors: " +
+		"true}\nunknown-top: {a: [1, 2.50, 0x1F], b: null}\n")
 	b.WriteString("extensions:\n- name: top\n  extension: {x: y}\nclusters:\n")
 	for i := range n {
-		fmt.Fprintf(&b, "- cluster:\n    certificate-authority: pki/ca%d.crt # relative\n    server: https://c%d.example.com\n"+
-			"    unknown: [a, {b: c}]\n    extensions:\n    - name: e\n      extension: {n: %d}\n  name: c%d\n", i, i, i, i)
+		fmt.Fprintf(&b, "- cluster:\n    certificate-authority: pki/ca%d.crt # "+
+			"relative\n    server: https://c%d.example.com\n"+
+			"    unknown: [a, {b: c}]\n    extensions:\n    - name: e\n      "+
+			"extension: {n: %d}\n  name: c%d\n", i, i, i, i)
 	}
 	b.WriteString("contexts:\n")
 	for i := range n {
-		fmt.Fprintf(&b, "- context:\n    cluster: c%d\n    user: u%d\n    namespace: \"0%d\"\n  name: arn:aws:eks:eu:1:cluster/%d\n", i, i, i, i)
+		fmt.Fprintf(&b, "- context:\n    cluster: c%d\n    user: u%d\n    namespace: "+
+			"\"0%d\"\n  name: arn:aws:eks:eu:1:cluster/%d\n", i, i, i, i)
 	}
 	b.WriteString("users:\n")
 	for i := range n {
-		fmt.Fprintf(&b, "- name: u%d\n  user:\n    client-certificate: ./pki/%d.crt\n    client-key: ../%d.key\n    x-note: |\n      two\n      lines\n", i, i, i)
+		fmt.Fprintf(&b, "- name: u%d\n  user:\n    client-certificate: ./pki/%d.crt\n    "+
+			"client-key: ../%d.key\n    x-note: |\n      two\n      lines\n", i, i, i)
 	}
 	b.WriteString("current-context: arn:aws:eks:eu:1:cluster/3\n")
 	return b.String()
@@ -112,24 +117,34 @@ func TestFilesOfEveryKind(t *testing.T) {
 		{"a file of comments", "# a\n# b\n", []string{"# a", "# b"}},
 		{"an empty document", "---\n", nil},
 		{"null lists", "clusters: null\ncontexts:\nusers: ~\nkind: Config\n", nil},
-		{"empty lists", "clusters: []\ncontexts: []\nusers: []\n", []string{"clusters:\n- name: ",
-			"users:\n- name: "}},
+		{"empty lists", "clusters: []\ncontexts: []\nusers: []\n",
+			[]string{"clusters:\n- name: ",
+				"users:\n- name: "}},
 		{"a file of kubectl's",
-			"apiVersion: v1\nclusters: []\ncontexts: []\ncurrent-context: \"\"\nkind: Config\npreferences: {}\nusers: []\n", nil},
-		{"flow style", "{clusters: [{name: a, cluster: {server: 'https://a'}}], users: [], contexts: []}", []string{"name: a"}},
+			"apiVersion: v1\nclusters: []\ncontexts: []\ncurrent-context: " +
+				"\"\"\nkind: Config\npreferences: {}\nusers: []\n", nil},
+		{"flow style", "{clusters: [{name: a, cluster: {server: 'https://a'}}], users: " +
+			"[], contexts: []}", []string{"name: a"}},
 		{"comments in flow style",
-			"clusters: [ # one\n {name: a, # two\n cluster: {server: 'https://a'}}]\n", []string{"name: a"}},
-		{"indented lists", "clusters:\n    - name: a\n      cluster:\n        server: https://a\n",
+			"clusters: [ # one\n {name: a, # two\n cluster: {server: 'https://a'}}]\n",
+			[]string{"name: a"}},
+		{"indented lists", "clusters:\n    - name: a\n      cluster:\n        server: " +
+			"https://a\n",
 			[]string{"\n    - name: a\n"}},
 		{"aliases and merge keys elsewhere",
-			"x: &x {server: 'https://a'}\nclusters:\n- name: a\n  cluster:\n    <<: *x\n",
+			"x: &x {server: 'https://a'}\nclusters:\n- name: a\n  cluster:\n    <<: " +
+				"*x\n",
 			[]string{"<<: *x", "\n    <<:"}},
 		{"Windows line ends",
-			"apiVersion: v1\r\nkind: Config\r\nclusters:\r\n- name: a\r\n  cluster:\r\n    server: https://a\r\n", []string{"name: a"}},
+			"apiVersion: v1\r\nkind: Config\r\nclusters:\r\n- name: a\r\n  " +
+				"cluster:\r\n    server: https://a\r\n", []string{"name: a"}},
 		{"words that YAML versions disagree about",
-			"clusters:\n- name: a\n  cluster: {server: 'https://a', w: yes, x: 012, y: 1:20, z: on}\n",
+			"clusters:\n- name: a\n  cluster: {server: 'https://a', w: yes, x: 012, " +
+				"y: 1:20, z: on}\n",
 			[]string{"w: yes", "x: 012"}},
-		{"indented JSON", "{\n  \"clusters\": [\n    {\"name\": \"a<\", \"cluster\": {\"server\": \"https://a\", \"n\": 1.50}}\n  ]\n}\n", []string{`"a<"`, "1.50", "\n  \"clusters\""}},
+		{"indented JSON", "{\n  \"clusters\": [\n    {\"name\": \"a<\", \"cluster\": " +
+			"{\"server\": \"https://a\", \"n\": 1.50}}\n  ]\n}\n", []string{`"a<"`,
+			"1.50", "\n  \"clusters\""}},
 		{"JSON in one line", `{"clusters":[{"name":"a\u001b","cluster":{"server":"https://a"}}],"users":null}`, []string{`a\u001b`}},
 	}
 	for _, tt := range tests {
@@ -144,7 +159,8 @@ func TestFilesOfEveryKind(t *testing.T) {
 			after := read(t, path)
 			checkEntry(t, mustLoad(t, []byte(after)), testEntry())
 			for name, cluster := range before.Clusters {
-				if !reflect.DeepEqual(cluster, mustLoad(t, []byte(after)).Clusters[name]) {
+				if !reflect.DeepEqual(cluster, mustLoad(t,
+					[]byte(after)).Clusters[name]) {
 					t.Errorf("cluster %q differs", name)
 				}
 			}
@@ -153,11 +169,14 @@ func TestFilesOfEveryKind(t *testing.T) {
 					t.Errorf("%q is gone:\n%s", text, after)
 				}
 			}
-			if strings.Contains(tt.name, "JSON") && (after[0] != '{' || strings.Contains(after, `\e`) ||
-				strings.HasSuffix(after, "\n") != strings.HasSuffix(tt.text, "\n")) {
+			if strings.Contains(tt.name, "JSON") && (after[0] != '{' ||
+				strings.Contains(after, `\e`) ||
+				strings.HasSuffix(after, "\n") != strings.HasSuffix(tt.text,
+					"\n")) {
 				t.Errorf("no JSON, or with another end:\n%s", after)
 			}
-			if changed, err := Merge([]string{path}, testEntry(), false); err != nil || changed {
+			if changed, err := Merge([]string{path}, testEntry(), false); err != nil ||
+				changed {
 				t.Errorf("again: %v, %v", changed, err)
 			}
 		})
@@ -196,39 +215,57 @@ func TestFilesThatAreLeftAlone(t *testing.T) {
 		says       string
 	}{
 		{"no YAML", "a: b\nc: \"s3cr3t\nd: e\n", yamledit.ErrMalformed, ""},
-		{"no YAML, with its line", "a: b\nc: [s3cr3t\nd: {{\n", yamledit.ErrMalformed, "line "},
+		{"no YAML, with its line", "a: b\nc: [s3cr3t\nd: {{\n", yamledit.ErrMalformed,
+			"line "},
 		{"a tab", "\ta: s3cr3t", yamledit.ErrMalformed, ""},
 		{"an unknown alias", "a: *s3cr3t", yamledit.ErrMalformed, ""},
-		{"a field that is there twice", "s3cr3t: 1\ns3cr3t: 2\n", yamledit.ErrMalformed, "line 2"},
+		{"a field that is there twice", "s3cr3t: 1\ns3cr3t: 2\n", yamledit.ErrMalformed,
+			"line 2"},
 		{"a list", "- s3cr3t\n", yamledit.ErrMalformed, ""},
 		{"lists that are none", "clusters: {s3cr3t: 5}\n", yamledit.ErrMalformed, ""},
-		{"a name that is there twice", "users:\n- name: s3cr3t\n- name: s3cr3t\n", yamledit.ErrMalformed,
+		{"a name that is there twice", "users:\n- name: s3cr3t\n- name: s3cr3t\n",
+			yamledit.ErrMalformed,
 			""},
-		{"two documents", "kind: Config\n---\na: s3cr3t\n", yamledit.ErrUnsupported, "2 YAML documents"},
-		{"a list that is an alias", "x: &x []\nclusters: *x\n", yamledit.ErrUnsupported, "clusters"},
-		{"a list with an anchor", "clusters: &x\n- name: a\n  cluster: {server: x}\ny: *x\n",
+		{"two documents", "kind: Config\n---\na: s3cr3t\n", yamledit.ErrUnsupported,
+			"2 YAML documents"},
+		{"a list that is an alias", "x: &x []\nclusters: *x\n", yamledit.ErrUnsupported,
+			"clusters"},
+		{"a list with an anchor", "clusters: &x\n- name: a\n  cluster: {server: x}\ny: " +
+			"*x\n",
 			yamledit.ErrUnsupported, "clusters"},
-		{"another's user of that name", fmt.Sprintf(foreign, testEntry().UserName), ErrForeign,
+		{"another's user of that name", fmt.Sprintf(foreign, testEntry().UserName),
+			ErrForeign,
 			testEntry().UserName},
-		{"another's cluster of that name", fmt.Sprintf("clusters: [{name: %q, cluster: {server: x}}]",
+		{"another's cluster of that name", fmt.Sprintf("clusters: [{name: %q, cluster: "+
+			"{server: x}}]",
 			testEntry().ClusterName), ErrForeign, "cluster"},
-		{"another's cluster of that name with an extension", fmt.Sprintf("clusters: [{name: %q, cluster: "+
-			"{server: x, extensions: [{name: %s, extension: {apiVersion: other/v1, profile: %q}}]}}]",
-			testEntry().ClusterName, execExtension, testEntry().Profile), ErrForeign, "cluster"},
-		{"another's context of that name", fmt.Sprintf("contexts: [{name: %q, context: {user: x}}]",
+		{"another's cluster of that name with an extension",
+			fmt.Sprintf("clusters: [{name: %q, cluster: "+
+				"{server: x, extensions: [{name: %s, extension: {apiVersion: other/v1, "+
+				"profile: %q}}]}}]",
+				testEntry().ClusterName, execExtension, testEntry().Profile), ErrForeign,
+			"cluster"},
+		{"another's context of that name", fmt.Sprintf("contexts: [{name: %q, context: "+
+			"{user: x}}]",
 			testEntry().ContextName), ErrForeign, "context"},
 		{"aliases without end",
-			"a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b]\nd: &d [*c,*c,*c,*c,*c,*c,*c,*c]\ne: &e [*d,*d,*d,*d,*d,*d,*d,*d]\nf: &f [*e,*e,*e,*e,*e,*e,*e,*e]\ng: [*f,*f,*f,*f,*f,*f,*f,*f]\n", yamledit.ErrMalformed, ""},
+			"a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c " +
+				"[*b,*b,*b,*b,*b,*b,*b,*b]\nd: &d [*c,*c,*c,*c,*c,*c,*c,*c]\ne: " +
+				"&e [*d,*d,*d,*d,*d,*d,*d,*d]\nf: &f " +
+				"[*e,*e,*e,*e,*e,*e,*e,*e]\ng: [*f,*f,*f,*f,*f,*f,*f,*f]\n",
+			yamledit.ErrMalformed, ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "config")
 			write(t, path, tt.text)
 			changed, err := Merge([]string{path}, testEntry(), true)
-			if changed || !errors.Is(err, tt.want) || !strings.Contains(err.Error(), tt.says) {
+			if changed || !errors.Is(err, tt.want) || !strings.Contains(err.Error(),
+				tt.says) {
 				t.Fatalf("changed %v, %v", changed, err)
 			}
-			if strings.Contains(err.Error(), "s3cr3t") || strings.Contains(err.Error(), "\n") {
+			if strings.Contains(err.Error(), "s3cr3t") || strings.Contains(err.Error(),
+				"\n") {
 				t.Errorf("the error quotes the file: %v", err)
 			}
 			if tt.want != ErrForeign && !strings.Contains(err.Error(), path) {
@@ -250,9 +287,11 @@ func TestOurEntryIsBroughtUpToDate(t *testing.T) {
 	// What the user added to our entries stays.
 	text := strings.Replace(read(t, path), "      interactiveMode:",
 		"      env: [{name: A, value: b}]\n      interactiveMode:", 1)
-	text = strings.Replace(text, "provideClusterInfo: true", "provideClusterInfo: true # mine", 1)
+	text = strings.Replace(text, "provideClusterInfo: true", "provideClusterInfo: true # mine",
+		1)
 	text = strings.Replace(text, "    extensions:",
-		"    disable-compression: true\n    insecure-skip-tls-verify: true\n    extensions:\n    - name: mine\n      extension: {}", 1)
+		"    disable-compression: true\n    insecure-skip-tls-verify: true\n    "+
+			"extensions:\n    - name: mine\n      extension: {}", 1)
 	write(t, path, text)
 	e := testEntry()
 	e.Command, e.Server, e.ProxyURL, e.Namespace = "/new/sa-exec-credential",
@@ -262,7 +301,8 @@ func TestOurEntryIsBroughtUpToDate(t *testing.T) {
 	}
 	config := mustLoadFile(t, path)
 	user, cluster := config.AuthInfos[e.UserName], config.Clusters[e.ClusterName]
-	if len(user.Exec.Env) != 1 || !cluster.DisableCompression || cluster.Extensions["mine"] == nil {
+	if len(user.Exec.Env) != 1 || !cluster.DisableCompression ||
+		cluster.Extensions["mine"] == nil {
 		t.Errorf("the user's fields are gone:\n%s", read(t, path))
 	}
 	if !strings.Contains(read(t, path), "provideClusterInfo: true # mine\n") {
@@ -287,7 +327,8 @@ func TestAClusterThatIsAnotherNowLeavesNoOldEntries(t *testing.T) {
 		t.Fatal(err)
 	}
 	checkEntry(t, mustLoadFile(t, path), e)
-	if got := withoutLast(decoded(t, read(t, path))); !reflect.DeepEqual(got, decoded(t, crowd(2))) {
+	if got := withoutLast(decoded(t, read(t, path))); !reflect.DeepEqual(got,
+		decoded(t, crowd(2))) {
 		t.Errorf("left over:\n%s", read(t, path))
 	}
 }
@@ -349,7 +390,8 @@ func TestSeveralFiles(t *testing.T) {
 		t.Fatal(changed, err)
 	}
 	checkEntry(t, mustLoadFile(t, two), e)
-	if got := mustLoadFile(t, one); len(got.Contexts) != 1 || got.CurrentContext != e.ContextName {
+	if got := mustLoadFile(t, one); len(got.Contexts) != 1 ||
+		got.CurrentContext != e.ContextName {
 		t.Errorf("the first file has %v", got)
 	}
 	onlyFiles(t, dir, "one", "two")
@@ -362,7 +404,8 @@ func TestMergesAtTheSameTimeLoseNothing(t *testing.T) {
 	for i := range 20 {
 		group.Go(func() {
 			e := testEntry()
-			e.ContextName, e.ClusterName, e.UserName = fmt.Sprint("x", i), fmt.Sprint("x", i),
+			e.ContextName, e.ClusterName, e.UserName = fmt.Sprint("x", i),
+				fmt.Sprint("x", i),
 				fmt.Sprint("x", i)
 			if _, err := Merge([]string{path}, e, false); err != nil {
 				t.Error(err)
@@ -403,13 +446,16 @@ func TestAnEntryThatSharesAnAnchorWithAnotherIsLeftAlone(t *testing.T) {
 				t.Fatal(err)
 			}
 			lists := strings.SplitAfter(read(t, path), "contexts:\n")
-			text := "contexts:\n" + lists[1] + strings.TrimSuffix(lists[0], "contexts:\n")
-			text = strings.Replace(text, "  user:\n    exec:", "  user: &ours\n    exec:", 1) + other
+			text := "contexts:\n" + lists[1] + strings.TrimSuffix(lists[0],
+				"contexts:\n")
+			text = strings.Replace(text, "  user:\n    exec:",
+				"  user: &ours\n    exec:", 1) + other
 			write(t, path, text)
 			e := testEntry()
 			e.Command = "/new/sa-exec-credential"
 			changed, err := Merge([]string{path}, e, false)
-			if changed || !errors.Is(err, yamledit.ErrUnsupported) || read(t, path) != text {
+			if changed || !errors.Is(err, yamledit.ErrUnsupported) ||
+				read(t, path) != text {
 				t.Errorf("changed %v, %v\n%s", changed, err, read(t, path))
 			}
 		})
@@ -430,14 +476,20 @@ contexts: [{name: ours, context: {user: C}}, {name: other, context: {user: C}}]
 		touched        yamledit.Touched
 		differs        bool
 	}{
-		{"our cluster", "name: ours, cluster: {server: A", "name: ours, cluster: {server: x", touched,
+		{"our cluster", "name: ours, cluster: {server: A",
+			"name: ours, cluster: {server: x", touched,
 			false},
-		{"our user", "name: ours, user: {token: B", "name: ours, user: {token: x", touched, false},
-		{"our context", "name: ours, context: {user: C", "name: ours, context: {user: x", touched, false},
-		{"another cluster", "name: other, cluster: {server: A", "name: other, cluster: {server: x",
+		{"our user", "name: ours, user: {token: B", "name: ours, user: {token: x", touched,
+			false},
+		{"our context", "name: ours, context: {user: C", "name: ours, context: {user: x",
+			touched, false},
+		{"another cluster", "name: other, cluster: {server: A",
+			"name: other, cluster: {server: x",
 			touched, true},
-		{"another user", "name: other, user: {token: B", "name: other, user: {token: x", touched, true},
-		{"another context", "name: other, context: {user: C", "name: other, context: {user: x", touched,
+		{"another user", "name: other, user: {token: B", "name: other, user: {token: x",
+			touched, true},
+		{"another context", "name: other, context: {user: C",
+			"name: other, context: {user: x", touched,
 			true},
 		{"the current context", "current-context: a", "current-context: x", touched, true},
 		{"the current context, touched", "current-context: a", "current-context: x",
@@ -493,7 +545,8 @@ func TestWhatOurContextNamedByHandStays(t *testing.T) {
 	if _, err := Merge([]string{path}, e, false); err != nil {
 		t.Fatal(err)
 	}
-	text := strings.Replace(read(t, path), `    cluster: "`+e.ClusterName, `    cluster: "mine`, 1)
+	text := strings.Replace(read(t, path), `    cluster: "`+e.ClusterName, `    cluster: "mine`,
+		1)
 	text = strings.Replace(text, "clusters:\n",
 		"clusters:\n- {name: mine, cluster: {server: 'https://mine.example.com'}}\n", 1)
 	write(t, path, text)

@@ -58,7 +58,8 @@ func TestOneFileIsOneLockHoweverItIsSpelled(t *testing.T) {
 					write(t, config, staticUsers)
 				}
 				paths := inDir(t, root, tt.dir, tt.paths)
-				if changed, err := Merge(paths, testEntry(), true); err != nil || !changed {
+				if changed, err := Merge(paths, testEntry(), true); err != nil ||
+					!changed {
 					t.Fatal(changed, err)
 				}
 				checkEntry(t, mustLoadFile(t, config), testEntry())
@@ -105,10 +106,12 @@ func TestWhatIsFoundIsNamedForEveryDirectory(t *testing.T) {
 				t.Fatal(err)
 			}
 			list := strings.Join(paths, string(os.PathListSeparator))
-			names := append(Paths("", list, ""), context.File, uses[0].File, static.File, Target(paths))
+			names := append(Paths("", list, ""), context.File, uses[0].File,
+				static.File, Target(paths))
 			t.Chdir(t.TempDir())
 			for _, name := range names {
-				if read(t, name) != staticUsers || !filepath.IsAbs(name) || filepath.Clean(name) != name {
+				if read(t, name) != staticUsers || !filepath.IsAbs(name) ||
+					filepath.Clean(name) != name {
 					t.Errorf("%q", name)
 				}
 			}
@@ -131,14 +134,16 @@ func TestAUserWhoseFileIsNamedTwiceIsNoOtherHolderOfTheToken(t *testing.T) {
 }
 
 func TestADirectoryIsCreatedWhereItsNameLeads(t *testing.T) {
-	for _, path := range []string{"link/new/config", "deep/../new/config", "ROOT/deep/../new/config"} {
+	for _, path := range []string{"link/new/config", "deep/../new/config",
+		"ROOT/deep/../new/config"} {
 		t.Run(path, func(t *testing.T) {
 			root, config := spelled(t)
 			paths := inDir(t, root, "", []string{path})
 			if _, err := Merge(paths, testEntry(), false); err != nil {
 				t.Fatal(err)
 			}
-			checkEntry(t, mustLoadFile(t, filepath.Join(root, "real", "new", "config")), testEntry())
+			checkEntry(t, mustLoadFile(t, filepath.Join(root, "real", "new", "config")),
+				testEntry())
 			onlyFiles(t, root, "real", "link", "deep", "file", "far")
 			onlyFiles(t, filepath.Dir(config), "new", "sub")
 		})
@@ -149,11 +154,13 @@ func TestMergesUnderSeveralNamesLoseNothing(t *testing.T) {
 	root, config := spelled(t)
 	write(t, config, crowd(20))
 	t.Chdir(root)
-	names := []string{"real/config", "link/config", config, "deep/../config", "file", root + "//far"}
+	names := []string{"real/config", "link/config", config, "deep/../config", "file", root +
+		"//far"}
 	var group sync.WaitGroup
 	for i := range 24 {
 		group.Go(func() {
-			if _, err := Merge([]string{names[i%len(names)]}, numberedEntry(i), false); err != nil {
+			if _, err := Merge([]string{names[i%len(names)]}, numberedEntry(i),
+				false); err != nil {
 				t.Error(err)
 			}
 		})

@@ -49,8 +49,10 @@ func (e Entry) explainCommand(section *yaml.Node) {
 		yamledit.Comment(section, "command", "The path in the container's image.")
 	default:
 		yamledit.Comment(section, "command",
-			"An absolute path, or a bare name that is looked up in the job's PATH. Never a relative path:",
-			"clients resolve it from the directory of this file, the repository that is being built.")
+			"An absolute path, or a bare name that is looked up in the job's PATH. "+
+				"Never a relative path:",
+			"clients resolve it from the directory of this file, the repository that "+
+				"is being built.")
 	}
 }
 
@@ -63,7 +65,8 @@ func (e Entry) placeholders() map[string]string {
 		"CONTEXT": e.ContextName, "CLUSTER": e.ClusterName, "USER": e.UserName,
 		"SERVER": e.Server, "TLS_SERVER_NAME": e.TLSServerName, "PROXY_URL": e.ProxyURL,
 		"CA_DATA":   base64.StdEncoding.EncodeToString(e.CA),
-		"NAMESPACE": e.Namespace, "PROFILE": e.Profile, "COMMAND": e.Command, "API_VERSION": version,
+		"NAMESPACE": e.Namespace, "PROFILE": e.Profile, "COMMAND": e.Command,
+		"API_VERSION": version,
 	}
 }
 
@@ -74,7 +77,8 @@ func fillNode(node *yaml.Node, values map[string]string) {
 		var kept []*yaml.Node
 		for i := 0; i+1 < len(node.Content); i += 2 {
 			value := node.Content[i+1]
-			if text, found := values[value.Value]; found && value.Kind == yaml.ScalarNode && text == "" {
+			if text, found := values[value.Value]; found &&
+				value.Kind == yaml.ScalarNode && text == "" {
 				continue
 			}
 			kept = append(kept, node.Content[i], value)

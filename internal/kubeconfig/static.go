@@ -46,7 +46,8 @@ func staticToken(config *clientcmdapi.Config, context string) (Static, error) {
 	if err := checkStatic(user); err != nil {
 		return Static{}, fmt.Errorf("context %q, user %q: %w", context, found.AuthInfo, err)
 	}
-	static := Static{User: found.AuthInfo, File: user.LocationOfOrigin, TokenFile: user.TokenFile}
+	static := Static{User: found.AuthInfo, File: user.LocationOfOrigin,
+		TokenFile: user.TokenFile}
 	static.Token = secret.New(user.Token)
 	if user.TokenFile == "" {
 		return static, nil
@@ -54,10 +55,12 @@ func staticToken(config *clientcmdapi.Config, context string) (Static, error) {
 	// Clients prefer the file, too (clientcmd's getUserIdentificationPartialConfig).
 	data, err := readRegular(user.TokenFile)
 	if err != nil {
-		return Static{}, fmt.Errorf("user %q: reading the token file: %w", found.AuthInfo, err)
+		return Static{}, fmt.Errorf("user %q: reading the token file: %w", found.AuthInfo,
+			err)
 	}
 	if static.Token = secret.New(string(bytes.TrimSpace(data))); static.Token.Empty() {
-		return Static{}, fmt.Errorf("user %q: %w: its token file is empty", found.AuthInfo, ErrNotStatic)
+		return Static{}, fmt.Errorf("user %q: %w: its token file is empty", found.AuthInfo,
+			ErrNotStatic)
 	}
 	return static, nil
 }
@@ -165,7 +168,8 @@ func checkCluster(config *clientcmdapi.Config, context string, wanted profile.Cl
 	if err != nil {
 		return err
 	}
-	return wanted.Difference(profile.Cluster{Server: cluster.Server, TLSServerName: cluster.TLSServerName,
+	return wanted.Difference(profile.Cluster{Server: cluster.Server,
+		TLSServerName:            cluster.TLSServerName,
 		CertificateAuthorityData: cluster.CertificateAuthorityData})
 }
 

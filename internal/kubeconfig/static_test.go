@@ -84,7 +84,8 @@ func TestStaticToken(t *testing.T) {
 		err                  error
 	}{
 		{context: "token", token: "s3cr3t.s3cr3t.s3cr3t"},
-		{context: "file", token: "s3cr3t.file", file: filepath.Join(filepath.Dir(path), "tokens", "one")},
+		{context: "file", token: "s3cr3t.file", file: filepath.Join(filepath.Dir(path),
+			"tokens", "one")},
 		{context: "empty", err: ErrNotStatic},
 		{context: "cert", err: ErrNotStatic},
 		{context: "exec", err: ErrNotStatic},
@@ -99,7 +100,8 @@ func TestStaticToken(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.context, func(t *testing.T) {
 			got, err := StaticToken([]string{path}, tt.context)
-			if !errors.Is(err, tt.err) || got.Token.Reveal() != tt.token || got.TokenFile != tt.file {
+			if !errors.Is(err, tt.err) || got.Token.Reveal() != tt.token ||
+				got.TokenFile != tt.file {
 				t.Fatalf("%+v, %v", got, err)
 			}
 			if err == nil && (got.User != tt.context || got.File != path) {
@@ -112,7 +114,8 @@ func TestStaticToken(t *testing.T) {
 			if err == nil {
 				return
 			}
-			if _, err := ReplaceUser([]string{path}, tt.context, staticEntry()); !errors.Is(err, tt.err) ||
+			if _, err := ReplaceUser([]string{path}, tt.context,
+				staticEntry()); !errors.Is(err, tt.err) ||
 				read(t, path) != staticUsers {
 				t.Errorf("replacing: %v", err)
 			}
@@ -135,11 +138,13 @@ func TestReplaceUser(t *testing.T) {
 	user := after.AuthInfos["token"]
 	if user.Token != "" || user.Impersonate != "me" || user.Exec == nil ||
 		user.Exec.Command != command ||
-		!reflect.DeepEqual(user.Exec.Args, []string{"get", "--profile", staticEntry().Profile}) {
+		!reflect.DeepEqual(user.Exec.Args, []string{"get", "--profile",
+			staticEntry().Profile}) {
 		t.Errorf("user %+v", user)
 	}
 	text := read(t, path)
-	if strings.Count(text, "s3cr3t.s3cr3t.s3cr3t") != 1 || !strings.Contains(text, "unknown: [1]") ||
+	if strings.Count(text, "s3cr3t.s3cr3t.s3cr3t") != 1 || !strings.Contains(text,
+		"unknown: [1]") ||
 		!strings.Contains(text, "# mine") {
 		t.Errorf("the file is\n%s", text)
 	}
@@ -158,9 +163,9 @@ func TestReplaceUser(t *testing.T) {
 	}
 }
 
-// TestReplaceUserLetsPythonSayWhereTheTokenGoes reads the clusters as Python's client does, from the
-// text: kubernetes-client/python, kubernetes/base/config/exec_provider.py, hands its plugin the
-// cluster as it stands, and iterates over cluster["extensions"] whether there are any or not.
+// TestReplaceUserLetsPythonSayWhereTheTokenGoes reads the clusters as Python's client does, from
+// the text: kubernetes-client/python, kubernetes/base/config/exec_provider.py, hands its plugin
+// the cluster as it stands, and iterates over cluster["extensions"] whether there are any or not.
 func TestReplaceUserLetsPythonSayWhereTheTokenGoes(t *testing.T) {
 	const foreign = "{name: client.authentication.k8s.io/exec, extension: {a: b}}"
 	ours := map[string]any{"apiVersion": "sa-exec-credential/v1", "kind": "Cluster"}
@@ -173,14 +178,18 @@ func TestReplaceUserLetsPythonSayWhereTheTokenGoes(t *testing.T) {
 		extensions   []any
 		unfit        bool
 	}{
-		{name: "a file", fields: "certificate-authority: ca.crt", extensions: []any{exec(ours)}},
-		{name: "a file and its data", fields: "certificate-authority: gone, certificate-authority-data: DATA",
+		{name: "a file", fields: "certificate-authority: ca.crt",
 			extensions: []any{exec(ours)}},
-		{name: "data", fields: "certificate-authority-data: DATA", extensions: []any{exec(ours)}},
+		{name: "a file and its data", fields: "certificate-authority: gone, " +
+			"certificate-authority-data: DATA",
+			extensions: []any{exec(ours)}},
+		{name: "data", fields: "certificate-authority-data: DATA",
+			extensions: []any{exec(ours)}},
 		{name: "no extensions", fields: "certificate-authority: ca.crt, extensions: null",
 			extensions: []any{exec(ours)}},
 		{name: "others' extensions",
-			fields:     "certificate-authority: ca.crt, extensions: [{name: audit, extension: {c: d}}]",
+			fields: "certificate-authority: ca.crt, extensions: [{name: audit, " +
+				"extension: {c: d}}]",
 			extensions: []any{audit, exec(ours)}},
 		{name: "another's of the same name stays",
 			fields:     "certificate-authority: ca.crt, extensions: [" + foreign + "]",
@@ -194,14 +203,17 @@ func TestReplaceUserLetsPythonSayWhereTheTokenGoes(t *testing.T) {
 			ca := testEntry().CA
 			write(t, filepath.Join(filepath.Dir(path), "ca.crt"), string(ca))
 			data := base64.StdEncoding.EncodeToString(ca)
-			text := "shared: &x []\nclusters: [{name: c, cluster: {server: \"https://api.example.com:6443\", " +
+			text := "shared: &x []\nclusters: [{name: c, cluster: {server: " +
+				"\"https://api.example.com:6443\", " +
 				strings.ReplaceAll(tt.fields, "DATA", data) + "}}]\n" +
-				"contexts: [{name: a, context: {cluster: c, user: a}}]\nusers: [{name: a, user: {token: s3cr3t}}]\n"
+				"contexts: [{name: a, context: {cluster: c, user: a}}]\nusers: " +
+				"[{name: a, user: {token: s3cr3t}}]\n"
 			write(t, path, text)
 			entry := staticEntry()
 			entry.CA = ca
 			done, err := ReplaceUser([]string{path}, "a", entry)
-			if err != nil || (len(done.Unfit) == 1) != tt.unfit || (len(done.Clusters) == 1) == tt.unfit {
+			if err != nil || (len(done.Unfit) == 1) != tt.unfit ||
+				(len(done.Clusters) == 1) == tt.unfit {
 				t.Fatalf("%+v, %v", done, err)
 			}
 			if tt.unfit {
@@ -218,7 +230,8 @@ func TestReplaceUserLetsPythonSayWhereTheTokenGoes(t *testing.T) {
 				t.Errorf("certificate-authority-data %q", got)
 			}
 			if !reflect.DeepEqual(cluster["extensions"], tt.extensions) {
-				t.Errorf("extensions %v, want %v", cluster["extensions"], tt.extensions)
+				t.Errorf("extensions %v, want %v", cluster["extensions"],
+					tt.extensions)
 			}
 			if strings.Contains(read(t, path), "profile: ") {
 				t.Error("the cluster counts as one of the profile's own")
@@ -244,7 +257,8 @@ func TestReplaceUserRefusesOtherClusters(t *testing.T) {
 	for context, want := range map[string]error{
 		"shared": ErrShared, "elsewhere": profile.ErrOtherCluster,
 	} {
-		if _, err := ReplaceUser([]string{path}, context, staticEntry()); !errors.Is(err, want) {
+		if _, err := ReplaceUser([]string{path}, context, staticEntry()); !errors.Is(err,
+			want) {
 			t.Errorf("%q: %v", context, err)
 		}
 	}
@@ -298,7 +312,8 @@ func TestNoCommentKeepsAReplacedToken(t *testing.T) {
 	if strings.Contains(read(t, path)+read(t, other), old) {
 		t.Errorf("it is still there:\n%s%s", read(t, path), read(t, other))
 	}
-	if !strings.Contains(read(t, other), "# stays") || !strings.Contains(read(t, path), "# mine") {
+	if !strings.Contains(read(t, other), "# stays") || !strings.Contains(read(t, path),
+		"# mine") {
 		t.Errorf("other comments are gone:\n%s%s", read(t, path), read(t, other))
 	}
 }

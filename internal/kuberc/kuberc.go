@@ -183,7 +183,8 @@ func invalid(f *yamledit.File, problem string) error {
 func AllowPlugin(path, command string) (changed bool, err error) {
 	command = filepath.Clean(command)
 	if !filepath.IsAbs(command) {
-		return false, fmt.Errorf("%w: command %q is not an absolute path", fs.ErrInvalid, command)
+		return false, fmt.Errorf("%w: command %q is not an absolute path", fs.ErrInvalid,
+			command)
 	}
 	if path == "" {
 		return false, fmt.Errorf("%w: KUBERC turns kuberc off", ErrNoAllowlist)

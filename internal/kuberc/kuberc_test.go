@@ -34,7 +34,8 @@ func TestAllowPlugin(t *testing.T) {
 			want: []string{"aws", "/x/y", command}, has: "- name: \"" + command},
 		{name: "it is there already", text: list + "- command: " + command + "\n",
 			want: []string{command}},
-		{name: "it is there already, in the old spelling", text: list + "- name: " + command + "\n",
+		{name: "it is there already, in the old spelling", text: list + "- name: " +
+			command + "\n",
 			want: []string{command}},
 		{name: "defaults and aliases stay",
 			text: list + "- command: aws\naliases: [{name: a, command: get}]\n",
@@ -45,14 +46,19 @@ func TestAllowPlugin(t *testing.T) {
 		{name: "no policy", text: head, err: ErrNoAllowlist},
 		{name: "everything is allowed", text: head + "credentialPluginPolicy: AllowAll\n",
 			err: ErrNoAllowlist},
-		{name: "nothing is allowed", text: head + "credentialPluginPolicy: DenyAll\n", err: ErrDenyAll},
-		{name: "a policy that kubectl does not know", text: head + "credentialPluginPolicy: Some\n",
+		{name: "nothing is allowed", text: head + "credentialPluginPolicy: DenyAll\n",
+			err: ErrDenyAll},
+		{name: "a policy that kubectl does not know", text: head +
+			"credentialPluginPolicy: Some\n",
 			err: ErrPolicy},
-		{name: "a list without a policy", text: head + "credentialPluginAllowlist: [{command: aws}]\n",
+		{name: "a list without a policy", text: head +
+			"credentialPluginAllowlist: [{command: aws}]\n",
 			err: ErrPolicy},
-		{name: "a policy without a list", text: head + "credentialPluginPolicy: Allowlist\n",
+		{name: "a policy without a list", text: head +
+			"credentialPluginPolicy: Allowlist\n",
 			err: ErrPolicy},
-		{name: "an entry that kubectl refuses", text: list + "- command: /a//b\n", err: ErrPolicy},
+		{name: "an entry that kubectl refuses", text: list + "- command: /a//b\n",
+			err: ErrPolicy},
 		{name: "no preferences", text: "a: b\n", err: yamledit.ErrMalformed},
 		{name: "no YAML", text: "a: [", err: yamledit.ErrMalformed},
 	}
@@ -71,7 +77,8 @@ func TestAllowPlugin(t *testing.T) {
 				return
 			}
 			policy, err := ReadPolicy(path)
-			if err != nil || policy.Type != Allowlist || !reflect.DeepEqual(policy.Entries, tt.want) ||
+			if err != nil || policy.Type != Allowlist ||
+				!reflect.DeepEqual(policy.Entries, tt.want) ||
 				!policy.Allows(command) {
 				t.Errorf("%+v, %v", policy, err)
 			}
@@ -132,14 +139,20 @@ func TestCheckNamesThePolicyAndItsFile(t *testing.T) {
 		{name: "turned off"},
 		{name: "no policy", path: path, text: head},
 		{name: "in the list", path: path, text: list + "aws\n"},
-		{name: "found where an entry of the list is", path: path, text: list + "/usr/bin/aws\n"},
+		{name: "found where an entry of the list is", path: path, text: list +
+			"/usr/bin/aws\n"},
 		{name: "not in the list", path: path, text: list + "gcloud\n", wraps: ErrDenied,
-			says: ": \"aws\": " + fmt.Sprintf("%q", path) + " has credentialPluginPolicy: Allowlist"},
-		{name: "nothing is", path: path, text: head + "credentialPluginPolicy: DenyAll\n", wraps: ErrDenied,
-			says: ": \"aws\": " + fmt.Sprintf("%q", path) + " has credentialPluginPolicy: DenyAll"},
+			says: ": \"aws\": " + fmt.Sprintf("%q", path) +
+				" has credentialPluginPolicy: Allowlist"},
+		{name: "nothing is", path: path, text: head + "credentialPluginPolicy: DenyAll\n",
+			wraps: ErrDenied,
+			says: ": \"aws\": " + fmt.Sprintf("%q", path) +
+				" has credentialPluginPolicy: DenyAll"},
 		{name: "a policy that kubectl does not know", path: path, wraps: ErrPolicy,
-			text: head + "credentialPluginPolicy: Some\n", says: "the unknown policy \"Some\""},
-		{name: "no YAML", path: path, text: "a: [", wraps: yamledit.ErrMalformed, says: "not valid YAML"},
+			text: head + "credentialPluginPolicy: Some\n",
+			says: "the unknown policy \"Some\""},
+		{name: "no YAML", path: path, text: "a: [", wraps: yamledit.ErrMalformed,
+			says: "not valid YAML"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -154,7 +167,8 @@ func TestCheckNamesThePolicyAndItsFile(t *testing.T) {
 				}
 				return
 			}
-			if !errors.Is(err, ErrDenied) || !errors.Is(err, tt.wraps) || !strings.HasSuffix(err.Error(), tt.says) {
+			if !errors.Is(err, ErrDenied) || !errors.Is(err, tt.wraps) ||
+				!strings.HasSuffix(err.Error(), tt.says) {
 				t.Errorf("error %v, want one that ends in %q", err, tt.says)
 			}
 		})
@@ -180,10 +194,12 @@ func TestPolicyAllowsWhatKubectlAllows(t *testing.T) {
 		{"everything", Policy{Type: AllowAll}, "x", true},
 		{"nothing", Policy{Type: DenyAll}, binaryPath, false},
 		{"the same text", Policy{Allowlist, []string{"/gone"}}, "/gone", true},
-		{"a command that is not clean", Policy{Allowlist, []string{binaryPath}}, dir + "//" + binary,
+		{"a command that is not clean", Policy{Allowlist, []string{binaryPath}}, dir +
+			"//" + binary,
 			true},
 		{"a bare name in the list", Policy{Allowlist, []string{binary}}, binaryPath, true},
-		{"a bare name as the command", Policy{Allowlist, []string{binaryPath}}, binary, true},
+		{"a bare name as the command", Policy{Allowlist, []string{binaryPath}}, binary,
+			true},
 		{"a link is another path", Policy{Allowlist, []string{link}}, binaryPath, false},
 		{"another", Policy{Allowlist, []string{"aws"}}, binaryPath, false},
 	}

@@ -39,16 +39,21 @@ var linked = []string{
 	"github.com/alecthomas/kong", "github.com/davecgh/go-spew", "github.com/fxamacker/cbor",
 	"github.com/go-logr/logr", "github.com/godbus/dbus", "github.com/gofrs/flock",
 	"github.com/json-iterator/go", "github.com/kballard/go-shellquote",
-	"github.com/modern-go/concurrent", "github.com/modern-go/reflect2", "github.com/munnerz/goautoneg",
-	"github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/x448/float16", "github.com/zalando/go-keyring",
-	"go.yaml.in/yaml", "golang.org/x/net", "golang.org/x/oauth2", "golang.org/x/sys", "golang.org/x/term",
+	"github.com/modern-go/concurrent", "github.com/modern-go/reflect2",
+	"github.com/munnerz/goautoneg",
+	"github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/x448/float16",
+	"github.com/zalando/go-keyring",
+	"go.yaml.in/yaml", "golang.org/x/net", "golang.org/x/oauth2", "golang.org/x/sys",
+	"golang.org/x/term",
 	"golang.org/x/text", "golang.org/x/time", "gopkg.in/inf.v0",
 	"k8s.io/api/authentication", "k8s.io/apimachinery/pkg", "k8s.io/apimachinery/third_party",
-	"k8s.io/client-go/features", "k8s.io/client-go/pkg", "k8s.io/client-go/plugin", "k8s.io/client-go/rest",
+	"k8s.io/client-go/features", "k8s.io/client-go/pkg", "k8s.io/client-go/plugin",
+	"k8s.io/client-go/rest",
 	"k8s.io/client-go/tools", "k8s.io/client-go/transport", "k8s.io/client-go/util",
 	"k8s.io/klog/v2", "k8s.io/kube-openapi/pkg", "k8s.io/utils/clock", "k8s.io/utils/dump",
 	"k8s.io/utils/internal", "k8s.io/utils/net", "k8s.io/utils/ptr",
-	"sigs.k8s.io/json", "sigs.k8s.io/randfill", "sigs.k8s.io/structured-merge-diff", "sigs.k8s.io/yaml",
+	"sigs.k8s.io/json", "sigs.k8s.io/randfill", "sigs.k8s.io/structured-merge-diff",
+	"sigs.k8s.io/yaml",
 }
 
 func list(t *testing.T, args ...string) []string {
@@ -85,9 +90,11 @@ func sources(t *testing.T, packages ...string) map[string][]byte {
 }
 
 func TestNoImportPointsUp(t *testing.T) {
-	for _, line := range list(t, "-f", `{{.ImportPath}} {{join .Imports " "}}`, "./cmd/...", "./internal/...") {
+	for _, line := range list(t, "-f", `{{.ImportPath}} {{join .Imports " "}}`, "./cmd/...",
+		"./internal/...") {
 		from, imports, _ := strings.Cut(strings.TrimPrefix(line, module), " ")
-		if strings.HasPrefix(from, "internal/bench/") || from == "internal/layout" || strings.HasSuffix(from, "test") {
+		if strings.HasPrefix(from, "internal/bench/") || from == "internal/layout" ||
+			strings.HasSuffix(from, "test") {
 			continue // programs to compare with, and what only tests import
 		}
 		rank := slices.Index(order, from)
@@ -95,7 +102,8 @@ func TestNoImportPointsUp(t *testing.T) {
 			t.Errorf("%s has no place in the order", from)
 		}
 		for imported := range strings.FieldsSeq(imports) {
-			if to, own := strings.CutPrefix(imported, module); own && slices.Index(order, to) <= rank {
+			if to, own := strings.CutPrefix(imported, module); own &&
+				slices.Index(order, to) <= rank {
 				t.Errorf("%s imports %s, which is not below it", from, to)
 			}
 		}
@@ -104,7 +112,8 @@ func TestNoImportPointsUp(t *testing.T) {
 
 func TestAGetLinksNoMoreThanIsNamed(t *testing.T) {
 	var found []string
-	for _, path := range list(t, "-deps", "-f", "{{if not .Standard}}{{.ImportPath}}{{end}}", "./cmd/sa-exec-credential") {
+	for _, path := range list(t, "-deps", "-f", "{{if not .Standard}}{{.ImportPath}}{{end}}",
+		"./cmd/sa-exec-credential") {
 		if path == "" || strings.HasPrefix(path, module) {
 			continue
 		}
@@ -128,7 +137,8 @@ func TestAGetLinksNoMoreThanIsNamed(t *testing.T) {
 	}
 }
 
-// TestNoPackageHoldsTooMuch bounds a package to 15 % of the code, and the command line to 2,000 lines.
+// TestNoPackageHoldsTooMuch bounds a package to 15 % of the code, and the command line to 2,000
+// lines.
 func TestNoPackageHoldsTooMuch(t *testing.T) {
 	lines, total := map[string]int{}, 0
 	for source, data := range sources(t, "./cmd/...", "./internal/...") {

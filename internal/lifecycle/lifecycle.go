@@ -33,9 +33,10 @@ type machine struct {
 	report  ui.Report
 }
 
-// open loads a profile whose tokens are bound to a device, finds who can change that device, and locks
-// its record.
-func open(ctx context.Context, h *host.Host, c admin.Choice, name string, report ui.Report) (*machine, error) {
+// open loads a profile whose tokens are bound to a device, finds who can change that device, and
+// locks its record.
+func open(ctx context.Context, h *host.Host, c admin.Choice, name string,
+	report ui.Report) (*machine, error) {
 	profiles, err := h.Profiles()
 	if err != nil {
 		return nil, err
@@ -45,7 +46,8 @@ func open(ctx context.Context, h *host.Host, c admin.Choice, name string, report
 		return nil, err
 	}
 	if p.Device == "" {
-		return nil, ui.Usagef("profile %q has no device; its tokens die when they expire, and logout forgets them here", name)
+		return nil, ui.Usagef("profile %q has no device; its tokens die when they "+
+			"expire, and logout forgets them here", name)
 	}
 	found, err := admin.FindFor(ctx, h, c, p, report)
 	if err != nil {
@@ -69,7 +71,10 @@ func open(ctx context.Context, h *host.Host, c admin.Choice, name string, report
 	return m, nil
 }
 
-func (m *machine) step(format string, args ...any) { m.report(ui.Step, fmt.Sprintf(format, args...)) }
+func (m *machine) step(format string, args ...any) {
+	m.report(ui.Step, fmt.Sprintf(format,
+		args...))
+}
 
 // deviceName is NAMESPACE/NAME of a device.
 func (m *machine) deviceName(d profile.Device) string { return m.profile.Namespace + "/" + d.Name }
@@ -79,8 +84,10 @@ func (m *machine) delete(ctx context.Context, d profile.Device) error {
 	return deleteDevice(ctx, m.admin, m.profile.Namespace, d, m.report)
 }
 
-func deleteDevice(ctx context.Context, a *admin.Admin, namespace string, d profile.Device, report ui.Report) error {
-	return cluster.DeleteDevice(ctx, a.Client, namespace, d, func(ref cluster.Ref, result cluster.Deletion) {
+func deleteDevice(ctx context.Context, a *admin.Admin, namespace string, d profile.Device,
+	report ui.Report) error {
+	return cluster.DeleteDevice(ctx, a.Client, namespace, d, func(ref cluster.Ref,
+		result cluster.Deletion) {
 		kind := ui.Step
 		if result == cluster.Namesake {
 			kind = ui.Warning

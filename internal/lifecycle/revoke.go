@@ -30,11 +30,13 @@ const (
 
 // ErrStillAccepted is a token that outlives its device by more than the API server's own memory
 // explains.
-var ErrStillAccepted = errors.New("the API server still accepts a token that was bound to the deleted device")
+var ErrStillAccepted = errors.New("the API server still accepts a token that was bound to the " +
+	"deleted device")
 
-// Revoke deletes this machine's device in the cluster, waits until its tokens are refused, and forgets
-// everything about it here.
-func Revoke(ctx context.Context, h *host.Host, c admin.Choice, name string, report ui.Report) error {
+// Revoke deletes this machine's device in the cluster, waits until its tokens are refused, and
+// forgets everything about it here.
+func Revoke(ctx context.Context, h *host.Host, c admin.Choice, name string,
+	report ui.Report) error {
 	m, err := open(ctx, h, c, name, report)
 	if errors.Is(err, profile.ErrMissing) && sweep(h, report) {
 		return nil
@@ -49,8 +51,8 @@ func Revoke(ctx context.Context, h *host.Host, c admin.Choice, name string, repo
 	return m.forget(ctx)
 }
 
-// sweep removes what a revoke leaves that was killed after it had removed the last profile. It reports
-// whether there was a device's record.
+// sweep removes what a revoke leaves that was killed after it had removed the last profile. It
+// reports whether there was a device's record.
 func sweep(h *host.Host, report ui.Report) bool {
 	dir, err := session.Devices(h)
 	if err != nil {
@@ -61,7 +63,8 @@ func sweep(h *host.Host, report ui.Report) bool {
 		return err != nil || len(sharing) > 0
 	})
 	for _, record := range swept {
-		report(ui.Step, fmt.Sprintf("device record %q: removed, which an interrupted revoke had left", record))
+		report(ui.Step, fmt.Sprintf("device record %q: removed, which an interrupted "+
+			"revoke had left", record))
 	}
 	if profiles, err := h.Profiles(); err == nil {
 		files.Sweep(string(profiles))
@@ -69,14 +72,15 @@ func sweep(h *host.Host, report ui.Report) bool {
 	return len(swept) > 0
 }
 
-// end deletes the current device, the one that an interrupted rotate was creating, and those that it has
-// replaced.
+// end deletes the current device, the one that an interrupted rotate was creating, and those that
+// it has replaced.
 func (m *machine) end(ctx context.Context) error {
 	if err := m.retireNext(ctx); err != nil {
 		return err
 	}
 	p := m.profile
-	if err := end(ctx, m.host, m.admin, p.Namespace, p.ServiceAccount, *m.record.Current, m.report); err != nil {
+	if err := end(ctx, m.host, m.admin, p.Namespace, p.ServiceAccount, *m.record.Current,
+		m.report); err != nil {
 		return err
 	}
 	for _, retired := range m.record.Retired {
@@ -93,7 +97,8 @@ func (m *machine) retireNext(ctx context.Context) error {
 	if m.record.Next == "" {
 		return nil
 	}
-	devices, err := cluster.Devices(ctx, m.admin.Client, m.profile.Namespace, m.profile.ServiceAccount)
+	devices, err := cluster.Devices(ctx, m.admin.Client, m.profile.Namespace,
+		m.profile.ServiceAccount)
 	if err != nil {
 		return err
 	}
@@ -107,7 +112,8 @@ func (m *machine) retireNext(ctx context.Context) error {
 }
 
 // RevokeDevice ends another machine from an administrator's.
-func RevokeDevice(ctx context.Context, h *host.Host, c admin.Choice, namespace, account, name string, report ui.Report) error {
+func RevokeDevice(ctx context.Context, h *host.Host, c admin.Choice, namespace, account,
+	name string, report ui.Report) error {
 	found, err := admin.Find(ctx, h, c, nil, report)
 	if err != nil {
 		return err
@@ -126,21 +132,24 @@ func RevokeDevice(ctx context.Context, h *host.Host, c admin.Choice, namespace, 
 }
 
 // end deletes a device and waits until the API server refuses what was bound to it.
-func end(ctx context.Context, h *host.Host, a *admin.Admin, namespace, account string, d profile.Device, report ui.Report) error {
+func end(ctx context.Context, h *host.Host, a *admin.Admin, namespace, account string,
+	d profile.Device, report ui.Report) error {
 	canary := canaryOf(ctx, h, a, namespace, account, d)
 	if err := deleteDevice(ctx, a, namespace, d, report); err != nil {
 		return err
 	}
 	if canary.Empty() {
-		report(ui.Step, "its tokens and its bootstrap credential are refused in some 15 seconds")
+		report(ui.Step, "its tokens and its bootstrap credential are refused in some 15 "+
+			"seconds")
 		return nil
 	}
 	return awaitRefusal(ctx, h, a.Context.Cluster, canary, report)
 }
 
-// canaryOf is a token bound to the device, to see it die. Without the right to create one nothing is
-// seen, and all the same revoked.
-func canaryOf(ctx context.Context, h *host.Host, a *admin.Admin, namespace, account string, d profile.Device) secret.String {
+// canaryOf is a token bound to the device, to see it die. Without the right to create one nothing
+// is seen, and all the same revoked.
+func canaryOf(ctx context.Context, h *host.Host, a *admin.Admin, namespace, account string,
+	d profile.Device) secret.String {
 	client, err := mint.New(a.Config, h.Now)
 	if err != nil {
 		return secret.String{}
@@ -148,7 +157,8 @@ func canaryOf(ctx context.Context, h *host.Host, a *admin.Admin, namespace, acco
 	grant, err := client.Mint(ctx, mint.Request{Namespace: namespace, ServiceAccount: account,
 		Duration: profile.MinDuration, Bound: &mint.Secret{Name: d.Name, UID: d.SecretUID}})
 	if err == nil {
-		// The API server remembers that it is good, as it does of the tokens that are in use.
+		// The API server remembers that it is good, as it does of the tokens that are in
+		// use.
 		_, err = session.WhoIs(ctx, h, a.Context.Cluster, grant.Token)
 	}
 	if err != nil {
@@ -158,15 +168,18 @@ func canaryOf(ctx context.Context, h *host.Host, a *admin.Admin, namespace, acco
 	return grant.Token
 }
 
-func awaitRefusal(ctx context.Context, h *host.Host, c profile.Cluster, token secret.String, report ui.Report) error {
-	report(ui.Step, "waiting until the API server refuses what was bound to it (some 15 seconds)")
+func awaitRefusal(ctx context.Context, h *host.Host, c profile.Cluster, token secret.String,
+	report ui.Report) error {
+	report(ui.Step, "waiting until the API server refuses what was bound to it (some 15 "+
+		"seconds)")
 	limit := time.After(revocationLimit)
 	for began := h.Now(); ; {
-		// Each question has a time limit of its own. The minute cuts none short, so that the last one has
-		// an answer, too.
+		// Each question has a time limit of its own. The minute cuts none short, so that
+		// the last one has an answer, too.
 		_, err := session.WhoIs(ctx, h, c, token)
 		if errors.Is(err, api.ErrUnauthorized) {
-			report(ui.Step, fmt.Sprintf("refused after %d seconds", int(h.Now().Sub(began).Seconds())))
+			report(ui.Step, fmt.Sprintf("refused after %d seconds",
+				int(h.Now().Sub(began).Seconds())))
 			return nil
 		}
 		select {
@@ -179,21 +192,24 @@ func awaitRefusal(ctx context.Context, h *host.Host, c profile.Cluster, token se
 	}
 }
 
-// notRefused is what it means that the wait for a refusal ended without one. answer is that to the last
-// question.
+// notRefused is what it means that the wait for a refusal ended without one. answer is that to
+// the last question.
 func notRefused(ctx context.Context, answer error) error {
 	switch {
 	case ctx.Err() != nil:
-		return prepare.ErrInterrupted // and the question with it, so its answer says nothing of the server
-	case answer == nil, errors.Is(answer, api.ErrForbidden): // who is forbidden something is known
+		// and the question with it, so its answer says nothing of the server
+		return prepare.ErrInterrupted
+	// who is forbidden something is known
+	case answer == nil, errors.Is(answer, api.ErrForbidden):
 		return fmt.Errorf("%w, %v later", ErrStillAccepted, revocationLimit)
 	}
-	return fmt.Errorf("the device is deleted, but the API server cannot be asked whether its tokens are refused: %w", answer)
+	return fmt.Errorf("the device is deleted, but the API server cannot be asked whether its "+
+		"tokens are refused: %w", answer)
 }
 
 // forget removes all local traces of a device: entries, profiles, the record. Kubeconfigs are the
-// user's. The profile that was named is the last one, so that naming it again finishes a revoke that
-// was interrupted.
+// user's. The profile that was named is the last one, so that naming it again finishes a revoke
+// that was interrupted.
 func (m *machine) forget(ctx context.Context) error {
 	sharing, err := session.Sharing(m.host, m.record.Name)
 	if err != nil {
@@ -247,7 +263,8 @@ func nameContexts(h *host.Host, name string, report ui.Report) {
 			if use.File != "" {
 				line = append(line, "--kubeconfig", use.File)
 			}
-			report(ui.Hint, fmt.Sprintf("context %q in %q still names it: %s", use.Context, use.File, ui.CommandLine(line...)))
+			report(ui.Hint, fmt.Sprintf("context %q in %q still names it: %s",
+				use.Context, use.File, ui.CommandLine(line...)))
 		}
 	}
 }

@@ -24,19 +24,23 @@ import (
 
 // awaitRefusalOf waits until a cluster refuses a token.
 func awaitRefusalOf(ctx context.Context, cluster profile.Cluster) error {
-	return awaitRefusal(ctx, host.System(), cluster, secret.New("e30.e30.c2ln"), func(ui.Kind, string) {})
+	return awaitRefusal(ctx, host.System(), cluster, secret.New("e30.e30.c2ln"), func(ui.Kind,
+		string) {
+	})
 }
 
 func TestRevokeThatIsInterruptedClaimsNothing(t *testing.T) {
 	ctx, interrupt := context.WithCancel(t.Context())
-	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter,
+		_ *http.Request) {
 		interrupt()
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = io.WriteString(w, `{"apiVersion":"authentication.k8s.io/v1","kind":"SelfSubjectReview"}`)
 	}))
 	defer server.Close()
 	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
-	err := awaitRefusalOf(ctx, profile.Cluster{Server: server.URL, CertificateAuthorityData: ca})
+	err := awaitRefusalOf(ctx, profile.Cluster{Server: server.URL,
+		CertificateAuthorityData: ca})
 	if !errors.Is(err, prepare.ErrInterrupted) {
 		t.Errorf("got %v, want that it was interrupted", err)
 	}
@@ -62,10 +66,12 @@ func TestWhatItMeansThatATokenIsNotRefused(t *testing.T) {
 		kind   error
 	}{
 		{"it is accepted", t.Context(), nil, ErrStillAccepted},
-		{"it may not ask, and so is accepted", t.Context(), api.ErrForbidden, ErrStillAccepted},
+		{"it may not ask, and so is accepted", t.Context(), api.ErrForbidden,
+			ErrStillAccepted},
 		{"the network is gone", t.Context(), api.ErrUnreachable, api.ErrUnreachable},
 		{"the server hangs", t.Context(), api.ErrTimeout, api.ErrTimeout},
-		{"the server is ill", t.Context(), &api.StatusError{Kind: api.ErrServer, Code: 503}, api.ErrServer},
+		{"the server is ill", t.Context(), &api.StatusError{Kind: api.ErrServer, Code: 503},
+			api.ErrServer},
 		{"a person has had enough", over, nil, prepare.ErrInterrupted},
 		{"so the last question was cut off", over, api.ErrTimeout, prepare.ErrInterrupted},
 	} {
@@ -88,10 +94,12 @@ contexts: [{name: "$(id)", context: {cluster: c, user: u}}]
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	h := host.System().With(host.Snapshot([]string{"HOME=" + t.TempDir(), "KUBECONFIG=" + file}))
+	h := host.System().With(host.Snapshot([]string{"HOME=" + t.TempDir(), "KUBECONFIG=" +
+		file}))
 	var said string
 	nameContexts(h, "p", func(_ ui.Kind, text string) { said += text })
-	want := fmt.Sprintf("still names it: kubectl config delete-context \\$\\(id\\) --kubeconfig '%s'", file)
+	want := fmt.Sprintf("still names it: kubectl config delete-context \\$\\(id\\) "+
+		"--kubeconfig '%s'", file)
 	if !strings.HasSuffix(said, want) {
 		t.Errorf("got %q, want %q at its end", said, want)
 	}

@@ -14,10 +14,11 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
 )
 
-// Rotate creates a new device and a bootstrap credential of it, and ends the old ones once the new ones
-// work. Interrupted anywhere, all profiles of the device go on with the old one or with the new one,
-// and another rotate finishes it.
-func Rotate(ctx context.Context, h *host.Host, c admin.Choice, name string, report ui.Report) error {
+// Rotate creates a new device and a bootstrap credential of it, and ends the old ones once the
+// new ones work. Interrupted anywhere, all profiles of the device go on with the old one or with
+// the new one, and another rotate finishes it.
+func Rotate(ctx context.Context, h *host.Host, c admin.Choice, name string,
+	report ui.Report) error {
 	m, err := open(ctx, h, c, name, report)
 	if err != nil {
 		return err
@@ -52,7 +53,8 @@ func (m *machine) create(ctx context.Context) (profile.Device, error) {
 			return profile.Device{}, err
 		}
 	}
-	created, err := cluster.EnsureDevice(ctx, m.admin.Client, m.profile.Namespace, m.profile.ServiceAccount,
+	created, err := cluster.EnsureDevice(ctx, m.admin.Client, m.profile.Namespace,
+		m.profile.ServiceAccount,
 		m.record.Next, session.Owner(m.host))
 	if err == nil {
 		m.step("device %q: new tokens are bound to it", m.deviceName(created))
@@ -60,9 +62,10 @@ func (m *machine) create(ctx context.Context) (profile.Device, error) {
 	return created, err
 }
 
-// credentials gives every profile of the device a bootstrap credential of the next one, and sees that it
-// mints. Profiles that keep it in the same store share it.
-func (m *machine) credentials(ctx context.Context, sharing []profile.Profile, next profile.Device) error {
+// credentials gives every profile of the device a bootstrap credential of the next one, and sees
+// that it mints. Profiles that keep it in the same store share it.
+func (m *machine) credentials(ctx context.Context, sharing []profile.Profile,
+	next profile.Device) error {
 	done := map[string]bool{}
 	for _, p := range sharing {
 		s, err := session.With(ctx, m.host, p, &next)
@@ -81,8 +84,8 @@ func (m *machine) credentials(ctx context.Context, sharing []profile.Profile, ne
 	return nil
 }
 
-// switchTo makes the next device the current one, for all profiles at once: what they have is in the
-// record.
+// switchTo makes the next device the current one, for all profiles at once: what they have is in
+// the record.
 func (m *machine) switchTo(ctx context.Context, next profile.Device) error {
 	uid, err := cluster.ClusterUID(ctx, m.admin.Client)
 	if err != nil {
@@ -94,9 +97,9 @@ func (m *machine) switchTo(ctx context.Context, next profile.Device) error {
 	return m.record.Save()
 }
 
-// retire ends the devices that were replaced, also by a rotate that was interrupted: what is kept for
-// them here, and then they themselves. One of which the store still holds something stays in the
-// record: the next rotate finds its entries by it.
+// retire ends the devices that were replaced, also by a rotate that was interrupted: what is kept
+// for them here, and then they themselves. One of which the store still holds something stays in
+// the record: the next rotate finds its entries by it.
 func (m *machine) retire(ctx context.Context, sharing []profile.Profile) error {
 	all, remembered := m.record.Retired, []profile.Device(nil)
 	for i, old := range all {
@@ -105,7 +108,8 @@ func (m *machine) retire(ctx context.Context, sharing []profile.Profile) error {
 			return err
 		}
 		if problem != nil {
-			m.report(ui.Warning, fmt.Sprintf("%v; the next rotate tries again", problem))
+			m.report(ui.Warning, fmt.Sprintf("%v; the next rotate tries again",
+				problem))
 			remembered = append(remembered, old)
 		}
 		m.record.Retired = slices.Concat(remembered, all[i+1:])

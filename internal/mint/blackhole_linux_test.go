@@ -150,12 +150,14 @@ func addressOf(query []byte) []byte {
 	question := query[header:]
 	question = question[:bytes.IndexByte(question, 0)+5]
 	if !bytes.HasPrefix(question, []byte(name)) {
-		return slices.Concat(query[:2], []byte{0x81, 0x83, 0, 1, 0, 0, 0, 0, 0, 0}, question)
+		return slices.Concat(query[:2], []byte{0x81, 0x83, 0, 1, 0, 0, 0, 0, 0, 0},
+			question)
 	}
 	kind, address := question[len(name):len(name)+2], []byte(net.IPv6loopback)
 	if kind[1] == typeA {
 		address = []byte{127, 0, 0, 1}
 	}
 	return slices.Concat(query[:2], []byte{0x81, 0x80, 0, 1, 0, 1, 0, 0, 0, 0}, question,
-		[]byte{0xc0, header}, kind, []byte{0, 1, 0, 0, 0, 60, 0, byte(len(address))}, address)
+		[]byte{0xc0, header}, kind, []byte{0, 1, 0, 0, 0, 60, 0, byte(len(address))},
+		address)
 }

@@ -36,7 +36,8 @@ func TestParseClaims(t *testing.T) {
 		{"a token of a legacy Secret never expires", tokenOf(legacy),
 			Claims{Issuer: "kubernetes/serviceaccount", Namespace: "build",
 				ServiceAccount: "ci", LegacySecret: "ci-token"}},
-		{"one audience may be a string", tokenOf(`{"aud":"a"}`), Claims{Audiences: []string{"a"}}},
+		{"one audience may be a string", tokenOf(`{"aud":"a"}`),
+			Claims{Audiences: []string{"a"}}},
 		{"an audience of another type is none", tokenOf(`{"aud":7}`), Claims{}},
 		{"a time before 1970 is none", tokenOf(`{"iat":-1}`), Claims{}},
 		{"claims of the wrong type are none", tokenOf(`{"iat":"x","jti":"id"}`), Claims{}},
@@ -69,8 +70,9 @@ func FuzzParseClaims(f *testing.F) {
 // always answers every request alike.
 func always(contentType, body string) transport {
 	return func(*http.Request) (*http.Response, error) {
-		return &http.Response{StatusCode: 201, Header: http.Header{"Content-Type": {contentType}},
-			Body: io.NopCloser(strings.NewReader(body))}, nil
+		return &http.Response{StatusCode: 201,
+			Header: http.Header{"Content-Type": {contentType}},
+			Body:   io.NopCloser(strings.NewReader(body))}, nil
 	}
 }
 

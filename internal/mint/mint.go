@@ -72,7 +72,8 @@ type Grant struct {
 func (c *Client) Mint(ctx context.Context, r Request) (Grant, error) {
 	ctx, cancel := context.WithTimeout(ctx, Deadline)
 	defer cancel()
-	path := "/api/v1/namespaces/" + r.Namespace + "/serviceaccounts/" + r.ServiceAccount + "/token"
+	path := "/api/v1/namespaces/" + r.Namespace + "/serviceaccounts/" + r.ServiceAccount +
+		"/token"
 	asked := c.now()
 	var answer authenticationv1.TokenRequest
 	if err := c.client.Post(ctx, path, r.body(), &answer); err != nil {
@@ -97,7 +98,8 @@ func (r Request) body() *authenticationv1.TokenRequest {
 		Audiences: r.Audiences, ExpirationSeconds: &seconds}}
 	if r.Bound != nil {
 		request.Spec.BoundObjectRef = &authenticationv1.BoundObjectReference{
-			APIVersion: "v1", Kind: "Secret", Name: r.Bound.Name, UID: types.UID(r.Bound.UID)}
+			APIVersion: "v1", Kind: "Secret", Name: r.Bound.Name,
+			UID: types.UID(r.Bound.UID)}
 	}
 	return request
 }
@@ -151,7 +153,8 @@ func (c *Client) WhoAmI(ctx context.Context) (User, error) {
 	defer cancel()
 	var answer authenticationv1.SelfSubjectReview
 	path := "/apis/authentication.k8s.io/v1/selfsubjectreviews"
-	if err := c.client.Post(ctx, path, &authenticationv1.SelfSubjectReview{}, &answer); err != nil {
+	if err := c.client.Post(ctx, path, &authenticationv1.SelfSubjectReview{},
+		&answer); err != nil {
 		return User{}, withoutMessage(err)
 	}
 	return User{Name: answer.Status.UserInfo.Username}, nil

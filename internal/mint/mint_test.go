@@ -50,7 +50,8 @@ func TestMintSends(t *testing.T) {
 		{"audiences, lifetime and device", request,
 			`{"audiences":["a","b"],"boundObjectRef":{"apiVersion":"v1","kind":"Secret","name":"device","uid":"uid-1"},"expirationSeconds":3600}`},
 		{"no more than it has to",
-			Request{Namespace: "build", ServiceAccount: "ci", Duration: 10 * time.Minute},
+			Request{Namespace: "build", ServiceAccount: "ci",
+				Duration: 10 * time.Minute},
 			`{"audiences":null,"boundObjectRef":null,"expirationSeconds":600}`},
 	}
 	for _, tt := range tests {
@@ -58,11 +59,14 @@ func TestMintSends(t *testing.T) {
 			var got struct{ Spec any }
 			var path, authorization, agent, protocol string
 			_, config := serve(t, func(w http.ResponseWriter, r *http.Request) {
-				path, authorization, agent, protocol = r.Method+" "+r.URL.String(), r.Header.Get("Authorization"), r.UserAgent(), r.Proto
+				path, authorization, agent, protocol = r.Method+" "+r.URL.String(),
+					r.Header.Get("Authorization"), r.UserAgent(), r.Proto
 				_ = json.NewDecoder(r.Body).Decode(&got)
-				respond(201, "application/json", answerWith("t", time.Now().Add(time.Hour)))(w, r)
+				respond(201, "application/json", answerWith("t",
+					time.Now().Add(time.Hour)))(w, r)
 			})
-			if _, err := minterFor(t, config, time.Now).Mint(t.Context(), tt.request); err != nil {
+			if _, err := minterFor(t, config, time.Now).Mint(t.Context(),
+				tt.request); err != nil {
 				t.Fatal(err)
 			}
 			var want any
@@ -75,7 +79,8 @@ func TestMintSends(t *testing.T) {
 			if path != "POST /api/v1/namespaces/build/serviceaccounts/ci/token" ||
 				authorization != "Bearer "+credential ||
 				agent != "sa-exec-credential" || protocol != "HTTP/1.1" {
-				t.Errorf("request %q, %q, %q, %q", path, authorization, agent, protocol)
+				t.Errorf("request %q, %q, %q, %q", path, authorization, agent,
+					protocol)
 			}
 		})
 	}
@@ -86,7 +91,10 @@ func TestTimes(t *testing.T) {
 	base := time.Now().Truncate(time.Second)
 	noDate := func(h http.Header) { h["Date"] = nil }
 	dateAt := func(offset time.Duration) func(http.Header) {
-		return func(h http.Header) { h.Set("Date", base.Add(offset).UTC().Format(http.TimeFormat)) }
+		return func(h http.Header) {
+			h.Set("Date",
+				base.Add(offset).UTC().Format(http.TimeFormat))
+		}
 	}
 	iatAt := func(offset time.Duration) string {
 		return tokenOf(fmt.Sprintf(`{"iat":%d}`, base.Add(offset).Unix()))
@@ -102,9 +110,11 @@ func TestTimes(t *testing.T) {
 	}{
 		{name: "a server that agrees is believed", header: dateAt(0), granted: time.Hour,
 			want: time.Hour},
-		{name: "a shorter grant is used as granted", header: dateAt(0), granted: 11 * time.Minute,
-			want: 11 * time.Minute},
-		{name: "two seconds are the way's, not the clock's", header: dateAt(2 * time.Second),
+		{name: "a shorter grant is used as granted", header: dateAt(0),
+			granted: 11 * time.Minute,
+			want:    11 * time.Minute},
+		{name: "two seconds are the way's, not the clock's",
+			header:  dateAt(2 * time.Second),
 			granted: 30 * time.Minute, want: 30 * time.Minute},
 		{name: "three seconds are the clock's", header: dateAt(3 * time.Second),
 			granted: 30 * time.Minute,
@@ -113,25 +123,31 @@ func TestTimes(t *testing.T) {
 			granted: 90 * time.Minute, want: 30 * time.Minute, skew: -time.Hour},
 		{name: "a server an hour behind is corrected", header: dateAt(-time.Hour),
 			granted: -30 * time.Minute, want: 30 * time.Minute, skew: time.Hour},
-		{name: "without a Date the token's iat tells", header: noDate, token: iatAt(time.Hour),
+		{name: "without a Date the token's iat tells", header: noDate,
+			token:   iatAt(time.Hour),
 			granted: 90 * time.Minute, want: 30 * time.Minute, skew: -time.Hour},
 		{name: "a Date that is none is as good as absent",
 			header: func(h http.Header) { h.Set("Date", "yesterday") },
-			token:  iatAt(-time.Hour), granted: -30 * time.Minute, want: 30 * time.Minute, skew: time.Hour},
+			token:  iatAt(-time.Hour), granted: -30 * time.Minute,
+			want: 30 * time.Minute, skew: time.Hour},
 		{name: "a Date that cannot be the issuer's is passed over",
-			header: dateAt(70 * 365 * 24 * time.Hour), token: iatAt(0), granted: time.Hour, want: time.Hour},
+			header: dateAt(70 * 365 * 24 * time.Hour), token: iatAt(0),
+			granted: time.Hour, want: time.Hour},
 		{name: "a Date within a minute of the token's iat is the issuer's",
 			header: dateAt(55 * time.Second), token: iatAt(0),
-			granted: 30 * time.Minute, want: 30*time.Minute - 55*time.Second, skew: -55 * time.Second},
+			granted: 30 * time.Minute, want: 30*time.Minute - 55*time.Second,
+			skew: -55 * time.Second},
 		{name: "a Date more than a minute from the token's iat is a proxy's",
 			header: dateAt(65 * time.Second), token: iatAt(0),
 			granted: 30 * time.Minute, want: 30 * time.Minute},
-		{name: "without either the answer is believed", header: noDate, granted: 30 * time.Minute,
-			want: 30 * time.Minute},
+		{name: "without either the answer is believed", header: noDate,
+			granted: 30 * time.Minute,
+			want:    30 * time.Minute},
 		{name: "ten years are no more than was asked for", header: dateAt(0),
 			granted: 10 * 365 * 24 * time.Hour, want: time.Hour},
-		{name: "an expiry in the past makes no sense", header: dateAt(0), granted: -time.Minute,
-			err: api.ErrAnswer},
+		{name: "an expiry in the past makes no sense", header: dateAt(0),
+			granted: -time.Minute,
+			err:     api.ErrAnswer},
 		{name: "an expiry of now makes no sense", header: dateAt(0), granted: 0,
 			err: api.ErrAnswer},
 	}
@@ -152,9 +168,11 @@ func TestTimes(t *testing.T) {
 				t.Fatalf("error %v", err)
 			}
 			if err == nil &&
-				(!grant.ExpiresAt.Equal(base.Add(tt.want)) || grant.Skew != tt.skew ||
+				(!grant.ExpiresAt.Equal(base.Add(tt.want)) ||
+					grant.Skew != tt.skew ||
 					!grant.IssuedAt.Equal(base)) {
-				t.Errorf("expires in %v with skew %v, want %v, %v", grant.ExpiresAt.Sub(base),
+				t.Errorf("expires in %v with skew %v, want %v, %v",
+					grant.ExpiresAt.Sub(base),
 					grant.Skew, tt.want, tt.skew)
 			}
 		})
@@ -165,7 +183,8 @@ func TestAnswersThatAreErrors(t *testing.T) {
 	packed() // takes a while, of which no request shall be kept waiting
 	secrets := map[string]any{"kind": "secrets"}
 	status := func(code int, message string) http.HandlerFunc {
-		return respond(code, "application/json", failure(code, message+" "+credential, secrets))
+		return respond(code, "application/json", failure(code, message+" "+credential,
+			secrets))
 	}
 	tests := []struct {
 		name      string
@@ -180,23 +199,28 @@ func TestAnswersThatAreErrors(t *testing.T) {
 				`serviceaccounts "ci" is forbidden: User "x" cannot create resource`), err: api.ErrForbidden},
 		{name: "403 of a webhook",
 			answer: status(403,
-				`admission webhook "x" denied the request: no`), err: api.ErrForbidden, admission: true},
+				`admission webhook "x" denied the request: no`),
+			err: api.ErrForbidden, admission: true},
 		{name: "422 of a policy",
 			answer: status(422,
 				`ValidatingAdmissionPolicy 'x' with binding 'y' denied request: no`), err: api.ErrInvalid, admission: true},
 		{name: "404", answer: status(404, "not found"), err: api.ErrNotFound},
 		{name: "407 of a server", answer: status(407, "proxy"), err: api.ErrInvalid},
-		{name: "409", answer: status(409, "the UID in the bound object reference does not match"),
+		{name: "409", answer: status(409, "the UID in the bound object reference does "+
+			"not match"),
 			err: api.ErrConflict},
 		{name: "410", answer: status(410, "gone"), err: api.ErrInvalid},
-		{name: "422", answer: status(422, "may not specify a duration less than 10 minutes"),
+		{name: "422", answer: status(422, "may not specify a duration less than 10 "+
+			"minutes"),
 			err: api.ErrInvalid},
 		{name: "429", answer: status(429, "too many requests"), err: api.ErrThrottled},
 		{name: "500", answer: status(500, "etcd"), err: api.ErrServer},
 		{name: "503", answer: status(503, "starting"), err: api.ErrServer},
 		{name: "500 that speaks of a denial",
-			answer: status(500, `admission webhook "x" denied the request`), err: api.ErrServer},
-		{name: "a page instead of a Status", answer: respond(502, "text/html", "<html>"+credential),
+			answer: status(500, `admission webhook "x" denied the request`),
+			err:    api.ErrServer},
+		{name: "a page instead of a Status", answer: respond(502, "text/html",
+			"<html>"+credential),
 			err: api.ErrServer},
 		{name: "a page instead of a TokenRequest",
 			answer: respond(200, "text/html", "<html>"+credential), err: api.ErrAnswer},
@@ -205,8 +229,10 @@ func TestAnswersThatAreErrors(t *testing.T) {
 				answerWith("t", time.Now().Add(time.Hour))), err: api.ErrAnswer},
 		{name: "an answer that is not JSON", answer: respond(201, "application/json", "{"),
 			err: api.ErrAnswer},
-		{name: "an empty answer", answer: respond(201, "application/json", ""), err: api.ErrAnswer},
-		{name: "no content", answer: respond(204, "application/json", ""), err: api.ErrAnswer},
+		{name: "an empty answer", answer: respond(201, "application/json", ""),
+			err: api.ErrAnswer},
+		{name: "no content", answer: respond(204, "application/json", ""),
+			err: api.ErrAnswer},
 		{name: "JSON that is no object", answer: respond(201, "application/json", "[1]"),
 			err: api.ErrAnswer},
 		{name: "JSON of another kind",
@@ -278,7 +304,8 @@ func TestDetailsOfAFailure(t *testing.T) {
 	}{
 		{"a Status tells",
 			respond(429, "application/json",
-				failure(429, credential, map[string]any{"kind": "secrets"})), "secrets"},
+				failure(429, credential, map[string]any{"kind": "secrets"})),
+			"secrets"},
 		{"a page tells nothing", respond(429, "text/html", credential), ""},
 	}
 	for _, tt := range tests {
@@ -292,7 +319,8 @@ func TestDetailsOfAFailure(t *testing.T) {
 			if !errors.As(err, &status) {
 				t.Fatal(err)
 			}
-			want := api.StatusError{Kind: api.ErrThrottled, Code: 429, Resource: tt.resource}
+			want := api.StatusError{Kind: api.ErrThrottled, Code: 429,
+				Resource: tt.resource}
 			if !reflect.DeepEqual(*status, want) {
 				t.Errorf("got %#v, want %#v", *status, want)
 			}
@@ -306,7 +334,10 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 	for _, code := range []int{301, 302, 303, 307, 308} {
 		t.Run(fmt.Sprint(code), func(t *testing.T) {
 			var reached atomic.Int32
-			other, _ := serve(t, func(http.ResponseWriter, *http.Request) { reached.Add(1) })
+			other, _ := serve(t, func(http.ResponseWriter,
+				*http.Request) {
+				reached.Add(1)
+			})
 			server, config := serve(t, func(w http.ResponseWriter, r *http.Request) {
 				http.Redirect(w, r, other.URL, code)
 			})
@@ -357,7 +388,8 @@ func TestServersThatHang(t *testing.T) {
 		{"a server that never answers", before},
 		{"a server that stops after the headers", after},
 		{"a TLS handshake that nobody answers",
-			&rest.Config{Host: "https://" + silent.Addr().String(), BearerToken: credential}},
+			&rest.Config{Host: "https://" + silent.Addr().String(),
+				BearerToken: credential}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -382,9 +414,12 @@ func TestAnswersThatAreNotHTTP(t *testing.T) {
 		"a header line":   "HTTP/1.1 200 OK\r\n" + credential + "\r\n" + rest,
 		"a header's name": "HTTP/1.1 200 OK\r\n" + credential + " : x\r\n" + rest,
 		"a length":        "HTTP/1.1 200 OK\r\nContent-Length: " + credential + "\r\n\r\n",
-		"an encoding":     "HTTP/1.1 200 OK\r\nTransfer-Encoding: " + credential + "\r\n\r\n",
-		"a location":      "HTTP/1.1 307 x\r\nLocation: http://[" + credential + "\r\n" + rest,
-		"a chunk's length": "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + credential +
+		"an encoding": "HTTP/1.1 200 OK\r\nTransfer-Encoding: " + credential +
+			"\r\n\r\n",
+		"a location": "HTTP/1.1 307 x\r\nLocation: http://[" + credential + "\r\n" +
+			rest,
+		"a chunk's length": "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" +
+			credential +
 			"\r\n",
 		"a status text": "HTTP/1.1 500 " + credential + "\r\n" + rest,
 		"a switch of words": "HTTP/1.1 101 " + credential + "\r\nUpgrade: " + credential +
@@ -453,7 +488,8 @@ func TestServersThatAreNotThere(t *testing.T) {
 			"its name cannot be resolved"},
 		{"a proxy that wants a password",
 			&rest.Config{Host: "https://k8s.invalid",
-				Proxy: http.ProxyURL(proxyURL)}, "the proxy refused the connection (407)"},
+				Proxy: http.ProxyURL(proxyURL)}, "the proxy refused the " +
+				"connection (407)"},
 		{"a server without TLS",
 			&rest.Config{Host: strings.Replace(plain.URL, "http:", "https:",
 				1)}, "it does not speak TLS"},
@@ -485,7 +521,8 @@ func TestCertificatesThatAreNotTrusted(t *testing.T) {
 			c.IPAddresses = nil
 			c.DNSNames = []string{"other"}
 		}, problem: "another name"},
-		{name: "a certificate of another authority", edit: func(*x509.Certificate) {}, other: true,
+		{name: "a certificate of another authority", edit: func(*x509.Certificate) {},
+			other:   true,
 			problem: "not signed"},
 	}
 	for _, tt := range tests {
@@ -496,7 +533,8 @@ func TestCertificatesThatAreNotTrusted(t *testing.T) {
 				reached = true
 			}))
 			server.Config.ErrorLog = quiet()
-			server.TLS = &tls.Config{Certificates: []tls.Certificate{certificateFor(t, tt.edit)}}
+			server.TLS = &tls.Config{Certificates: []tls.Certificate{certificateFor(t,
+				tt.edit)}}
 			server.StartTLS()
 			t.Cleanup(server.Close)
 			config := configFor(server)
@@ -505,7 +543,8 @@ func TestCertificatesThatAreNotTrusted(t *testing.T) {
 				config.CAData = caOf(stranger)
 			}
 			_, err := minterFor(t, config, time.Now).Mint(t.Context(), request)
-			if !errors.Is(err, api.ErrTLS) || !strings.Contains(err.Error(), tt.problem) {
+			if !errors.Is(err, api.ErrTLS) || !strings.Contains(err.Error(),
+				tt.problem) {
 				t.Errorf("error %v", err)
 			}
 			if reached {
@@ -574,7 +613,8 @@ func TestCallsHaveTenSeconds(t *testing.T) {
 					}
 					return nil, io.ErrUnexpectedEOF
 				})}
-			if err := call(minterFor(t, config, time.Now)); !errors.Is(err, api.ErrUnreachable) {
+			if err := call(minterFor(t, config, time.Now)); !errors.Is(err,
+				api.ErrUnreachable) {
 				t.Errorf("error %v", err)
 			}
 		})

@@ -21,7 +21,8 @@ func TestForEachDoesEverythingAndNoMoreThanThatAtOnce(t *testing.T) {
 
 func TestAPanicForEachIsRaisedInItsCaller(t *testing.T) {
 	defer func() {
-		if where, ok := recover().(Panic); !ok || !strings.Contains(string(where), "TestAPanicForEachIsRaisedInItsCaller") {
+		if where, ok := recover().(Panic); !ok || !strings.Contains(string(where),
+			"TestAPanicForEachIsRaisedInItsCaller") {
 			t.Errorf("%q", where)
 		}
 	}()

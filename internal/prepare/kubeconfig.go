@@ -30,7 +30,8 @@ func (p *Preparation) mergeKubeconfig() error {
 	if err != nil {
 		return err
 	}
-	p.step("context %q in %q: %s", p.profile.Name, kubeconfig.Target(p.options.Output), outcomeWord(changed))
+	p.step("context %q in %q: %s", p.profile.Name, kubeconfig.Target(p.options.Output),
+		outcomeWord(changed))
 	return nil
 }
 

@@ -13,8 +13,8 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
 )
 
-// prepareMachine takes the steps on this machine but for the kubeconfig: device, bootstrap credential,
-// profile. Nobody else changes the device meanwhile.
+// prepareMachine takes the steps on this machine but for the kubeconfig: device, bootstrap
+// credential, profile. Nobody else changes the device meanwhile.
 func (p *Preparation) prepareMachine(ctx context.Context) (*session.Session, error) {
 	old, found, err := p.before()
 	if err != nil {
@@ -43,9 +43,10 @@ func (p *Preparation) prepareMachine(ctx context.Context) (*session.Session, err
 	return s, p.saveProfile()
 }
 
-// prepareDevice creates the device that this machine's tokens are bound to, or finds it. It is in the
-// record before and after: a setup that is interrupted leaves no device that nobody knows.
-func (p *Preparation) prepareDevice(ctx context.Context, old profile.Profile) (*profile.Device, error) {
+// prepareDevice creates the device that this machine's tokens are bound to, or finds it. It is in
+// the record before and after: a setup that is interrupted leaves no device that nobody knows.
+func (p *Preparation) prepareDevice(ctx context.Context, old profile.Profile) (*profile.Device,
+	error) {
 	if p.admin == nil {
 		return nil, nil
 	}
@@ -53,22 +54,25 @@ func (p *Preparation) prepareDevice(ctx context.Context, old profile.Profile) (*
 	if err != nil {
 		return nil, err
 	}
-	found, err := cluster.EnsureDevice(ctx, p.admin.Client, p.profile.Namespace, p.profile.ServiceAccount, name,
+	found, err := cluster.EnsureDevice(ctx, p.admin.Client, p.profile.Namespace,
+		p.profile.ServiceAccount, name,
 		session.Owner(p.host))
 	if errors.Is(err, api.ErrForbidden) && p.profile.Bootstrap.Source != profile.SourceKeyring {
-		p.warn("you cannot create devices in %q, so revoke cannot end this machine's tokens", p.profile.Namespace)
+		p.warn("you cannot create devices in %q, so revoke cannot end this machine's "+
+			"tokens", p.profile.Namespace)
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	p.step("device %q: tokens of this machine are bound to it", p.profile.Namespace+"/"+found.Name)
+	p.step("device %q: tokens of this machine are bound to it",
+		p.profile.Namespace+"/"+found.Name)
 	p.profile.Device = p.record.Name
 	return &found, p.note(ctx, found)
 }
 
-// deviceName is the name under which an earlier setup knows this machine, also one for the same cluster
-// with another certificate authority, or a new one, which is kept first.
+// deviceName is the name under which an earlier setup knows this machine, also one for the same
+// cluster with another certificate authority, or a new one, which is kept first.
 func (p *Preparation) deviceName(old profile.Profile) (string, error) {
 	record := p.record
 	if record.Current != nil {
@@ -77,7 +81,8 @@ func (p *Preparation) deviceName(old profile.Profile) (string, error) {
 	if record.Next != "" {
 		return record.Next, nil
 	}
-	if before := p.recordOf(old); before.Current != nil && before.Account() == p.profile.Account() {
+	if before := p.recordOf(old); before.Current != nil &&
+		before.Account() == p.profile.Account() {
 		record.Next = before.Current.Name
 		record.Retired = before.Retired
 	}
@@ -101,8 +106,8 @@ func (p *Preparation) recordOf(old profile.Profile) device.Record {
 	return record
 }
 
-// note keeps the device that was found. All profiles of the account have it from then on: the one that
-// it takes the place of is gone in the cluster.
+// note keeps the device that was found. All profiles of the account have it from then on: the one
+// that it takes the place of is gone in the cluster.
 func (p *Preparation) note(ctx context.Context, found profile.Device) error {
 	record, before := p.record, p.record.Record
 	if record.Current == nil {
@@ -138,9 +143,10 @@ func (p *Preparation) forgetOld(ctx context.Context, record string, old *profile
 	p.host.Log.Debug("forgot what was kept for the old device", "error", err)
 }
 
-// forgetReplaced removes the entries that a profile leads to no longer once it has been changed, and its
-// device record where no other profile names it.
-func (p *Preparation) forgetReplaced(ctx context.Context, old profile.Profile, current *session.Session) {
+// forgetReplaced removes the entries that a profile leads to no longer once it has been changed,
+// and its device record where no other profile names it.
+func (p *Preparation) forgetReplaced(ctx context.Context, old profile.Profile,
+	current *session.Session) {
 	before := p.recordOf(old)
 	s, err := session.With(ctx, p.host, old, before.Current)
 	if err != nil {
@@ -154,7 +160,8 @@ func (p *Preparation) forgetReplaced(ctx context.Context, old profile.Profile, c
 	otherStore := old.Store != current.Profile.Store
 	if otherStore || s.TokenKey() != current.TokenKey() {
 		alone := len(sharing) < 2
-		err = s.Forget(ctx, alone && (otherStore || s.BootstrapKey() != current.BootstrapKey()))
+		err = s.Forget(ctx, alone && (otherStore ||
+			s.BootstrapKey() != current.BootstrapKey()))
 	}
 	p.host.Log.Debug("looked for entries of the replaced profile", "error", err)
 	if len(sharing) < 2 && old.Device != "" && old.Device != current.Profile.Device {

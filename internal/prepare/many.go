@@ -21,9 +21,9 @@ type Outcome struct {
 	Err     error
 }
 
-// Many prepares the clusters of several contexts, limit of them at once. One that fails does not stop
-// the others. done is called with each outcome, from any goroutine; report says of which context it
-// speaks.
+// Many prepares the clusters of several contexts, limit of them at once. One that fails does not
+// stop the others. done is called with each outcome, from any goroutine; report says of which
+// context it speaks.
 func Many(ctx context.Context, h *host.Host, o Options, paths, names []string, limit int,
 	report func(context string) ui.Report, done func(Outcome)) []Outcome {
 	outcomes := make([]Outcome, len(names))

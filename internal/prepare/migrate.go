@@ -23,7 +23,8 @@ type MigrateOptions struct {
 	Context      string
 	AdminContext string
 	Kubeconfig   string // a file that was named; empty: as kubectl
-	// ServiceAccount and Namespace name the account where the server does not say whose the token is.
+	// ServiceAccount and Namespace name the account where the server does not say whose the
+	// token is.
 	ServiceAccount, Namespace string
 
 	Profile             string
@@ -38,7 +39,8 @@ type MigrateOptions struct {
 // What keeps a context from being migrated.
 var (
 	ErrNotAccountToken = errors.New("the token is not a ServiceAccount's")
-	ErrStillHeld       = errors.New("the legacy Secret was not deleted, because other users hold its token")
+	ErrStillHeld       = errors.New("the legacy Secret was not deleted, because other users " +
+		"hold its token")
 )
 
 // accountPrefix begins the subject of every ServiceAccount's token.
@@ -57,20 +59,24 @@ type Migration struct {
 	account     string      // as the server says, or else as it was named
 	verified    bool        // by the server, which makes the claims true
 	preparation *Preparation
-	legacy      *cluster.LegacySecret // where the old token was read from; nil: nowhere, or not known
+	// where the old token was read from; nil: nowhere, or not known
+	legacy *cluster.LegacySecret
 }
 
 // NewMigration finds out everything that could be in the way. It changes nothing.
-func NewMigration(ctx context.Context, h *host.Host, o MigrateOptions, report ui.Report) (*Migration, error) {
+func NewMigration(ctx context.Context, h *host.Host, o MigrateOptions,
+	report ui.Report) (*Migration, error) {
 	m := &Migration{host: h, options: o, report: report}
 	if err := m.readContext(); err != nil {
 		return nil, err
 	}
 	switch {
 	case o.AdminContext == "":
-		return nil, ui.Usagef("--admin-context is missing: name the context that can prepare the service account")
+		return nil, ui.Usagef("--admin-context is missing: name the context that can " +
+			"prepare the service account")
 	case (o.ServiceAccount == "") != (o.Namespace == ""):
-		return nil, ui.Usagef("--serviceaccount and --namespace name one account, and need each other")
+		return nil, ui.Usagef("--serviceaccount and --namespace name one account, and " +
+			"need each other")
 	}
 	if err := m.findAccount(ctx); err != nil {
 		return nil, err
@@ -99,29 +105,34 @@ func (m *Migration) readContext() (err error) {
 // Account is the old token's NAMESPACE/SERVICEACCOUNT.
 func (m *Migration) Account() string { return m.namespace + "/" + m.account }
 
-// accountClaims reads whose token it is, or says why it is no ServiceAccount's. Nothing of the token
-// but the names in its claims is told.
+// accountClaims reads whose token it is, or says why it is no ServiceAccount's. Nothing of the
+// token but the names in its claims is told.
 func accountClaims(token string) (mint.Claims, error) {
 	claims := mint.ParseClaims(token)
 	switch {
 	case claims.Subject == "" && claims.Issuer == "":
 		return claims, fmt.Errorf("%w: it is no JWT", ErrNotAccountToken)
 	case !strings.HasPrefix(claims.Subject, accountPrefix):
-		return claims, fmt.Errorf("%w: %q issued it for somebody else", ErrNotAccountToken, claims.Issuer)
-	case claims.Namespace == "" || claims.Subject != mint.Username(claims.Namespace, claims.ServiceAccount):
-		return claims, fmt.Errorf("%w: its claims do not name one account", ErrNotAccountToken)
+		return claims, fmt.Errorf("%w: %q issued it for somebody else", ErrNotAccountToken,
+			claims.Issuer)
+	case claims.Namespace == "" || claims.Subject != mint.Username(claims.Namespace,
+		claims.ServiceAccount):
+		return claims, fmt.Errorf("%w: its claims do not name one account",
+			ErrNotAccountToken)
 	}
 	return claims, nil
 }
 
-// plan works out the preparation: that of setup for an account that exists, with its rights, and with
-// the cluster as the context has it.
+// plan works out the preparation: that of setup for an account that exists, with its rights, and
+// with the cluster as the context has it.
 func (m *Migration) plan(ctx context.Context) error {
 	o := m.options
 	lifetime := profile.Duration{Duration: o.BootstrapDuration}
 	setup := Options{ServiceAccount: m.account, Namespace: m.namespace, NoRBAC: true,
-		NoLimits: o.NoLimits, AllowDefaultAccount: o.AllowDefaultAccount, Duration: o.Duration,
-		Bootstrap:         profile.Bootstrap{Source: profile.SourceKeyring, Duration: &lifetime},
+		NoLimits: o.NoLimits, AllowDefaultAccount: o.AllowDefaultAccount,
+		Duration: o.Duration,
+		Bootstrap: profile.Bootstrap{Source: profile.SourceKeyring,
+			Duration: &lifetime},
 		BootstrapDuration: o.BootstrapDuration, Store: o.Store, Profile: o.Profile}
 	if setup.Profile == "" {
 		setup.Profile = profile.DefaultName(m.account, m.namespace, m.target.ClusterName)
@@ -131,7 +142,8 @@ func (m *Migration) plan(ctx context.Context) error {
 		return err
 	}
 	if err := p.profile.Cluster.Difference(m.target.Cluster); err != nil {
-		return ui.Usagef("context %q is for another cluster than %q", o.AdminContext, o.Context)
+		return ui.Usagef("context %q is for another cluster than %q", o.AdminContext,
+			o.Context)
 	}
 	p.profile.Cluster = m.target.Cluster
 	if err := p.checkTaken(); err != nil {
@@ -145,9 +157,9 @@ func (m *Migration) plan(ctx context.Context) error {
 	return kubeconfig.CanReplace(m.paths, o.Context, entry)
 }
 
-// findAccount finds out whose the old token is. What it says of itself is only its own word: the server
-// decides. Where that does not tell, as with a token that has expired, the account has to be named, and
-// nothing is deleted.
+// findAccount finds out whose the old token is. What it says of itself is only its own word: the
+// server decides. Where that does not tell, as with a token that has expired, the account has to
+// be named, and nothing is deleted.
 func (m *Migration) findAccount(ctx context.Context) error {
 	claimed := mint.Username(m.claims.Namespace, m.claims.ServiceAccount)
 	named := mint.Username(m.options.Namespace, m.options.ServiceAccount)
@@ -158,9 +170,11 @@ func (m *Migration) findAccount(ctx context.Context) error {
 	case err != nil:
 		return fmt.Errorf("asking whom the old token stands for: %w", err)
 	case user.Name != claimed:
-		return fmt.Errorf("%w: it says %q, the API server %q", ErrNotAccountToken, claimed, user.Name)
+		return fmt.Errorf("%w: it says %q, the API server %q", ErrNotAccountToken, claimed,
+			user.Name)
 	case m.options.ServiceAccount != "" && user.Name != named:
-		return ui.Usagef("the old token is for %q, and not for the account that was named", user.Name)
+		return ui.Usagef("the old token is for %q, and not for the account that was named",
+			user.Name)
 	}
 	m.namespace, m.account, m.verified = m.claims.Namespace, m.claims.ServiceAccount, true
 	return nil
@@ -182,13 +196,16 @@ func (m *Migration) whoAmI(ctx context.Context) (mint.User, error) {
 func (m *Migration) takeNamed(reason error) error {
 	switch {
 	case m.options.ServiceAccount == "":
-		return ui.Usagef("the API server does not say whose the old token is (%v): name the account with "+
+		return ui.Usagef("the API server does not say whose the old token is (%v): name "+
+			"the account with "+
 			"--serviceaccount and --namespace", reason)
 	case m.options.DeleteLegacySecret:
-		return ui.Usagef("--delete-legacy-secret needs a token that the API server accepts (%v)", reason)
+		return ui.Usagef("--delete-legacy-secret needs a token that the API server "+
+			"accepts (%v)", reason)
 	}
 	m.namespace, m.account = m.options.Namespace, m.options.ServiceAccount
-	m.report(ui.Warning, fmt.Sprintf("the API server does not say whose the old token is (%v): taken for one of %q, as named",
+	m.report(ui.Warning, fmt.Sprintf("the API server does not say whose the old token is "+
+		"(%v): taken for one of %q, as named",
 		reason, m.Account()))
 	return nil
 }
@@ -203,25 +220,28 @@ func (m *Migration) warn(format string, args ...any) { m.preparation.warn(format
 
 // findLegacySecret names the Secrets that hold tokens of the account which never expire.
 func (m *Migration) findLegacySecret(ctx context.Context) {
-	secrets, err := cluster.ListLegacySecrets(ctx, m.preparation.admin.Client, m.namespace, m.account)
+	secrets, err := cluster.ListLegacySecrets(ctx, m.preparation.admin.Client, m.namespace,
+		m.account)
 	if err != nil {
 		m.warn("%v", err)
 	}
 	for _, secret := range secrets {
 		if m.verified && secret.Name == m.claims.LegacySecret {
 			m.legacy = &secret
-			m.step("Secret %q: the old token was read from it, and never expires", m.secretName())
+			m.step("Secret %q: the old token was read from it, and never expires",
+				m.secretName())
 			continue
 		}
-		m.warn("Secret %q holds a token of this account that never expires", m.namespace+"/"+secret.Name)
+		m.warn("Secret %q holds a token of this account that never expires",
+			m.namespace+"/"+secret.Name)
 	}
 }
 
 func (m *Migration) secretName() string { return m.namespace + "/" + m.legacy.Name }
 
 // Run creates the new way, proves it, and only then takes the token out of the file. Interrupted
-// anywhere before that, the old way still works, and another run goes on. The proof is there also when
-// deleting the legacy Secret failed.
+// anywhere before that, the old way still works, and another run goes on. The proof is there also
+// when deleting the legacy Secret failed.
 func (m *Migration) Run(ctx context.Context) (*Proof, error) {
 	s, err := m.preparation.ready(ctx)
 	if err != nil {
@@ -249,15 +269,18 @@ func (m *Migration) replace() (kubeconfig.Replaced, error) {
 	if err != nil {
 		return replaced, err
 	}
-	m.step("user %q in %q: runs the plugin, and its token is gone", replaced.User, replaced.File)
+	m.step("user %q in %q: runs the plugin, and its token is gone", replaced.User,
+		replaced.File)
 	for _, name := range m.sharing(replaced.User) {
 		m.step("context %q: has the same user, and changed with it", name)
 	}
 	for _, name := range replaced.Clusters {
-		m.step("cluster %q: has its certificate authorities and an extension in the kubeconfig itself, as Python's client needs", name)
+		m.step("cluster %q: has its certificate authorities and an extension in the "+
+			"kubeconfig itself, as Python's client needs", name)
 	}
 	for _, name := range replaced.Unfit {
-		m.warn("cluster %q was left as it is: Python's client needs certificate-authority-data and extensions in it", name)
+		m.warn("cluster %q was left as it is: Python's client needs "+
+			"certificate-authority-data and extensions in it", name)
 	}
 	m.tellLeftovers(replaced)
 	return replaced, nil
@@ -279,7 +302,8 @@ func (m *Migration) sharing(user string) []string {
 // tellLeftovers says where the old token still is, and how long it is good.
 func (m *Migration) tellLeftovers(replaced kubeconfig.Replaced) {
 	if replaced.TokenFile != "" {
-		m.warn("the old token is still in %q; when nothing else reads it: %s", replaced.TokenFile,
+		m.warn("the old token is still in %q; when nothing else reads it: %s",
+			replaced.TokenFile,
 			ui.CommandLine("rm", replaced.TokenFile))
 	}
 	for _, holder := range replaced.Holders {
@@ -287,9 +311,11 @@ func (m *Migration) tellLeftovers(replaced kubeconfig.Replaced) {
 	}
 	switch expires := m.claims.ExpiresAt; {
 	case m.legacy != nil && !m.options.DeleteLegacySecret:
-		m.warn("the old token is good until its Secret is deleted; when nothing else uses it: %s", m.deleteLine())
+		m.warn("the old token is good until its Secret is deleted; when nothing else "+
+			"uses it: %s", m.deleteLine())
 	case expires.After(m.host.Now()):
-		m.warn("the old token is good until %s, wherever it was copied to", ui.Date(expires))
+		m.warn("the old token is good until %s, wherever it was copied to",
+			ui.Date(expires))
 	}
 }
 
@@ -302,8 +328,8 @@ func (m *Migration) deleteLine() string {
 		"delete", "secret", m.legacy.Name)...)
 }
 
-// deleteLegacySecret ends the old token where that was asked for and breaks nobody whom this program
-// knows of.
+// deleteLegacySecret ends the old token where that was asked for and breaks nobody whom this
+// program knows of.
 func (m *Migration) deleteLegacySecret(ctx context.Context, replaced kubeconfig.Replaced) error {
 	switch {
 	case !m.options.DeleteLegacySecret:
@@ -332,7 +358,8 @@ type MigrationPlan struct {
 // Plan returns what would be applied, and what the user would become.
 func (m *Migration) Plan(ctx context.Context) (MigrationPlan, error) {
 	manifests, rendered, err := m.preparation.Plan(ctx)
-	plan := MigrationPlan{Manifests: manifests, Kubeconfig: rendered, User: m.static.User, File: m.static.File}
+	plan := MigrationPlan{Manifests: manifests, Kubeconfig: rendered, User: m.static.User,
+		File: m.static.File}
 	if m.legacy != nil && m.options.DeleteLegacySecret {
 		plan.LegacySecret = m.secretName()
 	}

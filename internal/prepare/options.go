@@ -21,7 +21,8 @@ type Options struct {
 
 	Roles, ClusterRoles             []string // existing ones, to bind
 	Verbs, Resources, ResourceNames []string // of a role to create
-	In                              []string // namespaces in which the rights are granted; none: the account's
+	// namespaces in which the rights are granted; none: the account's
+	In                              []string
 	ClusterWide, NoRBAC, NoLimits   bool
 	AllowDefaultAccount, AllowAdmin bool
 
@@ -44,9 +45,10 @@ type Options struct {
 
 // What keeps a setup from being done.
 var (
-	ErrProfileTaken = errors.New("there is a profile of that name for another account or cluster")
-	ErrNotInPod     = errors.New("no ServiceAccount token is mounted; is this a pod?")
-	ErrNotProven    = errors.New("the new context does not work")
+	ErrProfileTaken = errors.New("there is a profile of that name for another account or " +
+		"cluster")
+	ErrNotInPod  = errors.New("no ServiceAccount token is mounted; is this a pod?")
+	ErrNotProven = errors.New("the new context does not work")
 )
 
 // wanted is what the cluster shall hold.
@@ -55,7 +57,8 @@ func (o Options) wanted(p profile.Profile) cluster.Wanted {
 		Namespace: p.Namespace, ServiceAccount: p.ServiceAccount,
 		Roles: o.Roles, ClusterRoles: o.ClusterRoles,
 		Verbs: o.Verbs, Resources: o.Resources, ResourceNames: o.ResourceNames,
-		In: o.In, ClusterWide: o.ClusterWide, NoRBAC: o.NoRBAC, Minter: o.Minter, Limits: o.limited(p),
+		In: o.In, ClusterWide: o.ClusterWide, NoRBAC: o.NoRBAC, Minter: o.Minter,
+		Limits:              o.limited(p),
 		AllowDefaultAccount: o.AllowDefaultAccount, AllowAdmin: o.AllowAdmin,
 	}
 }
@@ -67,23 +70,29 @@ func (o Options) limited(p profile.Profile) bool {
 
 // limits are what this machine asks for.
 func limitsFor(p profile.Profile) cluster.Limits {
-	return cluster.Limits{Token: p.Duration.Duration, Bootstrap: p.Bootstrap.Duration.Duration, Audiences: p.Audiences}
+	return cluster.Limits{Token: p.Duration.Duration, Bootstrap: p.Bootstrap.Duration.Duration,
+		Audiences: p.Audiences}
 }
 
 // profileFor is the profile of a context.
-func (o Options) profileFor(h *host.Host, found kubeconfig.Context, paths []string) profile.Profile {
+func (o Options) profileFor(h *host.Host, found kubeconfig.Context,
+	paths []string) profile.Profile {
 	p := profile.Profile{
 		Name: o.Profile, Cluster: found.Cluster,
-		Namespace: cmp.Or(o.Namespace, found.Namespace, "default"), ServiceAccount: o.ServiceAccount,
-		Audiences: o.Audiences, Duration: profile.Duration{Duration: o.Duration}, Bootstrap: o.Bootstrap,
-		Store: o.Store, AllowMissingClusterInfo: o.AllowMissingClusterInfo, In: o.In,
+		Namespace:      cmp.Or(o.Namespace, found.Namespace, "default"),
+		ServiceAccount: o.ServiceAccount,
+		Audiences:      o.Audiences, Duration: profile.Duration{Duration: o.Duration},
+		Bootstrap: o.Bootstrap,
+		Store:     o.Store, AllowMissingClusterInfo: o.AllowMissingClusterInfo, In: o.In,
 		Origin: &profile.Origin{Context: found.Name, Kubeconfig: Absolute(paths)},
 	}
 	if o.Recover {
 		p.Recovery = &profile.Recovery{Credential: profile.Bootstrap{Source: profile.SourceContext,
-			Context: found.Name, Kubeconfig: p.Origin.Kubeconfig, Environment: h.Pinned(o.BootstrapEnv)}}
+			Context: found.Name, Kubeconfig: p.Origin.Kubeconfig,
+			Environment: h.Pinned(o.BootstrapEnv)}}
 	}
-	p.Name = cmp.Or(p.Name, profile.DefaultName(p.ServiceAccount, p.Namespace, found.ClusterName))
+	p.Name = cmp.Or(p.Name, profile.DefaultName(p.ServiceAccount, p.Namespace,
+		found.ClusterName))
 	return p
 }
 
@@ -96,8 +105,8 @@ func Absolute(paths []string) []string {
 	return list
 }
 
-// Candidates are the contexts that patterns name, or all of them, without those that setup itself has
-// created: they cannot prepare anything.
+// Candidates are the contexts that patterns name, or all of them, without those that setup itself
+// has created: they cannot prepare anything.
 func Candidates(paths, patterns []string) ([]string, error) {
 	names, err := kubeconfig.Contexts(paths, patterns...)
 	if err != nil {

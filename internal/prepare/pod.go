@@ -33,8 +33,9 @@ func InPod(h *host.Host, o Options, report ui.Report) (*Preparation, error) {
 		cmp.Or(h.Getenv("KUBERNETES_SERVICE_PORT"), "443"))
 	p := &Preparation{host: h, options: o, report: report}
 	p.profile = profile.Profile{
-		Name:           o.Profile,
-		Cluster:        profile.Cluster{Server: server, CertificateAuthorityData: []byte(mounted["ca.crt"] + "\n")},
+		Name: o.Profile,
+		Cluster: profile.Cluster{Server: server,
+			CertificateAuthorityData: []byte(mounted["ca.crt"] + "\n")},
 		Namespace:      cmp.Or(o.Namespace, claims.Namespace, mounted["namespace"]),
 		ServiceAccount: cmp.Or(o.ServiceAccount, claims.ServiceAccount),
 		Audiences:      o.Audiences, Duration: profile.Duration{Duration: o.Duration},
@@ -42,7 +43,8 @@ func InPod(h *host.Host, o Options, report ui.Report) (*Preparation, error) {
 		Store:     o.Store, AllowMissingClusterInfo: o.AllowMissingClusterInfo,
 	}
 	if p.profile.Name == "" {
-		p.profile.Name = profile.DefaultName(p.profile.ServiceAccount, p.profile.Namespace, "in-cluster")
+		p.profile.Name = profile.DefaultName(p.profile.ServiceAccount, p.profile.Namespace,
+			"in-cluster")
 	}
 	return p, nil
 }

@@ -1,5 +1,6 @@
-// Package prepare is setup and migrate as use cases: options, a plan that is checked before anything
-// is touched, steps each of which finds out whether it has been taken before, and the proof.
+// Package prepare is setup and migrate as use cases: options, a plan that is checked before
+// anything is touched, steps each of which finds out whether it has been taken before, and the
+// proof.
 //
 // It prints nothing: it reports steps to a function and returns values. It knows nothing of flags.
 package prepare
@@ -37,11 +38,13 @@ type Preparation struct {
 	options Options
 	admin   *admin.Admin // nil in a pod, where nothing is prepared
 	profile profile.Profile
-	record  *device.Locked    // of the profile's account, while Run changes it; nil without an admin
-	policy  policyState       // what is learned about the cluster's
-	risks   []string          // rights by which the account can become another
-	batch   *kubeconfig.Batch // shared by the clusters of one setup; nil when there is one cluster
-	report  ui.Report
+	// of the profile's account, while Run changes it; nil without an admin
+	record *device.Locked
+	policy policyState // what is learned about the cluster's
+	risks  []string    // rights by which the account can become another
+	// shared by the clusters of one setup; nil when there is one cluster
+	batch  *kubeconfig.Batch
+	report ui.Report
 }
 
 // New logs in with the administrator's context and works out the profile. It writes nothing.
@@ -55,7 +58,8 @@ func New(ctx context.Context, h *host.Host, o Options, paths []string, name stri
 		return nil, ui.Usagef("name the service account to mint tokens for")
 	}
 	h = h.Patient()
-	p := &Preparation{host: h, options: o, profile: o.profileFor(h, found, paths), report: report}
+	p := &Preparation{host: h, options: o, profile: o.profileFor(h, found, paths),
+		report: report}
 	p.admin, err = admin.New(ctx, h, found, report)
 	return p, err
 }
@@ -82,8 +86,8 @@ func (p *Preparation) IsForPods() bool {
 	return p.admin != nil && p.profile.Bootstrap.Source == profile.SourceInCluster
 }
 
-// Run takes every step. Each one finds out whether it has been taken before, so that a run which was
-// interrupted after any of them can be repeated.
+// Run takes every step. Each one finds out whether it has been taken before, so that a run which
+// was interrupted after any of them can be repeated.
 func (p *Preparation) Run(ctx context.Context) (*Proof, error) {
 	s, err := p.ready(ctx)
 	if err != nil {
@@ -112,9 +116,9 @@ func (p *Preparation) ready(ctx context.Context) (*session.Session, error) {
 	return p.prepareMachine(ctx)
 }
 
-// lock keeps other commands from changing this machine's device and the profile until release: a rotate
-// that did not know of the profile yet would leave it with the old device. Whoever takes both locks
-// takes the device's first.
+// lock keeps other commands from changing this machine's device and the profile until release: a
+// rotate that did not know of the profile yet would leave it with the old device. Whoever takes
+// both locks takes the device's first.
 func (p *Preparation) lock(ctx context.Context) (release func(), err error) {
 	ctx, cancel := context.WithTimeout(ctx, busyLimit)
 	defer cancel()
@@ -157,10 +161,10 @@ func (p *Preparation) check(ctx context.Context) (cluster.Planned, error) {
 	return cluster.Plan(ctx, p.admin.Client, p.options.wanted(p.profile))
 }
 
-// checkTaken keeps a profile that other contexts name from becoming one for something else: clusters
-// created by the same tool often have the same name in different kubeconfigs. A cluster that was
-// rebuilt behind its address has another certificate authority and is still that cluster; a profile
-// that cannot be read is what setup fixes.
+// checkTaken keeps a profile that other contexts name from becoming one for something else:
+// clusters created by the same tool often have the same name in different kubeconfigs. A cluster
+// that was rebuilt behind its address has another certificate authority and is still that
+// cluster; a profile that cannot be read is what setup fixes.
 func (p *Preparation) checkTaken() error {
 	old, found, err := p.before()
 	if err != nil || !found {
@@ -175,7 +179,8 @@ func (p *Preparation) checkTaken() error {
 		return err
 	}
 	if old.Account() != p.profile.Account() || was.Server != now.Server {
-		return fmt.Errorf("%w: %q is for %q of %s", ErrProfileTaken, p.profile.Name, old.Account(), old.Cluster.Server)
+		return fmt.Errorf("%w: %q is for %q of %s", ErrProfileTaken, p.profile.Name,
+			old.Account(), old.Cluster.Server)
 	}
 	return nil
 }
@@ -203,15 +208,18 @@ func (p *Preparation) chooseStore(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// One that was asked for by its name has not been tried yet, and the cluster has not been changed yet.
+	// One that was asked for by its name has not been tried yet, and the cluster has not been
+	// changed yet.
 	if _, err := store.Keys(ctx); err != nil {
 		return err
 	}
 	p.profile.Store = store.Kind()
 	p.step("store: %s", store.Description())
 	if file, isPlain := p.host.PlainKeyring(store.Kind()); isPlain {
-		p.warn("the login keyring has no password: %q holds all that is in it as plain text; "+
-			"set one in the desktop's password manager, or keep credentials with --store kernel", file)
+		p.warn("the login keyring has no password: %q holds all that is in it as plain "+
+			"text; "+
+			"set one in the desktop's password manager, or keep credentials with "+
+			"--store kernel", file)
 	}
 	return nil
 }
@@ -223,9 +231,11 @@ func (p *Preparation) prepareCluster(ctx context.Context, planned cluster.Planne
 	objects := planned.Objects
 	if p.risks = planned.Risks; len(p.risks) > 0 {
 		p.warn("%q can %s in its own namespace, and so become any other account there; "+
-			"to grant these rights in another namespace: --in NAMESPACE", p.profile.Account(), strings.Join(p.risks, ", "))
+			"to grant these rights in another namespace: --in NAMESPACE",
+			p.profile.Account(), strings.Join(p.risks, ", "))
 	}
-	warnings, err := cluster.Apply(ctx, p.admin.Client, objects, func(ref cluster.Ref, result cluster.Result) {
+	warnings, err := cluster.Apply(ctx, p.admin.Client, objects, func(ref cluster.Ref,
+		result cluster.Result) {
 		p.step("%v: %s", ref, result)
 		p.policy.isNew = p.policy.isNew || result.Wrote() && ref.IsPolicy()
 	})
@@ -234,7 +244,8 @@ func (p *Preparation) prepareCluster(ctx context.Context, planned cluster.Planne
 			p.policy.forbidden = &warning // somebody else may have seen to it
 			continue
 		}
-		p.policy.unsupported = p.policy.unsupported || warning.Kind == cluster.LimitsUnsupported
+		p.policy.unsupported = p.policy.unsupported ||
+			warning.Kind == cluster.LimitsUnsupported
 		p.report(ui.Warning, warningText(warning))
 	}
 	if err != nil {
@@ -253,8 +264,8 @@ func (p *Preparation) PrepareForPods(ctx context.Context) error {
 	return p.prepareCluster(ctx, planned)
 }
 
-// warnOfSuperseded names the rights that an earlier setup granted and this one does not ask for: they
-// still count.
+// warnOfSuperseded names the rights that an earlier setup granted and this one does not ask for:
+// they still count.
 func (p *Preparation) warnOfSuperseded(ctx context.Context, objects []cluster.Object) {
 	refs, err := cluster.Superseded(ctx, p.admin.Client, p.options.wanted(p.profile), objects)
 	if err != nil {
@@ -276,29 +287,35 @@ func warningText(w cluster.Warning) string {
 		return fmt.Sprintf("no limits on what devices can ask for: you cannot write %v; "+
 			"an administrator's setup of the same account adds them", w.Object)
 	case cluster.LimitsUnsupported:
-		return "no limits on what devices can ask for: the API server is older than Kubernetes 1.30"
+		return "no limits on what devices can ask for: the API server is older than " +
+			"Kubernetes 1.30"
 	case cluster.LimitsKept:
-		return fmt.Sprintf("an earlier setup allows more, and that stays: tokens of %s, bootstrap tokens of %s, audiences %q; "+
-			"to lower it change %v", profile.ShortDuration(w.Limits.Token), profile.ShortDuration(w.Limits.Bootstrap),
+		return fmt.Sprintf("an earlier setup allows more, and that stays: tokens of %s, "+
+			"bootstrap tokens of %s, audiences %q; "+
+			"to lower it change %v", profile.ShortDuration(w.Limits.Token),
+			profile.ShortDuration(w.Limits.Bootstrap),
 			w.Limits.Audiences, w.Object)
 	case cluster.MinterDiffers:
-		return fmt.Sprintf("left as it is: %v is not what setup would create; if minting fails, compare it with --dry-run", w.Object)
+		return fmt.Sprintf("left as it is: %v is not what setup would create; if minting "+
+			"fails, compare it with --dry-run", w.Object)
 	case cluster.MinterUnknown:
 		return fmt.Sprintf("not checked: you cannot read %v", w.Object)
 	}
 	return fmt.Sprintf("%s: %v", w.Kind, w.Object)
 }
 
-// Bootstrap makes sure that there is a bootstrap credential which can mint, and stores a token that it
-// minted.
-func Bootstrap(ctx context.Context, h *host.Host, a *admin.Admin, s *session.Session, report ui.Report) error {
+// Bootstrap makes sure that there is a bootstrap credential which can mint, and stores a token
+// that it minted.
+func Bootstrap(ctx context.Context, h *host.Host, a *admin.Admin, s *session.Session,
+	report ui.Report) error {
 	if err := requestBootstrap(ctx, h, a, s, report); err != nil {
 		return err
 	}
 	return storeToken(ctx, s, report)
 }
 
-func requestBootstrap(ctx context.Context, h *host.Host, a *admin.Admin, s *session.Session, report ui.Report) error {
+func requestBootstrap(ctx context.Context, h *host.Host, a *admin.Admin, s *session.Session,
+	report ui.Report) error {
 	if s.Profile.Bootstrap.Source != profile.SourceKeyring || bootstrapWorks(ctx, h, s) {
 		return nil
 	}
@@ -319,15 +336,16 @@ func storeToken(ctx context.Context, s *session.Session, report ui.Report) error
 	if err != nil {
 		return err
 	}
-	// A token that is there from before may look good and be refused: its account, or the keys, may have
-	// been created anew.
+	// A token that is there from before may look good and be refused: its account, or the
+	// keys, may have been created anew.
 	if err := s.Put(ctx, s.TokenKey(), grant); err != nil {
 		report(ui.Warning, fmt.Sprintf("token not cached: %v", err))
 	}
 	return nil
 }
 
-// bootstrapWorks reports whether the stored credential is good for long and accepted; then it stays.
+// bootstrapWorks reports whether the stored credential is good for long and accepted; then it
+// stays.
 func bootstrapWorks(ctx context.Context, h *host.Host, s *session.Session) bool {
 	entry, err := s.Store.Get(ctx, s.BootstrapKey())
 	if err != nil || bootstrap.RenewalDue(entry, h.Now()) {

@@ -14,12 +14,16 @@ import (
 
 func TestSetupKeepsAProfileOfAnotherAccountOrServer(t *testing.T) {
 	home := t.TempDir()
-	h := host.System().With(func(name string) (string, bool) { return home, name == "XDG_CONFIG_HOME" })
+	h := host.System().With(func(name string) (string, bool) {
+		return home,
+			name == "XDG_CONFIG_HOME"
+	})
 	folder, err := h.Profiles()
 	if err != nil {
 		t.Fatal(err)
 	}
-	kept := profile.Profile{Name: "p", Cluster: profile.Cluster{Server: "https://a:6443"}, Namespace: "build", ServiceAccount: "ci",
+	kept := profile.Profile{Name: "p", Cluster: profile.Cluster{Server: "https://a:6443"},
+		Namespace: "build", ServiceAccount: "ci",
 		Duration: profile.Duration{Duration: time.Hour}, Store: keyring.None,
 		Bootstrap: profile.Bootstrap{Source: profile.SourceEnv, Variable: "V"}}
 	if err := folder.Save(kept); err != nil {
@@ -31,17 +35,25 @@ func TestSetupKeepsAProfileOfAnotherAccountOrServer(t *testing.T) {
 		taken  bool
 	}{
 		{name: "the same can be set up again", change: func(*profile.Profile) {}},
-		{name: "the same with another lifetime may", change: func(p *profile.Profile) { p.Duration.Duration = 2 * time.Hour }},
-		{name: "a free name may be taken", change: func(p *profile.Profile) { p.Name, p.ServiceAccount = "q", "cd" }},
-		{name: "another account may not take the name", change: func(p *profile.Profile) { p.ServiceAccount = "cd" }, taken: true},
-		{name: "another server may not take the name", change: func(p *profile.Profile) { p.Cluster.Server = "https://b:6443" }, taken: true},
+		{name: "the same with another lifetime may",
+			change: func(p *profile.Profile) { p.Duration.Duration = 2 * time.Hour }},
+		{name: "a free name may be taken", change: func(p *profile.Profile) {
+			p.Name,
+				p.ServiceAccount = "q", "cd"
+		}},
+		{name: "another account may not take the name",
+			change: func(p *profile.Profile) { p.ServiceAccount = "cd" }, taken: true},
+		{name: "another server may not take the name",
+			change: func(p *profile.Profile) { p.Cluster.Server = "https://b:6443" },
+			taken:  true},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			wanted := kept
 			tt.change(&wanted)
 			p := &Preparation{host: h, profile: wanted}
-			if err := p.checkTaken(); errors.Is(err, ErrProfileTaken) != tt.taken || !tt.taken && err != nil {
+			if err := p.checkTaken(); errors.Is(err, ErrProfileTaken) != tt.taken ||
+				!tt.taken && err != nil {
 				t.Errorf("error %v", err)
 			}
 		})

@@ -33,8 +33,8 @@ type Proof struct {
 	File      string // that the context is in
 }
 
-// prove asks the API server, through client-go's own exec provider and the kubeconfig just written, who
-// the new context is.
+// prove asks the API server, through client-go's own exec provider and the kubeconfig just
+// written, who the new context is.
 func (p *Preparation) prove(ctx context.Context, s *session.Session) (*Proof, error) {
 	showEnvironment()
 	config, err := p.provenConfig()
@@ -49,8 +49,10 @@ func (p *Preparation) prove(ctx context.Context, s *session.Session) (*Proof, er
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNotProven, err)
 	}
-	if wanted := mint.Username(p.profile.Namespace, p.profile.ServiceAccount); user.Name != wanted {
-		return nil, fmt.Errorf("%w: the API server says %q, not %q", ErrNotProven, user.Name, wanted)
+	if wanted := mint.Username(p.profile.Namespace,
+		p.profile.ServiceAccount); user.Name != wanted {
+		return nil, fmt.Errorf("%w: the API server says %q, not %q", ErrNotProven,
+			user.Name, wanted)
 	}
 	proof := &Proof{User: user.Name, Store: s.Store.Description(), Profile: p.profile.Name,
 		Bootstrap: describeBootstrap(ctx, s), Risks: p.risks}
@@ -58,7 +60,8 @@ func (p *Preparation) prove(ctx context.Context, s *session.Session) (*Proof, er
 		proof.Context, proof.File = p.profile.Name, kubeconfig.Target(p.options.Output)
 	}
 	if r := p.profile.Recovery; r != nil {
-		proof.Recovery = fmt.Sprintf("with context %q, when the cluster no longer knows the bootstrap credential",
+		proof.Recovery = fmt.Sprintf("with context %q, when the cluster no longer knows "+
+			"the bootstrap credential",
 			r.Credential.Context)
 	}
 	if entry, err := s.Store.Get(ctx, s.TokenKey()); err == nil {

@@ -12,10 +12,11 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
 )
 
-// SetupLine is the command that creates a profile's credentials anew and leaves the profile as it is.
-// The account keeps its rights: setup takes none away.
+// SetupLine is the command that creates a profile's credentials anew and leaves the profile as it
+// is. The account keeps its rights: setup takes none away.
 func SetupLine(p profile.Profile) string {
-	line := []string{ui.Program, "setup", p.ServiceAccount, "-n", p.Namespace, "--profile", p.Name}
+	line := []string{ui.Program, "setup", p.ServiceAccount, "-n", p.Namespace, "--profile",
+		p.Name}
 	if p.Origin != nil {
 		line = append(line, "--context", p.Origin.Context)
 		if len(p.Origin.Kubeconfig) == 1 {
@@ -38,7 +39,8 @@ func SetupLine(p profile.Profile) string {
 	return ui.CommandLine(line...)
 }
 
-// furtherVariables are those that setup was told to keep for programs that the profile runs, sorted.
+// furtherVariables are those that setup was told to keep for programs that the profile runs,
+// sorted.
 func furtherVariables(p profile.Profile) []string {
 	kept := maps.Clone(p.Bootstrap.Environment)
 	if p.Recovery != nil {

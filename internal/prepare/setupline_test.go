@@ -9,13 +9,18 @@ import (
 )
 
 func TestSetupLine(t *testing.T) {
-	p := profile.Profile{Name: "p", Namespace: "build", ServiceAccount: "ci", Store: keyring.Keyring,
-		Duration: profile.Duration{Duration: time.Hour}, Bootstrap: profile.Bootstrap{Source: profile.SourceKeyring}}
+	p := profile.Profile{Name: "p", Namespace: "build", ServiceAccount: "ci",
+		Store:     keyring.Keyring,
+		Duration:  profile.Duration{Duration: time.Hour},
+		Bootstrap: profile.Bootstrap{Source: profile.SourceKeyring}}
 	special := p
-	special.ServiceAccount, special.Store, special.Audiences = "default", keyring.Kernel, []string{"vault"}
+	special.ServiceAccount, special.Store, special.Audiences = "default", keyring.Kernel,
+		[]string{"vault"}
 	special.Duration.Duration = 90 * time.Minute
-	special.Bootstrap = profile.Bootstrap{Source: profile.SourceCommand, Command: []string{"/usr/bin/pass", "my token"}}
-	special.Origin = &profile.Origin{Context: "admin@test", Kubeconfig: []string{"/home/jane/admin"}}
+	special.Bootstrap = profile.Bootstrap{Source: profile.SourceCommand,
+		Command: []string{"/usr/bin/pass", "my token"}}
+	special.Origin = &profile.Origin{Context: "admin@test",
+		Kubeconfig: []string{"/home/jane/admin"}}
 	special.AllowMissingClusterInfo = true
 	for _, test := range []struct {
 		name    string
@@ -23,7 +28,8 @@ func TestSetupLine(t *testing.T) {
 		want    string
 	}{
 		{"defaults are left out", p, "sa-exec-credential setup ci -n build --profile p"},
-		{"all else is said", special, "sa-exec-credential setup default -n build --profile p --context admin@test --kubeconfig /home/jane/admin " +
+		{"all else is said", special, "sa-exec-credential setup default -n build " +
+			"--profile p --context admin@test --kubeconfig /home/jane/admin " +
 			`--duration 1h30m --audience vault --bootstrap 'command=/usr/bin/pass '\''my token'\' --store kernel ` +
 			"--allow-default-account --allow-missing-cluster-info"},
 	} {

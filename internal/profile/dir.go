@@ -88,7 +88,8 @@ func (f Dir) Save(p Profile) error {
 		return err
 	}
 	if len(data) > maxSize { // it could not be read again
-		return fmt.Errorf("saving profile %q: %w: longer than %d bytes", p.Name, ErrMalformed, maxSize)
+		return fmt.Errorf("saving profile %q: %w: longer than %d bytes", p.Name,
+			ErrMalformed, maxSize)
 	}
 	if err := f.create(); err != nil {
 		return fmt.Errorf("saving profile %q: %w", p.Name, err)
@@ -145,7 +146,8 @@ func (f Dir) Names() ([]string, error) {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, nil
 	case errors.As(err, &refused):
-		return nil, fmt.Errorf("the directory of profiles %w: %w", ErrUnreadable, quoted(refused))
+		return nil, fmt.Errorf("the directory of profiles %w: %w", ErrUnreadable,
+			quoted(refused))
 	case err != nil:
 		return nil, fmt.Errorf("listing profiles: %w", err)
 	}

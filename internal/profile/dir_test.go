@@ -92,10 +92,12 @@ func TestWhatOthersCouldHaveWrittenIsRefused(t *testing.T) {
 			do: func(t *testing.T, f Dir) { chmod(t, f.path("p"), 0o620) }},
 		{name: "a profile that others can write is refused", err: files.ErrUntrusted,
 			do: func(t *testing.T, f Dir) { chmod(t, f.path("p"), 0o602) }},
-		{name: "a directory of profiles that others can write is refused", err: files.ErrUntrusted,
-			do: func(t *testing.T, f Dir) { chmod(t, string(f), 0o703) }},
-		{name: "a directory above it that others can write is refused", err: files.ErrUntrusted,
-			do: func(t *testing.T, f Dir) { chmod(t, filepath.Dir(string(f)), 0o777) }},
+		{name: "a directory of profiles that others can write is refused",
+			err: files.ErrUntrusted,
+			do:  func(t *testing.T, f Dir) { chmod(t, string(f), 0o703) }},
+		{name: "a directory above it that others can write is refused",
+			err: files.ErrUntrusted,
+			do:  func(t *testing.T, f Dir) { chmod(t, filepath.Dir(string(f)), 0o777) }},
 		{name: "a linked profile is refused", err: files.ErrUntrusted,
 			do: func(t *testing.T, f Dir) { moveAndLink(t, f.path("p")) }},
 		{name: "a profile that is a directory is refused", err: files.ErrUntrusted,
@@ -105,7 +107,8 @@ func TestWhatOthersCouldHaveWrittenIsRefused(t *testing.T) {
 					t.Fatal(err)
 				}
 			}},
-		{name: "a profile that is a pipe is refused and not waited for", err: files.ErrUntrusted,
+		{name: "a profile that is a pipe is refused and not waited for",
+			err: files.ErrUntrusted,
 			do: func(t *testing.T, f Dir) {
 				remove(t, f.path("p"))
 				if err := syscall.Mkfifo(f.path("p"), 0o600); err != nil {
@@ -114,7 +117,8 @@ func TestWhatOthersCouldHaveWrittenIsRefused(t *testing.T) {
 			}},
 		{name: "a linked directory of the user's own is read",
 			do: func(t *testing.T, f Dir) { moveAndLink(t, string(f)) }},
-		{name: "a link to a directory that others can write is refused", err: files.ErrUntrusted,
+		{name: "a link to a directory that others can write is refused",
+			err: files.ErrUntrusted,
 			do: func(t *testing.T, f Dir) {
 				chmod(t, string(f), 0o777)
 				moveAndLink(t, string(f))
@@ -152,8 +156,10 @@ func TestALongProfileIsRefused(t *testing.T) {
 // TestALongProfileIsNotWritten: nobody could read it again.
 func TestALongProfileIsNotWritten(t *testing.T) {
 	dir := DirIn(t.TempDir())
-	p := Profile{Name: "p", Cluster: Cluster{Server: "https://k", CertificateAuthorityData: make(Base64, 1<<20)},
-		Namespace: "build", ServiceAccount: "ci", Duration: Duration{time.Hour}, Store: keyring.None,
+	p := Profile{Name: "p", Cluster: Cluster{Server: "https://k",
+		CertificateAuthorityData: make(Base64, 1<<20)},
+		Namespace: "build", ServiceAccount: "ci", Duration: Duration{time.Hour},
+		Store:     keyring.None,
 		Bootstrap: Bootstrap{Source: SourceInCluster}}
 	if err := dir.Save(p); !errors.Is(err, ErrMalformed) {
 		t.Errorf("got %v, want %v", err, ErrMalformed)

@@ -61,7 +61,8 @@ func IdentityOf(server, tlsServerName string, ca []byte) (Identity, error) {
 func (i Identity) difference(other Identity) error {
 	switch {
 	case i.Server != other.Server:
-		return fmt.Errorf("%w: it has server %q, the profile %q", ErrOtherCluster, other.Server,
+		return fmt.Errorf("%w: it has server %q, the profile %q", ErrOtherCluster,
+			other.Server,
 			i.Server)
 	case i.TLSServerName != other.TLSServerName:
 		return fmt.Errorf("%w: it has tls-server-name %q, the profile %q", ErrOtherCluster,
@@ -83,7 +84,8 @@ func normaliseServer(server string) (normalised, host string, err error) {
 	case parsed.User != nil:
 		return "", "", fmt.Errorf("%w: the server's URL holds user information", ErrCluster)
 	case parsed.RawQuery != "" || parsed.ForceQuery || strings.Contains(server, "#"):
-		return "", "", fmt.Errorf("%w: server %q has a query or a fragment", ErrCluster, server)
+		return "", "", fmt.Errorf("%w: server %q has a query or a fragment", ErrCluster,
+			server)
 	}
 	host = normaliseHost(parsed.Hostname())
 	if host == "" || strings.HasSuffix(host, ".") {
@@ -95,12 +97,15 @@ func normaliseServer(server string) (normalised, host string, err error) {
 	}
 	below, ok := normalisePath(parsed)
 	if !ok {
-		return "", "", fmt.Errorf("%w: server %q has a path that clients may understand differently", ErrCluster, server)
+		return "", "", fmt.Errorf("%w: server %q has a path that clients may understand "+
+			"differently", ErrCluster, server)
 	}
 	// RFC 6874: the "%" before an IPv6 zone is escaped in a URL.
-	normalised = "https://" + net.JoinHostPort(strings.ReplaceAll(host, "%", "%25"), port) + below
+	normalised = "https://" + net.JoinHostPort(strings.ReplaceAll(host, "%", "%25"), port) +
+		below
 	if again, err := url.Parse(normalised); err != nil || again.Hostname() != host {
-		return "", "", fmt.Errorf("%w: server %q has a host that clients may understand differently", ErrCluster, server)
+		return "", "", fmt.Errorf("%w: server %q has a host that clients may understand "+
+			"differently", ErrCluster, server)
 	}
 	return normalised, host, nil
 }
@@ -155,7 +160,8 @@ func digestCA(bundle []byte) (string, error) {
 			break
 		}
 		if block.Type != "CERTIFICATE" || len(block.Headers) != 0 {
-			return "", fmt.Errorf("%w: the certificate authority bundle holds a %q block",
+			return "", fmt.Errorf("%w: the certificate authority bundle holds a %q "+
+				"block",
 				ErrCluster, block.Type)
 		}
 		sums = append(sums, sha256.Sum256(block.Bytes))
@@ -165,7 +171,8 @@ func digestCA(bundle []byte) (string, error) {
 			ErrCluster)
 	}
 	if bytes.Count(bundle, []byte("-----BEGIN")) != len(sums) {
-		return "", fmt.Errorf("%w: the certificate authority bundle holds a malformed block",
+		return "", fmt.Errorf("%w: the certificate authority bundle holds a malformed "+
+			"block",
 			ErrCluster)
 	}
 	slices.SortFunc(sums, func(a, b [32]byte) int { return slices.Compare(a[:], b[:]) })
@@ -182,7 +189,8 @@ func digestCA(bundle []byte) (string, error) {
 func checkCertificates(bundle []byte) error {
 	for block, rest := pem.Decode(bundle); block != nil; block, rest = pem.Decode(rest) {
 		if _, err := x509.ParseCertificate(block.Bytes); err != nil {
-			return fmt.Errorf("%w: the certificate authority bundle holds a malformed certificate",
+			return fmt.Errorf("%w: the certificate authority bundle holds a "+
+				"malformed certificate",
 				ErrCluster)
 		}
 	}

@@ -23,15 +23,19 @@ func TestServersThatAreTheSame(t *testing.T) {
 			"https://k8s.example:6443"},
 		{"the case of a host does not matter", "https://K8s.Example:6443",
 			"https://k8s.example:6443"},
-		{"the case of the scheme does not matter", "HTTPS://k8s.example", "https://k8s.example"},
+		{"the case of the scheme does not matter", "HTTPS://k8s.example",
+			"https://k8s.example"},
 		{"a host's final dot does not matter", "https://k8s.example.:6443",
 			"https://k8s.example:6443"},
-		{"final slashes do not matter", "https://k8s.example:6443///", "https://k8s.example:6443"},
+		{"final slashes do not matter", "https://k8s.example:6443///",
+			"https://k8s.example:6443"},
 		{"a path's final slashes do not matter", "https://k8s.example/k8s/c-1//",
 			"https://k8s.example/k8s/c-1"},
 		{"443 is the default port", "https://k8s.example:443", "https://k8s.example"},
-		{"an empty port is the default port", "https://k8s.example:", "https://k8s.example"},
-		{"a port's zeros do not matter", "https://k8s.example:00443", "https://k8s.example"},
+		{"an empty port is the default port", "https://k8s.example:",
+			"https://k8s.example"},
+		{"a port's zeros do not matter", "https://k8s.example:00443",
+			"https://k8s.example"},
 		{"an IPv6 address has several spellings", "https://[2001:0DB8:0:0::1]:6443",
 			"https://[2001:db8::1]:6443"},
 	}
@@ -47,19 +51,27 @@ func TestServersThatAreTheSame(t *testing.T) {
 
 func TestServersThatAreNotTheSame(t *testing.T) {
 	tests := []struct{ name, one, other string }{
-		{"another host is another server", "https://k8s.example", "https://k8s.example.evil"},
-		{"another port is another server", "https://k8s.example:6443", "https://k8s.example:6444"},
-		{"another path is another server", "https://k8s.example/c-1", "https://k8s.example/c-2"},
+		{"another host is another server", "https://k8s.example",
+			"https://k8s.example.evil"},
+		{"another port is another server", "https://k8s.example:6443",
+			"https://k8s.example:6444"},
+		{"another path is another server", "https://k8s.example/c-1",
+			"https://k8s.example/c-2"},
 		{"a path's case matters", "https://k8s.example/c-1", "https://k8s.example/C-1"},
-		{"an escaped slash is no slash", "https://k8s.example/a/b", "https://k8s.example/a%2Fb"},
-		{"an address is not its IPv6 form", "https://10.0.0.1", "https://[::ffff:10.0.0.1]"},
-		{"another zone is another address", "https://[fe80::1%25eth0]", "https://[fe80::1%25eth1]"},
-		{"a letter that some clients take for another one is not it", "https://\u212a8s.example",
+		{"an escaped slash is no slash", "https://k8s.example/a/b",
+			"https://k8s.example/a%2Fb"},
+		{"an address is not its IPv6 form", "https://10.0.0.1",
+			"https://[::ffff:10.0.0.1]"},
+		{"another zone is another address", "https://[fe80::1%25eth0]",
+			"https://[fe80::1%25eth1]"},
+		{"a letter that some clients take for another one is not it",
+			"https://\u212a8s.example",
 			"https://k8s.example"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			err := identity(t, tt.one, "", nil).difference(identity(t, tt.other, "", nil))
+			err := identity(t, tt.one, "", nil).difference(identity(t, tt.other, "",
+				nil))
 			if !errors.Is(err, ErrOtherCluster) {
 				t.Errorf("error %v", err)
 			}
@@ -133,25 +145,32 @@ func TestCertificateAuthorities(t *testing.T) {
 		{name: "the order does not matter", bundle: join(b, a), same: true},
 		{name: "repetition does not matter", bundle: join(a, b, a, a), same: true},
 		{name: "text between certificates does not matter",
-			bundle: join([]byte("# ours\n"), a, []byte("\n\n# theirs\n"), b), same: true},
+			bundle: join([]byte("# ours\n"), a, []byte("\n\n# theirs\n"), b),
+			same:   true},
 		{name: "line ends do not matter",
-			bundle: bytes.ReplaceAll(join(a, b), []byte("\n"), []byte("\r\n")), same: true},
+			bundle: bytes.ReplaceAll(join(a, b), []byte("\n"), []byte("\r\n")),
+			same:   true},
 		{name: "a certificate less is another authority", bundle: a},
-		{name: "a certificate more is another authority", bundle: join(a, b, certificate(t))},
-		{name: "a replaced certificate is another authority", bundle: join(a, certificate(t))},
+		{name: "a certificate more is another authority", bundle: join(a, b,
+			certificate(t))},
+		{name: "a replaced certificate is another authority", bundle: join(a,
+			certificate(t))},
 		{name: "no bundle is the system's roots", bundle: nil},
 		{name: "a private key is refused", bundle: join(a, b, block("PRIVATE KEY", nil)),
 			err: ErrCluster},
 		{name: "a trusted certificate is refused",
 			bundle: join(a, b, block("TRUSTED CERTIFICATE", nil)), err: ErrCluster},
 		{name: "a certificate with headers is refused",
-			bundle: join(a, b, block("CERTIFICATE", map[string]string{"A": "b"})), err: ErrCluster},
+			bundle: join(a, b, block("CERTIFICATE", map[string]string{"A": "b"})),
+			err:    ErrCluster},
 		{name: "a block that cannot be decoded is refused", err: ErrCluster,
 			bundle: join(a, b,
-				[]byte("-----BEGIN CERTIFICATE-----\n!!\n-----END CERTIFICATE-----\n"))},
+				[]byte("-----BEGIN CERTIFICATE-----\n!!\n-----END "+
+					"CERTIFICATE-----\n"))},
 		{name: "a block that does not begin its line is refused",
 			bundle: join(a, b, []byte(" "), certificate(t)), err: ErrCluster},
-		{name: "a bundle without a certificate is refused", bundle: []byte("\n"), err: ErrCluster},
+		{name: "a bundle without a certificate is refused", bundle: []byte("\n"),
+			err: ErrCluster},
 	}
 	wanted := identity(t, "https://k", "", join(a, b))
 	for _, tt := range tests {
@@ -189,7 +208,8 @@ func TestClustersThatAreTheSame(t *testing.T) {
 		{"another certificate authority", with(func(c *Cluster) { c.CertificateAuthorityData = b }),
 			ErrOtherCluster},
 		{"the system's certificate authorities",
-			with(func(c *Cluster) { c.CertificateAuthorityData = nil }), ErrOtherCluster},
+			with(func(c *Cluster) { c.CertificateAuthorityData = nil }),
+			ErrOtherCluster},
 		{"no cluster at all", Cluster{}, ErrOtherCluster},
 		{"a server without TLS", with(func(c *Cluster) { c.Server = "http://k8s.example:6443" }),
 			ErrOtherCluster},
@@ -231,7 +251,8 @@ func FuzzIdentityOf(f *testing.F) {
 		if err != nil || again != got {
 			t.Errorf("%+v becomes %+v, %v", got, again, err)
 		}
-		if !strings.HasPrefix(got.Server, "https://") || strings.ContainsAny(got.Server, "?#") {
+		if !strings.HasPrefix(got.Server, "https://") || strings.ContainsAny(got.Server,
+			"?#") {
 			t.Errorf("server %q", got.Server)
 		}
 		before, err := url.Parse(server)
@@ -241,7 +262,8 @@ func FuzzIdentityOf(f *testing.F) {
 		after, err := url.Parse(got.Server)
 		if err != nil || before.User != nil || after.User != nil ||
 			after.Hostname() != normaliseHost(before.Hostname()) {
-			t.Errorf("server %q leads to %v, %q to %v, %v", server, before, got.Server, after, err)
+			t.Errorf("server %q leads to %v, %q to %v, %v", server, before, got.Server,
+				after, err)
 		}
 	})
 }
@@ -262,7 +284,8 @@ func certificate(t testing.TB) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "ca"},
+	template := &x509.Certificate{SerialNumber: big.NewInt(1),
+		Subject:  pkix.Name{CommonName: "ca"},
 		NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
 	if err != nil {

@@ -62,7 +62,8 @@ type Profile struct {
 	AllowMissingClusterInfo bool `yaml:"allowMissingClusterInfo,omitempty" json:"allowMissingClusterInfo,omitempty"`
 	// In are the namespaces in which setup has granted rights; none: the account's own.
 	In []string `yaml:"in,omitempty" json:"in,omitempty"`
-	// Origin is the administrator's context that setup was run with; rotate and revoke use it again. Nil: none was.
+	// Origin is the administrator's context that setup was run with; rotate and revoke use it
+	// again. Nil: none was.
 	Origin *Origin `yaml:"origin,omitempty" json:"origin,omitempty"`
 	// Recovery lets a get replace a bootstrap credential that the cluster no longer knows. Nil:
 	// only setup does.
@@ -83,9 +84,10 @@ type Recovery struct {
 
 // Cluster is how to reach the API server.
 type Cluster struct {
-	Server                   string `yaml:"server" json:"server"`
-	TLSServerName            string `yaml:"tlsServerName,omitempty" json:"tlsServerName,omitempty"`
-	CertificateAuthorityData Base64 `yaml:"certificateAuthorityData,omitempty" json:"certificateAuthorityData,omitempty"` // PEM; none: the system's roots
+	Server        string `yaml:"server" json:"server"`
+	TLSServerName string `yaml:"tlsServerName,omitempty" json:"tlsServerName,omitempty"`
+	// PEM; none: the system's roots
+	CertificateAuthorityData Base64 `yaml:"certificateAuthorityData,omitempty" json:"certificateAuthorityData,omitempty"`
 	ProxyURL                 string `yaml:"proxyURL,omitempty" json:"proxyURL,omitempty"`
 }
 
@@ -116,9 +118,9 @@ func (b *Base64) UnmarshalText(text []byte) (err error) {
 	return err
 }
 
-// Device is what one machine is to an account in the cluster: a ServiceAccount and an empty Secret of
-// one name. All tokens of the machine are bound to the Secret, and it mints as the ServiceAccount. It is
-// kept in a record of its own, which all profiles of the account name.
+// Device is what one machine is to an account in the cluster: a ServiceAccount and an empty
+// Secret of one name. All tokens of the machine are bound to the Secret, and it mints as the
+// ServiceAccount. It is kept in a record of its own, which all profiles of the account name.
 type Device struct {
 	Name       string `yaml:"name" json:"name"`
 	SecretUID  string `yaml:"secretUID" json:"secretUID"`
@@ -132,16 +134,17 @@ type Bootstrap struct {
 	// keyring: lifetime asked for
 	Duration *Duration `yaml:"duration,omitempty" json:"duration,omitempty"`
 	// context: the kubeconfig files and the context in them, as they were chosen at setup
-	Context    string   `yaml:"context,omitempty" json:"context,omitempty"`
-	Kubeconfig []string `yaml:"kubeconfig,omitempty" json:"kubeconfig,omitempty"` // absolute paths
+	Context string `yaml:"context,omitempty" json:"context,omitempty"`
+	// absolute paths
+	Kubeconfig []string `yaml:"kubeconfig,omitempty" json:"kubeconfig,omitempty"`
 	// token-file: absolute
 	Path     string `yaml:"path,omitempty" json:"path,omitempty"`
 	Variable string `yaml:"variable,omitempty" json:"variable,omitempty"` // env
 	// command: an absolute path and its arguments; no shell
 	Command []string `yaml:"command,omitempty" json:"command,omitempty"`
-	// Environment is all that a command, or a kubeconfig context's own exec plugin, gets to see. It
-	// is taken at setup, because the environment of a get is partly chosen by the kubeconfig that
-	// called it.
+	// Environment is all that a command, or a kubeconfig context's own exec plugin, gets to
+	// see. It is taken at setup, because the environment of a get is partly chosen by the
+	// kubeconfig that called it.
 	Environment map[string]string `yaml:"environment,omitempty" json:"environment,omitempty"`
 }
 
@@ -165,7 +168,8 @@ func CheckName(name string) error {
 	for i, r := range name {
 		letter := 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9'
 		if !letter && (i == 0 || !strings.ContainsRune("._@+-", r)) {
-			return fmt.Errorf("%w: %q (letters, digits, and after the first one of them also . _ @ + -)", ErrName, name)
+			return fmt.Errorf("%w: %q (letters, digits, and after the first one of "+
+				"them also . _ @ + -)", ErrName, name)
 		}
 	}
 	return nil
@@ -196,7 +200,8 @@ func Parse(name string, data []byte) (Profile, error) {
 	decoder.KnownFields(true)
 	err := decoder.Decode(&p)
 	if p.Version != 0 && p.Version != version {
-		return Profile{}, fmt.Errorf("%w %q: version %d, this program knows %d", ErrMalformed, name,
+		return Profile{}, fmt.Errorf("%w %q: version %d, this program knows %d",
+			ErrMalformed, name,
 			p.Version, version)
 	}
 	if err != nil {
@@ -206,7 +211,8 @@ func Parse(name string, data []byte) (Profile, error) {
 		return Profile{}, fmt.Errorf("%w %q: version is missing", ErrMalformed, name)
 	}
 	if !errors.Is(decoder.Decode(new(yaml.Node)), io.EOF) {
-		return Profile{}, fmt.Errorf("%w %q: there is more after the profile", ErrMalformed, name)
+		return Profile{}, fmt.Errorf("%w %q: there is more after the profile", ErrMalformed,
+			name)
 	}
 	p.Name = name
 	return p, p.Validate()
@@ -266,7 +272,8 @@ func (p Profile) problem() string {
 	switch {
 	case p.Device != "" && CheckName(p.Device) != nil:
 		return "device is not the name of a device record"
-	case !slices.Contains([]keyring.Kind{keyring.Keyring, keyring.Kernel, keyring.None}, p.Store):
+	case !slices.Contains([]keyring.Kind{keyring.Keyring, keyring.Kernel, keyring.None},
+		p.Store):
 		return fmt.Sprintf("store %q is none of keyring, kernel, none", p.Store)
 	case p.Recovery != nil && p.Recovery.Credential.Source != SourceContext:
 		return "recovery.credential is not of the source context"
@@ -303,7 +310,8 @@ func (b Bootstrap) problem(p Profile) string {
 	case SourceContext:
 		if b.Context == "" || len(b.Kubeconfig) == 0 ||
 			slices.ContainsFunc(b.Kubeconfig, isRelative) {
-			return "bootstrap source context needs a context and absolute kubeconfig paths"
+			return "bootstrap source context needs a context and absolute kubeconfig " +
+				"paths"
 		}
 	case SourceInCluster:
 	case SourceTokenFile:
@@ -329,8 +337,8 @@ func isRelative(path string) bool { return !filepath.IsAbs(path) }
 // Identity is the cluster's identity.
 func (p Profile) Identity() (Identity, error) { return p.Cluster.Identity() }
 
-// ContextNamespace is the namespace that a kubeconfig context of the profile has: where the account has
-// rights.
+// ContextNamespace is the namespace that a kubeconfig context of the profile has: where the
+// account has rights.
 func (p Profile) ContextNamespace() string {
 	if len(p.In) > 0 {
 		return p.In[0]
@@ -341,19 +349,21 @@ func (p Profile) ContextNamespace() string {
 // Account is NAMESPACE/SERVICEACCOUNT, for messages.
 func (p Profile) Account() string { return p.Namespace + "/" + p.ServiceAccount }
 
-// TokenKey is the store's key of the profile's token for a device, nil where tokens are not bound. It
-// is a hash over all that decides what a token is good for, so an entry for anything else is never
-// found.
+// TokenKey is the store's key of the profile's token for a device, nil where tokens are not
+// bound. It is a hash over all that decides what a token is good for, so an entry for anything
+// else is never found.
 func (p Profile) TokenKey(device *Device) string {
 	return "token:" +
-		p.digest("token", p.ServiceAccount, int64(p.Duration.Seconds()), p.Audiences, device,
+		p.digest("token", p.ServiceAccount, int64(p.Duration.Seconds()), p.Audiences,
+			device,
 			p.Bootstrap)
 }
 
 // BootstrapKey is the store's key of the bootstrap credential of a device. Profiles of one machine
 // for one service account share it.
 func (p Profile) BootstrapKey(device *Device) string {
-	return "bootstrap:" + p.digest("bootstrap", p.ServiceAccount, 0, nil, device, Bootstrap{Source: SourceKeyring})
+	return "bootstrap:" + p.digest("bootstrap", p.ServiceAccount, 0, nil, device,
+		Bootstrap{Source: SourceKeyring})
 }
 
 func (p Profile) digest(use, account string, seconds int64, audiences []string, device *Device,

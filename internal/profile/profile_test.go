@@ -19,7 +19,8 @@ func example(t testing.TB) Profile {
 	return Profile{
 		Name: "ci.build@prod", Version: version,
 		Cluster: Cluster{Server: "https://k8s.example:6443", TLSServerName: "kubernetes",
-			CertificateAuthorityData: certificate(t), ProxyURL: "http://proxy.example:3128"},
+			CertificateAuthorityData: certificate(t),
+			ProxyURL:                 "http://proxy.example:3128"},
 		Namespace: "build", ServiceAccount: "ci", Audiences: []string{"a",
 			"b"}, Duration: Duration{time.Hour},
 		Device: "ci.build@0d9b",
@@ -41,7 +42,8 @@ func withSource(t testing.TB, b Bootstrap) Profile {
 
 func TestEncodeAndParse(t *testing.T) {
 	minimal := example(t)
-	minimal.Audiences, minimal.AllowMissingClusterInfo, minimal.Cluster = nil, false, Cluster{Server: "https://k"}
+	minimal.Audiences, minimal.AllowMissingClusterInfo, minimal.Cluster = nil, false,
+		Cluster{Server: "https://k"}
 	tests := []struct {
 		name    string
 		profile Profile
@@ -54,11 +56,13 @@ func TestEncodeAndParse(t *testing.T) {
 		{"in-cluster survives", withSource(t, Bootstrap{Source: SourceInCluster})},
 		{"a token file survives",
 			withSource(t, Bootstrap{Source: SourceTokenFile, Path: "/run/token"})},
-		{"a variable survives", withSource(t, Bootstrap{Source: SourceEnv, Variable: "CI_TOKEN"})},
+		{"a variable survives", withSource(t, Bootstrap{Source: SourceEnv,
+			Variable: "CI_TOKEN"})},
 		{"a command survives",
 			withSource(t, Bootstrap{Source: SourceCommand,
-				Command:     []string{"/bin/vault", "read", "- x: {y}", ""},
-				Environment: map[string]string{"PATH": "/bin", "A": "null", "B": "\ttab"}})},
+				Command: []string{"/bin/vault", "read", "- x: {y}", ""},
+				Environment: map[string]string{"PATH": "/bin", "A": "null",
+					"B": "\ttab"}})},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -100,7 +104,8 @@ func TestParseRefuses(t *testing.T) {
 		{"a list", "- version: 1\n"},
 		{"a missing version", edit("version: 1\n", "")},
 		{"a newer version", edit("version: 1", "version: 2")},
-		{"a newer version with fields of its own", edit("version: 1", "version: 2\nnew: 1")},
+		{"a newer version with fields of its own", edit("version: 1",
+			"version: 2\nnew: 1")},
 		{"an unknown field", minimalText + "onlyFor: x\n"},
 		{"an unknown field further down", edit("{server:", "{onlyFor: x, server:")},
 		{"a field twice", minimalText + "store: none\n"},
@@ -136,10 +141,12 @@ func TestParseRefuses(t *testing.T) {
 			strings.Replace(source("{source: keyring, duration: 720h}"), "store: none",
 				"store: keyring", 1)},
 		{"a keyring source without a duration",
-			strings.Replace(source("{source: keyring}"), "store: none", "store: keyring", 1) +
+			strings.Replace(source("{source: keyring}"), "store: none",
+				"store: keyring", 1) +
 				"device: d\n"},
 		{"a context without a name", source("{source: context, kubeconfig: [/k]}")},
-		{"a context in a relative file", source("{source: context, context: c, kubeconfig: [k]}")},
+		{"a context in a relative file", source("{source: context, context: c, " +
+			"kubeconfig: [k]}")},
 		{"a context in no file", source("{source: context, context: c}")},
 		{"a relative token file", source("{source: token-file, path: ../token}")},
 		{"a variable without a name", source("{source: env}")},
@@ -150,10 +157,13 @@ func TestParseRefuses(t *testing.T) {
 			minimalText + "recovery: {credential: {source: command, command: [/a]}}\n"},
 		{"a recovery without a credential", minimalText + "recovery: {}\n"},
 		{"a recovery from a relative file",
-			minimalText + "recovery: {credential: {source: context, context: c, kubeconfig: [k]}}\n"},
+			minimalText + "recovery: {credential: {source: context, context: c, " +
+				"kubeconfig: [k]}}\n"},
 		{"aliases that grow without end",
-			"a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b]\n" +
-				"d: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c]\ne: &e [*d,*d,*d,*d,*d,*d,*d,*d,*d]\naudiences: [*e]\n"},
+			"a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c " +
+				"[*b,*b,*b,*b,*b,*b,*b,*b,*b]\n" +
+				"d: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c]\ne: &e " +
+				"[*d,*d,*d,*d,*d,*d,*d,*d,*d]\naudiences: [*e]\n"},
 		{"an alias to itself", "audiences: &a [*a]\n"},
 	}
 	if _, err := Parse("p", []byte(minimalText)); err != nil {
@@ -200,7 +210,8 @@ func TestCheckName(t *testing.T) {
 func TestDefaultName(t *testing.T) {
 	tests := []struct{ name, cluster, want string }{
 		{"plain names stay", "prod", "ci.build@prod"},
-		{"what a file name may not hold is replaced", "arn:aws:eks/x", "ci.build@arn-aws-eks-x"},
+		{"what a file name may not hold is replaced", "arn:aws:eks/x",
+			"ci.build@arn-aws-eks-x"},
 		{"escapes are replaced", "\x1b[2J\u202e", "ci.build@--2J---"},
 		{"climbing is not possible", "../../x", "ci.build@..-..-x"},
 	}
@@ -212,7 +223,8 @@ func TestDefaultName(t *testing.T) {
 			}
 		})
 	}
-	one, other := DefaultName("ci", "build", strings.Repeat("x", 300)), DefaultName("ci", "build",
+	one, other := DefaultName("ci", "build", strings.Repeat("x", 300)), DefaultName("ci",
+		"build",
 		strings.Repeat("x", 301))
 	if CheckName(one) != nil || CheckName(other) != nil || one == other {
 		t.Errorf("long names: %q, %q", one, other)
@@ -230,31 +242,42 @@ func TestKeysChangeWithAllThatDecides(t *testing.T) {
 		{"the order of audiences does not decide",
 			func(p *Profile) { p.Audiences = []string{"b", "a"} }, false, false},
 		{"the spelling of the server does not decide",
-			func(p *Profile) { p.Cluster.Server = "https://K8S.example.:6443/" }, false, false},
+			func(p *Profile) { p.Cluster.Server = "https://K8S.example.:6443/" }, false,
+			false},
 		{"the name does not decide", func(p *Profile) { p.Name = "other" }, false, false},
-		{"the proxy does not decide", func(p *Profile) { p.Cluster.ProxyURL = "" }, false, false},
+		{"the proxy does not decide", func(p *Profile) { p.Cluster.ProxyURL = "" }, false,
+			false},
 		{"the bootstrap credential's lifetime does not decide",
-			func(p *Profile) { p.Bootstrap.Duration = &Duration{time.Hour} }, false, false},
-		{"the way to recover does not decide", func(p *Profile) { p.Recovery = nil }, false, false},
+			func(p *Profile) { p.Bootstrap.Duration = &Duration{time.Hour} }, false,
+			false},
+		{"the way to recover does not decide", func(p *Profile) { p.Recovery = nil }, false,
+			false},
 		{"the server decides", func(p *Profile) { p.Cluster.Server = "https://k8s.example:6444" },
 			true, true},
-		{"the TLS server name decides", func(p *Profile) { p.Cluster.TLSServerName = "" }, true,
+		{"the TLS server name decides", func(p *Profile) { p.Cluster.TLSServerName = "" },
+			true,
 			true},
 		{"the certificate authority decides",
-			func(p *Profile) { p.Cluster.CertificateAuthorityData = certificate(t) }, true, true},
+			func(p *Profile) { p.Cluster.CertificateAuthorityData = certificate(t) },
+			true, true},
 		{"the namespace decides", func(p *Profile) { p.Namespace = "other" }, true, true},
-		{"the service account decides", func(p *Profile) { p.ServiceAccount = "other" }, true,
+		{"the service account decides", func(p *Profile) { p.ServiceAccount = "other" },
+			true,
 			true},
-		{"the name of the device's record does not decide", func(p *Profile) { p.Device = "other" },
+		{"the name of the device's record does not decide",
+			func(p *Profile) { p.Device = "other" },
 			false, false},
-		{"the audiences decide over the token", func(p *Profile) { p.Audiences = []string{"a"} },
+		{"the audiences decide over the token",
+			func(p *Profile) { p.Audiences = []string{"a"} },
 			true, false},
-		{"audiences are not joined", func(p *Profile) { p.Audiences = []string{"a,b"} }, true,
+		{"audiences are not joined", func(p *Profile) { p.Audiences = []string{"a,b"} },
+			true,
 			false},
 		{"the duration decides over the token",
 			func(p *Profile) { p.Duration = Duration{2 * time.Hour} }, true, false},
 		{"the source decides over the token",
-			func(p *Profile) { p.Bootstrap = Bootstrap{Source: SourceInCluster} }, true, false},
+			func(p *Profile) { p.Bootstrap = Bootstrap{Source: SourceInCluster} }, true,
+			false},
 	}
 	before := example(t)
 	for _, tt := range tests {
@@ -273,7 +296,8 @@ func TestKeysChangeWithAllThatDecides(t *testing.T) {
 
 func TestKeysChangeWithTheDevice(t *testing.T) {
 	p := example(t)
-	devices := []*Device{nil, thisDevice, {Name: thisDevice.Name, SecretUID: "other", AccountUID: thisDevice.AccountUID},
+	devices := []*Device{nil, thisDevice, {Name: thisDevice.Name, SecretUID: "other",
+		AccountUID: thisDevice.AccountUID},
 		{Name: "other", SecretUID: thisDevice.SecretUID, AccountUID: thisDevice.AccountUID},
 		{Name: thisDevice.Name, SecretUID: thisDevice.SecretUID, AccountUID: "other"}}
 	tokens, bootstraps := map[string]bool{}, map[string]bool{}
@@ -281,7 +305,8 @@ func TestKeysChangeWithTheDevice(t *testing.T) {
 		tokens[p.TokenKey(device)], bootstraps[p.BootstrapKey(device)] = true, true
 	}
 	if len(tokens) != len(devices) || len(bootstraps) != len(devices) {
-		t.Errorf("%d and %d keys for %d devices", len(tokens), len(bootstraps), len(devices))
+		t.Errorf("%d and %d keys for %d devices", len(tokens), len(bootstraps),
+			len(devices))
 	}
 }
 
@@ -295,7 +320,8 @@ func TestKeysChangeWithTheBootstrapSource(t *testing.T) {
 		{Source: SourceContext, Context: "a", Kubeconfig: []string{"/l"}},
 		{Source: SourceCommand, Command: []string{"/a"}}, {Source: SourceCommand,
 			Command: []string{"/a", "b"}},
-		{Source: SourceCommand, Command: []string{"/a"}, Environment: map[string]string{"A": "b"}},
+		{Source: SourceCommand, Command: []string{"/a"},
+			Environment: map[string]string{"A": "b"}},
 	}
 	p := example(t)
 	var keys []string

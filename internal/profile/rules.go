@@ -44,7 +44,8 @@ func ShortDuration(d time.Duration) string {
 func CheckAudience(audience string) error {
 	apart := func(r rune) bool { return r == ',' || unicode.IsSpace(r) || unicode.IsControl(r) }
 	if audience == "" || strings.ContainsFunc(audience, apart) {
-		return fmt.Errorf("invalid audience %q: must not be empty, and not hold commas or spaces", audience)
+		return fmt.Errorf("invalid audience %q: must not be empty, and not hold commas "+
+			"or spaces", audience)
 	}
 	return nil
 }

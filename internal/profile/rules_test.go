@@ -36,13 +36,16 @@ func TestCheckLifetime(t *testing.T) {
 
 func TestShortDuration(t *testing.T) {
 	for d, want := range map[time.Duration]string{
-		0: "0s", time.Second: "1s", 10 * time.Second: "10s", time.Minute: "1m", 10 * time.Minute: "10m", time.Hour: "1h",
+		0: "0s", time.Second: "1s", 10 * time.Second: "10s", time.Minute: "1m",
+		10 * time.Minute: "10m", time.Hour: "1h",
 		90 * time.Minute: "1h30m", time.Hour +
-			5*time.Second: "1h0m5s", 720 * time.Hour: "720h", 100 * time.Minute: "1h40m",
+			5*time.Second: "1h0m5s", 720 * time.Hour: "720h",
+		100 * time.Minute: "1h40m",
 	} {
 		got := ShortDuration(d)
 		if again, err := time.ParseDuration(got); got != want || err != nil || again != d {
-			t.Errorf("%v is %q, want %q, which is read as %v, %v", d, got, want, again, err)
+			t.Errorf("%v is %q, want %q, which is read as %v, %v", d, got, want, again,
+				err)
 		}
 	}
 }
@@ -71,12 +74,14 @@ func TestNamesOfObjects(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if err := CheckNamespace(tt.name); (err == nil) != tt.namespace || err != nil &&
-				strings.Contains(err.Error(), "\x1b") {
+			if err := CheckNamespace(tt.name); (err == nil) != tt.namespace ||
+				err != nil &&
+					strings.Contains(err.Error(), "\x1b") {
 				t.Errorf("namespace: %v", err)
 			}
-			if err := CheckServiceAccount(tt.name); (err == nil) != tt.account || err != nil &&
-				strings.Contains(err.Error(), "\x1b") {
+			if err := CheckServiceAccount(tt.name); (err == nil) != tt.account ||
+				err != nil &&
+					strings.Contains(err.Error(), "\x1b") {
 				t.Errorf("service account: %v", err)
 			}
 		})

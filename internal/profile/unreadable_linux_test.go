@@ -23,7 +23,8 @@ func TestWhatCannotBeReadIsUnreadable(t *testing.T) {
 	}{
 		{"a profile", func(f Dir) string { return f.path("p") }, true},
 		{"the directory of profiles", func(f Dir) string { return string(f) }, false},
-		{"the directory above it", func(f Dir) string { return filepath.Dir(string(f)) }, false},
+		{"the directory above it", func(f Dir) string { return filepath.Dir(string(f)) },
+			false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			dir := publicProfile(t)
@@ -47,7 +48,8 @@ func TestWhatCannotBeReadIsUnreadable(t *testing.T) {
 func wantUnreadable(t *testing.T, dir Dir, err error) {
 	t.Helper()
 	if !errors.Is(err, ErrUnreadable) ||
-		!strings.Contains(err.Error(), strings.TrimSuffix(strconv.Quote(string(dir)), `"`)) {
+		!strings.Contains(err.Error(), strings.TrimSuffix(strconv.Quote(string(dir)),
+			`"`)) {
 		t.Errorf("got %v, want ErrUnreadable with the path in quotes", err)
 	}
 }

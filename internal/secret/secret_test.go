@@ -33,7 +33,8 @@ func TestNothingThatPrintsShowsTheText(t *testing.T) {
 
 	hexed := fmt.Sprintf("%x", s.Reveal())
 	for how, text := range shown {
-		if strings.Contains(text, "payload") || strings.Contains(strings.ToLower(text), hexed) {
+		if strings.Contains(text, "payload") || strings.Contains(strings.ToLower(text),
+			hexed) {
 			t.Errorf("%s shows the text: %s", how, text)
 		}
 	}

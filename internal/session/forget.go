@@ -37,10 +37,11 @@ func (s *Session) forgetFiles() {
 	}
 }
 
-// ForgetEntries removes what the store holds for each of the profiles with a device, which need not be
-// the one in the record: it may have been replaced, or never come to be. One that fails does not keep
-// the others.
-func ForgetEntries(ctx context.Context, h *host.Host, profiles []profile.Profile, d *profile.Device) error {
+// ForgetEntries removes what the store holds for each of the profiles with a device, which need
+// not be the one in the record: it may have been replaced, or never come to be. One that fails
+// does not keep the others.
+func ForgetEntries(ctx context.Context, h *host.Host, profiles []profile.Profile,
+	d *profile.Device) error {
 	var failed []error
 	for _, p := range profiles {
 		s, err := With(ctx, h, p, d)
@@ -54,9 +55,9 @@ func ForgetEntries(ctx context.Context, h *host.Host, profiles []profile.Profile
 	return errors.Join(failed...)
 }
 
-// Sharing lists the profiles that name a device record, sorted by name. One whose content is no profile
-// names none. One that the system does not let us read may, so that is an error: whoever replaces the
-// device would leave it behind with the old one.
+// Sharing lists the profiles that name a device record, sorted by name. One whose content is no
+// profile names none. One that the system does not let us read may, so that is an error: whoever
+// replaces the device would leave it behind with the old one.
 func Sharing(h *host.Host, record string) ([]profile.Profile, error) {
 	dir, err := h.Profiles()
 	if err != nil {
@@ -112,7 +113,8 @@ func forgetStrays(ctx context.Context, h *host.Host, known map[string]bool, boot
 			return !known[key] && (bootstrap || strings.HasPrefix(key, "token:"))
 		})
 		if err != nil {
-			h.Log.Warn(fmt.Errorf("store %q may still hold entries of profiles that are gone: %w", kind, err))
+			h.Log.Warn(fmt.Errorf("store %q may still hold entries of profiles that "+
+				"are gone: %w", kind, err))
 		}
 	}
 	dir := h.RuntimeDir()
@@ -127,8 +129,10 @@ func forgetStrays(ctx context.Context, h *host.Host, known map[string]bool, boot
 	}
 }
 
-// forgetStraysIn looks through one store. One that is not there holds nothing, and is not worth a word.
-func forgetStraysIn(ctx context.Context, h *host.Host, kind keyring.Kind, isStray func(string) bool) error {
+// forgetStraysIn looks through one store. One that is not there holds nothing, and is not worth a
+// word.
+func forgetStraysIn(ctx context.Context, h *host.Host, kind keyring.Kind,
+	isStray func(string) bool) error {
 	store, err := h.Store(ctx, kind)
 	var keys []string
 	if err == nil {
@@ -149,8 +153,8 @@ func forgetStraysIn(ctx context.Context, h *host.Host, kind keyring.Kind, isStra
 	return failed
 }
 
-// forgetStray deletes an entry that a profile of this directory has stored. Those of other directories
-// are in use there, as far as can be known here.
+// forgetStray deletes an entry that a profile of this directory has stored. Those of other
+// directories are in use there, as far as can be known here.
 func forgetStray(ctx context.Context, h *host.Host, store keyring.Store, key string) error {
 	entry, err := store.Get(ctx, key)
 	if errors.Is(err, keyring.ErrNotFound) || err == nil && entry.Origin != h.Origin() {

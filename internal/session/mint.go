@@ -17,7 +17,8 @@ import (
 func (s *Session) Mint(ctx context.Context) (mint.Grant, error) {
 	grant, err := s.mintWithBootstrap(ctx)
 	if err != nil {
-		return mint.Grant{}, fmt.Errorf("minting token for %q: %w", s.Profile.Account(), err)
+		return mint.Grant{}, fmt.Errorf("minting token for %q: %w", s.Profile.Account(),
+			err)
 	}
 	return grant, nil
 }
@@ -46,8 +47,8 @@ func (s *Session) mintWithBootstrap(ctx context.Context) (mint.Grant, error) {
 }
 
 // MountedGrant is the token of the pod itself, when that is for the very account and audience that
-// the profile is for: it was minted by kubelet, is bound to the pod and is replaced in good time, and
-// a pod can rarely mint for itself.
+// the profile is for: it was minted by kubelet, is bound to the pod and is replaced in good time,
+// and a pod can rarely mint for itself.
 func (s *Session) MountedGrant() (grant mint.Grant, found bool, err error) {
 	p := s.Profile
 	if p.Bootstrap.Source != profile.SourceInCluster || len(p.Audiences) > 0 {
@@ -59,14 +60,16 @@ func (s *Session) MountedGrant() (grant mint.Grant, found bool, err error) {
 	}
 	claims := mint.ParseClaims(token.Reveal())
 	now := s.host.Now()
-	if claims.Subject != mint.Username(p.Namespace, p.ServiceAccount) || claims.ExpiresAt.IsZero() {
+	if claims.Subject != mint.Username(p.Namespace, p.ServiceAccount) ||
+		claims.ExpiresAt.IsZero() {
 		return mint.Grant{}, false, nil
 	}
 	if !claims.ExpiresAt.After(now) {
-		return mint.Grant{}, false, fmt.Errorf("%w: the mounted token", bootstrap.ErrExpired)
+		return mint.Grant{}, false, fmt.Errorf("%w: the mounted token",
+			bootstrap.ErrExpired)
 	}
-	// Its exp may be a year ahead (service-account-extend-token-expiration) while kubelet replaces it
-	// every hour.
+	// Its exp may be a year ahead (service-account-extend-token-expiration) while kubelet
+	// replaces it every hour.
 	expires := now.Add(p.Duration.Duration)
 	if claims.ExpiresAt.Before(expires) {
 		expires = claims.ExpiresAt
@@ -114,8 +117,9 @@ func (s *Session) renew(ctx context.Context, client *mint.Client) {
 // TokenRequest is for the profile's account.
 func (s *Session) TokenRequest() mint.Request {
 	p := s.Profile
-	return mint.Request{Namespace: p.Namespace, ServiceAccount: p.ServiceAccount, Audiences: p.Audiences,
-		Duration: p.Duration.Duration, Bound: s.boundTo()}
+	return mint.Request{Namespace: p.Namespace, ServiceAccount: p.ServiceAccount,
+		Audiences: p.Audiences,
+		Duration:  p.Duration.Duration, Bound: s.boundTo()}
 }
 
 // BootstrapRequest is for the device itself.

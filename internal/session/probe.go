@@ -14,11 +14,11 @@ import (
 // noSuchUID is the uid of no object.
 const noSuchUID = "00000000-0000-0000-0000-000000000000"
 
-// IsDenied finds out whether admission keeps the bootstrap credential from a token of a lifetime, without
-// ever getting one that lives long: the request names a Secret that cannot be, and the API server looks
-// for that after it has asked admission (k8s.io/kubernetes,
-// pkg/registry/core/serviceaccount/storage/token.go). With dryRun it would issue the token all the same
-// (measured on 1.36).
+// IsDenied finds out whether admission keeps the bootstrap credential from a token of a lifetime,
+// without ever getting one that lives long: the request names a Secret that cannot be, and the
+// API server looks for that after it has asked admission (k8s.io/kubernetes,
+// pkg/registry/core/serviceaccount/storage/token.go). With dryRun it would issue the token all
+// the same (measured on 1.36).
 func (s *Session) IsDenied(ctx context.Context, lifetime time.Duration) (bool, error) {
 	credential, err := bootstrap.Find(ctx, s.Profile, s.System())
 	if err != nil {
@@ -38,7 +38,8 @@ func (s *Session) IsDenied(ctx context.Context, lifetime time.Duration) (bool, e
 	case errors.Is(err, api.ErrNotFound), errors.Is(err, api.ErrConflict):
 		return false, nil
 	case err == nil:
-		return false, fmt.Errorf("%w: it binds tokens to a Secret that does not exist", api.ErrAnswer)
+		return false, fmt.Errorf("%w: it binds tokens to a Secret that does not exist",
+			api.ErrAnswer)
 	}
 	return false, err
 }

@@ -44,7 +44,8 @@ type apiServer struct {
 func newAPIServer(t *testing.T, certificates ...tls.Certificate) *apiServer {
 	t.Helper()
 	s := &apiServer{code: http.StatusCreated}
-	s.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	s.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter,
+		_ *http.Request) {
 		s.asked.Add(1)
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(s.code)
@@ -65,8 +66,10 @@ func ownCertificate(t *testing.T) tls.Certificate {
 	if err != nil {
 		t.Fatal(err)
 	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IsCA: true,
-		BasicConstraintsValid: true, DNSNames: []string{"example.com"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1),
+		NotAfter: time.Now().Add(time.Hour), IsCA: true,
+		BasicConstraintsValid: true, DNSNames: []string{"example.com"},
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {
 		t.Fatal(err)
@@ -132,7 +135,8 @@ func calledWith(t *testing.T, cluster profile.Cluster, proxy string) *Session {
 	h := host.System().With(host.Snapshot([]string{"HOME=" + t.TempDir()}))
 	s := &Session{host: h, Profile: profile.Profile{Name: "p", Cluster: cluster,
 		Bootstrap: profile.Bootstrap{Source: profile.SourceKeyring}}}
-	info := execcred.Info{Cluster: &clientauth.Cluster{Server: cluster.Server, TLSServerName: cluster.TLSServerName,
+	info := execcred.Info{Cluster: &clientauth.Cluster{Server: cluster.Server,
+		TLSServerName:            cluster.TLSServerName,
 		CertificateAuthorityData: cluster.CertificateAuthorityData, ProxyURL: proxy}}
 	if err := s.CheckClient(info); err != nil {
 		t.Fatal(err)
@@ -152,7 +156,8 @@ func (s *Session) ask(ctx context.Context, config *rest.Config) (user mint.User,
 func TestTheClientsProxyIsUsedWhenThereIsNoOtherConnection(t *testing.T) {
 	server, impostor := newAPIServer(t), newAPIServer(t, ownCertificate(t))
 	address := server.Listener.Addr().String()
-	cluster := profile.Cluster{Server: hidden, TLSServerName: "example.com", CertificateAuthorityData: server.ca()}
+	cluster := profile.Cluster{Server: hidden, TLSServerName: "example.com",
+		CertificateAuthorityData: server.ca()}
 	direct := profile.Cluster{Server: server.URL, CertificateAuthorityData: server.ca()}
 	through := func(c profile.Cluster, proxy string) profile.Cluster { c.ProxyURL = proxy; return c }
 	elsewhere := direct
@@ -172,16 +177,20 @@ func TestTheClientsProxyIsUsedWhenThereIsNoOtherConnection(t *testing.T) {
 		{name: "a proxy of the profile's that refuses", leads: address, used: 1,
 			cluster: through(cluster, refusing(t))},
 		{name: "a server that says nothing", leads: address, used: 1,
-			cluster: profile.Cluster{Server: "https://" + silentAddress(t), TLSServerName: "example.com",
+			cluster: profile.Cluster{Server: "https://" + silentAddress(t),
+				TLSServerName:            "example.com",
 				CertificateAuthorityData: server.ca()}},
 		{name: "the profile's own way works", cluster: direct, leads: address},
-		{name: "the profile's own proxy works", cluster: through(cluster, good), leads: address},
+		{name: "the profile's own proxy works", cluster: through(cluster, good),
+			leads: address},
 		{name: "the server answers with an error", cluster: direct, leads: address,
 			code: http.StatusInternalServerError, err: api.ErrServer},
-		{name: "the server is not trusted", cluster: elsewhere, leads: address, err: api.ErrTLS},
+		{name: "the server is not trusted", cluster: elsewhere, leads: address,
+			err: api.ErrTLS},
 		{name: "the proxy leads to a server that is not trusted", cluster: cluster,
 			leads: impostor.Listener.Addr().String(), used: 1, err: api.ErrTLS},
-		{name: "the proxy leads nowhere", cluster: cluster, leads: closedPort(t), used: 1, err: api.ErrUnreachable},
+		{name: "the proxy leads nowhere", cluster: cluster, leads: closedPort(t), used: 1,
+			err: api.ErrUnreachable},
 		{name: "the client names none", cluster: cluster, err: api.ErrUnreachable},
 	}
 	for _, tt := range tests {
@@ -216,7 +225,8 @@ func TestTheClientsProxyIsUsedWhenThereIsNoOtherConnection(t *testing.T) {
 }
 
 func TestAProxyWithTLSOfItsOwnIsShownNoClientCertificate(t *testing.T) {
-	s := calledWith(t, profile.Cluster{Server: hidden, CertificateAuthorityData: newAPIServer(t).ca()}, "https://proxy.example.com")
+	s := calledWith(t, profile.Cluster{Server: hidden,
+		CertificateAuthorityData: newAPIServer(t).ca()}, "https://proxy.example.com")
 	if s.throughClient(&rest.Config{BearerToken: "tok"}) == nil {
 		t.Error("not used for a token")
 	}
@@ -232,13 +242,16 @@ func TestAProxyWithTLSOfItsOwnIsShownNoClientCertificate(t *testing.T) {
 
 func TestWhatIsNoProxyIsNotUsed(t *testing.T) {
 	ca := newAPIServer(t).ca()
-	for _, proxy := range []string{"", "proxy:3128", "file:///etc/passwd", "http://", "ftp://proxy", ":"} {
-		s := calledWith(t, profile.Cluster{Server: hidden, CertificateAuthorityData: ca}, proxy)
+	for _, proxy := range []string{"", "proxy:3128", "file:///etc/passwd", "http://",
+		"ftp://proxy", ":"} {
+		s := calledWith(t, profile.Cluster{Server: hidden, CertificateAuthorityData: ca},
+			proxy)
 		if s.throughClient(&rest.Config{}) != nil {
 			t.Errorf("%q is used", proxy)
 		}
 	}
-	same := calledWith(t, profile.Cluster{Server: hidden, CertificateAuthorityData: ca, ProxyURL: "http://proxy"}, "http://proxy")
+	same := calledWith(t, profile.Cluster{Server: hidden, CertificateAuthorityData: ca,
+		ProxyURL: "http://proxy"}, "http://proxy")
 	if same.throughClient(&rest.Config{}) != nil {
 		t.Error("the profile's own is tried twice")
 	}

@@ -19,9 +19,9 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
 )
 
-// A bootstrap credential dies with the keys that signed it, and with its cluster. Nothing that is left
-// on the machine can replace it then but the credentials of an administrator's context, which get uses
-// only where setup was told so (--recover), and never to undo a revocation.
+// A bootstrap credential dies with the keys that signed it, and with its cluster. Nothing that is
+// left on the machine can replace it then but the credentials of an administrator's context,
+// which get uses only where setup was told so (--recover), and never to undo a revocation.
 
 // recoveryLimit bounds a recovery, beside the mint that comes after it.
 const recoveryLimit = bootstrap.CommandLimit + 5*time.Second
@@ -32,7 +32,8 @@ func (s *Session) mintOrRecover(ctx context.Context) (mint.Grant, error) {
 	if err == nil || !s.isRecoverable(err) {
 		return grant, err
 	}
-	s.host.Log.Debug("the cluster no longer knows the credentials of this machine", "error", err)
+	s.host.Log.Debug("the cluster no longer knows the credentials of this machine", "error",
+		err)
 	before := *s.Device
 	release, problem := s.recover(ctx)
 	defer release()
@@ -40,25 +41,28 @@ func (s *Session) mintOrRecover(ctx context.Context) (mint.Grant, error) {
 		return mint.Grant{}, s.notRecovered(err, problem)
 	}
 	if entry, found := s.stored(ctx); found && *s.Device != before {
-		return entry, nil // another process has minted it for the device that both of them have now
+		// another process has minted it for the device that both of them have now
+		return entry, nil
 	}
 	grant, err = s.Mint(ctx)
 	if err != nil {
 		return grant, err
 	}
-	// Stored before the lock is released: whoever waits for the token of the new device finds it.
+	// Stored before the lock is released: whoever waits for the token of the new device finds
+	// it.
 	if err := s.keep(ctx, s.TokenKey(), grant); err != nil {
 		s.host.Log.Debug("storing the token", "error", err)
 	}
 	return grant, nil
 }
 
-// isRecoverable reports whether a mint failed for want of something that a recovery creates. A device
-// that another process has replaced meanwhile is one, too, with or without a recovery.
+// isRecoverable reports whether a mint failed for want of something that a recovery creates. A
+// device that another process has replaced meanwhile is one, too, with or without a recovery.
 func (s *Session) isRecoverable(err error) bool {
 	kinds := []error{ErrDeviceGone}
 	if s.Profile.Bootstrap.Source == profile.SourceKeyring {
-		kinds = append(kinds, ErrBootstrapRefused, bootstrap.ErrMissing, bootstrap.ErrExpired)
+		kinds = append(kinds, ErrBootstrapRefused, bootstrap.ErrMissing,
+			bootstrap.ErrExpired)
 	}
 	return s.Device != nil && isAny(err, kinds...)
 }
@@ -79,12 +83,13 @@ func (s *Session) stored(ctx context.Context) (mint.Grant, bool) {
 	if err != nil || !s.host.Now().Before(entry.ExpiresAt) {
 		return mint.Grant{}, false
 	}
-	return mint.Grant{Token: entry.Token, IssuedAt: entry.IssuedAt, ExpiresAt: entry.ExpiresAt}, true
+	return mint.Grant{Token: entry.Token, IssuedAt: entry.IssuedAt, ExpiresAt: entry.ExpiresAt},
+		true
 }
 
-// recover adopts the device that another process has created, or creates the bootstrap credential anew
-// with the context that was agreed to at setup, and before it the device where the cluster is another
-// one; then the token of the new device is locked until release.
+// recover adopts the device that another process has created, or creates the bootstrap credential
+// anew with the context that was agreed to at setup, and before it the device where the cluster
+// is another one; then the token of the new device is locked until release.
 func (s *Session) recover(ctx context.Context) (release func(), err error) {
 	release = func() {}
 	ctx, cancel := context.WithTimeout(ctx, recoveryLimit)
@@ -152,13 +157,14 @@ func (s *Session) deviceExists(ctx context.Context, client *api.Client) (bool, e
 	return exists, err
 }
 
-// replaceDevice creates a device in a cluster that was rebuilt. One that is missing in the cluster that
-// it was created in was deleted to end this machine: then it is not created again, and the machine
-// recovers no more.
+// replaceDevice creates a device in a cluster that was rebuilt. One that is missing in the
+// cluster that it was created in was deleted to end this machine: then it is not created again,
+// and the machine recovers no more.
 //
 // What the record says is always ahead of what is created: a recovery that is interrupted anywhere
 // leaves nothing that revoke would not find.
-func (s *Session) replaceDevice(ctx context.Context, client *api.Client, record *device.Locked) (release func(), err error) {
+func (s *Session) replaceDevice(ctx context.Context, client *api.Client,
+	record *device.Locked) (release func(), err error) {
 	release = func() {}
 	uid, err := cluster.ClusterUID(ctx, client)
 	if err != nil {
@@ -166,7 +172,8 @@ func (s *Session) replaceDevice(ctx context.Context, client *api.Client, record 
 	}
 	if uid == "" || record.ClusterUID == "" || uid == record.ClusterUID {
 		record.Revoked = true
-		s.host.Log.Debug("this machine was revoked, and recovers no more", "error", record.Save())
+		s.host.Log.Debug("this machine was revoked, and recovers no more", "error",
+			record.Save())
 		return release, ErrDeviceGone
 	}
 	name := s.Device.Name
@@ -176,7 +183,8 @@ func (s *Session) replaceDevice(ctx context.Context, client *api.Client, record 
 			return release, err
 		}
 	}
-	created, err := cluster.EnsureDevice(ctx, client, s.Profile.Namespace, s.Profile.ServiceAccount, name, Owner(s.host))
+	created, err := cluster.EnsureDevice(ctx, client, s.Profile.Namespace,
+		s.Profile.ServiceAccount, name, Owner(s.host))
 	if err != nil { // such as a namespace that is not there yet: the next call tries again
 		return release, err
 	}
@@ -196,8 +204,8 @@ func (s *Session) replaceDevice(ctx context.Context, client *api.Client, record 
 	return release, nil
 }
 
-// notRecovered says why a recovery failed. A device that was revoked is all there is to say; anything
-// else comes after what the recovery was for.
+// notRecovered says why a recovery failed. A device that was revoked is all there is to say;
+// anything else comes after what the recovery was for.
 func (s *Session) notRecovered(cause, problem error) error {
 	switch {
 	case errors.Is(problem, errNoRecovery):
@@ -205,7 +213,8 @@ func (s *Session) notRecovered(cause, problem error) error {
 	case errors.Is(problem, ErrDeviceGone):
 		return fmt.Errorf("minting token for %q: %w", s.Profile.Account(), ErrDeviceGone)
 	case s.Profile.Recovery == nil:
-		s.host.Log.Debug("looking for a device that took the old one's place", "error", problem)
+		s.host.Log.Debug("looking for a device that took the old one's place", "error",
+			problem)
 		return cause
 	}
 	return fmt.Errorf("%w; creating a new one with context %q: %v",
@@ -213,7 +222,8 @@ func (s *Session) notRecovered(cause, problem error) error {
 }
 
 // RequestBootstrap requests a bootstrap credential as an administrator and stores it.
-func (s *Session) RequestBootstrap(ctx context.Context, config *rest.Config, client *api.Client) error {
+func (s *Session) RequestBootstrap(ctx context.Context, config *rest.Config,
+	client *api.Client) error {
 	minter, err := mint.New(config, s.host.Now)
 	if err != nil {
 		return err
@@ -222,7 +232,8 @@ func (s *Session) RequestBootstrap(ctx context.Context, config *rest.Config, cli
 	if err != nil {
 		return fmt.Errorf("requesting the bootstrap credential: %w", err)
 	}
-	// Noted first: a setup that was interrupted in between finds no credential, and comes by here again.
+	// Noted first: a setup that was interrupted in between finds no credential, and comes by
+	// here again.
 	if err := cluster.NoteBootstrap(ctx, client, s.Profile.Namespace, *s.Device,
 		grant.IssuedAt.Add(-grant.Skew), grant.ExpiresAt.Add(-grant.Skew)); err != nil {
 		s.host.Log.Debug("noting the bootstrap credential at its device", "error", err)

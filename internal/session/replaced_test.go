@@ -59,15 +59,23 @@ func machine(t *testing.T) (*host.Host, *memory, *Session) {
 	home, store := t.TempDir(), &memory{entries: map[string]keyring.Entry{}}
 	h := host.System()
 	h.Stdout, h.Stderr, h.Log = io.Discard, io.Discard, &ui.Log{Out: io.Discard}
-	h.Variables = host.Snapshot([]string{"HOME=" + home, "APPDATA=" + home, "LOCALAPPDATA=" + home, "USERPROFILE=" + home})
-	h.OpenStore = func(context.Context, keyring.Kind, keyring.System) (keyring.Store, error) { return store, nil }
-	p := profile.Profile{Name: "p", Cluster: profile.Cluster{Server: "https://a:6443"}, Namespace: "build",
-		ServiceAccount: "ci", Duration: profile.Duration{Duration: time.Hour}, Store: keyring.Keyring,
-		Bootstrap: profile.Bootstrap{Source: profile.SourceKeyring, Duration: &profile.Duration{Duration: time.Hour}}}
+	h.Variables = host.Snapshot([]string{"HOME=" + home, "APPDATA=" + home, "LOCALAPPDATA=" +
+		home, "USERPROFILE=" + home})
+	h.OpenStore = func(context.Context, keyring.Kind, keyring.System) (keyring.Store,
+		error) {
+		return store, nil
+	}
+	p := profile.Profile{Name: "p", Cluster: profile.Cluster{Server: "https://a:6443"},
+		Namespace:      "build",
+		ServiceAccount: "ci", Duration: profile.Duration{Duration: time.Hour},
+		Store: keyring.Keyring,
+		Bootstrap: profile.Bootstrap{Source: profile.SourceKeyring,
+			Duration: &profile.Duration{Duration: time.Hour}}}
 	if err := h.CreateConfigDir(); err != nil {
 		t.Fatal(err)
 	}
-	p.Device = setDevice(t, h, p, &profile.Device{Name: "ci-device-old", SecretUID: "1", AccountUID: "1"})
+	p.Device = setDevice(t, h, p, &profile.Device{Name: "ci-device-old", SecretUID: "1",
+		AccountUID: "1"})
 	profiles, err := h.Profiles()
 	if err == nil {
 		err = profiles.Save(p)
@@ -106,7 +114,8 @@ func setDevice(t *testing.T, h *host.Host, p profile.Profile, d *profile.Device)
 	return record.Name
 }
 
-var granted = mint.Grant{Token: secret.New("t"), IssuedAt: time.Unix(1, 0), ExpiresAt: time.Unix(2, 0)}
+var granted = mint.Grant{Token: secret.New("t"), IssuedAt: time.Unix(1, 0), ExpiresAt: time.Unix(2,
+	0)}
 
 func TestNothingIsKeptOfADeviceThatWasReplacedMeanwhile(t *testing.T) {
 	for _, test := range []struct {
@@ -116,18 +125,25 @@ func TestNothingIsKeptOfADeviceThatWasReplacedMeanwhile(t *testing.T) {
 	}{
 		{"it was not", func(*testing.T, *host.Host, *Session) {}, 2},
 		{"by a rotate", func(t *testing.T, h *host.Host, s *Session) {
-			setDevice(t, h, s.Profile, &profile.Device{Name: "ci-device-new", SecretUID: "2", AccountUID: "2"})
+			setDevice(t, h, s.Profile, &profile.Device{Name: "ci-device-new",
+				SecretUID: "2", AccountUID: "2"})
 		}, 0},
 		{"by one of the same name", func(t *testing.T, h *host.Host, s *Session) {
-			setDevice(t, h, s.Profile, &profile.Device{Name: "ci-device-old", SecretUID: "2", AccountUID: "2"})
+			setDevice(t, h, s.Profile, &profile.Device{Name: "ci-device-old",
+				SecretUID: "2", AccountUID: "2"})
 		}, 0},
-		{"by a revoke", func(t *testing.T, h *host.Host, s *Session) { setDevice(t, h, s.Profile, nil) }, 0},
+		{"by a revoke", func(t *testing.T, h *host.Host, s *Session) {
+			setDevice(t, h,
+				s.Profile, nil)
+		}, 0},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			h, store, s := machine(t)
 			test.change(t, h, s)
-			token := keyring.Entry{Token: granted.Token, IssuedAt: granted.IssuedAt, ExpiresAt: granted.ExpiresAt}
-			if err := s.cache().Store.Set(t.Context(), s.TokenKey(), token); err != nil {
+			token := keyring.Entry{Token: granted.Token, IssuedAt: granted.IssuedAt,
+				ExpiresAt: granted.ExpiresAt}
+			if err := s.cache().Store.Set(t.Context(), s.TokenKey(),
+				token); err != nil {
 				t.Error(err)
 			}
 			if err := s.keep(t.Context(), s.BootstrapKey(), granted); err != nil {
@@ -141,7 +157,8 @@ func TestNothingIsKeptOfADeviceThatWasReplacedMeanwhile(t *testing.T) {
 	t.Run("a store that fails says so", func(t *testing.T) {
 		_, store, s := machine(t)
 		store.err = keyring.ErrLocked
-		if err := s.keep(t.Context(), s.TokenKey(), granted); !errors.Is(err, keyring.ErrLocked) {
+		if err := s.keep(t.Context(), s.TokenKey(), granted); !errors.Is(err,
+			keyring.ErrLocked) {
 			t.Errorf("error %v", err)
 		}
 	})
@@ -167,12 +184,14 @@ func TestSharing(t *testing.T) {
 		return names, err
 	}
 	t.Run("are those that name the record", func(t *testing.T) {
-		if names, err := sharing(); err != nil || !slices.Equal(names, []string{"other", "p"}) {
+		if names, err := sharing(); err != nil || !slices.Equal(names, []string{"other",
+			"p"}) {
 			t.Errorf("%q, %v", names, err)
 		}
 	})
 	t.Run("are not those that say nothing", func(t *testing.T) {
-		if err := os.WriteFile(filepath.Join(string(profiles), "broken.yaml"), []byte("\t"), 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(string(profiles), "broken.yaml"), []byte("\t"),
+			0o600); err != nil {
 			t.Fatal(err)
 		}
 		if names, err := sharing(); err != nil || len(names) != 2 {

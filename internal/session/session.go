@@ -67,7 +67,8 @@ func Open(ctx context.Context, h *host.Host, p profile.Profile) (*Session, error
 }
 
 // With is Open for a device that is not in the record, or not yet.
-func With(ctx context.Context, h *host.Host, p profile.Profile, d *profile.Device) (*Session, error) {
+func With(ctx context.Context, h *host.Host, p profile.Profile, d *profile.Device) (*Session,
+	error) {
 	store, err := h.Store(ctx, p.Store)
 	if err != nil {
 		return nil, err
@@ -95,11 +96,13 @@ func deviceOf(h *host.Host, p profile.Profile) (*profile.Device, error) {
 	}
 	switch {
 	case record.Account() != p.Account():
-		err = fmt.Errorf("%w %q: it is for account %q", device.ErrMalformed, p.Device, record.Account())
+		err = fmt.Errorf("%w %q: it is for account %q", device.ErrMalformed, p.Device,
+			record.Account())
 	case record.Cluster != identity:
 		err = fmt.Errorf("%w %q: it is for another cluster", device.ErrMalformed, p.Device)
 	case record.Current == nil:
-		err = fmt.Errorf("%w %q: setup was interrupted before it had a device", device.ErrMalformed, p.Device)
+		err = fmt.Errorf("%w %q: setup was interrupted before it had a device",
+			device.ErrMalformed, p.Device)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("profile %q: %w", p.Name, err)
@@ -123,8 +126,8 @@ func (s *Session) TokenKey() string { return s.Profile.TokenKey(s.Device) }
 func (s *Session) BootstrapKey() string { return s.Profile.BootstrapKey(s.Device) }
 
 // Token is the profile's token, from the store or minted. interactive says that a person asks, and
-// not a client: then a mint that failed a moment ago is tried again, and what went wrong without keeping
-// the token back is said at once. Otherwise it is remembered.
+// not a client: then a mint that failed a moment ago is tried again, and what went wrong without
+// keeping the token back is said at once. Otherwise it is remembered.
 func (s *Session) Token(ctx context.Context, interactive bool) (cache.Answer, error) {
 	tokens := s.cache()
 	tokens.Interactive = interactive
@@ -160,7 +163,8 @@ func (s *Session) cache() *cache.Cache {
 	return tokens
 }
 
-// LastWarning is what went wrong in the last call that was answered all the same, nil when nothing did.
+// LastWarning is what went wrong in the last call that was answered all the same, nil when
+// nothing did.
 func (s *Session) LastWarning() *Warning {
 	now := s.host.Now()
 	problem, at := cache.Warning(s.host.RuntimeDir(), s.TokenKey(), failureKinds(), now)
@@ -171,9 +175,9 @@ func (s *Session) LastWarning() *Warning {
 		Err: problem}
 }
 
-// way is what decides over the way to the bootstrap credential and to the API server beside what the
-// token is for. A kubeconfig may have set variables, and in some places lead to a profile that
-// differs in nothing else.
+// way is what decides over the way to the bootstrap credential and to the API server beside what
+// the token is for. A kubeconfig may have set variables, and in some places lead to a profile
+// that differs in nothing else.
 func (s *Session) way() string {
 	dir, _ := s.host.Profiles()
 	bus, _ := s.host.BusAddress()
@@ -181,7 +185,8 @@ func (s *Session) way() string {
 	if s.clientProxy != "" {
 		settings = append(settings, s.clientProxy)
 	}
-	for _, name := range []string{"HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy", "REQUEST_METHOD",
+	for _, name := range []string{"HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy",
+		"REQUEST_METHOD",
 		"SSL_CERT_FILE", "SSL_CERT_DIR", "GODEBUG", bootstrap.WithinVariable} {
 		if value, present := s.host.Variables(name); present {
 			settings = append(settings, name+"="+value)
@@ -190,14 +195,17 @@ func (s *Session) way() string {
 	return strings.Join(settings, "\x00")
 }
 
-// failureKinds are the errors of a mint that are still told apart after one process has left them to
-// another.
+// failureKinds are the errors of a mint that are still told apart after one process has left them
+// to another.
 func failureKinds() []error {
 	return []error{ErrBootstrapRefused, ErrAccountGone, ErrDeviceGone,
 		bootstrap.ErrMissing, bootstrap.ErrExpired, bootstrap.ErrSource, kuberc.ErrDenied,
-		keyring.ErrLocked, keyring.ErrTimeout, keyring.ErrUnavailable, keyring.ErrTooBig, keyring.ErrQuota,
-		api.ErrCredential, api.ErrAdmission, api.ErrForbidden, api.ErrUnauthorized, api.ErrThrottled,
-		api.ErrTLS, api.ErrTimeout, api.ErrUnreachable, api.ErrServer, api.ErrAnswer, api.ErrNotFound,
+		keyring.ErrLocked, keyring.ErrTimeout, keyring.ErrUnavailable, keyring.ErrTooBig,
+		keyring.ErrQuota,
+		api.ErrCredential, api.ErrAdmission, api.ErrForbidden, api.ErrUnauthorized,
+		api.ErrThrottled,
+		api.ErrTLS, api.ErrTimeout, api.ErrUnreachable, api.ErrServer, api.ErrAnswer,
+		api.ErrNotFound,
 		api.ErrConflict, api.ErrInvalid, syscall.EMFILE}
 }
 
@@ -224,10 +232,11 @@ func (s *Session) lockWait() time.Duration {
 	return limit
 }
 
-// isShared reports whether a mint that failed would have failed for other processes too. A variable,
-// or the way to the store, may well give another process what this one did not get.
+// isShared reports whether a mint that failed would have failed for other processes too. A
+// variable, or the way to the store, may well give another process what this one did not get.
 func (s *Session) isShared(err error) bool {
-	own := []error{keyring.ErrLocked, keyring.ErrTimeout, keyring.ErrUnavailable, keyring.ErrQuota,
+	own := []error{keyring.ErrLocked, keyring.ErrTimeout, keyring.ErrUnavailable,
+		keyring.ErrQuota,
 		syscall.EMFILE, syscall.ENFILE}
 	return s.Profile.Bootstrap.Source != profile.SourceEnv && !isAny(err, own...)
 }
@@ -239,24 +248,28 @@ func isAny(err error, kinds ...error) bool {
 // System is what the bootstrap source needs of this session.
 func (s *Session) System() bootstrap.System {
 	preferences, _ := s.host.KubercPath() // none without a home, as for kubectl
-	return bootstrap.System{Store: s.Store, Key: s.BootstrapKey(), Getenv: s.host.Getenv, Now: s.host.Now,
+	return bootstrap.System{Store: s.Store, Key: s.BootstrapKey(), Getenv: s.host.Getenv,
+		Now:    s.host.Now,
 		Kuberc: preferences, MountedToken: filepath.Join(s.host.MountedDir, "token")}
 }
 
 // Put stores a token.
 func (s *Session) Put(ctx context.Context, key string, grant mint.Grant) error {
 	return s.Store.Set(ctx, key,
-		keyring.Entry{Token: grant.Token, IssuedAt: grant.IssuedAt, ExpiresAt: grant.ExpiresAt})
+		keyring.Entry{Token: grant.Token, IssuedAt: grant.IssuedAt,
+			ExpiresAt: grant.ExpiresAt})
 }
 
-// keep is Put for the record's device. Another process may have replaced it meanwhile, and forgotten its
-// entries: then nobody would look for this one, or forget it.
+// keep is Put for the record's device. Another process may have replaced it meanwhile, and
+// forgotten its entries: then nobody would look for this one, or forget it.
 func (s *Session) keep(ctx context.Context, key string, grant mint.Grant) error {
 	return deviceStore{s.Store, s}.Set(ctx, key,
-		keyring.Entry{Token: grant.Token, IssuedAt: grant.IssuedAt, ExpiresAt: grant.ExpiresAt})
+		keyring.Entry{Token: grant.Token, IssuedAt: grant.IssuedAt,
+			ExpiresAt: grant.ExpiresAt})
 }
 
-// deviceStore is a session's store, in which nothing stays of a device that is no longer the record's.
+// deviceStore is a session's store, in which nothing stays of a device that is no longer the
+// record's.
 type deviceStore struct {
 	keyring.Store
 	session *Session
@@ -296,7 +309,8 @@ func (s *Session) Accepts(ctx context.Context, token secret.String) (bool, error
 }
 
 // WhoIs asks a cluster whom a token stands for.
-func WhoIs(ctx context.Context, h *host.Host, cluster profile.Cluster, token secret.String) (mint.User, error) {
+func WhoIs(ctx context.Context, h *host.Host, cluster profile.Cluster,
+	token secret.String) (mint.User, error) {
 	config, err := bootstrap.WithToken(cluster, token)
 	if err != nil {
 		return mint.User{}, err

@@ -65,7 +65,10 @@ func StatusOfAll(ctx context.Context, h *host.Host) ([]Status, error) {
 		return nil, err
 	}
 	items := make([]Status, len(names))
-	parallel.ForEach(len(names), statusWorkers, func(i int) { items[i] = statusOf(ctx, h, dir, names[i]) })
+	parallel.ForEach(len(names), statusWorkers, func(i int) {
+		items[i] = statusOf(ctx, h, dir,
+			names[i])
+	})
 	return items, nil
 }
 
@@ -75,7 +78,8 @@ func statusOf(ctx context.Context, h *host.Host, dir profile.Dir, name string) S
 		return Status{Profile: name, Error: ui.Printable(err.Error())}
 	}
 	status := Status{Profile: name, Cluster: p.Cluster.Server, Namespace: p.Namespace,
-		ServiceAccount: p.ServiceAccount, Store: string(p.Store), Source: string(p.Bootstrap.Source)}
+		ServiceAccount: p.ServiceAccount, Store: string(p.Store),
+		Source: string(p.Bootstrap.Source)}
 	s, err := Open(ctx, h, p)
 	if err == nil {
 		status.Warning = s.LastWarning()
@@ -93,8 +97,8 @@ func statusOf(ctx context.Context, h *host.Host, dir profile.Dir, name string) S
 	return status
 }
 
-// kept describes the entry under key, nil when there is none. The id is a claim, so whoever made the
-// token chose it, and the encoders of JSON and YAML leave in what a terminal obeys.
+// kept describes the entry under key, nil when there is none. The id is a claim, so whoever made
+// the token chose it, and the encoders of JSON and YAML leave in what a terminal obeys.
 func (s *Session) kept(ctx context.Context, key string) (*TokenStatus, error) {
 	entry, err := s.Store.Get(ctx, key)
 	if errors.Is(err, keyring.ErrNotFound) {
@@ -103,9 +107,10 @@ func (s *Session) kept(ctx context.Context, key string) (*TokenStatus, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &TokenStatus{State: s.stateOf(entry), IssuedAt: entry.IssuedAt.UTC().Truncate(time.Second),
-		Expires: entry.ExpiresAt.UTC().Truncate(time.Second),
-		ID:      ui.Printable(mint.ParseClaims(entry.Token.Reveal()).ID)}, nil
+	return &TokenStatus{State: s.stateOf(entry),
+		IssuedAt: entry.IssuedAt.UTC().Truncate(time.Second),
+		Expires:  entry.ExpiresAt.UTC().Truncate(time.Second),
+		ID:       ui.Printable(mint.ParseClaims(entry.Token.Reveal()).ID)}, nil
 }
 
 func (s *Session) stateOf(entry keyring.Entry) string {

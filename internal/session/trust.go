@@ -12,20 +12,21 @@ import (
 )
 
 // What a kubeconfig sets in exec.env is its author's, and the directory of profiles follows from
-// variables. A profile that only leads to entries of the store needs no more trust than that: entries
-// are found by a hash over the cluster that they are for. Every other profile could make this program
-// run a command, read a file or send a variable to a cluster that the same author chose, so it is used
-// only where the user keeps profiles. docs/security.md has it at length.
+// variables. A profile that only leads to entries of the store needs no more trust than that:
+// entries are found by a hash over the cluster that they are for. Every other profile could make
+// this program run a command, read a file or send a variable to a cluster that the same author
+// chose, so it is used only where the user keeps profiles. docs/security.md has it at length.
 
 // ErrForgedDir is a profile that the user may never have agreed to.
 var ErrForgedDir = errors.New("the profile is not in the user's own directory")
 
-// checkAgreed is an ErrForgedDir when the kubeconfig may have chosen the directory that the profile is
-// from, and the profile could do harm. It is asked for every get: clients that set no exec info run
-// kubeconfigs too.
+// checkAgreed is an ErrForgedDir when the kubeconfig may have chosen the directory that the
+// profile is from, and the profile could do harm. It is asked for every get: clients that set no
+// exec info run kubeconfigs too.
 func (s *Session) checkAgreed() error {
 	p := s.Profile
-	if p.Bootstrap.Source == profile.SourceKeyring && !p.AllowMissingClusterInfo && p.Recovery == nil {
+	if p.Bootstrap.Source == profile.SourceKeyring && !p.AllowMissingClusterInfo &&
+		p.Recovery == nil {
 		return nil
 	}
 	used, err := s.host.Profiles()
@@ -51,12 +52,13 @@ func trustedVariables(h *host.Host) []host.Variables {
 	return trusted
 }
 
-// dropForgedRoots keeps a kubeconfig from naming the certificate authorities that this program trusts,
-// where those are the system's: SSL_CERT_FILE and SSL_CERT_DIR count only when the client itself was
-// started with them.
+// dropForgedRoots keeps a kubeconfig from naming the certificate authorities that this program
+// trusts, where those are the system's: SSL_CERT_FILE and SSL_CERT_DIR count only when the client
+// itself was started with them.
 //
 // crypto/x509 finds the system's authorities by these variables alone, once in a process, and tells
-// nobody where it would look without them. So this program starts again in its own place without them.
+// nobody where it would look without them. So this program starts again in its own place without
+// them.
 func (s *Session) dropForgedRoots() error {
 	client := s.host.ClientVariables()
 	if client == nil {

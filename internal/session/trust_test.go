@@ -18,8 +18,10 @@ func TestForgedRootsAreDroppedByStartingAgain(t *testing.T) {
 	}{
 		{"none", nil, nil, nil},
 		{"the client's own", []string{file + "/own"}, []string{file + "/own"}, nil},
-		{"a file that the client does not have", []string{}, []string{file + "/forged"}, []string{}},
-		{"another file than the client's", []string{file + "/own"}, []string{file + "/forged"}, []string{file + "/own"}},
+		{"a file that the client does not have", []string{}, []string{file + "/forged"},
+			[]string{}},
+		{"another file than the client's", []string{file + "/own"}, []string{file +
+			"/forged"}, []string{file + "/own"}},
 		{"both", []string{}, []string{file + "/forged", dir + "/forged"}, []string{}},
 		{"an empty one", []string{dir + "/own"}, []string{dir}, []string{dir + "/own"}},
 		{"any, when the client is not known", nil, []string{file + "/perhaps"}, []string{}},

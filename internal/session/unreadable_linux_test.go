@@ -13,8 +13,8 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
 )
 
-// TestSharingIsUnknownWhileAProfileCannotBeRead has a profile that may name the device. A rotate that
-// went on without it would leave it with a device that is deleted.
+// TestSharingIsUnknownWhileAProfileCannotBeRead has a profile that may name the device. A rotate
+// that went on without it would leave it with a device that is deleted.
 func TestSharingIsUnknownWhileAProfileCannotBeRead(t *testing.T) {
 	h, _, s := machine(t)
 	profiles, err := h.Profiles()
@@ -39,7 +39,8 @@ func TestSharingIsUnknownWhileAProfileCannotBeRead(t *testing.T) {
 // open lets every user read what is in a test's directory.
 func open(t *testing.T, home string) {
 	t.Helper()
-	err := filepath.WalkDir(filepath.Dir(home), func(path string, entry fs.DirEntry, err error) error {
+	err := filepath.WalkDir(filepath.Dir(home), func(path string, entry fs.DirEntry,
+		err error) error {
 		if err != nil {
 			return err
 		}

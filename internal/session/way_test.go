@@ -15,7 +15,8 @@ import (
 func TestAForgedProfileHasAWayOfItsOwn(t *testing.T) {
 	home := t.TempDir()
 	with := func(proxy string, variables ...string) *Session {
-		h := host.System().With(host.Snapshot(append([]string{"HOME=" + home, "XDG_RUNTIME_DIR=" + home}, variables...)))
+		h := host.System().With(host.Snapshot(append([]string{"HOME=" + home,
+			"XDG_RUNTIME_DIR=" + home}, variables...)))
 		return &Session{host: h, Profile: profile.Profile{Cluster: profile.Cluster{ProxyURL: proxy}}}
 	}
 	honest := with("").way()
@@ -40,7 +41,8 @@ func TestAForgedProfileHasAWayOfItsOwn(t *testing.T) {
 func TestForgetRemovesTheFilesOfAllWays(t *testing.T) {
 	run := t.TempDir()
 	h := host.System().With(host.Snapshot([]string{"HOME=" + run, "XDG_RUNTIME_DIR=" + run}))
-	p := profile.Profile{Store: keyring.None, Cluster: profile.Cluster{Server: "https://127.0.0.1:1"}}
+	p := profile.Profile{Store: keyring.None,
+		Cluster: profile.Cluster{Server: "https://127.0.0.1:1"}}
 	s, err := With(t.Context(), h, p, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -54,7 +56,8 @@ func TestForgetRemovesTheFilesOfAllWays(t *testing.T) {
 	if err := s.Forget(t.Context(), true); err != nil {
 		t.Fatal(err)
 	}
-	if left, err := os.ReadDir(filepath.Join(run, "sa-exec-credential")); err != nil || len(left) > 0 {
+	if left, err := os.ReadDir(filepath.Join(run, "sa-exec-credential")); err != nil ||
+		len(left) > 0 {
 		t.Errorf("left: %v, %v", left, err)
 	}
 }

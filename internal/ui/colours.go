@@ -10,7 +10,8 @@ import (
 // Colours says whether the result goes to a terminal that shows them.
 type Colours bool
 
-// ColoursFor are for terminals only, and not for people who set NO_COLOR (no-color.org) or TERM=dumb.
+// ColoursFor are for terminals only, and not for people who set NO_COLOR (no-color.org) or
+// TERM=dumb.
 func ColoursFor(w io.Writer, getenv func(string) string) Colours {
 	return Colours(IsTerminal(w) && getenv("NO_COLOR") == "" && getenv("TERM") != "dumb")
 }

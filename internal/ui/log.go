@@ -117,7 +117,8 @@ func Printable(text string) string {
 		switch {
 		case r == '\n' || r == '\t':
 			return ' '
-		case unicode.IsControl(r), unicode.In(r, unicode.Bidi_Control, unicode.Zl, unicode.Zp),
+		case unicode.IsControl(r), unicode.In(r, unicode.Bidi_Control, unicode.Zl,
+			unicode.Zp),
 			r == utf8.RuneError:
 			return '?'
 		}

@@ -33,7 +33,8 @@ func TestPrintable(t *testing.T) {
 func TestPrintableLeavesNothingThatATerminalObeys(t *testing.T) {
 	for r := rune(0); r <= unicode.MaxRune; r++ {
 		for _, got := range Printable(string(r)) {
-			if unicode.In(got, unicode.Cc, unicode.Bidi_Control, unicode.Zl, unicode.Zp) {
+			if unicode.In(got, unicode.Cc, unicode.Bidi_Control, unicode.Zl,
+				unicode.Zp) {
 				t.Errorf("%U is left", r)
 			}
 		}

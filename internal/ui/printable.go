@@ -20,7 +20,8 @@ func printableValue(v reflect.Value) reflect.Value {
 		clean.SetString(Printable(v.String()))
 	case reflect.Struct:
 		for i := range v.NumField() {
-			if field := v.Type().Field(i); field.IsExported() && field.Tag.Get("json") != "-" {
+			if field := v.Type().Field(i); field.IsExported() &&
+				field.Tag.Get("json") != "-" {
 				clean.Field(i).Set(printableValue(v.Field(i)))
 			}
 		}

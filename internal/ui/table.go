@@ -16,8 +16,9 @@ import (
 // meaning or goes.
 const Version = "sa-exec-credential/v1"
 
-// Encode writes a list as -o json or -o yaml prints it. Texts in it come from files and servers, and
-// are made printable: the encoders leave in what a terminal obeys, or whoever decodes it gets it.
+// Encode writes a list as -o json or -o yaml prints it. Texts in it come from files and servers,
+// and are made printable: the encoders leave in what a terminal obeys, or whoever decodes it gets
+// it.
 func Encode(format string, list any) ([]byte, error) {
 	list = printableValue(reflect.ValueOf(list)).Interface()
 	if format == "yaml" {

@@ -15,10 +15,12 @@ func TestCommandLine(t *testing.T) {
 		words []string
 		want  string
 	}{
-		{"plain words stay", []string{"kubectl", "-n", "build", "ci.build@test"}, "kubectl -n build ci.build@test"},
+		{"plain words stay", []string{"kubectl", "-n", "build", "ci.build@test"},
+			"kubectl -n build ci.build@test"},
 		{"a space is quoted", []string{"rm", "token file"}, "rm 'token file'"},
 		{"so is a quote", []string{"it's"}, `it\'s`},
-		{"what a shell would run is quoted", []string{"$(id)", "a;b", "~", "*"}, `\$\(id\) a\;b \~ \*`},
+		{"what a shell would run is quoted", []string{"$(id)", "a;b", "~", "*"},
+			`\$\(id\) a\;b \~ \*`},
 		{"an empty word is there", []string{"a", ""}, "a ''"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -38,9 +40,11 @@ func TestJoinedErrorsGetALineEach(t *testing.T) {
 	}{
 		{"a single one", one, []string{"one"}},
 		{"two that were joined", errors.Join(one, two), []string{"one", "two"}},
-		{"joined twice", errors.Join(errors.Join(one, two), three), []string{"one", "two", "three"}},
+		{"joined twice", errors.Join(errors.Join(one, two), three), []string{"one", "two",
+			"three"}},
 		{"one that wraps two", fmt.Errorf("%w: %w", one, two), []string{"one: two"}},
-		{"one that wraps joined ones", fmt.Errorf("saving: %w", errors.Join(one, two)), []string{"saving: one two"}},
+		{"one that wraps joined ones", fmt.Errorf("saving: %w", errors.Join(one, two)),
+			[]string{"saving: one two"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var out bytes.Buffer
@@ -60,10 +64,12 @@ func TestTableAlignsAndPaints(t *testing.T) {
 	table := Table{Header: []string{"NAME", "STATE"}}
 	table.Row("", "a", "ready")
 	table.Row(Red, "longer\n", "error")
-	if got, want := string(table.Text(false)), "NAME     STATE\na        ready\nlonger   error\n"; got != want {
+	if got, want := string(table.Text(false)),
+		"NAME     STATE\na        ready\nlonger   error\n"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
-	want := Bold + "NAME     STATE" + plain + "\na        ready\n" + Red + "longer   error" + plain + "\n"
+	want := Bold + "NAME     STATE" + plain + "\na        ready\n" + Red + "longer   error" +
+		plain + "\n"
 	if got := string(table.Text(true)); got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
@@ -71,14 +77,16 @@ func TestTableAlignsAndPaints(t *testing.T) {
 
 func TestPairsLeaveOutWhatIsNotKnown(t *testing.T) {
 	got := Pairs([][2]string{{"who", "ci"}, {"recovers", ""}, {"kept in", "kernel keyring"}})
-	if want := []string{"  who      ci", "  kept in  kernel keyring"}; !slices.Equal(got, want) {
+	if want := []string{"  who      ci", "  kept in  kernel keyring"}; !slices.Equal(got,
+		want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
 
 func TestAgeIsAsKubectlShowsIt(t *testing.T) {
 	for d, want := range map[time.Duration]string{
-		-time.Second: "0s", 59 * time.Second: "59s", 90 * time.Minute: "90m", 30 * 24 * time.Hour: "30d",
+		-time.Second: "0s", 59 * time.Second: "59s", 90 * time.Minute: "90m",
+		30 * 24 * time.Hour: "30d",
 	} {
 		if got := Age(d); got != want {
 			t.Errorf("Age(%v) is %s, want %s", d, got, want)

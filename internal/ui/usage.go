@@ -5,8 +5,8 @@ import (
 	"fmt"
 )
 
-// ErrUsage is what the user asked for and cannot be: a command line that contradicts itself, a value
-// that is out of range. Its text is in no message.
+// ErrUsage is what the user asked for and cannot be: a command line that contradicts itself, a
+// value that is out of range. Its text is in no message.
 var ErrUsage = errors.New("usage")
 
 type usageError struct{ error }

@@ -41,7 +41,8 @@ func Parse(path string, data []byte) ([]*yaml.Node, error) {
 			return nil, Malformed(path, err, "not valid YAML")
 		}
 		if _, err := valueOf(&document); err != nil {
-			return nil, Malformed(path, err, "a field that stands twice, or a value that is not valid")
+			return nil, Malformed(path, err, "a field that stands twice, or a value "+
+				"that is not valid")
 		}
 		documents = append(documents, &document)
 	}
@@ -75,8 +76,10 @@ func lineOf(err error) int {
 
 // layoutOf looks at how a file with one document is written.
 func layoutOf(data []byte, document *yaml.Node) layout {
-	if trimmed := bytes.TrimSpace(data); len(trimmed) > 0 && trimmed[0] == '{' && json.Valid(data) {
-		return layout{json: true, prefix: jsonPrefix(data), newline: bytes.HasSuffix(data, []byte("\n"))}
+	if trimmed := bytes.TrimSpace(data); len(trimmed) > 0 && trimmed[0] == '{' &&
+		json.Valid(data) {
+		return layout{json: true, prefix: jsonPrefix(data), newline: bytes.HasSuffix(data,
+			[]byte("\n"))}
 	}
 	found := newLayout
 	if len(document.Content) == 0 || document.Content[0].Kind != yaml.MappingNode {
@@ -85,7 +88,8 @@ func layoutOf(data []byte, document *yaml.Node) layout {
 	root := document.Content[0]
 	for i := 0; i+1 < len(root.Content); i += 2 {
 		list := root.Content[i+1]
-		if list.Kind != yaml.SequenceNode || list.Style&yaml.FlowStyle != 0 || len(list.Content) == 0 {
+		if list.Kind != yaml.SequenceNode || list.Style&yaml.FlowStyle != 0 ||
+			len(list.Content) == 0 {
 			continue
 		}
 		found.compact = list.Column == root.Content[i].Column
@@ -128,7 +132,8 @@ func encodeYAML(documents []*yaml.Node, as layout) ([]byte, error) {
 	for _, document := range documents {
 		plainMergeKeys(document)
 		if err := encoder.Encode(document); err != nil {
-			return nil, fmt.Errorf("%w: the YAML library cannot write it", ErrUnsupported)
+			return nil, fmt.Errorf("%w: the YAML library cannot write it",
+				ErrUnsupported)
 		}
 	}
 	if err := encoder.Close(); err != nil {

@@ -55,7 +55,8 @@ func ReadFile(path string) ([]byte, error) {
 		return nil, Quoted(err)
 	}
 	if len(data) > maxSize {
-		return nil, fmt.Errorf("%w: %q is longer than %d bytes", ErrMalformed, path, maxSize)
+		return nil, fmt.Errorf("%w: %q is longer than %d bytes", ErrMalformed, path,
+			maxSize)
 	}
 	if data == nil {
 		data = []byte{}
@@ -179,7 +180,8 @@ func (f *File) Append(list string, item *yaml.Node) error {
 		items = newSequence()
 		SetField(f.Root(), list, items)
 	case items.Kind != yaml.SequenceNode || items.Anchor != "":
-		return fmt.Errorf("%w: %q: %s is shared through an anchor", ErrUnsupported, f.path, list)
+		return fmt.Errorf("%w: %q: %s is shared through an anchor", ErrUnsupported, f.path,
+			list)
 	case len(items.Content) == 0:
 		items.Style = 0 // "[]" would put all of it on one line
 	}

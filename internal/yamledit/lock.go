@@ -68,7 +68,8 @@ func lockNames(given, resolved []string) []string {
 		names = append(names, entryPath(path)+".lock")
 	}
 	slices.SortFunc(names, func(a, b string) int {
-		return cmp.Or(strings.Compare(strings.ToLower(a), strings.ToLower(b)), strings.Compare(a, b))
+		return cmp.Or(strings.Compare(strings.ToLower(a), strings.ToLower(b)),
+			strings.Compare(a, b))
 	})
 	return names
 }
@@ -81,10 +82,12 @@ func acquire(path string, wait time.Duration) (*lock, error) {
 		}
 		if info, err := os.Lstat(path); err == nil && isForeign(info) && isStale(info) {
 			age := time.Since(info.ModTime()).Round(time.Second)
-			return nil, fmt.Errorf("%w: %q was left behind %v ago", ErrLocked, path, age)
+			return nil, fmt.Errorf("%w: %q was left behind %v ago", ErrLocked, path,
+				age)
 		}
 		if time.Now().After(deadline) {
-			return nil, fmt.Errorf("%w: %q is still there after %v", ErrLocked, path, wait)
+			return nil, fmt.Errorf("%w: %q is still there after %v", ErrLocked, path,
+				wait)
 		}
 	}
 }
@@ -117,7 +120,8 @@ func tryOpen(path string, flag int) (*lock, error) {
 	case errors.Is(err, fs.ErrExist), errors.Is(err, fs.ErrNotExist) && flag&os.O_CREATE == 0:
 		return nil, nil // somebody else was quicker
 	case err != nil && flag&os.O_CREATE != 0 && !errors.As(err, new(*fs.PathError)):
-		return l, nil // no flock on this file system: that the file exists has to do, as for client-go
+		// no flock on this file system: that the file exists has to do, as for client-go
+		return l, nil
 	case err != nil:
 		return nil, err
 	case !locked || !l.isAt(path):

@@ -13,13 +13,15 @@ import (
 // nobody is a user who is neither root nor the one who runs the tests.
 const nobody = 65534
 
-// TestLinksOfOthersAreNotFollowed gives links away, which only root can, and is refused as root, too.
+// TestLinksOfOthersAreNotFollowed gives links away, which only root can, and is refused as root,
+// too.
 func TestLinksOfOthersAreNotFollowed(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Log("only root can give a link away: only the user's own is tried")
 	}
 	dir := t.TempDir()
-	file, link, chain := filepath.Join(dir, "file"), filepath.Join(dir, "link"), filepath.Join(dir, "chain")
+	file, link, chain := filepath.Join(dir, "file"), filepath.Join(dir, "link"),
+		filepath.Join(dir, "chain")
 	for from, to := range map[string]string{link: file, chain: link} {
 		if err := os.Symlink(to, from); err != nil {
 			t.Fatal(err)
@@ -42,7 +44,8 @@ func TestLinksOfOthersAreNotFollowed(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, path := range []string{link, chain} {
-		for what, err := range map[string]error{"edited": edit(path), "created": MakeDir(path)} {
+		for what, err := range map[string]error{"edited": edit(path),
+			"created": MakeDir(path)} {
 			if !errors.Is(err, files.ErrUntrusted) {
 				t.Errorf("another's link, %s: %v", what, err)
 			}

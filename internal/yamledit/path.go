@@ -45,7 +45,8 @@ func realDir(dir string) string {
 	if real, err := filepath.EvalSymlinks(dir); err == nil {
 		return real
 	}
-	parent, base := filepath.Split(strings.TrimRight(filepath.FromSlash(dir), string(filepath.Separator)))
+	parent, base := filepath.Split(strings.TrimRight(filepath.FromSlash(dir),
+		string(filepath.Separator)))
 	if base == "" {
 		return filepath.Clean(dir)
 	}
@@ -65,7 +66,8 @@ func resolve(path string) (string, error) {
 			return "", err
 		}
 		if err := files.CheckOwner(path, info); err != nil {
-			return "", err // in a directory that others can write to, it would choose the file for us
+			// in a directory that others can write to, it would choose the file for us
+			return "", err
 		}
 		link, err := os.Readlink(path)
 		if err != nil {
@@ -87,7 +89,10 @@ func resolveAll(paths []string) ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		if !slices.ContainsFunc(resolved, func(known string) bool { return isSame(known, path) }) {
+		if !slices.ContainsFunc(resolved, func(known string) bool {
+			return isSame(known,
+				path)
+		}) {
 			resolved = append(resolved, path)
 		}
 	}

@@ -44,7 +44,8 @@ func (t Touched) others(document any) map[any]any {
 		names, touched := t[name]
 		if !touched {
 			others[key] = field
-		} else if items := otherItems(field, names); len(items) > 0 { // none, null and [] are the same
+			// none, null and [] are the same
+		} else if items := otherItems(field, names); len(items) > 0 {
 			others[key] = items
 		}
 	}

@@ -27,9 +27,9 @@ type Kind struct {
 	// Choose returns the index of the document that is edited; readers take no other.
 	Choose func(path string, data []byte, documents []*yaml.Node) (int, error)
 
-	// View returns what readers make of a file, less what an edit touched. It has to be the same
-	// before and after. Readers that use another YAML library can see more than this one. Nil:
-	// nothing more than this package.
+	// View returns what readers make of a file, less what an edit touched. It has to be the
+	// same before and after. Readers that use another YAML library can see more than this
+	// one. Nil: nothing more than this package.
 	View func(data []byte, touched Touched) (any, error)
 }
 

@@ -58,7 +58,11 @@ func TestAnEditChangesNothingButWhatItTouched(t *testing.T) {
 			set("ann", "age", "x")(f)
 			set("bob", "age", "x")(f)
 		}, false},
-		{"an item that was not", func(f *File) { f.Touch("people", "ann"); set("bob", "age", "x")(f) },
+		{"an item that was not", func(f *File) {
+			f.Touch("people", "ann")
+			set("bob", "age",
+				"x")(f)
+		},
 			true},
 		{"the name of one that was not", func(f *File) {
 			f.Touch("people", "ann")
@@ -96,7 +100,11 @@ func TestAnEditChangesNothingButWhatItTouched(t *testing.T) {
 			SetField(f.Root(), "new",
 				NewText("x"))
 		}, true},
-		{"a field that goes", func(f *File) { f.Touch("people", "ann"); RemoveField(f.Root(), "kind") },
+		{"a field that goes", func(f *File) {
+			f.Touch("people",
+				"ann")
+			RemoveField(f.Root(), "kind")
+		},
 			true},
 		{"a field that shares its value with one that was touched", func(f *File) {
 			f.Touch("shared")
@@ -282,8 +290,10 @@ func TestWhatTheYAMLLibraryWouldChangeIsLeftAlone(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "f")
 			filestest.Write(t, path, text)
 			changed, err := Edit([]string{path}, plain, rename)
-			if changed || !errors.Is(err, ErrUnsupported) || filestest.Read(t, path) != text {
-				t.Errorf("changed %v, %v\n%s", changed, err, filestest.Read(t, path))
+			if changed || !errors.Is(err, ErrUnsupported) || filestest.Read(t,
+				path) != text {
+				t.Errorf("changed %v, %v\n%s", changed, err, filestest.Read(t,
+					path))
 			}
 		})
 	}

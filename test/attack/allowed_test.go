@@ -30,7 +30,8 @@ func (v victims) checkDeviceMints(t *testing.T) {
 		{v.first, v.deviceA, tokenRequest(600, v.deviceA, apiAudience)},
 		{v.teller, "teller", tokenRequest(600, v.tellerDevice, apiAudience, "vault")},
 	} {
-		if token := mint(t, allowed.device, v.namespace, allowed.account, allowed.request); !lab.Accepts(t, token) {
+		if token := mint(t, allowed.device, v.namespace, allowed.account,
+			allowed.request); !lab.Accepts(t, token) {
 			t.Errorf("a token for %q is refused", allowed.account)
 		}
 	}
@@ -46,16 +47,20 @@ func (v victims) checkEditWorks(t *testing.T) {
 	} {
 		path := v.in(resource, name)
 		v.edit.Must(t, http.MethodPost, v.in(resource), named(name, kind))
-		v.edit.Must(t, http.MethodPatch, path, object{"metadata": object{"labels": object{"a": "b"},
-			"finalizers": []any{"example.com/x"}}})
+		v.edit.Must(t, http.MethodPatch, path,
+			object{"metadata": object{"labels": object{"a": "b"},
+				"finalizers": []any{"example.com/x"}}})
 		v.edit.Must(t, http.MethodDelete, path, nil)
-		v.edit.Must(t, http.MethodPatch, path, object{"metadata": object{"finalizers": nil}})
+		v.edit.Must(t, http.MethodPatch, path,
+			object{"metadata": object{"finalizers": nil}})
 		v.edit.Must(t, http.MethodDelete, v.in(resource)+"?labelSelector=a%3Db", nil)
 	}
 	v.edit.Must(t, http.MethodDelete, v.in("secrets", "legacy"), nil)
-	lab.Administrator().Must(t, http.MethodPost, v.in("secrets"), legacySecret("legacy", "runner"))
+	lab.Administrator().Must(t, http.MethodPost, v.in("secrets"), legacySecret("legacy",
+		"runner"))
 	for _, resource := range []string{"roles", "rolebindings"} {
-		v.boss.Must(t, http.MethodPatch, v.in(resource, "requests-tokens-runner"), object{"metadata": object{"labels": object{"a": "b"}}})
+		v.boss.Must(t, http.MethodPatch, v.in(resource, "requests-tokens-runner"),
+			object{"metadata": object{"labels": object{"a": "b"}}})
 	}
 }
 
@@ -68,13 +73,17 @@ func (v victims) checkOthersMint(t *testing.T) {
 	node := "n-" + v.namespace
 	kubelet := lab.CertificateHolder(t, "system:node:"+node, "system:nodes")
 	admin.Must(t, http.MethodPost, v.in("rolebindings"), named("kubelet", object{
-		"roleRef":  object{"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "requests-tokens-runner"},
-		"subjects": []any{object{"kind": "Group", "apiGroup": "rbac.authorization.k8s.io", "name": "system:nodes"}}}))
+		"roleRef": object{"apiGroup": "rbac.authorization.k8s.io", "kind": "Role",
+			"name": "requests-tokens-runner"},
+		"subjects": []any{object{"kind": "Group", "apiGroup": "rbac.authorization.k8s.io",
+			"name": "system:nodes"}}}))
 	pod := v.edit.Must(t, http.MethodPost, v.in("pods"), named("web", object{"spec": object{
-		"serviceAccountName": "ci", "containers": []any{object{"name": "web", "image": "web"}}}}))
+		"serviceAccountName": "ci", "containers": []any{object{"name": "web",
+			"image": "web"}}}}))
 	request := tokenRequest(3607, "web", "vault")
-	request["spec"].(object)["boundObjectRef"] = object{"apiVersion": "v1", "kind": "Pod", "name": "web",
-		"uid": pod["metadata"].(object)["uid"]}
+	request["spec"].(object)["boundObjectRef"] = object{"apiVersion": "v1", "kind": "Pod",
+		"name": "web",
+		"uid":  pod["metadata"].(object)["uid"]}
 	lab.Eventually(t, "RBAC knows the kubelet", func() bool {
 		a := kubelet.Ask(t, http.MethodPost, v.tokenOf("ci"), request)
 		if a.Message != "" && a.Code != http.StatusForbidden || isDenied(a) {
@@ -90,7 +99,8 @@ func (v victims) checkAdministrator(t *testing.T) {
 	mint(t, admin, v.namespace, v.deviceA, tokenRequest(year, ""))
 	admin.Must(t, http.MethodPost, v.in("secrets"), legacySecret("of-an-administrator", "ci"))
 	for _, resource := range []string{"secrets", "serviceaccounts", "roles", "rolebindings"} {
-		admin.Must(t, http.MethodPatch, v.in(resource, v.deviceA), object{"metadata": object{"labels": object{"team": "x"}}})
+		admin.Must(t, http.MethodPatch, v.in(resource, v.deviceA),
+			object{"metadata": object{"labels": object{"team": "x"}}})
 	}
 }
 
@@ -101,6 +111,7 @@ func (v victims) checkSuccessor(t *testing.T) {
 	m.revoke(gone)
 	m.checkGone(gone)
 	for _, resource := range []string{"secrets", "serviceaccounts"} {
-		attack{"", v.edit, http.MethodPost, v.in(resource), named(gone, nil), changesDevice}.checkDenied(t)
+		attack{"", v.edit, http.MethodPost, v.in(resource), named(gone, nil),
+			changesDevice}.checkDenied(t)
 	}
 }

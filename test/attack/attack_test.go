@@ -21,7 +21,8 @@ const (
 	notBound      = "the token is not bound to the device's own Secret"
 	tooLong       = "the lifetime asked for exceeds what setup allowed"
 	otherAudience = "setup did not allow this audience"
-	ownTokens     = "an account that sa-exec-credential manages requests no tokens in its own namespace"
+	ownTokens     = "an account that sa-exec-credential manages requests no tokens in its " +
+		"own namespace"
 	longLived     = "an account that sa-exec-credential manages creates no long-lived tokens"
 	changesDevice = "only an administrator changes devices"
 )
@@ -31,11 +32,12 @@ type victims struct {
 	namespace, elsewhere string
 	editToken            string
 	edit, boss           lab.Person // the hour's tokens of accounts with edit and admin
-	first, second        lab.Person // the bootstrap credentials of two machines of an account with view
-	teller               lab.Person // that of a machine whose tokens are for others, too
-	device               string     // of the account with edit
-	deviceA, deviceB     string     // of the two machines
-	tellerDevice         string
+	// the bootstrap credentials of two machines of an account with view
+	first, second    lab.Person
+	teller           lab.Person // that of a machine whose tokens are for others, too
+	device           string     // of the account with edit
+	deviceA, deviceB string     // of the two machines
+	tellerDevice     string
 }
 
 // TestWhatAThiefTriesIsDenied has each attack denied by the policy, and each of the policy's
@@ -75,7 +77,8 @@ func newVictims(t *testing.T) victims {
 	v.editToken, v.device, v.tellerDevice = owner.token(), owner.device(), teller.device()
 	v.deviceA, v.deviceB = first.device(), second.device()
 	v.edit, v.boss = lab.Holder(v.editToken), lab.Holder(boss.token())
-	v.first, v.second, v.teller = lab.Holder(first.bootstrap()), lab.Holder(second.bootstrap()), lab.Holder(teller.bootstrap())
+	v.first, v.second, v.teller = lab.Holder(first.bootstrap()), lab.Holder(second.bootstrap()),
+		lab.Holder(teller.bootstrap())
 	v.prepare(t)
 	return v
 }
@@ -102,7 +105,8 @@ func (v victims) prepare(t *testing.T) {
 		v.letRequestTokens(t, namespace, v.deviceA)
 		v.letRequestTokens(t, namespace, "runner")
 		lab.Eventually(t, "the account default is there", func() bool {
-			return admin.Ask(t, http.MethodGet, in(namespace, "serviceaccounts", "default"), nil).Code == http.StatusOK
+			return admin.Ask(t, http.MethodGet, in(namespace, "serviceaccounts",
+				"default"), nil).Code == http.StatusOK
 		})
 	}
 }
@@ -110,11 +114,16 @@ func (v victims) prepare(t *testing.T) {
 func (v victims) letRequestTokens(t *testing.T, namespace, account string) {
 	t.Helper()
 	name := "requests-tokens-" + account
-	lab.Administrator().Must(t, http.MethodPost, in(namespace, "roles"), named(name, object{"rules": []any{object{
-		"apiGroups": []any{""}, "resources": []any{"serviceaccounts/token"}, "verbs": []any{"create"}}}}))
-	lab.Administrator().Must(t, http.MethodPost, in(namespace, "rolebindings"), named(name, object{
-		"roleRef":  object{"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name},
-		"subjects": []any{object{"kind": "ServiceAccount", "namespace": v.namespace, "name": account}}}))
+	lab.Administrator().Must(t, http.MethodPost, in(namespace, "roles"), named(name,
+		object{"rules": []any{object{
+			"apiGroups": []any{""}, "resources": []any{"serviceaccounts/token"},
+			"verbs": []any{"create"}}}}))
+	lab.Administrator().Must(t, http.MethodPost, in(namespace, "rolebindings"), named(name,
+		object{
+			"roleRef": object{"apiGroup": "rbac.authorization.k8s.io", "kind": "Role",
+				"name": name},
+			"subjects": []any{object{"kind": "ServiceAccount", "namespace": v.namespace,
+				"name": account}}}))
 }
 
 // watch binds the policy a second time, to the victims' namespaces, so that all validations that
@@ -122,16 +131,19 @@ func (v victims) letRequestTokens(t *testing.T, namespace, account string) {
 func (v victims) watch(t *testing.T) {
 	t.Helper()
 	const bindings = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings"
-	lab.Administrator().Must(t, http.MethodPost, bindings, named(v.namespace, object{"spec": object{
-		"policyName": "sa-exec-credential",
-		"paramRef": object{"namespace": "sa-exec-credential", "name": "limits",
-			"parameterNotFoundAction": "Allow"},
-		"validationActions": []any{"Warn"},
-		"matchResources": object{"namespaceSelector": object{"matchExpressions": []any{object{
-			"key": "kubernetes.io/metadata.name", "operator": "In", "values": []any{v.namespace, v.elsewhere}}}}},
-	}}))
+	lab.Administrator().Must(t, http.MethodPost, bindings, named(v.namespace,
+		object{"spec": object{
+			"policyName": "sa-exec-credential",
+			"paramRef": object{"namespace": "sa-exec-credential", "name": "limits",
+				"parameterNotFoundAction": "Allow"},
+			"validationActions": []any{"Warn"},
+			"matchResources": object{"namespaceSelector": object{"matchExpressions": []any{object{
+				"key": "kubernetes.io/metadata.name", "operator": "In",
+				"values": []any{v.namespace, v.elsewhere}}}}},
+		}}))
 	t.Cleanup(func() {
-		lab.AsAdmin(t, "", "delete", "validatingadmissionpolicybinding", v.namespace).Succeeds()
+		lab.AsAdmin(t, "", "delete", "validatingadmissionpolicybinding",
+			v.namespace).Succeeds()
 	})
 	lab.Eventually(t, "the second binding counts", func() bool {
 		a := v.edit.Ask(t, http.MethodPost, v.tokenOf("ci"), tokenRequest(600, ""))
@@ -150,7 +162,8 @@ type attack struct {
 }
 
 func (v victims) attacks() []attack {
-	return slices.Concat(v.tokensOfEdit(), v.impersonations(), v.changes(), v.decoys(), v.ofOneMachine(), v.audiences(),
+	return slices.Concat(v.tokensOfEdit(), v.impersonations(), v.changes(), v.decoys(),
+		v.ofOneMachine(), v.audiences(),
 		v.withMoreRights())
 }
 
@@ -159,7 +172,8 @@ func (a attack) checkDenied(t *testing.T) (failed []string) {
 	t.Helper()
 	got := a.thief.Ask(t, a.method, a.path, a.body)
 	if !isDenied(got) || !strings.HasSuffix(got.Message, "denied request: "+a.message) {
-		t.Errorf("%s %s: got %d %q, want it denied with %q", a.method, a.path, got.Code, got.Message, a.message)
+		t.Errorf("%s %s: got %d %q, want it denied with %q", a.method, a.path, got.Code,
+			got.Message, a.message)
 	}
 	for _, warning := range got.Warnings {
 		_, message, found := strings.Cut(warning, "': ")
@@ -175,7 +189,8 @@ func (a attack) checkDenied(t *testing.T) (failed []string) {
 }
 
 func isDenied(a lab.Answer) bool {
-	return a.Code == http.StatusForbidden && strings.Contains(a.Message, "ValidatingAdmissionPolicy 'sa-exec-credential'")
+	return a.Code == http.StatusForbidden && strings.Contains(a.Message,
+		"ValidatingAdmissionPolicy 'sa-exec-credential'")
 }
 
 const (
@@ -185,16 +200,20 @@ const (
 
 func (v victims) tokensOfEdit() []attack {
 	request := func(name, account string) attack {
-		return attack{name, v.edit, http.MethodPost, v.tokenOf(account), tokenRequest(year, ""), ownTokens}
+		return attack{name, v.edit, http.MethodPost, v.tokenOf(account), tokenRequest(year,
+			""), ownTokens}
 	}
 	return []attack{
 		request("a year's token for itself", "ci"),
 		request("a year's token for default", "default"),
 		request("a year's token for its device", v.device),
 		request("a year's token for another machine's device", v.deviceA),
-		{"a Secret with a token for ever", v.edit, http.MethodPost, v.in("secrets"), legacySecret("for-ever", "ci"), longLived},
-		{"another's Secret with a token", v.edit, http.MethodPatch, v.in("secrets", "legacy"), legacySecret("legacy", "ci"), longLived},
-		{"a new token in another's Secret", v.edit, http.MethodPatch, v.in("secrets", "legacy"),
+		{"a Secret with a token for ever", v.edit, http.MethodPost, v.in("secrets"),
+			legacySecret("for-ever", "ci"), longLived},
+		{"another's Secret with a token", v.edit, http.MethodPatch, v.in("secrets",
+			"legacy"), legacySecret("legacy", "ci"), longLived},
+		{"a new token in another's Secret", v.edit, http.MethodPatch, v.in("secrets",
+			"legacy"),
 			object{"data": object{"token": nil}}, longLived},
 	}
 }
@@ -207,7 +226,8 @@ func (v victims) as(account string, extra map[string][]string) lab.Person {
 
 func (v victims) impersonations() []attack {
 	request := func(name, account, bound string) attack {
-		return attack{name, v.as(v.device, nil), http.MethodPost, v.tokenOf(account), tokenRequest(600, bound), impersonated}
+		return attack{name, v.as(v.device, nil), http.MethodPost, v.tokenOf(account),
+			tokenRequest(600, bound), impersonated}
 	}
 	asItself := request("a token as itself, once more", "ci", v.device)
 	asItself.thief, asItself.message = v.as("ci", nil), ownTokens
@@ -234,7 +254,8 @@ func (v victims) changes() []attack {
 		for _, resource := range thief.resources {
 			path := v.in(resource, v.device)
 			change := func(name, method, path string, body any) {
-				all = append(all, attack{fmt.Sprintf("%s of a device, with %s: %s", resource, thief.name, name), thief.person,
+				all = append(all, attack{fmt.Sprintf("%s of a device, with %s: %s",
+					resource, thief.name, name), thief.person,
 					method, path, body, changesDevice})
 			}
 			metadata := func(name, field string, value any) {
@@ -242,13 +263,16 @@ func (v victims) changes() []attack {
 			}
 			metadata("a label removed", "labels", object{"sa-exec-credential/account": nil})
 			metadata("all labels removed", "labels", nil)
-			metadata("an annotation", "annotations", object{"sa-exec-credential/host": "another"})
+			metadata("an annotation", "annotations",
+				object{"sa-exec-credential/host": "another"})
 			metadata("a finalizer", "finalizers", []any{"example.com/never"})
 			metadata("an owner", "ownerReferences", []any{object{"apiVersion": "v1",
 				"kind": "ConfigMap", "name": "x", "uid": "00000000-0000-0000-0000-000000000000"}})
 			change("deleted", http.MethodDelete, path, nil)
-			change("another machine's deleted", http.MethodDelete, v.in(resource, v.deviceB), nil)
-			change("all deleted", http.MethodDelete, v.in(resource)+"?labelSelector=app.kubernetes.io/component%3Ddevice", nil)
+			change("another machine's deleted", http.MethodDelete, v.in(resource,
+				v.deviceB), nil)
+			change("all deleted", http.MethodDelete,
+				v.in(resource)+"?labelSelector=app.kubernetes.io/component%3Ddevice", nil)
 			if contents := contentsOf(resource); contents != nil {
 				change("other contents", http.MethodPatch, path, contents)
 			}
@@ -284,7 +308,8 @@ func (v victims) decoys() []attack {
 			"the device of a nameless host":    "ci-device-0123456789abcdef",
 			"an account named like a device's": "ci-device-x-device-laptop-0123456789abcdef",
 		} {
-			all = append(all, attack{resource + " with the name of " + whose, thief, http.MethodPost, v.in(resource),
+			all = append(all, attack{resource + " with the name of " + whose, thief,
+				http.MethodPost, v.in(resource),
 				named(name, more), changesDevice})
 		}
 	}
@@ -293,7 +318,8 @@ func (v victims) decoys() []attack {
 
 // requestOf is a token request of the first machine's device.
 func (v victims) requestOf(name, namespace, account string, request object, message string) attack {
-	return attack{name, v.first, http.MethodPost, in(namespace, "serviceaccounts", account, "token"), request, message}
+	return attack{name, v.first, http.MethodPost, in(namespace, "serviceaccounts", account,
+		"token"), request, message}
 }
 
 func (v victims) ofOneMachine() []attack {
@@ -306,36 +332,48 @@ func (v victims) ofOneMachine() []attack {
 		return v.requestOf(name, v.namespace, account, request, message)
 	}
 	return []attack{
-		request("a token bound to another machine's Secret", "viewer", tokenRequest(600, v.deviceB), notBound),
-		request("a token bound to any Secret", "viewer", tokenRequest(600, "other"), notBound),
+		request("a token bound to another machine's Secret", "viewer", tokenRequest(600,
+			v.deviceB), notBound),
+		request("a token bound to any Secret", "viewer", tokenRequest(600, "other"),
+			notBound),
 		request("a token bound to a pod", "viewer", bound("Pod", v.deviceA), notBound),
 		request("an unbound token", "viewer", tokenRequest(600, ""), notBound),
 		request("an unbound bootstrap token", v.deviceA, tokenRequest(600, ""), notBound),
-		request("a bootstrap token bound to another machine's Secret", v.deviceA, tokenRequest(600, v.deviceB), notBound),
-		request("a token that is a second too long", "viewer", tokenRequest(3601, v.deviceA), tooLong),
-		request("a bootstrap token that is a second too long", v.deviceA, tokenRequest(month+1, v.deviceA), tooLong),
-		request("a token for a cloud", "viewer", tokenRequest(600, v.deviceA, "sts.amazonaws.com"), otherAudience),
+		request("a bootstrap token bound to another machine's Secret", v.deviceA,
+			tokenRequest(600, v.deviceB), notBound),
+		request("a token that is a second too long", "viewer", tokenRequest(3601,
+			v.deviceA), tooLong),
+		request("a bootstrap token that is a second too long", v.deviceA,
+			tokenRequest(month+1, v.deviceA), tooLong),
+		request("a token for a cloud", "viewer", tokenRequest(600, v.deviceA,
+			"sts.amazonaws.com"), otherAudience),
 		request("a token for a cloud and the API server", "viewer",
-			tokenRequest(600, v.deviceA, apiAudience, "sts.amazonaws.com"), otherAudience),
-		request("a bootstrap token for a cloud", v.deviceA, tokenRequest(600, v.deviceA, "sts.amazonaws.com"), otherAudience),
+			tokenRequest(600, v.deviceA, apiAudience, "sts.amazonaws.com"),
+			otherAudience),
+		request("a bootstrap token for a cloud", v.deviceA, tokenRequest(600, v.deviceA,
+			"sts.amazonaws.com"), otherAudience),
 	}
 }
 
 // audiences are those that lists of allowed ones could be mistaken for.
 func (v victims) audiences() []attack {
 	var all []attack
-	for _, audience := range []string{"", " ", ",", "vault,sts", "vault sts", apiAudience + ",vault", apiAudience + " vault",
+	for _, audience := range []string{"", " ", ",", "vault,sts", "vault sts", apiAudience +
+		",vault", apiAudience + " vault",
 		"vault,", " vault", "Vault", "audiences=vault"} {
-		request := v.requestOf(fmt.Sprintf("a token for the audience %q", audience), v.namespace, "teller",
+		request := v.requestOf(fmt.Sprintf("a token for the audience %q", audience),
+			v.namespace, "teller",
 			tokenRequest(600, v.tellerDevice, audience), otherAudience)
 		request.thief = v.teller
 		all = append(all, request)
 	}
 	for _, audience := range []string{"", " ", apiAudience + " "} {
-		all = append(all, v.requestOf(fmt.Sprintf("a token for the audience %q where none was named", audience), v.namespace,
+		all = append(all, v.requestOf(fmt.Sprintf("a token for the audience %q where "+
+			"none was named", audience), v.namespace,
 			"viewer", tokenRequest(600, v.deviceA, audience), otherAudience))
 	}
-	own := v.requestOf("a bootstrap token for an audience of the account's", v.namespace, v.tellerDevice,
+	own := v.requestOf("a bootstrap token for an audience of the account's", v.namespace,
+		v.tellerDevice,
 		tokenRequest(600, v.tellerDevice, "vault"), otherAudience)
 	own.thief = v.teller
 	return append(all, own)
@@ -343,10 +381,14 @@ func (v victims) audiences() []attack {
 
 func (v victims) withMoreRights() []attack {
 	return []attack{
-		v.requestOf("a token for another account", v.namespace, "ci", tokenRequest(600, v.deviceA), notItsAccount),
-		v.requestOf("a token for default", v.namespace, "default", tokenRequest(600, v.deviceA), notItsAccount),
-		v.requestOf("a token for another machine's device", v.namespace, v.deviceB, tokenRequest(600, v.deviceA), notItsAccount),
-		v.requestOf("a token in another namespace", v.elsewhere, "default", tokenRequest(600, v.deviceA), notItsAccount),
+		v.requestOf("a token for another account", v.namespace, "ci", tokenRequest(600,
+			v.deviceA), notItsAccount),
+		v.requestOf("a token for default", v.namespace, "default", tokenRequest(600,
+			v.deviceA), notItsAccount),
+		v.requestOf("a token for another machine's device", v.namespace, v.deviceB,
+			tokenRequest(600, v.deviceA), notItsAccount),
+		v.requestOf("a token in another namespace", v.elsewhere, "default",
+			tokenRequest(600, v.deviceA), notItsAccount),
 	}
 }
 
@@ -354,26 +396,33 @@ func (v victims) withMoreRights() []attack {
 func (v victims) checkRBAC(t *testing.T) {
 	forbidden := func(who lab.Person, method, path string, body any, says string) {
 		t.Helper()
-		if got := who.Ask(t, method, path, body); got.Code != http.StatusForbidden || !strings.Contains(got.Message, says) {
-			t.Errorf("%s %s: %d %q, want it forbidden with %q", method, path, got.Code, got.Message, says)
+		if got := who.Ask(t, method, path, body); got.Code != http.StatusForbidden ||
+			!strings.Contains(got.Message, says) {
+			t.Errorf("%s %s: %d %q, want it forbidden with %q", method, path, got.Code,
+				got.Message, says)
 		}
 	}
 	for _, account := range []string{"ci", "default", v.deviceA} {
-		forbidden(v.second, http.MethodPost, v.tokenOf(account), tokenRequest(600, v.deviceB), "cannot create resource")
+		forbidden(v.second, http.MethodPost, v.tokenOf(account), tokenRequest(600,
+			v.deviceB), "cannot create resource")
 	}
 	for _, resource := range []string{"secrets", "serviceaccounts", "roles", "rolebindings"} {
 		path := v.in(resource, v.deviceB)
 		forbidden(v.second, http.MethodDelete, path, nil, "cannot delete resource")
-		forbidden(v.second, http.MethodPatch, path, object{"metadata": object{"labels": nil}}, "cannot patch resource")
+		forbidden(v.second, http.MethodPatch, path,
+			object{"metadata": object{"labels": nil}}, "cannot patch resource")
 	}
 	for _, resource := range []string{"roles", "rolebindings"} {
 		path := v.in(resource, v.device)
 		forbidden(v.edit, http.MethodDelete, path, nil, "cannot delete resource")
-		forbidden(v.edit, http.MethodPatch, path, object{"metadata": object{"labels": nil}}, "cannot patch resource")
-		forbidden(v.edit, http.MethodPost, v.in(resource), named("ci-device-laptop-0123456789abcdef", nil), "cannot create resource")
+		forbidden(v.edit, http.MethodPatch, path, object{"metadata": object{"labels": nil}},
+			"cannot patch resource")
+		forbidden(v.edit, http.MethodPost, v.in(resource),
+			named("ci-device-laptop-0123456789abcdef", nil), "cannot create resource")
 	}
 	forbidden(v.edit, http.MethodGet, limits, nil, "cannot get resource")
 	// What tells a genuine request of a device from an impersonated one.
 	genuine := v.as(v.device, map[string][]string{"authentication.kubernetes.io/credential-id": {"JTI=x"}})
-	forbidden(genuine, http.MethodPost, v.tokenOf("ci"), tokenRequest(600, v.device), "cannot impersonate resource")
+	forbidden(genuine, http.MethodPost, v.tokenOf("ci"), tokenRequest(600, v.device),
+		"cannot impersonate resource")
 }

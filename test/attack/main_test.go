@@ -32,7 +32,8 @@ func in(namespace, resource string, names ...string) string {
 	if strings.HasPrefix(resource, "role") {
 		group = rbac
 	}
-	return strings.Join(append([]string{group, "namespaces", namespace, resource}, names...), "/")
+	return strings.Join(append([]string{group, "namespaces", namespace, resource}, names...),
+		"/")
 }
 
 // tokenRequest asks for a token; bound names a Secret to bind it to.
@@ -44,7 +45,8 @@ func tokenRequest(seconds int, bound string, audiences ...string) object {
 	if bound != "" {
 		spec["boundObjectRef"] = object{"apiVersion": "v1", "kind": "Secret", "name": bound}
 	}
-	return object{"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}
+	return object{"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest",
+		"spec": spec}
 }
 
 func named(name string, more object) object {
@@ -56,8 +58,9 @@ func named(name string, more object) object {
 }
 
 func legacySecret(name, account string) object {
-	return object{"type": "kubernetes.io/service-account-token", "metadata": object{"name": name,
-		"annotations": object{"kubernetes.io/service-account.name": account}}}
+	return object{"type": "kubernetes.io/service-account-token",
+		"metadata": object{"name": name,
+			"annotations": object{"kubernetes.io/service-account.name": account}}}
 }
 
 // machine is a lab's machine with one profile.
@@ -71,7 +74,8 @@ func newMachine(t *testing.T, namespace, account string, flags ...string) *machi
 	t.Helper()
 	m := &machine{lab.NewMachine(t, keyring.Kernel), account}
 	m.Namespace, m.Profile = namespace, account
-	m.Setup(append([]string{account, "-n", namespace, "--profile", account}, flags...)...).Succeeds()
+	m.Setup(append([]string{account, "-n", namespace, "--profile", account},
+		flags...)...).Succeeds()
 	return m
 }
 
@@ -99,7 +103,8 @@ func (m *machine) bootstrap() string {
 func (m *machine) checkGone(device string) {
 	m.Helper()
 	for _, resource := range []string{"secrets", "serviceaccounts", "roles", "rolebindings"} {
-		if got := lab.Administrator().Ask(m.T, http.MethodGet, in(m.Namespace, resource, device), nil); got.Code != http.StatusNotFound {
+		if got := lab.Administrator().Ask(m.T, http.MethodGet, in(m.Namespace, resource,
+			device), nil); got.Code != http.StatusNotFound {
 			m.Errorf("%s of the device are still there: %d", resource, got.Code)
 		}
 	}
@@ -108,6 +113,7 @@ func (m *machine) checkGone(device string) {
 // mint requests a token as somebody, and returns it.
 func mint(t *testing.T, who lab.Person, namespace, account string, request object) string {
 	t.Helper()
-	status, _ := who.Must(t, http.MethodPost, in(namespace, "serviceaccounts", account, "token"), request)["status"].(object)
+	status, _ := who.Must(t, http.MethodPost, in(namespace, "serviceaccounts", account,
+		"token"), request)["status"].(object)
 	return fmt.Sprint(status["token"])
 }

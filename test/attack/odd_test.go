@@ -21,7 +21,8 @@ type sabotage struct {
 func patch(metadata object) func(*machine, string) {
 	return func(m *machine, device string) {
 		for _, resource := range []string{"secrets", "serviceaccounts"} {
-			m.asAdmin(http.MethodPatch, in(m.Namespace, resource, device), object{"metadata": metadata})
+			m.asAdmin(http.MethodPatch, in(m.Namespace, resource, device),
+				object{"metadata": metadata})
 		}
 	}
 }
@@ -41,21 +42,31 @@ var sabotages = []sabotage{
 	{"labels removed", "Secret without our labels", patch(object{"labels": nil})},
 	{"finalizers", "", patch(object{"finalizers": []any{"example.com/never"}})},
 	{"an owner", "", func(m *machine, device string) {
-		owner := m.asAdmin(http.MethodPost, in(m.Namespace, "configmaps"), named("owner", nil))["metadata"].(object)
-		patch(object{"ownerReferences": []any{object{"apiVersion": "v1", "kind": "ConfigMap", "name": "owner",
+		owner := m.asAdmin(http.MethodPost, in(m.Namespace, "configmaps"), named("owner",
+			nil))["metadata"].(object)
+		patch(object{"ownerReferences": []any{object{"apiVersion": "v1",
+			"kind": "ConfigMap", "name": "owner",
 			"uid": owner["uid"], "blockOwnerDeletion": true}}})(m, device)
 	}},
-	{"being deleted, and held", "ServiceAccount is being deleted", func(m *machine, device string) {
+	{"being deleted, and held", "ServiceAccount is being deleted", func(m *machine,
+		device string) {
 		patch(object{"finalizers": []any{"example.com/never"}})(m, device)
 		m.deleteAs("serviceaccounts", device)
 		m.deleteAs("secrets", device)
 	}},
-	{"a decoy in the Secret's place", "Secret without our labels", func(m *machine, device string) {
+	{"a decoy in the Secret's place", "Secret without our labels", func(m *machine,
+		device string) {
 		m.deleteAs("secrets", device)
 		m.asAdmin(http.MethodPost, in(m.Namespace, "secrets"), named(device, nil))
 	}},
-	{"the account is missing", "no ServiceAccount", func(m *machine, device string) { m.deleteAs("serviceaccounts", device) }},
-	{"the Secret is missing", "no Secret", func(m *machine, device string) { m.deleteAs("secrets", device) }},
+	{"the account is missing", "no ServiceAccount", func(m *machine,
+		device string) {
+		m.deleteAs("serviceaccounts", device)
+	}},
+	{"the Secret is missing", "no Secret", func(m *machine,
+		device string) {
+		m.deleteAs("secrets", device)
+	}},
 }
 
 // TestDevicesEndWhateverWasDoneToThem revokes and rotates each, in three ways.
@@ -63,10 +74,12 @@ func TestDevicesEndWhateverWasDoneToThem(t *testing.T) {
 	t.Parallel()
 	for _, s := range sabotages {
 		for way, end := range map[string]func(*machine, string){
-			"revoke": (*machine).revoke, "rotate": (*machine).rotate, "revoke --device": (*machine).revokeDevice} {
+			"revoke": (*machine).revoke, "rotate": (*machine).rotate,
+			"revoke --device": (*machine).revokeDevice} {
 			t.Run(way+" after "+s.name, func(t *testing.T) {
 				t.Parallel()
-				newMachine(t, lab.Namespace(), lab.Account, "--cluster-role", "view").checkEnd(s, end)
+				newMachine(t, lab.Namespace(), lab.Account, "--cluster-role",
+					"view").checkEnd(s, end)
 			})
 		}
 	}
@@ -79,13 +92,15 @@ func (m *machine) checkEnd(s sabotage, end func(*machine, string)) {
 	}
 	s.do(m, device)
 	marked := func(listed lab.Device) bool {
-		return listed.Name == device && (s.odd == "" || slices.Contains(listed.Odd, s.odd)) && (s.odd != "" || len(listed.Odd) == 0)
+		return listed.Name == device && (s.odd == "" || slices.Contains(listed.Odd,
+			s.odd)) && (s.odd != "" || len(listed.Odd) == 0)
 	}
 	if listed := m.Devices(m.Namespace); !slices.ContainsFunc(listed, marked) {
 		m.Errorf("devices lists %+v, want %s marked as %q", listed, device, s.odd)
 	}
 	end(m, device)
-	lab.Eventually(m.T, "the device's tokens are refused", func() bool { return !lab.Accepts(m.T, token) && !lab.Accepts(m.T, bootstrap) })
+	lab.Eventually(m.T, "the device's tokens are refused",
+		func() bool { return !lab.Accepts(m.T, token) && !lab.Accepts(m.T, bootstrap) })
 	m.checkGone(device)
 }
 
@@ -94,7 +109,8 @@ func (m *machine) revoke(string) {
 }
 
 func (m *machine) revokeDevice(device string) {
-	m.Plugin("revoke", "--device", device, "--serviceaccount", m.account, "-n", m.Namespace, "--kubeconfig", m.Admin).Succeeds()
+	m.Plugin("revoke", "--device", device, "--serviceaccount", m.account, "-n", m.Namespace,
+		"--kubeconfig", m.Admin).Succeeds()
 }
 
 func (m *machine) rotate(string) {

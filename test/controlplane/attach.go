@@ -25,7 +25,8 @@ func Attach(dir, bin string) (*ControlPlane, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &ControlPlane{options: Options{Dir: dir, Bin: bin}, Kubectl: filepath.Join(bin, "kubectl")}
+	c := &ControlPlane{options: Options{Dir: dir, Bin: bin}, Kubectl: filepath.Join(bin,
+		"kubectl")}
 	server, err := os.ReadFile(c.path(serverFile))
 	if err != nil {
 		return nil, fmt.Errorf("attaching to a control plane: %w", err)

@@ -63,7 +63,8 @@ func etcdArgs() []string {
 func (c *ControlPlane) StartAPIServer(ctx context.Context) (err error) {
 	c.apiServer.kill()
 	began := time.Now()
-	if c.apiServer, err = c.start("kube-apiserver", append(c.apiServerArgs(), c.options.APIServerArgs...)); err != nil {
+	if c.apiServer, err = c.start("kube-apiserver", append(c.apiServerArgs(),
+		c.options.APIServerArgs...)); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, startLimit)

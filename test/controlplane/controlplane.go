@@ -146,7 +146,8 @@ func (o Options) checkPrograms() error {
 	}
 	for _, name := range programs {
 		if _, err := os.Stat(filepath.Join(o.Bin, name)); err != nil {
-			return fmt.Errorf("looking for the control plane's programs: %w: run test/build first", err)
+			return fmt.Errorf("looking for the control plane's programs: %w: run "+
+				"test/build first", err)
 		}
 	}
 	return nil

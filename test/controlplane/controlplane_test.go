@@ -73,7 +73,8 @@ func (p plane) answer(token string) int {
 		DisableKeepAlives: true,
 		TLSClientConfig:   &tls.Config{RootCAs: roots},
 	}}
-	request, err := http.NewRequestWithContext(p.Context(), http.MethodGet, p.Server+"/api", nil)
+	request, err := http.NewRequestWithContext(p.Context(), http.MethodGet, p.Server+"/api",
+		nil)
 	if err != nil {
 		p.Fatal(err)
 	}
@@ -127,7 +128,8 @@ func TestControlPlane(t *testing.T) {
 		if err := p.WaitForRoles(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		p.admin("create", "clusterrolebinding", "reader", "--clusterrole=view", "--user=reader")
+		p.admin("create", "clusterrolebinding", "reader", "--clusterrole=view",
+			"--user=reader")
 		if got := p.admin("auth", "can-i", "list", "pods", "--as=reader"); got != "yes" {
 			t.Errorf("may a holder of view list pods? %s", got)
 		}
@@ -167,10 +169,12 @@ func (p plane) checkUser(t *testing.T) {
 		t.Fatal(err)
 	}
 	whoami, err := p.kubectl(kubeconfig, "auth", "whoami")
-	if err != nil || !strings.Contains(whoami, "jane") || !strings.Contains(whoami, "developers") {
+	if err != nil || !strings.Contains(whoami, "jane") || !strings.Contains(whoami,
+		"developers") {
 		t.Errorf("who is jane? %v\n%s", err, whoami)
 	}
-	if out, err := p.kubectl(kubeconfig, "get", "pods"); err == nil || !strings.Contains(out, "Forbidden") {
+	if out, err := p.kubectl(kubeconfig, "get", "pods"); err == nil || !strings.Contains(out,
+		"Forbidden") {
 		t.Errorf("jane may list pods: %s", out)
 	}
 }
@@ -192,7 +196,8 @@ func (p plane) checkAudit(t *testing.T) {
 	}
 	last := events[len(events)-1]
 	const issued = "authentication.kubernetes.io/issued-credential-id"
-	if last.User.Username != "admin" || last.ResponseStatus.Code != http.StatusCreated || last.Annotations[issued] == "" {
+	if last.User.Username != "admin" || last.ResponseStatus.Code != http.StatusCreated ||
+		last.Annotations[issued] == "" {
 		t.Errorf("event of a TokenRequest: %+v", last)
 	}
 }
@@ -218,7 +223,8 @@ func (p plane) checkServingNames(t *testing.T) {
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(p.CAPEM)
 	for _, host := range controlplane.ServingHosts() {
-		connection, err := tls.Dial("tcp", p.address(), &tls.Config{RootCAs: roots, ServerName: host})
+		connection, err := tls.Dial("tcp", p.address(), &tls.Config{RootCAs: roots,
+			ServerName: host})
 		if err != nil {
 			t.Errorf("as %s: %v", host, err)
 			continue
@@ -235,7 +241,8 @@ func (p plane) checkRestart(t *testing.T) {
 	p.wantAnswer(token, http.StatusOK)
 	p.StopAPIServer()
 	if _, err := net.Dial("tcp", p.address()); !errors.Is(err, syscall.ECONNREFUSED) {
-		t.Errorf("connecting to a stopped API server: %v, want %v", err, syscall.ECONNREFUSED)
+		t.Errorf("connecting to a stopped API server: %v, want %v", err,
+			syscall.ECONNREFUSED)
 	}
 	if err := p.StartAPIServer(t.Context()); err != nil {
 		t.Fatal(err)
@@ -350,7 +357,8 @@ func TestAuthorityOfThePastIssuesExpiredCertificates(t *testing.T) {
 	if !errors.As(err, &invalid) || invalid.Reason != x509.Expired {
 		t.Errorf("verifying an expired certificate: %v", err)
 	}
-	_, err = certificate.Leaf.Verify(x509.VerifyOptions{Roots: roots, CurrentTime: time.Now().Add(-30 * time.Minute)})
+	_, err = certificate.Leaf.Verify(x509.VerifyOptions{Roots: roots,
+		CurrentTime: time.Now().Add(-30 * time.Minute)})
 	if err != nil {
 		t.Error(fmt.Errorf("verifying it while it was good: %w", err))
 	}

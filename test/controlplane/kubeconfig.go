@@ -32,5 +32,6 @@ current-context: %[3]s@test
 func (c *ControlPlane) Kubeconfig(user string, certificate KeyPair) []byte {
 	encode := base64.StdEncoding.EncodeToString
 	return fmt.Appendf(nil, kubeconfigFormat,
-		c.Server, encode(c.CAPEM), user, encode(certificate.CertPEM), encode(certificate.KeyPEM))
+		c.Server, encode(c.CAPEM), user, encode(certificate.CertPEM),
+		encode(certificate.KeyPEM))
 }

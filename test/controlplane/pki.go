@@ -113,7 +113,8 @@ func (a *Authority) sign(template *x509.Certificate) (KeyPair, error) {
 	if a.key == nil {
 		a.key = key
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, a.certificate, key.Public(), a.key)
+	der, err := x509.CreateCertificate(rand.Reader, template, a.certificate, key.Public(),
+		a.key)
 	if err != nil {
 		return KeyPair{}, err
 	}
@@ -140,7 +141,8 @@ func readAuthority(certFile, keyFile string) (*Authority, error) {
 	if !ok {
 		return nil, fmt.Errorf("key of the authority is a %T", pair.PrivateKey)
 	}
-	return &Authority{PEM: encodePEM("CERTIFICATE", pair.Leaf.Raw), certificate: pair.Leaf, key: key}, nil
+	return &Authority{PEM: encodePEM("CERTIFICATE", pair.Leaf.Raw), certificate: pair.Leaf,
+		key: key}, nil
 }
 
 // writeCertificates makes the authority, the API server's certificate and the
@@ -213,7 +215,8 @@ func (c *ControlPlane) writeServiceAccountKeys() error {
 	}
 	return errors.Join(
 		os.WriteFile(c.path(serviceAccountKeyFile), private, 0o600),
-		os.WriteFile(c.path(serviceAccountPublicKeyFile), encodePEM("PUBLIC KEY", public), 0o600),
+		os.WriteFile(c.path(serviceAccountPublicKeyFile), encodePEM("PUBLIC KEY", public),
+			0o600),
 	)
 }
 

@@ -100,7 +100,8 @@ func (s *starter) start(prog program) (*process, error) {
 	defer log.Close()
 	cmd := exec.Command(prog.path, prog.args...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = prog.dir, log, log
-	cmd.Env = []string{} // etcd reads ETCD_*, everybody HTTPS_PROXY: none of it is meant for a test
+	// etcd reads ETCD_*, everybody HTTPS_PROXY: none of it is meant for a test
+	cmd.Env = []string{}
 	cmd.SysProcAttr = childAttributes()
 
 	started := make(chan error)

@@ -28,7 +28,8 @@ func TestMain(m *testing.M) {
 }
 
 func beParent(dir string) {
-	if _, err := controlplane.Start(context.Background(), controlplane.Options{Dir: dir}); err != nil {
+	if _, err := controlplane.Start(context.Background(),
+		controlplane.Options{Dir: dir}); err != nil {
 		fmt.Println(err)
 		os.Exit(1)
 	}

@@ -14,7 +14,8 @@ import (
 // roles view, edit and admin, which are empty in a new cluster.
 func (c *ControlPlane) WaitForRoles(ctx context.Context) error {
 	if c.controllerManager == nil {
-		return errors.New("waiting for aggregated roles: no controller manager was asked for")
+		return errors.New("waiting for aggregated roles: no controller manager was asked " +
+			"for")
 	}
 	ctx, cancel := context.WithTimeout(ctx, startLimit)
 	defer cancel()

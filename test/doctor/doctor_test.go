@@ -1,7 +1,7 @@
 //go:build linux
 
-// Package doctor_test spoils, one thing at a time, what setup has made, and looks at what doctor says and at whether its
-// cure works.
+// Package doctor_test spoils, one thing at a time, what setup has made, and looks at what doctor
+// says and at whether its cure works.
 package doctor_test
 
 import (
@@ -80,7 +80,8 @@ func (m *machine) doctor(args ...string) ([]finding, int) {
 	if err := json.Unmarshal([]byte(out.Stdout), &report); err != nil {
 		m.Fatalf("doctor: %v\n%s%s", err, out.Stdout, out.Stderr)
 	}
-	if report.APIVersion != "sa-exec-credential/v1" || report.Kind != "Report" || out.Stderr != "" {
+	if report.APIVersion != "sa-exec-credential/v1" || report.Kind != "Report" ||
+		out.Stderr != "" {
 		m.Errorf("doctor: a %s of %s\n%s", report.Kind, report.APIVersion, out.Stderr)
 	}
 	for _, item := range report.Items {
@@ -93,19 +94,22 @@ func (m *machine) doctor(args ...string) ([]finding, int) {
 
 // of returns the findings of one check, worst first.
 func of(items []finding, check string) []finding {
-	found := slices.DeleteFunc(slices.Clone(items), func(item finding) bool { return item.Check != check })
+	found := slices.DeleteFunc(slices.Clone(items),
+		func(item finding) bool { return item.Check != check })
 	rank := map[string]int{"failed": 0, "warning": 1, "ok": 2}
 	slices.SortStableFunc(found, func(a, b finding) int { return rank[a.Result] - rank[b.Result] })
 	return found
 }
 
-// diagnosed expects that a check has this result, and everything else is well. It returns the finding.
+// diagnosed expects that a check has this result, and everything else is well. It returns the
+// finding.
 func (m *machine) diagnosed(check, result string, code int, args ...string) finding {
 	m.Helper()
 	items, got := m.doctor(args...)
 	found := of(items, check)
 	if len(found) == 0 || found[0].Result != result || got != code {
-		m.Fatalf("exit code %d, want %d and %s to be %s\n%s", got, code, check, result, listed(items))
+		m.Fatalf("exit code %d, want %d and %s to be %s\n%s", got, code, check, result,
+			listed(items))
 	}
 	for _, item := range items {
 		if item.Result == "failed" && item.Check != check {
@@ -128,7 +132,8 @@ func (m *machine) healthy(args ...string) []finding {
 func listed(items []finding) string {
 	lines := make([]string, len(items))
 	for i, item := range items {
-		lines[i] = fmt.Sprintf("%s %s %s: %s", item.Result, item.Profile, item.Check, item.Detail)
+		lines[i] = fmt.Sprintf("%s %s %s: %s", item.Result, item.Profile, item.Check,
+			item.Detail)
 	}
 	return strings.Join(lines, "\n")
 }
@@ -138,22 +143,27 @@ const profileName = "ci"
 // setUp makes a profile, and returns the path of its file.
 func (m *machine) setUp(flags ...string) string {
 	m.Helper()
-	m.Setup(append([]string{"ci", "-n", m.Namespace, "--profile", profileName, "--store", "keyring"}, flags...)...).Succeeds()
+	m.Setup(append([]string{"ci", "-n", m.Namespace, "--profile", profileName, "--store",
+		"keyring"}, flags...)...).Succeeds()
 	return m.Path(".config", "sa-exec-credential", "profiles", profileName+".yaml")
 }
 
 func (m *machine) checkFresh() {
 	m.setUp()
 	items := m.healthy()
-	for _, check := range []string{"locks", "bus", "store", "kubeconfig", "profile", "server", "clock", "bootstrap", "mint", "limits", "token", "context"} {
+	for _, check := range []string{"locks", "bus", "store", "kubeconfig", "profile", "server",
+		"clock", "bootstrap", "mint", "limits", "token", "context"} {
 		found := of(items, check)
-		slow := check == "store" && len(found) == 1 && found[0].Result == "warning" // on a busy machine
+		// on a busy machine
+		slow := check == "store" && len(found) == 1 && found[0].Result == "warning"
 		if len(found) != 1 || found[0].Result != "ok" && !slow {
 			m.Errorf("check %q: %+v", check, found)
 		}
 	}
 	for check, detail := range map[string]string{
-		"bootstrap": "system:serviceaccount:" + m.Namespace + ":" + m.Configuration().Device.Name, "token": "system:serviceaccount:" + m.Namespace + ":ci",
+		"bootstrap": "system:serviceaccount:" + m.Namespace + ":" +
+			m.Configuration().Device.Name, "token": "system:serviceaccount:" +
+			m.Namespace + ":ci",
 		"mint": "1h", "limits": "limited: ", "bus": m.Service.Address(), "server": m.Server,
 	} {
 		if text := of(items, check)[0].Detail; !strings.Contains(text, detail) {
@@ -161,13 +171,15 @@ func (m *machine) checkFresh() {
 		}
 	}
 	table := m.Plugin("doctor").Succeeds().Stdout
-	if !strings.Contains(table, "Nothing ") || !strings.Contains(table, "(1 profile).") || strings.Contains(table, "\x1b") {
+	if !strings.Contains(table, "Nothing ") || !strings.Contains(table, "(1 profile).") ||
+		strings.Contains(table, "\x1b") {
 		m.Errorf("table:\n%s", table)
 	}
 	m.keepsNothing()
 }
 
-// keepsNothing expects that doctor leaves nothing but the profile's own two entries in the store, which all tests share.
+// keepsNothing expects that doctor leaves nothing but the profile's own two entries in the store,
+// which all tests share.
 func (m *machine) keepsNothing() {
 	m.Helper()
 	before := m.Plugin("status", "-o", "json").Succeeds().Stdout
@@ -232,13 +244,15 @@ func (m *machine) checkBootstrapGone() {
 	before := m.Read(path)
 	m.fixed(sick, "bootstrap")
 	if after := m.Read(path); after != before {
-		m.Errorf("fixing with %s changed the profile from\n%s\nto\n%s", sick.Fix, before, after)
+		m.Errorf("fixing with %s changed the profile from\n%s\nto\n%s", sick.Fix, before,
+			after)
 	}
 }
 
 func (m *machine) checkDeviceGone() {
 	m.setUp()
-	m.AsAdmin("delete", "secret", "-n", m.Namespace, "-l", "sa-exec-credential/account=ci,app.kubernetes.io/component=device")
+	m.AsAdmin("delete", "secret", "-n", m.Namespace, "-l",
+		"sa-exec-credential/account=ci,app.kubernetes.io/component=device")
 	lab.Eventually(m.T, "the bootstrap credential is refused", func() bool {
 		items, code := m.doctor()
 		found := of(items, "bootstrap")
@@ -256,12 +270,16 @@ func (m *machine) checkAccountGone() {
 func (m *machine) checkRoleGone() {
 	m.setUp()
 	m.AsAdmin("delete", "rolebinding", m.Configuration().Device.Name, "-n", m.Namespace)
-	lab.Eventually(m.T, "RBAC has heard of it", func() bool { _, code := m.doctor(); return code != 0 })
+	lab.Eventually(m.T, "RBAC has heard of it", func() bool {
+		_,
+			code := m.doctor()
+		return code != 0
+	})
 	m.fixed(m.diagnosed("mint", "failed", 7), "mint")
 }
 
-// checkWideLimits has limits that an earlier setup needed. That there are none at all is for a control
-// plane that nobody shares.
+// checkWideLimits has limits that an earlier setup needed. That there are none at all is for a
+// control plane that nobody shares.
 func (m *machine) checkWideLimits() {
 	m.setUp("--duration", "2h")
 	m.setUp("--duration", "1h")
@@ -290,7 +308,8 @@ func (m *machine) checkOtherAuthority() {
 	withoutAuthority := regexp.MustCompile(`(?m)^ *certificateAuthorityData:.*\n`).ReplaceAllString(m.Read(path), "")
 	m.Write(path, withoutAuthority) // the system's roots count now
 	items, code := m.doctor()
-	if server := of(items, "server")[0]; server.Result != "failed" || code != 5 || !strings.Contains(server.Detail, "not trusted") {
+	if server := of(items, "server")[0]; server.Result != "failed" || code != 5 ||
+		!strings.Contains(server.Detail, "not trusted") {
 		m.Errorf("exit code %d\n%s", code, listed(items))
 	}
 }
@@ -309,7 +328,8 @@ func (m *machine) checkClock() {
 
 func (m *machine) checkStoreDown() {
 	m.setUp()
-	m.Variables = []string{"DBUS_SESSION_BUS_ADDRESS=" + secretservicetest.NewBus(m.T).Address()}
+	m.Variables = []string{"DBUS_SESSION_BUS_ADDRESS=" +
+		secretservicetest.NewBus(m.T).Address()}
 	m.diagnosed("store", "failed", 6)
 	m.Variables = []string{"DBUS_SESSION_BUS_ADDRESS=tcp:host=127.0.0.1,port=1"}
 	items, code := m.doctor()
@@ -322,12 +342,15 @@ func (m *machine) checkPolicy() {
 	m.setUp()
 	kuberc := m.Path(".kube", "kuberc")
 	command := lab.Plugin
-	const format = "apiVersion: kubectl.config.k8s.io/v1beta1\nkind: Preference\ncredentialPluginPolicy: %s\n%s"
+	const format = "apiVersion: kubectl.config.k8s.io/v1beta1\nkind: " +
+		"Preference\ncredentialPluginPolicy: %s\n%s"
 	for _, field := range []string{"command", "name"} {
-		m.Write(kuberc, fmt.Sprintf(format, "Allowlist", "credentialPluginAllowlist:\n- "+field+": /usr/bin/other\n"))
+		m.Write(kuberc, fmt.Sprintf(format, "Allowlist",
+			"credentialPluginAllowlist:\n- "+field+": /usr/bin/other\n"))
 		sick := m.diagnosed("policy", "failed", 3)
 		m.fixed(sick, "policy")
-		m.Write(kuberc, fmt.Sprintf(format, "Allowlist", "credentialPluginAllowlist:\n- "+field+": "+command+"\n"))
+		m.Write(kuberc, fmt.Sprintf(format, "Allowlist",
+			"credentialPluginAllowlist:\n- "+field+": "+command+"\n"))
 		m.diagnosed("policy", "ok", 0)
 	}
 	m.Write(kuberc, fmt.Sprintf(format, "DenyAll", ""))
@@ -372,11 +395,13 @@ func (m *machine) checkExecSection() {
 	good := m.Read(m.Kubeconfig())
 	for _, test := range []struct{ old, changed, result string }{
 		{"provideClusterInfo: true", "provideClusterInfo: false", "failed"},
-		{`"client.authentication.k8s.io/v1"`, `"client.authentication.k8s.io/v7"`, "failed"},
+		{`"client.authentication.k8s.io/v1"`, `"client.authentication.k8s.io/v7"`,
+			"failed"},
 		{"interactiveMode: Never", "", "failed"},
 		{"[get, --profile,", "[status, --profile,", "failed"},
 		{"interactiveMode: Never", "interactiveMode: Always", "warning"},
-		{"interactiveMode: Never", "interactiveMode: Never\n      env: [{name: LANG, value: C}]", "warning"},
+		{"interactiveMode: Never", "interactiveMode: Never\n      env: [{name: LANG, " +
+			"value: C}]", "warning"},
 	} {
 		m.Write(m.Kubeconfig(), good)
 		m.Replace(m.Kubeconfig(), test.old, test.changed)
@@ -403,10 +428,12 @@ func (m *machine) checkBadKubeconfig() {
 func (m *machine) checkContextSource() {
 	m.AsAdmin("create", "namespace", m.Namespace)
 	for _, name := range []string{"one", "two"} {
-		m.Setup(name, "-n", m.Namespace, "--profile", name, "--store", "keyring", "--bootstrap", "context=admin@test").Succeeds()
+		m.Setup(name, "-n", m.Namespace, "--profile", name, "--store", "keyring",
+			"--bootstrap", "context=admin@test").Succeeds()
 	}
 	items := m.healthy()
-	if tokens := of(items, "token"); len(tokens) != 2 || tokens[0].Result != "ok" || tokens[1].Result != "ok" {
+	if tokens := of(items, "token"); len(tokens) != 2 || tokens[0].Result != "ok" ||
+		tokens[1].Result != "ok" {
 		m.Errorf("findings:\n%s", listed(items))
 	}
 	if text := of(items, "bootstrap")[0].Detail; !strings.Contains(text, "context=admin@test") {
@@ -417,7 +444,8 @@ func (m *machine) checkContextSource() {
 // checkRecovery takes the context away that setup was told to recover with.
 func (m *machine) checkRecovery() {
 	m.setUp("--recover")
-	if text := of(m.healthy(), "recovery")[0].Detail; !strings.Contains(text, `with context "admin@test" of `+m.Admin) {
+	if text := of(m.healthy(), "recovery")[0].Detail; !strings.Contains(text,
+		`with context "admin@test" of `+m.Admin) {
 		m.Errorf("recovery: %s", text)
 	}
 	kubeconfig := m.Read(m.Admin)
@@ -435,14 +463,16 @@ func (m *machine) checkMany() {
 	path := m.setUp()
 	profile := m.Read(path)
 	for i := range many {
-		m.Write(filepath.Join(filepath.Dir(path), fmt.Sprintf("copy-%03d.yaml", i)), profile)
+		m.Write(filepath.Join(filepath.Dir(path), fmt.Sprintf("copy-%03d.yaml", i)),
+			profile)
 	}
 	items := m.healthy()
 	if tokens := of(items, "token"); len(tokens) != many+1 || tokens[0].Result != "ok" {
 		m.Errorf("%d profiles with a token", len(tokens))
 	}
 	table := m.Plugin("doctor").Succeeds().Stdout
-	if !strings.Contains(table, fmt.Sprintf("(%d profiles).", many+1)) || strings.Count(table, "\nProfile ") != many+1 {
+	if !strings.Contains(table, fmt.Sprintf("(%d profiles).", many+1)) || strings.Count(table,
+		"\nProfile ") != many+1 {
 		m.Errorf("table:\n%s", table)
 	}
 }

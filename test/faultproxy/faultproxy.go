@@ -1,5 +1,6 @@
-// Package faultproxy is a TLS proxy in front of the test control plane. It makes tokens short-lived, refuses them when
-// that short life is over, and does to requests what a real server will not do on demand.
+// Package faultproxy is a TLS proxy in front of the test control plane. It makes tokens
+// short-lived, refuses them when that short life is over, and does to requests what a real server
+// will not do on demand.
 package faultproxy
 
 import (
@@ -41,7 +42,8 @@ const (
 
 // Options say what a proxy does. Functions are called from several goroutines.
 type Options struct {
-	// Lifetime returns how long a token of an account lives, whatever was granted; 0 leaves it as it is.
+	// Lifetime returns how long a token of an account lives, whatever was granted; 0 leaves
+	// it as it is.
 	Lifetime func(account string) time.Duration
 	// Fault returns what happens to a request.
 	Fault func(*http.Request) Fault
@@ -72,8 +74,8 @@ type Token struct {
 	Expires            time.Time
 }
 
-// Start starts a proxy on a free port of loopback. Stop ends it. A client certificate of the cluster's authority counts
-// as the administrator's: it cannot be passed on.
+// Start starts a proxy on a free port of loopback. Stop ends it. A client certificate of the
+// cluster's authority counts as the administrator's: it cannot be passed on.
 func Start(plane *controlplane.ControlPlane, options Options) (*Proxy, error) {
 	target, err := url.Parse(plane.Server)
 	if err != nil {
@@ -93,11 +95,14 @@ func Start(plane *controlplane.ControlPlane, options Options) (*Proxy, error) {
 	}
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(plane.CAPEM)
-	p := &Proxy{URL: "https://" + listener.Addr().String(), options: options, tokens: map[string]Token{}, faults: map[Fault]int{}}
+	p := &Proxy{URL: "https://" + listener.Addr().String(), options: options,
+		tokens: map[string]Token{}, faults: map[Fault]int{}}
 	p.forward = p.forwarder(target, &tls.Config{RootCAs: roots})
-	p.asAdmin = p.forwarder(target, &tls.Config{RootCAs: roots, Certificates: []tls.Certificate{admin}})
+	p.asAdmin = p.forwarder(target, &tls.Config{RootCAs: roots,
+		Certificates: []tls.Certificate{admin}})
 	p.server = &http.Server{Handler: p, ErrorLog: discard(), TLSConfig: &tls.Config{
-		Certificates: []tls.Certificate{serving}, ClientAuth: tls.VerifyClientCertIfGiven, ClientCAs: roots}}
+		Certificates: []tls.Certificate{serving}, ClientAuth: tls.VerifyClientCertIfGiven,
+		ClientCAs: roots}}
 	go func() { _ = p.server.ServeTLS(listener, "", "") }()
 	return p, nil
 }
@@ -270,7 +275,8 @@ func (f Fault) serve(w http.ResponseWriter, r *http.Request) {
 
 // answer is a failure in the API server's form.
 func answer(w http.ResponseWriter, code int) {
-	body, _ := json.Marshal(map[string]any{"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "message": http.StatusText(code)})
+	body, _ := json.Marshal(map[string]any{"kind": "Status", "apiVersion": "v1",
+		"status": "Failure", "code": code, "message": http.StatusText(code)})
 	write(w, code, string(body))
 }
 
@@ -280,7 +286,8 @@ func write(w http.ResponseWriter, code int, body string) {
 	_, _ = io.WriteString(w, body)
 }
 
-// change does to an answer what the options say, remembers the tokens in TokenRequests and makes them short-lived.
+// change does to an answer what the options say, remembers the tokens in TokenRequests and makes
+// them short-lived.
 func (p *Proxy) change(response *http.Response) error {
 	if p.options.Lost != nil && p.options.Lost(response.Request) {
 		return errLost
@@ -311,7 +318,8 @@ func (p *Proxy) change(response *http.Response) error {
 func (p *Proxy) remember(namespace, account string, body []byte) ([]byte, error) {
 	var request map[string]any
 	if err := json.Unmarshal(body, &request); err != nil {
-		return nil, fmt.Errorf("the API server's TokenRequest is not JSON, did the client ask for that: %w", err)
+		return nil, fmt.Errorf("the API server's TokenRequest is not JSON, did the "+
+			"client ask for that: %w", err)
 	}
 	status, _ := request["status"].(map[string]any)
 	text, _ := status["token"].(string)

@@ -49,7 +49,8 @@ func newContexts(t *testing.T) *contexts {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &contexts{Machine: m, config: clientcmdapi.NewConfig(), path: filepath.Join(m.Home, "admins"),
+	c := &contexts{Machine: m, config: clientcmdapi.NewConfig(), path: filepath.Join(m.Home,
+		"admins"),
 		answer: filepath.Join(m.Home, "answer")}
 	if err := os.WriteFile(c.answer, answer, 0o600); err != nil {
 		t.Fatal(err)
@@ -88,9 +89,11 @@ func TestContextsWhosePluginsNeedDifferentVariables(t *testing.T) {
 	}
 	for run := range runs {
 		r := c.Plugin("setup", lab.Account, "--all-contexts", "--kubeconfig", c.path,
-			"--store", string(c.Kind()), "--cluster-role", "view", "-o", filepath.Join(c.Home, "out"),
+			"--store", string(c.Kind()), "--cluster-role", "view", "-o",
+			filepath.Join(c.Home, "out"),
 			"--bootstrap", "context=context-0", "--bootstrap-env", "LOGIN_0",
-			"--parallel", strconv.Itoa(1+run%count)) // fewer at once log in while others mint already
+			// fewer at once log in while others mint already
+			"--parallel", strconv.Itoa(1+run%count))
 		if r.Code != 0 || strings.Count(r.Stdout, " ready") != count {
 			t.Fatalf("run %d: exit code %d\n%s\n%s", run+1, r.Code, r.Stdout, r.Stderr)
 		}
@@ -101,7 +104,8 @@ func TestALoginTakesLongerThanACall(t *testing.T) {
 	t.Parallel()
 	c := newContexts(t)
 	c.add("slow", c.Namespace, "sleep 15")
-	r := c.Plugin("devices", lab.Account, "--context", "slow", "--kubeconfig", c.path).Succeeds()
+	r := c.Plugin("devices", lab.Account, "--context", "slow", "--kubeconfig",
+		c.path).Succeeds()
 	const want = `sa-exec-credential: login: waiting for the login of context "slow"`
 	if strings.TrimSpace(r.Stderr) != want {
 		t.Errorf("said %q, want %q", r.Stderr, want)
@@ -147,7 +151,8 @@ func (c *contexts) atTerminal(question, answer string, args ...string) (code int
 				c.Fatal(err)
 			}
 		}
-		_, err = io.CopyN(&screen, terminal, 1) // fails when nobody has the terminal open any longer
+		// fails when nobody has the terminal open any longer
+		_, err = io.CopyN(&screen, terminal, 1)
 	}
 	_ = cmd.Wait() // how it ended is in its state
 	code = cmd.ProcessState.ExitCode()

@@ -26,8 +26,8 @@ type machine struct{ *lab.Machine }
 
 const fleetSize = 100
 
-// TestAHundredContextsAreSetUpAndWhatWasInterruptedIsFinished interrupts one setup of all contexts twice, politely and
-// not, and lets a third run finish it.
+// TestAHundredContextsAreSetUpAndWhatWasInterruptedIsFinished interrupts one setup of all
+// contexts twice, politely and not, and lets a third run finish it.
 func TestAHundredContextsAreSetUpAndWhatWasInterruptedIsFinished(t *testing.T) {
 	t.Parallel()
 	m := &machine{lab.NewMachine(t, keyring.Keyring)}
@@ -48,7 +48,8 @@ func TestAHundredContextsAreSetUpAndWhatWasInterruptedIsFinished(t *testing.T) {
 	m.checkFleet(prefix, before)
 }
 
-// writeFleet makes the user's kubeconfig: clusters of many names, each with a context that has a namespace.
+// writeFleet makes the user's kubeconfig: clusters of many names, each with a context that has a
+// namespace.
 func (m *machine) writeFleet(prefix string) *clientcmdapi.Config {
 	m.Helper()
 	config, err := clientcmd.LoadFromFile(m.Admin)
@@ -57,11 +58,13 @@ func (m *machine) writeFleet(prefix string) *clientcmdapi.Config {
 	}
 	context := config.Contexts[config.CurrentContext]
 	cluster := config.Clusters[context.Cluster]
-	config.Contexts, config.Clusters = map[string]*clientcmdapi.Context{}, map[string]*clientcmdapi.Cluster{}
+	config.Contexts, config.Clusters = map[string]*clientcmdapi.Context{},
+		map[string]*clientcmdapi.Cluster{}
 	for i := range fleetSize {
 		name := fmt.Sprintf("%s-%03d", prefix, i)
 		config.Clusters["cluster-"+name] = cluster
-		config.Contexts["context-"+name] = &clientcmdapi.Context{Cluster: "cluster-" + name, AuthInfo: context.AuthInfo, Namespace: name}
+		config.Contexts["context-"+name] = &clientcmdapi.Context{Cluster: "cluster-" + name,
+			AuthInfo: context.AuthInfo, Namespace: name}
 	}
 	config.CurrentContext = "context-" + prefix + "-000"
 	data, err := clientcmd.Write(*config)
@@ -94,10 +97,13 @@ func (m *machine) checkFleet(prefix string, before *clientcmdapi.Config) {
 	m.Helper()
 	after := m.LoadKubeconfig()
 	if len(after.Contexts) != 2*fleetSize {
-		m.Errorf("the kubeconfig has %d contexts, want %d", len(after.Contexts), 2*fleetSize)
+		m.Errorf("the kubeconfig has %d contexts, want %d", len(after.Contexts),
+			2*fleetSize)
 	}
 	for name, context := range before.Contexts {
-		if !reflect.DeepEqual(after.Contexts[name], context) || !reflect.DeepEqual(after.Clusters[context.Cluster], before.Clusters[context.Cluster]) {
+		if !reflect.DeepEqual(after.Contexts[name], context) ||
+			!reflect.DeepEqual(after.Clusters[context.Cluster],
+				before.Clusters[context.Cluster]) {
 			m.Errorf("context %q is not what it was", name)
 		}
 	}
@@ -106,7 +112,8 @@ func (m *machine) checkFleet(prefix string, before *clientcmdapi.Config) {
 	}
 	for _, i := range []int{0, 59, 60, 119, fleetSize - 1} {
 		name := fmt.Sprintf("%s-%03d", prefix, i)
-		r := m.Kubectl("--context", "ci."+name+"@cluster-"+name, "auth", "whoami").Succeeds()
+		r := m.Kubectl("--context", "ci."+name+"@cluster-"+name, "auth",
+			"whoami").Succeeds()
 		lab.Has(m.T, "whoami", r.Stdout, "system:serviceaccount:"+name+":ci")
 	}
 	m.checkFleetStatus()
@@ -129,7 +136,8 @@ func (m *machine) checkFleetStatus() {
 		m.Errorf("status lists %d profiles, want %d", len(list.Items), fleetSize)
 	}
 	for _, item := range list.Items {
-		if item.Token == nil || item.Token.State != "fresh" || item.Bootstrap == nil || item.Bootstrap.State != "fresh" || item.Error != "" {
+		if item.Token == nil || item.Token.State != "fresh" || item.Bootstrap == nil ||
+			item.Bootstrap.State != "fresh" || item.Error != "" {
 			m.Errorf("status says of %q: %+v", item.Profile, item)
 		}
 	}
@@ -140,7 +148,8 @@ func TestOneContextThatFailsDoesNotStopTheOthers(t *testing.T) {
 	m := &machine{lab.NewMachine(t, keyring.Keyring)}
 	prefix := lab.Namespace()
 	config := m.writeFleet(prefix)
-	chosen := []string{"context-" + prefix + "-001", "context-" + prefix + "-002", "context-" + prefix + "-003"}
+	chosen := []string{"context-" + prefix + "-001", "context-" + prefix + "-002", "context-" +
+		prefix + "-003"}
 	config.Clusters["cluster-"+prefix+"-002"].Server = "https://127.0.0.1:1"
 	data, err := clientcmd.Write(*config)
 	if err != nil {
@@ -153,7 +162,8 @@ func TestOneContextThatFailsDoesNotStopTheOthers(t *testing.T) {
 	}
 	lab.Has(t, "the end", r.Stderr, "1 of 3 contexts were not prepared", chosen[1])
 	lines := strings.Split(strings.TrimSpace(r.Stdout), "\n")
-	if len(lines) != 4 || !strings.HasPrefix(lines[2], chosen[1]) || !strings.Contains(lines[2], "error: ") ||
+	if len(lines) != 4 || !strings.HasPrefix(lines[2], chosen[1]) || !strings.Contains(lines[2],
+		"error: ") ||
 		slices.ContainsFunc([]int{1, 3}, func(i int) bool { return !strings.HasSuffix(lines[i], "ready") }) {
 		t.Errorf("the table is\n%s", r.Stdout)
 	}

@@ -56,16 +56,19 @@ func checkOutliving(t *testing.T, kind keyring.Kind, workers int) {
 	reviews := m.reviews()
 
 	client := m.startClient(workers)
-	lab.Eventually(t, fmt.Sprintf("the client has used %d tokens", enough), func() bool { return proxy.usedOf(account) >= enough })
+	lab.Eventually(t, fmt.Sprintf("the client has used %d tokens", enough),
+		func() bool { return proxy.usedOf(account) >= enough })
 	counts := client.stop(t)
 
 	if counts.Unauthorized != 0 || len(counts.Others) != 0 || counts.Answers == 0 {
-		t.Errorf("the client saw %d answers, %d times 401, and %q", counts.Answers, counts.Unauthorized, counts.Others)
+		t.Errorf("the client saw %d answers, %d times 401, and %q", counts.Answers,
+			counts.Unauthorized, counts.Others)
 	}
 	if denied := proxy.Denied(); denied != 0 {
 		t.Errorf("%d requests came with a token that had expired", denied)
 	}
-	if minted, used := proxy.Minted(m.Namespace, account), proxy.usedOf(account); minted != used {
+	if minted, used := proxy.Minted(m.Namespace, account),
+		proxy.usedOf(account); minted != used {
 		t.Errorf("%d tokens were minted, %d used", minted, used)
 	}
 	if reviews := m.reviews() - reviews; reviews != 0 {
@@ -74,8 +77,8 @@ func checkOutliving(t *testing.T, kind keyring.Kind, workers int) {
 	t.Logf("%d answers with %d tokens", counts.Answers, proxy.usedOf(account))
 }
 
-// client is the test binary as a program of its own that uses client-go: within one process, client-go keeps one
-// credential for all that have the same exec section.
+// client is the test binary as a program of its own that uses client-go: within one process,
+// client-go keeps one credential for all that have the same exec section.
 type client struct {
 	*lab.Started
 	stdin io.Closer
@@ -104,7 +107,8 @@ func (c *client) stop(t *testing.T) (counts counts) {
 	return counts
 }
 
-// clientMain lists pods again and again until its standard input ends, then prints what it has counted.
+// clientMain lists pods again and again until its standard input ends, then prints what it has
+// counted.
 func clientMain(args []string) int {
 	workers, err := strconv.Atoi(args[2])
 	if err != nil {

@@ -32,7 +32,8 @@ func hintOf(t *testing.T, text, before string) (command string) {
 	t.Helper()
 	for line := range strings.Lines(text) {
 		if _, hint, found := strings.Cut(line, "sa-exec-credential: hint: "); found {
-			if _, command, found := strings.Cut(strings.TrimSpace(hint), before); found {
+			if _, command, found := strings.Cut(strings.TrimSpace(hint),
+				before); found {
 				return command
 			}
 		}
@@ -41,8 +42,8 @@ func hintOf(t *testing.T, text, before string) (command string) {
 	return ""
 }
 
-// TestClientsThatSayNothingOfTheirClusterAreToldWhatAllowsThem runs what the hint says, as a reader would, and then the
-// same clients again.
+// TestClientsThatSayNothingOfTheirClusterAreToldWhatAllowsThem runs what the hint says, as a
+// reader would, and then the same clients again.
 func TestClientsThatSayNothingOfTheirClusterAreToldWhatAllowsThem(t *testing.T) {
 	const allowing = "to let such clients have tokens of this profile: "
 	bothStores(t, func(t *testing.T, kind keyring.Kind) {
@@ -52,20 +53,25 @@ func TestClientsThatSayNothingOfTheirClusterAreToldWhatAllowsThem(t *testing.T) 
 		if python.Code == 0 {
 			t.Error("Python's client got a token")
 		}
-		// Python's client logs what the plugin says on one line, and goes on without a token.
-		lab.Has(t, "Python's client", python.Stderr, "the client sent no cluster information", "Python before 32",
+		// Python's client logs what the plugin says on one line, and goes on without a
+		// token.
+		lab.Has(t, "Python's client", python.Stderr,
+			"the client sent no cluster information", "Python before 32",
 			"if it is there, the client cannot send cluster information")
 		m.getWith(csharp).OneError(exitProfile, "C#")
-		m.asClient("", "get", "--profile", m.Profile).OneError(exitProfile, "JavaScript of every version", "Ruby", "Java")
+		m.asClient("", "get", "--profile", m.Profile).OneError(exitProfile,
+			"JavaScript of every version", "Ruby", "Java")
 		command := hintOf(t, m.getWith(csharp).Stderr, allowing)
 		lab.Has(t, "the hint", command, "--duration 30m", "--allow-missing-cluster-info")
 
 		m.Exec("/bin/sh", "-c", command).Succeeds()
 		m.NoteEntries()
-		if p := m.Configuration(); !p.AllowMissingClusterInfo || p.Duration.String() != "30m0s" || p.Store != kind {
+		if p := m.Configuration(); !p.AllowMissingClusterInfo ||
+			p.Duration.String() != "30m0s" || p.Store != kind {
 			t.Errorf("after %s the profile is %+v", command, p)
 		}
-		if r := m.Exec("/usr/bin/python3", "-c", pythonScript, m.Namespace).Succeeds().Silent(); r.Stdout != "0\n" {
+		if r := m.Exec("/usr/bin/python3", "-c", pythonScript,
+			m.Namespace).Succeeds().Silent(); r.Stdout != "0\n" {
 			t.Errorf("Python's client said %q", r.Stdout)
 		}
 		m.getWith(csharp).Silent().Token()
@@ -73,8 +79,8 @@ func TestClientsThatSayNothingOfTheirClusterAreToldWhatAllowsThem(t *testing.T) 
 	})
 }
 
-// TestAClientWhoseAuthorityCameAsAFileIsToldHowToEmbedIt is about Python's client since 32, whose exec info holds the cluster
-// as it stands in the kubeconfig.
+// TestAClientWhoseAuthorityCameAsAFileIsToldHowToEmbedIt is about Python's client since 32, whose
+// exec info holds the cluster as it stands in the kubeconfig.
 func TestAClientWhoseAuthorityCameAsAFileIsToldHowToEmbedIt(t *testing.T) {
 	m := newMachine(t, keyring.Kernel, nil)
 	m.Prepare()
@@ -94,7 +100,8 @@ func TestAClientWhoseAuthorityCameAsAFileIsToldHowToEmbedIt(t *testing.T) {
 	m.Kubectl("get", "pods").Succeeds()
 }
 
-// TestAGetThatIsAnsweredSaysNothing has a store that cannot be used, which status and doctor tell, and no client.
+// TestAGetThatIsAnsweredSaysNothing has a store that cannot be used, which status and doctor
+// tell, and no client.
 func TestAGetThatIsAnsweredSaysNothing(t *testing.T) {
 	m := newMachine(t, keyring.Keyring, nil)
 	m.Prepare("--bootstrap", "context=admin@test")
@@ -106,13 +113,18 @@ func TestAGetThatIsAnsweredSaysNothing(t *testing.T) {
 		t.Errorf("kubectl said %q", r.Stdout+r.Stderr)
 	}
 	broken.get().Silent().Token()
-	lab.Has(t, "status", broken.Plugin("status").Succeeds().Silent().Stdout, "warning, ", "token not cached: ")
-	lab.Has(t, "doctor", broken.Plugin("doctor").Stdout, "the last one, ", "token not cached: ", "start the keyring service")
-	lab.Has(t, "token", broken.Plugin("token", "--profile", m.Profile).Succeeds().Stderr, "warning: token not cached: ")
-	lab.Has(t, "with -v", broken.getFromClient("", "-v").Run(t).Succeeds().Stderr, "warning: token not cached: ")
+	lab.Has(t, "status", broken.Plugin("status").Succeeds().Silent().Stdout, "warning, ",
+		"token not cached: ")
+	lab.Has(t, "doctor", broken.Plugin("doctor").Stdout, "the last one, ", "token not cached: ",
+		"start the keyring service")
+	lab.Has(t, "token", broken.Plugin("token", "--profile", m.Profile).Succeeds().Stderr,
+		"warning: token not cached: ")
+	lab.Has(t, "with -v", broken.getFromClient("", "-v").Run(t).Succeeds().Stderr,
+		"warning: token not cached: ")
 }
 
-// TestAClientsProxyMintsWhereTheProfilesOwnWayIsGone has the API server move behind a proxy that the kubeconfig names.
+// TestAClientsProxyMintsWhereTheProfilesOwnWayIsGone has the API server move behind a proxy that
+// the kubeconfig names.
 func TestAClientsProxyMintsWhereTheProfilesOwnWayIsGone(t *testing.T) {
 	door := lab.NewDoor(t)
 	m := newMachine(t, keyring.Kernel, door)
@@ -145,8 +157,8 @@ func TestAClientsProxyMintsWhereTheProfilesOwnWayIsGone(t *testing.T) {
 	m.Kubectl("get", "pods").Fails(1, "the API server's certificate is not trusted")
 }
 
-// TestAPluginThatKubectlsPolicyForbidsIsNotRunForUsEither has the context that mints authenticate with a plugin, which the
-// policy allows or not.
+// TestAPluginThatKubectlsPolicyForbidsIsNotRunForUsEither has the context that mints authenticate
+// with a plugin, which the policy allows or not.
 func TestAPluginThatKubectlsPolicyForbidsIsNotRunForUsEither(t *testing.T) {
 	m := newMachine(t, keyring.Kernel, nil)
 	login := m.adminWithPlugin()
@@ -154,7 +166,9 @@ func TestAPluginThatKubectlsPolicyForbidsIsNotRunForUsEither(t *testing.T) {
 	m.Kubectl("get", "pods").Succeeds()
 	kuberc := m.Path(".kube", "kuberc")
 	allow := func(commands ...string) {
-		text := "apiVersion: kubectl.config.k8s.io/v1beta1\nkind: Preference\ncredentialPluginPolicy: Allowlist\ncredentialPluginAllowlist:\n"
+		text := "apiVersion: kubectl.config.k8s.io/v1beta1\nkind: " +
+			"Preference\ncredentialPluginPolicy: " +
+			"Allowlist\ncredentialPluginAllowlist:\n"
 		for _, command := range commands {
 			text += "- command: " + command + "\n"
 		}
@@ -164,10 +178,13 @@ func TestAPluginThatKubectlsPolicyForbidsIsNotRunForUsEither(t *testing.T) {
 	m.Forget()
 	m.Kubectl("--kubeconfig", m.Admin, "get", "pods").Fails(1, "not permitted")
 	r := m.get()
-	r.OneError(exitBootstrap, "kubectl's plugin policy", kuberc, "credentialPluginPolicy: Allowlist", login, "credentialPluginAllowlist")
+	r.OneError(exitBootstrap, "kubectl's plugin policy", kuberc,
+		"credentialPluginPolicy: Allowlist", login, "credentialPluginAllowlist")
 	m.Kubectl("get", "pods").Fails(1, "kubectl's plugin policy", kuberc)
-	lab.Has(t, "doctor", m.Plugin("doctor", "--profile", m.Profile).Stdout, "kubectl's plugin policy does not allow it", kuberc)
-	m.Plugin("rotate", "--profile", m.Profile, "--kubeconfig", m.Admin).Fails(exitBootstrap, "kubectl's plugin policy", kuberc)
+	lab.Has(t, "doctor", m.Plugin("doctor", "--profile", m.Profile).Stdout,
+		"kubectl's plugin policy does not allow it", kuberc)
+	m.Plugin("rotate", "--profile", m.Profile, "--kubeconfig", m.Admin).Fails(exitBootstrap,
+		"kubectl's plugin policy", kuberc)
 
 	allow(lab.Plugin, login)
 	m.Kubectl("--kubeconfig", m.Admin, "get", "pods").Succeeds()
@@ -181,19 +198,27 @@ func (m *machine) adminWithPlugin() (command string) {
 	if err != nil {
 		m.Fatal(err)
 	}
-	answer, err := json.Marshal(map[string]any{"kind": "ExecCredential", "apiVersion": "client.authentication.k8s.io/v1",
-		"status": map[string]any{"clientCertificateData": string(admin.CertPEM), "clientKeyData": string(admin.KeyPEM)}})
+	answer, err := json.Marshal(map[string]any{"kind": "ExecCredential",
+		"apiVersion": "client.authentication.k8s.io/v1",
+		"status": map[string]any{"clientCertificateData": string(admin.CertPEM),
+			"clientKeyData": string(admin.KeyPEM)}})
 	if err != nil {
 		m.Fatal(err)
 	}
 	dir := lab.Dir(m.T, "admin")
-	command = lab.WriteFile(m.T, filepath.Join(dir, "login"), "#!/bin/sh\ncat <<'END'\n"+string(answer)+"\nEND\n", 0o700)
-	text, err := json.Marshal(map[string]any{"apiVersion": "v1", "kind": "Config", "current-context": "admin@test",
+	command = lab.WriteFile(m.T, filepath.Join(dir, "login"),
+		"#!/bin/sh\ncat <<'END'\n"+string(answer)+"\nEND\n", 0o700)
+	text, err := json.Marshal(map[string]any{"apiVersion": "v1", "kind": "Config",
+		"current-context": "admin@test",
 		"clusters": []any{map[string]any{"name": "test",
-			"cluster": map[string]any{"server": m.Server, "certificate-authority-data": lab.Plane.CAPEM}}},
-		"users": []any{map[string]any{"name": "admin", "user": map[string]any{"exec": map[string]any{"command": command,
-			"apiVersion": "client.authentication.k8s.io/v1", "interactiveMode": "Never"}}}},
-		"contexts": []any{map[string]any{"name": "admin@test", "context": map[string]any{"cluster": "test", "user": "admin"}}}})
+			"cluster": map[string]any{"server": m.Server,
+				"certificate-authority-data": lab.Plane.CAPEM}}},
+		"users": []any{map[string]any{"name": "admin",
+			"user": map[string]any{"exec": map[string]any{"command": command,
+				"apiVersion":      "client.authentication.k8s.io/v1",
+				"interactiveMode": "Never"}}}},
+		"contexts": []any{map[string]any{"name": "admin@test",
+			"context": map[string]any{"cluster": "test", "user": "admin"}}}})
 	if err != nil {
 		m.Fatal(err)
 	}

@@ -18,8 +18,10 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/test/lab"
 )
 
-// loudest makes the Go runtime say all that it knows, and end in a way that dumps core where that is allowed.
-var loudest = []string{"GOTRACEBACK=crash", "GODEBUG=http2debug=2,netdns=go+2,inittrace=1,gctrace=1,dontfreezetheworld=1"}
+// loudest makes the Go runtime say all that it knows, and end in a way that dumps core where that
+// is allowed.
+var loudest = []string{"GOTRACEBACK=crash",
+	"GODEBUG=http2debug=2,netdns=go+2,inittrace=1,gctrace=1,dontfreezetheworld=1"}
 
 // willing runs a program where it may dump core, in a folder of its own.
 func willing(folder string, args ...string) []string {
@@ -47,8 +49,8 @@ func TestAProgramThatIsWillingToDumpCoreDoes(t *testing.T) {
 	}
 }
 
-// coresAreFiles reports whether a core comes into the folder of the process. Elsewhere a program of the machine's own gets
-// it (core(5)), or nobody.
+// coresAreFiles reports whether a core comes into the folder of the process. Elsewhere a program
+// of the machine's own gets it (core(5)), or nobody.
 func coresAreFiles(t *testing.T) bool {
 	t.Helper()
 	pattern, err := os.ReadFile("/proc/sys/kernel/core_pattern")
@@ -88,7 +90,8 @@ func TestAGetThatCrashesWithACredentialInMemoryGivesNothingAway(t *testing.T) {
 					t.Error(err)
 				}
 				m.checkCrash(get, signal)
-				if left := append(without(lab.FilesBelow(t, m.Home), before), lab.FilesBelow(t, folder)...); len(left) > 0 {
+				if left := append(without(lab.FilesBelow(t, m.Home), before),
+					lab.FilesBelow(t, folder)...); len(left) > 0 {
 					t.Errorf("it has left %q", left)
 				}
 			})
@@ -99,7 +102,8 @@ func TestAGetThatCrashesWithACredentialInMemoryGivesNothingAway(t *testing.T) {
 	m.get().Silent().Token()
 }
 
-// startMinting returns when the server has got the request for a token, and with it the bootstrap credential.
+// startMinting returns when the server has got the request for a token, and with it the bootstrap
+// credential.
 func (m *machine) startMinting(proxy *proxy, folder string, verbose bool) *lab.Started {
 	m.Helper()
 	asked := proxy.Faults()[faultproxy.Hang]
@@ -110,40 +114,45 @@ func (m *machine) startMinting(proxy *proxy, folder string, verbose bool) *lab.S
 	plugin := slices.Index(get.Args, lab.Plugin)
 	get.Args = slices.Concat(get.Args[:plugin], willing(folder, get.Args[plugin:]...))
 	minting := get.Start(m.T)
-	lab.Eventually(m.T, "the server hangs", func() bool { return proxy.Faults()[faultproxy.Hang] > asked })
+	lab.Eventually(m.T, "the server hangs",
+		func() bool { return proxy.Faults()[faultproxy.Hang] > asked })
 	return minting
 }
 
 var coreLimit = regexp.MustCompile(`(?m)^Max core file size .*$`)
 
-// checkHardened makes sure that neither a core file nor another program of the user gets to see the memory. A program of
-// the same kind that is not hardened can be looked into.
+// checkHardened makes sure that neither a core file nor another program of the user gets to see
+// the memory. A program of the same kind that is not hardened can be looked into.
 func (m *machine) checkHardened(pid int) {
 	m.Helper()
 	limits, err := os.ReadFile(fmt.Sprintf("/proc/%d/limits", pid))
 	if err != nil {
 		m.Fatal(err)
 	}
-	if limit := coreLimit.Find(limits); !slices.Equal(strings.Fields(string(limit)), strings.Fields("Max core file size 0 0 bytes")) {
+	if limit := coreLimit.Find(limits); !slices.Equal(strings.Fields(string(limit)),
+		strings.Fields("Max core file size 0 0 bytes")) {
 		m.Errorf("it may dump core: %q", limit)
 	}
 	if m.canLookInto(pid) {
 		m.Error("another program of the user can look into it")
 	}
 	plain := lab.Command{Args: append(powerless(), "/bin/sleep", "60")}.Start(m.T)
-	lab.Eventually(m.T, "a program that is not hardened can be looked into", func() bool { return m.canLookInto(plain.PID()) })
+	lab.Eventually(m.T, "a program that is not hardened can be looked into",
+		func() bool { return m.canLookInto(plain.PID()) })
 	plain.Signal(syscall.SIGKILL)
 	plain.End()
 }
 
-// canLookInto asks for the addresses at which things are in the memory of another process, which are for those who may
-// read the memory itself.
+// canLookInto asks for the addresses at which things are in the memory of another process, which
+// are for those who may read the memory itself.
 func (m *machine) canLookInto(pid int) bool {
 	m.Helper()
-	return lab.Command{Args: append(powerless(), "/bin/cat", fmt.Sprintf("/proc/%d/maps", pid))}.Run(m.T).Code == 0
+	return lab.Command{Args: append(powerless(), "/bin/cat", fmt.Sprintf("/proc/%d/maps",
+		pid))}.Run(m.T).Code == 0
 }
 
-// checkCrash looks at how it ended, which is how the runtime ends what a signal has told to, and at what it said then.
+// checkCrash looks at how it ended, which is how the runtime ends what a signal has told to, and
+// at what it said then.
 func (m *machine) checkCrash(get *lab.Started, signal syscall.Signal) {
 	m.Helper()
 	r := get.End()

@@ -10,8 +10,8 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/test/lab"
 )
 
-// Limits of open files. Between the first and the last, the program and what it is built with lack a file for each of
-// their purposes.
+// Limits of open files. Between the first and the last, the program and what it is built with
+// lack a file for each of their purposes.
 const (
 	fewest = 3  // the standard streams
 	most   = 16 // enough to mint
@@ -38,14 +38,15 @@ func TestWithoutFileDescriptorsThereIsTheAnswerOrOneError(t *testing.T) {
 // remember makes sure that there is a token to find.
 func (m *machine) remember() { m.get().Silent().Token() }
 
-// getWithin runs a get that cannot have more files open than limit, its standard streams among them.
+// getWithin runs a get that cannot have more files open than limit, its standard streams among
+// them.
 func (m *machine) getWithin(limit int) lab.Result {
 	m.Helper()
 	return m.getFromClient(fmt.Sprintf("ulimit -n %d || exit 99", limit)).Run(m.T)
 }
 
-// checkWithin wants a token and nothing else, or a failure as all others are. It is no usage error: that is the exit code
-// of a crash of Go's, too.
+// checkWithin wants a token and nothing else, or a failure as all others are. It is no usage
+// error: that is the exit code of a crash of Go's, too.
 func (m *machine) checkWithin(limit int) {
 	m.Helper()
 	r := m.getWithin(limit)

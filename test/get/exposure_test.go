@@ -11,25 +11,30 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/test/lab"
 )
 
-// TestNothingThatIsSaidOrPassedOnHoldsAToken only runs what the other tests do not. What is looked for, and where, is
-// in the lab, which looks at the runs of all tests when they are over.
+// TestNothingThatIsSaidOrPassedOnHoldsAToken only runs what the other tests do not. What is
+// looked for, and where, is in the lab, which looks at the runs of all tests when they are over.
 func TestNothingThatIsSaidOrPassedOnHoldsAToken(t *testing.T) {
 	bothStores(t, func(t *testing.T, kind keyring.Kind) {
 		m := newMachine(t, kind, nil)
 		m.Prepare("-v")
-		for _, args := range [][]string{{"status", "-o", "json"}, {"status", "-o", "yaml"}, {"version"}, {"doctor"}, {"doctor", "-o", "json"},
-			{"kubeconfig", "--profile", m.Profile}, {"completion", "bash"}, {"--help"}} {
+		for _, args := range [][]string{{"status", "-o", "json"}, {"status", "-o", "yaml"},
+			{"version"}, {"doctor"}, {"doctor", "-o", "json"},
+			{"kubeconfig", "--profile", m.Profile}, {"completion", "bash"},
+			{"--help"}} {
 			m.Plugin(append([]string{"-v"}, args...)...).Succeeds()
 		}
 		for range 2 { // a hit, and after the logout a mint
-			m.asClient("KUBERNETES_EXEC_INFO="+m.ExecInfo(), "-v", "get", "--profile", m.Profile).Token()
+			m.asClient("KUBERNETES_EXEC_INFO="+m.ExecInfo(), "-v", "get", "--profile",
+				m.Profile).Token()
 			isToken(m.Plugin("token", "-v", "--profile", m.Profile), "")
-			isToken(m.Plugin("token", "-v", "--profile", m.Profile, "--header"), "Authorization: Bearer ")
+			isToken(m.Plugin("token", "-v", "--profile", m.Profile, "--header"),
+				"Authorization: Bearer ")
 			m.Kubectl("get", "pods", "-v=10").Succeeds()
 			m.Plugin("logout", "-v", "--profile", m.Profile).Succeeds()
 		}
 		m.Plugin("logout", "-v", "--profile", m.Profile, "--bootstrap").Succeeds()
-		m.asClient("KUBERNETES_EXEC_INFO="+m.ExecInfo(), "-v", "get", "--profile", m.Profile)
+		m.asClient("KUBERNETES_EXEC_INFO="+m.ExecInfo(), "-v", "get", "--profile",
+			m.Profile)
 	})
 }
 
@@ -42,8 +47,9 @@ func isToken(r lab.Result, before string) {
 	}
 }
 
-// spy is put in the place of the plugin. It keeps its arguments and environment in a file, where the search in the end
-// will look, and becomes the plugin. The watcher sees only some of the calls, this sees all.
+// spy is put in the place of the plugin. It keeps its arguments and environment in a file, where
+// the search in the end will look, and becomes the plugin. The watcher sees only some of the
+// calls, this sees all.
 const spy = `#!/bin/sh
 tr '\0' '\n' </proc/$$/cmdline >>%[1]q
 tr '\0' '\n' </proc/$$/environ >>%[1]q

@@ -29,12 +29,16 @@ const (
 	exitForbidden = 7
 )
 
-// oddAnswers are faults of an answer to a TokenRequest, with the exit code of a get that has no token.
+// oddAnswers are faults of an answer to a TokenRequest, with the exit code of a get that has no
+// token.
 var oddAnswers = map[faultproxy.Fault]int{
-	"401": exitBootstrap, "403": exitForbidden, "404": exitServer, "409": exitBootstrap, "410": exitServer,
+	"401": exitBootstrap, "403": exitForbidden, "404": exitServer, "409": exitBootstrap,
+	"410": exitServer,
 	"422": exitServer, "429": exitServer, "500": exitServer, "503": exitServer,
-	faultproxy.Reset: exitServer, faultproxy.Cut: exitServer, faultproxy.Endless: exitServer, faultproxy.Page: exitServer,
-	faultproxy.NoToken: exitServer, faultproxy.Past: exitServer, faultproxy.OtherJSON: exitServer,
+	faultproxy.Reset: exitServer, faultproxy.Cut: exitServer, faultproxy.Endless: exitServer,
+	faultproxy.Page:    exitServer,
+	faultproxy.NoToken: exitServer, faultproxy.Past: exitServer,
+	faultproxy.OtherJSON: exitServer,
 }
 
 func TestEachOddAnswerOfTheServerIsOneErrorAndTheNextCallWorks(t *testing.T) {
@@ -54,7 +58,8 @@ func TestEachOddAnswerOfTheServerIsOneErrorAndTheNextCallWorks(t *testing.T) {
 	}
 }
 
-// TestATokenThatIsStillGoodOutlivesEveryFault goes through the same faults with a token in the store that is to be replaced.
+// TestATokenThatIsStillGoodOutlivesEveryFault goes through the same faults with a token in the
+// store that is to be replaced.
 func TestATokenThatIsStillGoodOutlivesEveryFault(t *testing.T) {
 	t.Parallel()
 	m, proxy, old := newStaleMachine(t)
@@ -99,14 +104,16 @@ func (m *machine) forgetCalls() {
 	}
 }
 
-// TestAStaleTokenIsReplacedByOneProcessWhileAllOthersGoOn has that one hang, and the others answered before it is done.
+// TestAStaleTokenIsReplacedByOneProcessWhileAllOthersGoOn has that one hang, and the others
+// answered before it is done.
 func TestAStaleTokenIsReplacedByOneProcessWhileAllOthersGoOn(t *testing.T) {
 	t.Parallel()
 	m, proxy, old := newStaleMachine(t)
 	proxy.setFault(faultproxy.Hang)
 	first := make(chan lab.Result, 1)
 	go func() { first <- m.get() }()
-	lab.Eventually(t, "the first one asks for a new token", func() bool { return proxy.asked() > 0 })
+	lab.Eventually(t, "the first one asks for a new token",
+		func() bool { return proxy.asked() > 0 })
 	for range 10 {
 		if m.get().Silent().Token() != old {
 			t.Error("it is another token")
@@ -145,7 +152,8 @@ func (m *machine) makeStale() {
 	m.Helper()
 	key := m.Configuration().TokenKey()
 	entry := m.Entry(key)
-	entry.IssuedAt, entry.ExpiresAt = time.Now().Add(-56*time.Minute), time.Now().Add(4*time.Minute)
+	entry.IssuedAt, entry.ExpiresAt = time.Now().Add(-56*time.Minute),
+		time.Now().Add(4*time.Minute)
 	m.SetEntry(key, entry)
 }
 
@@ -153,7 +161,10 @@ func TestAServerThatDoesNotAnswerIsOneErrorWithinTheDeadline(t *testing.T) {
 	t.Parallel()
 	for name, arrange := range map[string]func(*testing.T, *lab.Door){
 		"the TLS handshake": func(_ *testing.T, d *lab.Door) { d.Lead(lab.Hang) },
-		"the request":       func(t *testing.T, d *lab.Door) { leadToProxy(t, d).setFault(faultproxy.Hang) },
+		"the request": func(t *testing.T, d *lab.Door) {
+			leadToProxy(t,
+				d).setFault(faultproxy.Hang)
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -193,7 +204,8 @@ func TestAServerThatCannotBeTrustedGetsNothing(t *testing.T) {
 	})
 }
 
-// trusting is the machine with a profile of another authority, which has the same bootstrap credential.
+// trusting is the machine with a profile of another authority, which has the same bootstrap
+// credential.
 func (m *machine) trusting(authority *controlplane.Authority) *machine {
 	m.Helper()
 	p := m.Configuration()
@@ -218,14 +230,21 @@ func TestWhatAClientSaysWrongIsOneError(t *testing.T) {
 		{"nothing", "", exitUsage},
 		{"no JSON", "apiVersion: v1", exitUsage},
 		{"half a JSON", head, exitUsage},
-		{"an unknown version", strings.Replace(m.ExecInfo(), "k8s.io/v1", "k8s.io/v9", 1), exitUsage},
-		{"an older version", strings.Replace(m.ExecInfo(), "k8s.io/v1", "k8s.io/v1alpha1", 1), exitUsage},
-		{"another kind", strings.Replace(m.ExecInfo(), "ExecCredential", "Secret", 1), exitUsage},
+		{"an unknown version", strings.Replace(m.ExecInfo(), "k8s.io/v1", "k8s.io/v9", 1),
+			exitUsage},
+		{"an older version", strings.Replace(m.ExecInfo(), "k8s.io/v1", "k8s.io/v1alpha1",
+			1), exitUsage},
+		{"another kind", strings.Replace(m.ExecInfo(), "ExecCredential", "Secret", 1),
+			exitUsage},
 		{"no cluster", head + `{}}`, exitProfile},
-		{"another server", lab.ExecInfo("https://127.0.0.1:1", lab.Plane.CAPEM), exitProfile},
-		{"another authority", lab.ExecInfo(m.Server, lab.Authority(t, time.Now().AddDate(1, 0, 0)).PEM), exitProfile},
-		{"one authority more", lab.ExecInfo(m.Server, append(lab.Authority(t, time.Now().AddDate(1, 0, 0)).PEM, lab.Plane.CAPEM...)), exitProfile},
-		{"that it does not verify", strings.Replace(m.ExecInfo(), `"cluster":{`, `"cluster":{"insecure-skip-tls-verify":true,`, 1), exitProfile},
+		{"another server", lab.ExecInfo("https://127.0.0.1:1", lab.Plane.CAPEM),
+			exitProfile},
+		{"another authority", lab.ExecInfo(m.Server, lab.Authority(t, time.Now().AddDate(1,
+			0, 0)).PEM), exitProfile},
+		{"one authority more", lab.ExecInfo(m.Server, append(lab.Authority(t,
+			time.Now().AddDate(1, 0, 0)).PEM, lab.Plane.CAPEM...)), exitProfile},
+		{"that it does not verify", strings.Replace(m.ExecInfo(), `"cluster":{`,
+			`"cluster":{"insecure-skip-tls-verify":true,`, 1), exitProfile},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) { m.in(t).getWith(test.execInfo).OneError(test.code) })
@@ -234,10 +253,12 @@ func TestWhatAClientSaysWrongIsOneError(t *testing.T) {
 		m.in(t).asClient("", "get", "--profile", m.Profile).OneError(exitProfile)
 	})
 	t.Run("a profile that does not exist", func(t *testing.T) {
-		m.in(t).asClient("KUBERNETES_EXEC_INFO="+m.ExecInfo(), "get", "--profile", "nobody").OneError(exitProfile)
+		m.in(t).asClient("KUBERNETES_EXEC_INFO="+m.ExecInfo(), "get", "--profile",
+			"nobody").OneError(exitProfile)
 	})
 	t.Run("another command", func(t *testing.T) {
-		m.in(t).asClient("KUBERNETES_EXEC_INFO="+m.ExecInfo(), "token", "--profile", m.Profile).OneError(exitUsage)
+		m.in(t).asClient("KUBERNETES_EXEC_INFO="+m.ExecInfo(), "token", "--profile",
+			m.Profile).OneError(exitUsage)
 	})
 	m.get().Silent().Token()
 }
@@ -247,13 +268,16 @@ func TestWithoutABootstrapCredentialThereIsOneError(t *testing.T) {
 		m := newMachine(t, kind, nil)
 		m.Prepare()
 		m.Forget()
-		if err := m.Store().Delete(context.Background(), m.Configuration().BootstrapKey()); err != nil {
+		if err := m.Store().Delete(context.Background(),
+			m.Configuration().BootstrapKey()); err != nil {
 			t.Fatal(err)
 		}
 		m.get().OneError(exitBootstrap)
 		r := m.Kubectl("get", "pods")
-		if r.Code == 0 || r.Stdout != "" || !strings.Contains(r.Stderr, "sa-exec-credential: hint: run setup again") {
-			t.Errorf("kubectl does not pass on what to do: exit code %d\n%s", r.Code, r.Stderr)
+		if r.Code == 0 || r.Stdout != "" || !strings.Contains(r.Stderr,
+			"sa-exec-credential: hint: run setup again") {
+			t.Errorf("kubectl does not pass on what to do: exit code %d\n%s", r.Code,
+				r.Stderr)
 		}
 		m.Prepare()
 		m.get().Silent().Token()
@@ -269,7 +293,8 @@ func TestADeletedDeviceEndsTheMachine(t *testing.T) {
 	m.get().OneError(exitBootstrap)
 	// From now on the API server forgets that it knew the bootstrap credential.
 	lab.Eventually(t, "the bootstrap credential is refused", func() bool {
-		return strings.Contains(m.get().OneError(exitBootstrap).Stderr, "refused the bootstrap credential")
+		return strings.Contains(m.get().OneError(exitBootstrap).Stderr,
+			"refused the bootstrap credential")
 	})
 	m.Prepare()
 	m.get().Silent().Token()
@@ -307,7 +332,8 @@ func TestATokenLongerThanThePolicyAllowsIsOneError(t *testing.T) {
 	m.eventuallyFails(exitForbidden)
 }
 
-// eventuallyFails waits until the API server acts by what was changed, which it learns of by watching.
+// eventuallyFails waits until the API server acts by what was changed, which it learns of by
+// watching.
 func (m *machine) eventuallyFails(code int) {
 	m.Helper()
 	lab.Eventually(m.T, "get fails", func() bool {
@@ -339,7 +365,8 @@ func TestAStoreThatIsNotThereIsOneError(t *testing.T) {
 		m.Service.StopKeyring()
 		m.get().OneError(exitStore)
 		m.Plugin("status").Succeeds().Silent() // it lists the error
-		m.Plugin("setup", account, "-n", m.Namespace, "--kubeconfig", m.Admin, "--store", "keyring").OneError(exitStore)
+		m.Plugin("setup", account, "-n", m.Namespace, "--kubeconfig", m.Admin, "--store",
+			"keyring").OneError(exitStore)
 	})
 	t.Run("gnome-keyring is back", func(t *testing.T) {
 		m := m.in(t)
@@ -350,7 +377,8 @@ func TestAStoreThatIsNotThereIsOneError(t *testing.T) {
 	})
 	t.Run("the session bus hangs", func(t *testing.T) {
 		m := m.in(t)
-		m.Variables = []string{"DBUS_SESSION_BUS_ADDRESS=unix:path=" + hangingSocket(t, m.Home)}
+		m.Variables = []string{"DBUS_SESSION_BUS_ADDRESS=unix:path=" + hangingSocket(t,
+			m.Home)}
 		m.get().OneError(exitStore)
 	})
 	t.Run("the session bus is gone", func(t *testing.T) {
@@ -399,8 +427,10 @@ func TestAServerThatIsDownIsOneErrorUnlessTheTokenIsStillGood(t *testing.T) {
 			}
 		}()
 		empty.get().OneError(exitServer)
-		if r := empty.Kubectl("get", "pods"); r.Code == 0 || !strings.Contains(r.Stderr, "sa-exec-credential: hint: ") {
-			t.Errorf("kubectl does not pass on what to do: exit code %d\n%s", r.Code, r.Stderr)
+		if r := empty.Kubectl("get", "pods"); r.Code == 0 || !strings.Contains(r.Stderr,
+			"sa-exec-credential: hint: ") {
+			t.Errorf("kubectl does not pass on what to do: exit code %d\n%s", r.Code,
+				r.Stderr)
 		}
 		token := fresh.get().Silent().Token()
 		fresh.makeStale()

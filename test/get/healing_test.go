@@ -29,7 +29,8 @@ func TestAProcessThatAsksAgainAndAgainCostsNoMint(t *testing.T) {
 		if minted := m.minted(account) - minted; minted != 0 {
 			t.Errorf("%d TokenRequests", minted)
 		}
-		// The first repeat is checked, and further ones ever less often: 15 seconds, 30, 60 and so on after it.
+		// The first repeat is checked, and further ones ever less often: 15 seconds, 30,
+		// 60 and so on after it.
 		if reviews := m.reviews() - reviews; reviews < 1 || reviews > 3 {
 			t.Errorf("%d tokens were checked", reviews)
 		}
@@ -40,14 +41,16 @@ func TestAProcessThatAsksAgainAndAgainCostsNoMint(t *testing.T) {
 func (m *machine) loop() lab.Result {
 	m.Helper()
 	script := fmt.Sprintf(`export "$0"; i=0; while [ $i -lt %d ]; do i=$((i+1)); "$@" || exit; done`, repeats)
-	args := []string{"/bin/sh", "-c", script, "KUBERNETES_EXEC_INFO=" + m.ExecInfo(), lab.Plugin, "get", "--profile", m.Profile}
+	args := []string{"/bin/sh", "-c", script, "KUBERNETES_EXEC_INFO=" + m.ExecInfo(),
+		lab.Plugin, "get", "--profile", m.Profile}
 	c := lab.Command{Args: args, Env: m.Env(), PrintsToken: true}
 	return c.Run(m.T).Succeeds().Silent()
 }
 
 func TestKubectlWorksAtOnceAfterTheSigningKeysWereReplaced(t *testing.T) {
 	bothStores(t, func(t *testing.T, kind keyring.Kind) {
-		byCertificate, recovering, byToken := newMachine(t, kind, nil), newMachine(t, kind, nil), newMachine(t, kind, nil)
+		byCertificate, recovering, byToken := newMachine(t, kind, nil), newMachine(t, kind,
+			nil), newMachine(t, kind, nil)
 		byCertificate.Prepare("--bootstrap", "context=admin@test")
 		recovering.Prepare("--recover")
 		byToken.Prepare()
@@ -62,7 +65,8 @@ func TestKubectlWorksAtOnceAfterTheSigningKeysWereReplaced(t *testing.T) {
 				t.Errorf("%d TokenRequests", minted)
 			}
 		}
-		// A bootstrap credential in the store was signed with the old keys. Without --recover nothing can replace it but setup.
+		// A bootstrap credential in the store was signed with the old keys. Without
+		// --recover nothing can replace it but setup.
 		byToken.Forget()
 		byToken.get().OneError(exitBootstrap)
 		byToken.Prepare()
@@ -70,9 +74,10 @@ func TestKubectlWorksAtOnceAfterTheSigningKeysWereReplaced(t *testing.T) {
 	})
 }
 
-// TestARefusedTokenIsReplacedWithoutLogout makes the service account again, so that everything but the cached token is as
-// it was. client-go hands a 401 to its caller and only then runs the plugin again: a kubectl that has still to discover
-// what the server has gets over that, one whose only request is refused cannot.
+// TestARefusedTokenIsReplacedWithoutLogout makes the service account again, so that everything
+// but the cached token is as it was. client-go hands a 401 to its caller and only then runs the
+// plugin again: a kubectl that has still to discover what the server has gets over that, one
+// whose only request is refused cannot.
 func TestARefusedTokenIsReplacedWithoutLogout(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t, keyring.Kernel, nil)
@@ -97,7 +102,8 @@ func TestARefusedTokenIsReplacedWithoutLogout(t *testing.T) {
 	}
 }
 
-// TestARefusedTokenIsReplacedBehindAWrapper has a script between kubectl and the plugin, which is another process each time.
+// TestARefusedTokenIsReplacedBehindAWrapper has a script between kubectl and the plugin, which is
+// another process each time.
 func TestARefusedTokenIsReplacedBehindAWrapper(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t, keyring.Kernel, nil)
@@ -109,14 +115,17 @@ func TestARefusedTokenIsReplacedBehindAWrapper(t *testing.T) {
 	m.Kubectl("get", "pods").Succeeds()
 }
 
-// makeAccountAgain deletes the service account and makes another one of its name. It returns when the API server has
-// forgotten that it knew the cached token.
+// makeAccountAgain deletes the service account and makes another one of its name. It returns when
+// the API server has forgotten that it knew the cached token.
 func (m *machine) makeAccountAgain() {
 	m.Helper()
 	old, _ := m.Tokens(m.Configuration())
 	m.AsAdmin("delete", "serviceaccount", "-n", m.Namespace, account)
 	m.AsAdmin("create", "serviceaccount", "-n", m.Namespace, account)
-	lab.Eventually(m.T, "the old token is refused", func() bool { return !lab.Accepts(m.T, old) })
+	lab.Eventually(m.T, "the old token is refused", func() bool {
+		return !lab.Accepts(m.T,
+			old)
+	})
 }
 
 // forgetDiscovery removes what kubectl remembers of the API server.
@@ -155,7 +164,8 @@ func TestTheBootstrapCredentialRenewsItselfAfterHalfItsLife(t *testing.T) {
 	})
 }
 
-// checkRenewed looks for one more TokenRequest of the device for itself, and for its token in the store.
+// checkRenewed looks for one more TokenRequest of the device for itself, and for its token in the
+// store.
 func (m *machine) checkRenewed(old keyring.Entry, before int) {
 	m.Helper()
 	device := m.Configuration().Device
@@ -164,7 +174,8 @@ func (m *machine) checkRenewed(old keyring.Entry, before int) {
 	}
 	for _, event := range m.events()[len(m.events())-2:] {
 		if want := mint.Username(m.Namespace, device.Name); event.User.Username != want {
-			m.Errorf("%s %s was asked by %q, not by %q", event.Verb, event.RequestURI, event.User.Username, want)
+			m.Errorf("%s %s was asked by %q, not by %q", event.Verb, event.RequestURI,
+				event.User.Username, want)
 		}
 	}
 	renewed := m.Entry(m.Configuration().BootstrapKey())
@@ -173,7 +184,8 @@ func (m *machine) checkRenewed(old keyring.Entry, before int) {
 	}
 	claims := mint.ParseClaims(renewed.Token.Reveal())
 	if claims.ServiceAccount != device.Name || claims.BoundSecret.UID != device.SecretUID {
-		m.Errorf("the new one is for %q and bound to %+v", claims.ServiceAccount, claims.BoundSecret)
+		m.Errorf("the new one is for %q and bound to %+v", claims.ServiceAccount,
+			claims.BoundSecret)
 	}
 }
 
@@ -193,6 +205,7 @@ func TestARenewalThatFailsCostsNothing(t *testing.T) {
 		m.get().Silent().Token()
 		events := m.events()
 		last := events[len(events)-1]
-		return len(events) > before && last.IsTokenRequest(m.Namespace, device) && last.ResponseStatus.Code == 403
+		return len(events) > before && last.IsTokenRequest(m.Namespace, device) &&
+			last.ResponseStatus.Code == 403
 	})
 }

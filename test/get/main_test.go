@@ -1,9 +1,10 @@
 //go:build linux
 
-// Package get_test runs get as kubectl and other clients call it: on a hit, on a miss, in a crowd, killed, without what it
-// needs, and on a control plane that stops, is rebuilt or gets other signing keys. All of it is real: a control plane,
-// kubectl, gnome-keyring and the kernel's keyring. Only odd answers and short lives of tokens come from a proxy in front
-// of the API server.
+// Package get_test runs get as kubectl and other clients call it: on a hit, on a miss, in a
+// crowd, killed, without what it needs, and on a control plane that stops, is rebuilt or gets
+// other signing keys. All of it is real: a control plane, kubectl, gnome-keyring and the kernel's
+// keyring. Only odd answers and short lives of tokens come from a proxy in front of the API
+// server.
 package get_test
 
 import (
@@ -17,7 +18,8 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	lab.Main(m, lab.Options{OwnPlane: true, Helpers: map[string]func([]string) int{"client": clientMain}})
+	lab.Main(m, lab.Options{OwnPlane: true,
+		Helpers: map[string]func([]string) int{"client": clientMain}})
 }
 
 const account = lab.Account
@@ -25,7 +27,8 @@ const account = lab.Account
 // machine is a lab's machine on which clients call the plugin.
 type machine struct{ *lab.Machine }
 
-// newMachine makes one on which nothing is set up. It reaches the API server through door, or directly when that is nil.
+// newMachine makes one on which nothing is set up. It reaches the API server through door, or
+// directly when that is nil.
 func newMachine(t *testing.T, kind keyring.Kind, door *lab.Door) *machine {
 	t.Helper()
 	return &machine{lab.NewMachine(t, kind).Behind(door)}
@@ -45,8 +48,8 @@ func (m *machine) getWith(execInfo string) lab.Result {
 	return m.asClient("KUBERNETES_EXEC_INFO="+execInfo, "get", "--profile", m.Profile)
 }
 
-// asClient runs the plugin below a shell, which makes the caller another process each time. The shell sets the variable as a
-// client does, for the plugin alone.
+// asClient runs the plugin below a shell, which makes the caller another process each time. The
+// shell sets the variable as a client does, for the plugin alone.
 func (m *machine) asClient(variable string, args ...string) lab.Result {
 	m.Helper()
 	script := ""
@@ -65,7 +68,8 @@ func (m *machine) clientCommand(script, name string, args ...string) lab.Command
 // getFromClient is a get of a client that does something else first.
 func (m *machine) getFromClient(before string, flags ...string) lab.Command {
 	args := append([]string{"get", "--profile", m.Profile}, flags...)
-	return m.clientCommand(before+"\n"+`export "$0"`, "KUBERNETES_EXEC_INFO="+m.ExecInfo(), args...)
+	return m.clientCommand(before+"\n"+`export "$0"`, "KUBERNETES_EXEC_INFO="+m.ExecInfo(),
+		args...)
 }
 
 // ended is the exit code of a client the plugin of which a signal has ended.
@@ -80,7 +84,9 @@ func (m *machine) events() []controlplane.AuditEvent {
 	}
 	var events []controlplane.AuditEvent
 	for _, event := range all {
-		if event.ObjectRef.Namespace == m.Namespace || strings.HasPrefix(event.User.Username, "system:serviceaccount:"+m.Namespace+":") {
+		if event.ObjectRef.Namespace == m.Namespace ||
+			strings.HasPrefix(event.User.Username,
+				"system:serviceaccount:"+m.Namespace+":") {
 			events = append(events, event)
 		}
 	}

@@ -17,7 +17,10 @@ import (
 // bothStores runs a test with gnome-keyring, and with the kernel keyring where there is no D-Bus.
 func bothStores(t *testing.T, test func(*testing.T, keyring.Kind)) {
 	t.Run("with the Secret Service", func(t *testing.T) { test(t, keyring.Keyring) })
-	t.Run("with the kernel keyring and no D-Bus", func(t *testing.T) { test(t, keyring.Kernel) })
+	t.Run("with the kernel keyring and no D-Bus", func(t *testing.T) {
+		test(t,
+			keyring.Kernel)
+	})
 }
 
 func TestKubectlActsAsTheServiceAccountWithNothingButTheKubeconfigOfSetup(t *testing.T) {
@@ -50,7 +53,8 @@ func (m *machine) checkAccess() {
 		m.Errorf("kubectl get pods said %q, not %q", r.Stdout+r.Stderr, want)
 	}
 	for verb, want := range map[string]string{"list": "yes\n", "delete": "no\n"} {
-		if r := m.Kubectl("auth", "can-i", verb, "pods"); r.Stdout != want || r.Stderr != "" {
+		if r := m.Kubectl("auth", "can-i", verb, "pods"); r.Stdout != want ||
+			r.Stderr != "" {
 			m.Errorf("can-i %s pods: %q, not %q\n%s", verb, r.Stdout, want, r.Stderr)
 		}
 	}
@@ -70,7 +74,8 @@ func (m *machine) checkStatus() {
 		m.Fatalf("%d profiles", len(status.Items))
 	}
 	item := status.Items[0]
-	if item.Store != string(m.Kind()) || item.Token.State != "fresh" || item.Bootstrap.State != "fresh" || item.Error != "" {
+	if item.Store != string(m.Kind()) || item.Token.State != "fresh" ||
+		item.Bootstrap.State != "fresh" || item.Error != "" {
 		m.Errorf("status says %+v", item)
 	}
 	m.Plugin("status").Succeeds().Silent()
@@ -109,7 +114,8 @@ func (m *machine) checkKubeconfig() {
 	if len(config.Clusters) != 1 || len(config.Contexts) != 1 || len(config.Users) != 1 {
 		m.Fatalf("the kubeconfig holds more than one context:\n%s", r.Stdout)
 	}
-	if keys := slices.Collect(maps.Keys(config.Users[0].User)); !slices.Equal(keys, []string{"exec"}) {
+	if keys := slices.Collect(maps.Keys(config.Users[0].User)); !slices.Equal(keys,
+		[]string{"exec"}) {
 		m.Errorf("the user has %q", keys)
 	}
 }
@@ -183,7 +189,10 @@ func (m *machine) checkCrowd(size int) {
 func (m *machine) checkKubectls(size int) {
 	m.Forget()
 	before := m.minted(account)
-	for _, r := range atOnceEach(size, func() lab.Result { return m.Kubectl("auth", "whoami", "-o", "name") }) {
+	for _, r := range atOnceEach(size, func() lab.Result {
+		return m.Kubectl("auth", "whoami",
+			"-o", "name")
+	}) {
 		r.Succeeds().Silent()
 	}
 	if minted := m.minted(account) - before; minted != 1 {
@@ -191,7 +200,8 @@ func (m *machine) checkKubectls(size int) {
 	}
 }
 
-// atOnceEach calls run many times, each time from its own goroutine, which all begin at the same time.
+// atOnceEach calls run many times, each time from its own goroutine, which all begin at the same
+// time.
 func atOnceEach(size int, run func() lab.Result) []lab.Result {
 	results := make([]lab.Result, size)
 	start := make(chan struct{})

@@ -16,11 +16,13 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/test/lab"
 )
 
-// kills is how often a get is killed on each store: at moments that are spread evenly over the time that it takes.
+// kills is how often a get is killed on each store: at moments that are spread evenly over the
+// time that it takes.
 const kills = 20
 
-// TestAGetThatIsKilledAtAnyMomentLeavesNothingBehind is for users who lose their patience, and for machines that lose
-// their memory. It looks at all that is in the kernel keyring, so no test that uses it may run beside.
+// TestAGetThatIsKilledAtAnyMomentLeavesNothingBehind is for users who lose their patience, and
+// for machines that lose their memory. It looks at all that is in the kernel keyring, so no test
+// that uses it may run beside.
 func TestAGetThatIsKilledAtAnyMomentLeavesNothingBehind(t *testing.T) {
 	bothStores(t, func(t *testing.T, kind keyring.Kind) {
 		m := newMachine(t, kind, nil)
@@ -32,22 +34,24 @@ func TestAGetThatIsKilledAtAnyMomentLeavesNothingBehind(t *testing.T) {
 		for i := range kills {
 			signal := []syscall.Signal{syscall.SIGKILL, syscall.SIGTERM}[i%2]
 			after := long * time.Duration(i) / (kills - 1)
-			t.Run(fmt.Sprintf("%v at moment %d of %d", signal, i, kills), func(t *testing.T) {
-				m := m.in(t)
-				m.Forget()
-				if m.killedGet(signal, after).Code == ended(signal) {
-					interrupted++
-				}
-				if m.keyringEnded(signal) {
-					restarts++
-				}
-				m.checkAfterKill(before)
-			})
+			t.Run(fmt.Sprintf("%v at moment %d of %d", signal, i, kills),
+				func(t *testing.T) {
+					m := m.in(t)
+					m.Forget()
+					if m.killedGet(signal, after).Code == ended(signal) {
+						interrupted++
+					}
+					if m.keyringEnded(signal) {
+						restarts++
+					}
+					m.checkAfterKill(before)
+				})
 		}
 		if interrupted == 0 {
 			t.Error("each get was over before it was killed")
 		}
-		t.Logf("a get takes %v; of %d, %d were killed; gnome-keyring was started again %d times", long, kills, interrupted, restarts)
+		t.Logf("a get takes %v; of %d, %d were killed; gnome-keyring was started again "+
+			"%d times", long, kills, interrupted, restarts)
 	})
 }
 
@@ -88,9 +92,10 @@ func (m *machine) killedGet(signal syscall.Signal, after time.Duration) lab.Resu
 	return r
 }
 
-// keyringEnded reports whether gnome-keyring has ended, and starts it again. A client that is killed in the middle of an
-// exchange can end it (https://gitlab.gnome.org/GNOME/gnome-keyring/-/issues/190), about which a client can do nothing.
-// One that is told to end can: it ends after the exchange.
+// keyringEnded reports whether gnome-keyring has ended, and starts it again. A client that is
+// killed in the middle of an exchange can end it
+// (https://gitlab.gnome.org/GNOME/gnome-keyring/-/issues/190), about which a client can do
+// nothing. One that is told to end can: it ends after the exchange.
 func (m *machine) keyringEnded(signal syscall.Signal) bool {
 	m.Helper()
 	if m.Service == nil || m.keyringRuns() {
@@ -106,8 +111,9 @@ func (m *machine) keyringEnded(signal syscall.Signal) bool {
 	return true
 }
 
-// keyringRuns waits until gnome-keyring has dealt with what a client that is gone has left it with. Messages come to it in
-// their order, and what it asks the bus about a client is answered before the second ping.
+// keyringRuns waits until gnome-keyring has dealt with what a client that is gone has left it
+// with. Messages come to it in their order, and what it asks the bus about a client is answered
+// before the second ping.
 func (m *machine) keyringRuns() (runs bool) {
 	m.Helper()
 	conn, err := m.Service.Connect()
@@ -116,9 +122,11 @@ func (m *machine) keyringRuns() (runs bool) {
 	}
 	defer conn.Close()
 	for range 2 {
-		conn.Object("org.freedesktop.secrets", "/org/freedesktop/secrets").Call("org.freedesktop.DBus.Peer.Ping", 0)
+		conn.Object("org.freedesktop.secrets",
+			"/org/freedesktop/secrets").Call("org.freedesktop.DBus.Peer.Ping", 0)
 	}
-	if err := conn.BusObject().Call("org.freedesktop.DBus.NameHasOwner", 0, "org.freedesktop.secrets").Store(&runs); err != nil {
+	if err := conn.BusObject().Call("org.freedesktop.DBus.NameHasOwner", 0,
+		"org.freedesktop.secrets").Store(&runs); err != nil {
 		m.Fatal(err)
 	}
 	return runs
@@ -138,7 +146,8 @@ func (m *machine) checkAfterKill(before inventory) {
 		m.Error("the next get's token is not the stored one")
 	}
 	now := m.inventory()
-	if strange, missing := without(now, before), without(before, now); len(strange)+len(missing) > 0 {
+	if strange, missing := without(now, before), without(before,
+		now); len(strange)+len(missing) > 0 {
 		m.Errorf("after the next get, %q is there and %q is not", strange, missing)
 	}
 }
@@ -157,10 +166,12 @@ func (m *machine) inventory() inventory {
 
 // without are the names that are not among others.
 func without(names, others inventory) inventory {
-	return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return slices.Contains(others, name) })
+	return slices.DeleteFunc(slices.Clone(names),
+		func(name string) bool { return slices.Contains(others, name) })
 }
 
-// checkRuntimeFolder makes sure that of a get there are a lock and a record of calls, and nothing else.
+// checkRuntimeFolder makes sure that of a get there are a lock and a record of calls, and nothing
+// else.
 func (m *machine) checkRuntimeFolder() {
 	m.Helper()
 	folder := m.Path(".cache", "sa-exec-credential")
@@ -169,7 +180,8 @@ func (m *machine) checkRuntimeFolder() {
 	}
 	base := strings.ReplaceAll(m.Configuration().TokenKey(), ":", "-")
 	files := lab.FilesBelow(m.T, folder) // their names end with a hash of the way to the token
-	if len(files) != 2 || !strings.HasPrefix(files[0], base+"-") || !strings.HasPrefix(files[1], base+"-") ||
+	if len(files) != 2 || !strings.HasPrefix(files[0], base+"-") || !strings.HasPrefix(files[1],
+		base+"-") ||
 		filepath.Ext(files[0]) != ".calls" || filepath.Ext(files[1]) != ".lock" {
 		m.Errorf("the files are %q, not the two of %q", files, base)
 	}
@@ -205,8 +217,10 @@ func checkWaiting(t *testing.T, kind keyring.Kind, signal syscall.Signal) {
 	if err := syscall.Kill(holder.Child(), signal); err != nil {
 		t.Error(err)
 	}
-	if r := holder.End(); r.Code != ended(signal) || r.Stdout != "" || r.Stderr != said[signal] {
-		t.Errorf("the one that was killed: exit code %d, %s, %q", r.Code, r.Shown(), r.Stderr)
+	if r := holder.End(); r.Code != ended(signal) || r.Stdout != "" ||
+		r.Stderr != said[signal] {
+		t.Errorf("the one that was killed: exit code %d, %s, %q", r.Code, r.Shown(),
+			r.Stderr)
 	}
 	tokens := map[string]bool{}
 	for _, waiter := range waiters {
@@ -224,15 +238,19 @@ func checkWaiting(t *testing.T, kind keyring.Kind, signal syscall.Signal) {
 	m.get().Silent().Token()
 }
 
-// startWaiters returns when all of them have found the store empty: what they say with -v comes right before they look at
-// the lock. Each is run by a shell, as by a client of its own.
+// startWaiters returns when all of them have found the store empty: what they say with -v comes
+// right before they look at the lock. Each is run by a shell, as by a client of its own.
 func (m *machine) startWaiters() (waiters []*lab.Started) {
 	m.Helper()
 	for range waiting {
 		waiters = append(waiters, m.getFromClient("", "-v").Start(m.T))
 	}
 	for _, waiter := range waiters {
-		lab.Eventually(m.T, "it looks into the store", func() bool { return strings.Contains(waiter.Stderr.String(), "read the store") })
+		lab.Eventually(m.T, "it looks into the store",
+			func() bool {
+				return strings.Contains(waiter.Stderr.String(),
+					"read the store")
+			})
 	}
 	return waiters
 }

@@ -86,7 +86,8 @@ func (p *proxy) usedOf(account string) int {
 	return used
 }
 
-// leadToImpostor has TLS connections answered by a server with the certificate of another authority.
+// leadToImpostor has TLS connections answered by a server with the certificate of another
+// authority.
 func leadToImpostor(t *testing.T, d *lab.Door, authority *controlplane.Authority) {
 	t.Helper()
 	d.LeadTo(newImpostor(t, authority))
@@ -95,7 +96,9 @@ func leadToImpostor(t *testing.T, d *lab.Door, authority *controlplane.Authority
 // newImpostor returns its URL.
 func newImpostor(t *testing.T, authority *controlplane.Authority) string {
 	t.Helper()
-	return lab.Impostor(t, authority, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		t.Errorf("the client has sent a request to a server that it should not trust: %s %s", r.Method, r.URL.Path)
+	return lab.Impostor(t, authority, http.HandlerFunc(func(_ http.ResponseWriter,
+		r *http.Request) {
+		t.Errorf("the client has sent a request to a server that it should not trust: %s "+
+			"%s", r.Method, r.URL.Path)
 	})).URL
 }

@@ -16,10 +16,12 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/test/lab"
 )
 
-// TestKubectlWorksAtOnceAfterTheClusterWasRebuilt behind the same address and certificate authority, with everything in
-// it that its administrator prepares for all machines, and without its devices.
+// TestKubectlWorksAtOnceAfterTheClusterWasRebuilt behind the same address and certificate
+// authority, with everything in it that its administrator prepares for all machines, and without
+// its devices.
 func TestKubectlWorksAtOnceAfterTheClusterWasRebuilt(t *testing.T) {
-	recovering, plain, elsewhere := newMachine(t, keyring.Keyring, nil), newMachine(t, keyring.Kernel, nil), newMachine(t, keyring.Kernel, nil)
+	recovering, plain, elsewhere := newMachine(t, keyring.Keyring, nil), newMachine(t,
+		keyring.Kernel, nil), newMachine(t, keyring.Kernel, nil)
 	plain.Namespace, elsewhere.Namespace = recovering.Namespace, recovering.Namespace
 	plain.Profile, elsewhere.Profile = recovering.Profile, recovering.Profile
 	recovering.Prepare("--recover")
@@ -34,8 +36,10 @@ func TestKubectlWorksAtOnceAfterTheClusterWasRebuilt(t *testing.T) {
 		t.Errorf("%d TokenRequests", minted)
 	}
 	after := recovering.Configuration()
-	if after.Device.Name != before.Device.Name || after.Device.SecretUID == before.Device.SecretUID ||
-		after.Device.AccountUID == before.Device.AccountUID || after.Record.ClusterUID == before.Record.ClusterUID {
+	if after.Device.Name != before.Device.Name ||
+		after.Device.SecretUID == before.Device.SecretUID ||
+		after.Device.AccountUID == before.Device.AccountUID ||
+		after.Record.ClusterUID == before.Record.ClusterUID {
 		t.Errorf("the record was %+v, and is %+v", before.Record, after.Record)
 	}
 	recovering.checkLeftovers()
@@ -49,16 +53,19 @@ func TestKubectlWorksAtOnceAfterTheClusterWasRebuilt(t *testing.T) {
 // rebuild makes another cluster behind the address of the shared one.
 func rebuild(t *testing.T) {
 	t.Helper()
-	if err := errors.Join(lab.Plane.Rebuild(context.Background()), lab.Plane.WaitForRoles(context.Background())); err != nil {
+	if err := errors.Join(lab.Plane.Rebuild(context.Background()),
+		lab.Plane.WaitForRoles(context.Background())); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// checkLeftovers makes sure that the machine keeps what one profile needs, and nothing of the profile's past.
+// checkLeftovers makes sure that the machine keeps what one profile needs, and nothing of the
+// profile's past.
 func (m *machine) checkLeftovers() {
 	m.Helper()
 	if keys := m.StoreKeys(); len(keys) != 2 {
-		m.Errorf("the store has %d entries, not a token and a bootstrap credential", len(keys))
+		m.Errorf("the store has %d entries, not a token and a bootstrap credential",
+			len(keys))
 	}
 	m.get().Silent().Token()
 	files, err := filepath.Glob(m.Path("run", "sa-exec-credential", "*"))
@@ -67,7 +74,8 @@ func (m *machine) checkLeftovers() {
 	}
 }
 
-// TestACrowdInARebuiltClusterIsServedByOneRecovery has processes that all began with the profile of the old cluster.
+// TestACrowdInARebuiltClusterIsServedByOneRecovery has processes that all began with the profile
+// of the old cluster.
 func TestACrowdInARebuiltClusterIsServedByOneRecovery(t *testing.T) {
 	m, elsewhere := newMachine(t, keyring.Keyring, nil), newMachine(t, keyring.Kernel, nil)
 	elsewhere.Namespace, elsewhere.Profile = m.Namespace, m.Profile
@@ -85,10 +93,12 @@ func TestACrowdInARebuiltClusterIsServedByOneRecovery(t *testing.T) {
 	m.checkLeftovers()
 }
 
-// TestWhoRevokesAMachineInARebuiltClusterHasTheLastWord, whatever has brought the machine into that cluster.
+// TestWhoRevokesAMachineInARebuiltClusterHasTheLastWord, whatever has brought the machine into
+// that cluster.
 func TestWhoRevokesAMachineInARebuiltClusterHasTheLastWord(t *testing.T) {
 	const other = "other"
-	recovered, rotated, sibling, elsewhere := newMachine(t, keyring.Kernel, nil), newMachine(t, keyring.Kernel, nil), newMachine(t, keyring.Kernel, nil),
+	recovered, rotated, sibling, elsewhere := newMachine(t, keyring.Kernel, nil), newMachine(t,
+		keyring.Kernel, nil), newMachine(t, keyring.Kernel, nil),
 		newMachine(t, keyring.Kernel, nil)
 	machines := []*machine{recovered, rotated, sibling}
 	for _, m := range append(machines, elsewhere) {
@@ -103,7 +113,8 @@ func TestWhoRevokesAMachineInARebuiltClusterHasTheLastWord(t *testing.T) {
 	recovered.Forget()
 	recovered.get().Silent().Token()
 	rotated.Plugin("rotate", "--profile", rotated.Profile).Succeeds()
-	sibling.Prepare("--recover", "--profile", other, "--duration", "30m") // and not the profile that is tried below
+	// and not the profile that is tried below
+	sibling.Prepare("--recover", "--profile", other, "--duration", "30m")
 	for _, m := range machines {
 		m.NoteEntries()
 		device := *m.Configuration().Device
@@ -111,7 +122,8 @@ func TestWhoRevokesAMachineInARebuiltClusterHasTheLastWord(t *testing.T) {
 		m.Forget()
 		m.get().OneError(exitBootstrap)
 		m.get().OneError(exitBootstrap)
-		if left := m.AsAdmin("get", "secrets", "-n", m.Namespace, "-o", "name"); strings.Contains(left, device.Name) {
+		if left := m.AsAdmin("get", "secrets", "-n", m.Namespace, "-o",
+			"name"); strings.Contains(left, device.Name) {
 			t.Errorf("there is a Secret %s again", device.Name)
 		}
 		if !m.Configuration().Record.Revoked {
@@ -133,8 +145,10 @@ func TestARecoveryThatCannotMintLeavesNothingThatRevokeDoesNotFind(t *testing.T)
 	m.get().OneError(exitServer)
 	device := m.Configuration().Device.Name
 	m.AsAdmin("get", "secret,serviceaccount,role,rolebinding", "-n", m.Namespace, device)
-	m.Plugin("revoke", "--profile", m.Profile, "--kubeconfig", m.Admin, "--context", "admin@test").Succeeds()
-	left := m.AsAdmin("get", "secrets,serviceaccounts,roles,rolebindings", "-n", m.Namespace, "-o", "name")
+	m.Plugin("revoke", "--profile", m.Profile, "--kubeconfig", m.Admin, "--context",
+		"admin@test").Succeeds()
+	left := m.AsAdmin("get", "secrets,serviceaccounts,roles,rolebindings", "-n", m.Namespace,
+		"-o", "name")
 	if strings.Contains(left, device) {
 		t.Errorf("revoke has left %s:\n%s", device, left)
 	}
@@ -143,7 +157,8 @@ func TestARecoveryThatCannotMintLeavesNothingThatRevokeDoesNotFind(t *testing.T)
 	}
 }
 
-// TestARevokedMachineDoesNotRecover: an administrator who deletes a part of a device has the last word.
+// TestARevokedMachineDoesNotRecover: an administrator who deletes a part of a device has the last
+// word.
 func TestARevokedMachineDoesNotRecover(t *testing.T) {
 	t.Parallel()
 	for _, part := range []string{"secret", "serviceaccount"} {
@@ -154,12 +169,15 @@ func TestARevokedMachineDoesNotRecover(t *testing.T) {
 			before := m.Configuration()
 			m.AsAdmin("delete", part, "-n", m.Namespace, before.Device.Name)
 			own := m.renewed()
-			if part == "secret" { // with which tokens cannot be bound, as with an account they still can for seconds
+			// with which tokens cannot be bound, as with an account they still can for seconds
+			if part == "secret" {
 				m.checkEnded()
 			}
-			// The same once the API server has forgotten that it knew the bootstrap credential.
+			// The same once the API server has forgotten that it knew the bootstrap
+			// credential.
 			bootstrap := m.Entry(before.BootstrapKey()).Token.Reveal()
-			lab.Eventually(t, "the bootstrap credential is refused", func() bool { return !lab.Accepts(t, bootstrap) })
+			lab.Eventually(t, "the bootstrap credential is refused",
+				func() bool { return !lab.Accepts(t, bootstrap) })
 			if part == "serviceaccount" {
 				m.checkEnded()
 			}
@@ -167,7 +185,8 @@ func TestARevokedMachineDoesNotRecover(t *testing.T) {
 			if own := m.renewed() - own; own != 0 {
 				t.Errorf("%d bootstrap tokens were minted", own)
 			}
-			if left := m.AsAdmin("get", part, "-n", m.Namespace, "-o", "name"); strings.Contains(left, before.Device.Name) {
+			if left := m.AsAdmin("get", part, "-n", m.Namespace, "-o",
+				"name"); strings.Contains(left, before.Device.Name) {
 				t.Errorf("there is a %s again", part)
 			}
 		})
@@ -178,7 +197,8 @@ func TestARevokedMachineDoesNotRecover(t *testing.T) {
 func (m *machine) checkEnded() {
 	m.Helper()
 	m.Forget()
-	lab.Has(m.T, "get", m.get().OneError(exitBootstrap).Stderr, "the device is not the one that setup created")
+	lab.Has(m.T, "get", m.get().OneError(exitBootstrap).Stderr,
+		"the device is not the one that setup created")
 }
 
 func TestAnEmptiedStoreIsFilledAgain(t *testing.T) {
@@ -205,9 +225,15 @@ func TestARecoveryThatCannotBeIsOneError(t *testing.T) {
 		t.Fatal(err)
 	}
 	tests := map[string]func(kubeconfig string) error{
-		"the kubeconfig is gone":       os.Remove,
-		"the context is gone":          func(path string) error { return os.WriteFile(path, []byte("kind: Config\napiVersion: v1\n"), 0o600) },
-		"the administrator is refused": func(path string) error { return os.WriteFile(path, lab.Plane.Kubeconfig("admin", pair), 0o600) },
+		"the kubeconfig is gone": os.Remove,
+		"the context is gone": func(path string) error {
+			return os.WriteFile(path,
+				[]byte("kind: Config\napiVersion: v1\n"), 0o600)
+		},
+		"the administrator is refused": func(path string) error {
+			return os.WriteFile(path,
+				lab.Plane.Kubeconfig("admin", pair), 0o600)
+		},
 	}
 	for name, spoil := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -220,7 +246,8 @@ func TestARecoveryThatCannotBeIsOneError(t *testing.T) {
 			if err := spoil(m.Admin); err != nil {
 				t.Fatal(err)
 			}
-			if r := m.get().OneError(exitBootstrap); !strings.Contains(r.Stderr, `creating a new one with context "admin@test"`) {
+			if r := m.get().OneError(exitBootstrap); !strings.Contains(r.Stderr,
+				`creating a new one with context "admin@test"`) {
 				t.Errorf("it does not say what was tried:\n%s", r.Stderr)
 			}
 			m.Write(m.Admin, good)

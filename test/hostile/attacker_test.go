@@ -46,8 +46,9 @@ func (e *ear) take() []byte {
 	return heard
 }
 
-// attacker is who has written the kubeconfig. He has servers, with certificates of his own authority for every name of
-// the API server, and hears all that reaches them, as far as he can decrypt it.
+// attacker is who has written the kubeconfig. He has servers, with certificates of his own
+// authority for every name of the API server, and hears all that reaches them, as far as he can
+// decrypt it.
 type attacker struct {
 	ear
 	authority *controlplane.Authority
@@ -59,7 +60,8 @@ type attacker struct {
 
 func newAttacker(t *testing.T) *attacker {
 	t.Helper()
-	a := &attacker{authority: lab.Authority(t, time.Now().AddDate(1, 0, 0)), folder: lab.Dir(t, "attacker")}
+	a := &attacker{authority: lab.Authority(t, time.Now().AddDate(1, 0, 0)), folder: lab.Dir(t,
+		"attacker")}
 	a.canary = filepath.Join(a.folder, "canary")
 	a.server = lab.Impostor(t, a.authority, a)
 	a.plain = httptest.NewServer(a)
@@ -82,8 +84,8 @@ func (a *attacker) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // ownPassword is what the attacker hears when the server's URL begins with me:secret@.
 const ownPassword = "Authorization: Basic bWU6c2VjcmV0"
 
-// check fails the test when the attacker has heard a token or, when hears is empty, anything at all, and when a program
-// of his has run.
+// check fails the test when the attacker has heard a token or, when hears is empty, anything at
+// all, and when a program of his has run.
 func (a *attacker) check(t *testing.T, hears string) {
 	t.Helper()
 	heard := bytes.ReplaceAll(a.take(), []byte(ownPassword), nil)
@@ -112,7 +114,8 @@ func (a *attacker) program(t *testing.T, name string) (path string) {
 // kubeconfig makes one whose context has an administrator's name and leads to the attacker.
 func (a *attacker) kubeconfig(t *testing.T, user fields) (path string) {
 	t.Helper()
-	return writeFile(t, filepath.Join(lab.Dir(t, "attacker"), "kubeconfig"), render("admin@test", a.cluster(), user))
+	return writeFile(t, filepath.Join(lab.Dir(t, "attacker"), "kubeconfig"),
+		render("admin@test", a.cluster(), user))
 }
 
 // cluster is the attacker's own server.
@@ -152,7 +155,8 @@ func (a *attacker) hearGreeting(conn net.Conn) {
 	_, _ = a.Write(greeting[:n])
 }
 
-// newForwarder is an HTTP proxy that leads to one server, wherever it is asked to lead, and hears what passes.
+// newForwarder is an HTTP proxy that leads to one server, wherever it is asked to lead, and hears
+// what passes.
 func newForwarder(t *testing.T, server string, ear *ear) (url string) {
 	t.Helper()
 	d := lab.NewDoor(t)

@@ -25,30 +25,33 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/test/lab"
 )
 
-// Somebody gives the user a kubeconfig that calls the plugin with the name of a profile that exists. The tests in this
-// file are what he can write into it, one thing at a time, and each is tried with kubectl. No token may reach a server
-// of his, and nothing may be run, read or sent that the user did not agree to at setup.
+// Somebody gives the user a kubeconfig that calls the plugin with the name of a profile that
+// exists. The tests in this file are what he can write into it, one thing at a time, and each is
+// tried with kubectl. No token may reach a server of his, and nothing may be run, read or sent
+// that the user did not agree to at setup.
 
 // What is said to it, most of it by the plugin.
 const (
 	otherServer    = "the client's cluster is not the profile's: it has server"
 	otherName      = "the client's cluster is not the profile's: it has tls-server-name"
-	otherAuthority = "the client's cluster is not the profile's: its certificate authority is another"
-	unusable       = "the client's cluster is not the profile's: not a usable cluster"
-	unverified     = "the client does not verify the server's certificate"
-	noClusterInfo  = "the client sent no cluster information"
-	notTheUsers    = "the profile is not in the user's own directory"
-	noSuchProfile  = "no such profile"
-	noBootstrap    = "there is no bootstrap credential"
-	notAName       = "not a profile name"
-	onlyGet        = "a kubeconfig can only run get, not"
-	usage          = "sa-exec-credential: hint: run: sa-exec-credential "
-	noSocket       = "DBUS_SESSION_BUS_ADDRESS names no Unix socket"
-	noStore        = "hint: start the keyring service"
-	notSigned      = "it is not signed by the profile's certificate authority"
-	notTrusted     = "certificate signed by unknown authority" // kubectl's own words, as the next ones
-	noURL          = "host must be a URL or a host:port pair"
-	noCredential   = "decoding stdout" // the plugin has printed something else
+	otherAuthority = "the client's cluster is not the profile's: its certificate authority " +
+		"is another"
+	unusable      = "the client's cluster is not the profile's: not a usable cluster"
+	unverified    = "the client does not verify the server's certificate"
+	noClusterInfo = "the client sent no cluster information"
+	notTheUsers   = "the profile is not in the user's own directory"
+	noSuchProfile = "no such profile"
+	noBootstrap   = "there is no bootstrap credential"
+	notAName      = "not a profile name"
+	onlyGet       = "a kubeconfig can only run get, not"
+	usage         = "sa-exec-credential: hint: run: sa-exec-credential "
+	noSocket      = "DBUS_SESSION_BUS_ADDRESS names no Unix socket"
+	noStore       = "hint: start the keyring service"
+	notSigned     = "it is not signed by the profile's certificate authority"
+	// kubectl's own words, as the next ones
+	notTrusted   = "certificate signed by unknown authority"
+	noURL        = "host must be a URL or a host:port pair"
+	noCredential = "decoding stdout" // the plugin has printed something else
 )
 
 // fields are a part of a kubeconfig.
@@ -64,10 +67,12 @@ func (f fields) with(others fields) fields {
 
 // render writes a kubeconfig with one context.
 func render(context string, cluster, user fields) string {
-	encoded, err := json.Marshal(fields{"apiVersion": "v1", "kind": "Config", "current-context": context,
-		"clusters": []fields{{"name": "test", "cluster": cluster}},
-		"users":    []fields{{"name": "test", "user": user}},
-		"contexts": []fields{{"name": context, "context": fields{"cluster": "test", "user": "test"}}}})
+	encoded, err := json.Marshal(fields{"apiVersion": "v1", "kind": "Config",
+		"current-context": context,
+		"clusters":        []fields{{"name": "test", "cluster": cluster}},
+		"users":           []fields{{"name": "test", "user": user}},
+		"contexts": []fields{{"name": context, "context": fields{"cluster": "test",
+			"user": "test"}}}})
 	if err != nil {
 		panic(err) // maps of text always encode
 	}
@@ -76,23 +81,27 @@ func render(context string, cluster, user fields) string {
 
 // execSection runs a command as a plugin.
 func execSection(command string, args ...string) fields {
-	return fields{"apiVersion": "client.authentication.k8s.io/v1", "command": command, "args": args,
+	return fields{"apiVersion": "client.authentication.k8s.io/v1", "command": command,
+		"args":               args,
 		"provideClusterInfo": true, "interactiveMode": "Never"}
 }
 
 // settings are the env of an exec section.
 type settings map[string]string
 
-// hostile is a kubeconfig from somebody else: how it differs from the one that setup wrote, and what comes of it.
+// hostile is a kubeconfig from somebody else: how it differs from the one that setup wrote, and
+// what comes of it.
 type hostile struct {
 	name    string
 	cluster fields
 	exec    fields
 	env     settings
-	mints   bool   // nothing is cached, so that the plugin itself has to call the API server
-	says    string // why it fails; empty: it is for the user's own cluster and harmless, and works
-	hears   string // what the attacker may hear all the same
-	// lost is what comes of it where the client is not found, and with it the user's own places; nil: the same.
+	mints   bool // nothing is cached, so that the plugin itself has to call the API server
+	// why it fails; empty: it is for the user's own cluster and harmless, and works
+	says  string
+	hears string // what the attacker may hear all the same
+	// lost is what comes of it where the client is not found, and with it the user's own
+	// places; nil: the same.
 	lost *outcome
 }
 
@@ -109,7 +118,8 @@ func (h hostile) render(m *machine) string {
 	for _, name := range slices.Sorted(maps.Keys(h.env)) {
 		env = append(env, fields{"name": name, "value": h.env[name]})
 	}
-	return render("hostile", cluster.with(h.cluster), fields{"exec": exec.with(fields{"env": env}).with(h.exec)})
+	return render("hostile", cluster.with(h.cluster),
+		fields{"exec": exec.with(fields{"env": env}).with(h.exec)})
 }
 
 // uses has the user try one kubeconfig of the attacker's after the other.
@@ -119,7 +129,8 @@ func (m *machine) uses(a *attacker, all ...hostile) {
 		if h.lost != nil {
 			h.says, h.hears = h.lost.says, h.lost.hears
 			h.exec = fields{"command": m.Wrapper(tooMany)}.with(h.exec)
-			m.Run(h.name+", with a client that is not found", func(t *testing.T) { m.in(t).use(a, h) })
+			m.Run(h.name+", with a client that is not found",
+				func(t *testing.T) { m.in(t).use(a, h) })
 		}
 	}
 }
@@ -131,7 +142,8 @@ func (m *machine) use(a *attacker, h hostile) {
 	}
 	before := m.belongings()
 	path := writeFile(m.T, filepath.Join(lab.Dir(m.T, "hostile"), "kubeconfig"), h.render(m))
-	r := m.Kubectl("--kubeconfig", path, "get", "--raw", "/api/v1/namespaces/"+m.Namespace+"/pods")
+	r := m.Kubectl("--kubeconfig", path, "get", "--raw",
+		"/api/v1/namespaces/"+m.Namespace+"/pods")
 	m.checkOutcome(r, h.says)
 	a.check(m.T, h.hears)
 	m.checkStillHas(before)
@@ -145,7 +157,8 @@ func (m *machine) works() {
 	m.checkStillHas(before)
 }
 
-// checkStillHas fails the test when anything is not what it was. What was absent may have been minted.
+// checkStillHas fails the test when anything is not what it was. What was absent may have been
+// minted.
 func (m *machine) checkStillHas(before belongings) {
 	m.Helper()
 	after := m.belongings()
@@ -163,7 +176,8 @@ func (m *machine) checkOutcome(r lab.Result, says string) {
 	works := r.Code == 0 && strings.Contains(r.Stdout, `"kind":"PodList"`)
 	failed := r.Code != 0 && r.Stdout == ""
 	if says == "" && !works || says != "" && !failed || !strings.Contains(r.Stderr, says) {
-		m.Errorf("exit code %d, and this instead of %q:\n%s%s", r.Code, says, r.Stdout, r.Stderr)
+		m.Errorf("exit code %d, and this instead of %q:\n%s%s", r.Code, says, r.Stdout,
+			r.Stderr)
 	}
 	if found := lab.Leak(r.Stderr); found != "" {
 		m.Errorf("the standard error holds %s", found)
@@ -171,7 +185,10 @@ func (m *machine) checkOutcome(r lab.Result, says string) {
 	if strings.Count("\n"+r.Stderr, "\nsa-exec-credential: hint: ") > 1 {
 		m.Errorf("there is more than one hint:\n%s", r.Stderr)
 	}
-	if strings.ContainsFunc(r.Stderr, func(c rune) bool { return unicode.IsControl(c) && c != '\n' }) {
+	if strings.ContainsFunc(r.Stderr, func(c rune) bool {
+		return unicode.IsControl(c) &&
+			c != '\n'
+	}) {
 		m.Errorf("the standard error holds what a terminal would obey: %q", r.Stderr)
 	}
 }
@@ -182,7 +199,8 @@ type belongings struct{ profile, bootstrap, token string }
 func (m *machine) belongings() belongings {
 	m.Helper()
 	p := m.Configuration()
-	return belongings{profile: m.Read(filepath.Join(string(m.Profiles()), m.Profile+".yaml")), bootstrap: m.id(p.BootstrapKey()), token: m.id(p.TokenKey())}
+	return belongings{profile: m.Read(filepath.Join(string(m.Profiles()), m.Profile+".yaml")),
+		bootstrap: m.id(p.BootstrapKey()), token: m.id(p.TokenKey())}
 }
 
 // id is the id of a token that may be in the store.
@@ -195,7 +213,8 @@ func (m *machine) id(key string) string {
 	return mint.ParseClaims(entry.Token.Reveal()).ID
 }
 
-// newVictim makes a machine that knows its API server by name. The address behind that name is the door's.
+// newVictim makes a machine that knows its API server by name. The address behind that name is
+// the door's.
 func newVictim(t *testing.T) (*machine, *lab.Door, *attacker) {
 	t.Helper()
 	door := lab.NewDoor(t)
@@ -208,8 +227,8 @@ func newVictim(t *testing.T) (*machine, *lab.Door, *attacker) {
 // port is the server's, with a colon.
 func (m *machine) port() string { return m.Server[strings.LastIndexByte(m.Server, ':'):] }
 
-// TestAHostileKubeconfigGetsNoTokenForAnotherServer is at its worst for the user: the attacker has servers of his own,
-// and has taken over the address of the user's, too.
+// TestAHostileKubeconfigGetsNoTokenForAnotherServer is at its worst for the user: the attacker
+// has servers of his own, and has taken over the address of the user's, too.
 func TestAHostileKubeconfigGetsNoTokenForAnotherServer(t *testing.T) {
 	t.Parallel()
 	m, door, a := newVictim(t)
@@ -227,30 +246,49 @@ func otherServers(m *machine, a *attacker) []hostile {
 	at := func(server string) fields { return fields{"server": server} }
 	return []hostile{
 		{name: "the attacker's server", cluster: a.cluster(), says: otherServer},
-		{name: "the attacker's server and the profile's authority", cluster: at(a.server.URL), says: otherServer},
-		{name: "the attacker's server and both authorities", cluster: a.cluster().with(fields{
-			"certificate-authority-data": slices.Concat(lab.Plane.CAPEM, a.authority.PEM)}), says: otherServer},
-		{name: "the attacker's server, not verified", cluster: fields{"server": a.server.URL, "certificate-authority-data": nil,
-			"insecure-skip-tls-verify": true}, says: unverified},
-		{name: "the attacker's server under the name of the profile's", cluster: a.cluster().with(fields{"tls-server-name": "localhost"}), says: otherServer},
-		{name: "the attacker's port", cluster: at("https://localhost" + theirs[strings.IndexByte(theirs, ':'):]), says: otherServer},
+		{name: "the attacker's server and the profile's authority",
+			cluster: at(a.server.URL), says: otherServer},
+		{name: "the attacker's server and both authorities",
+			cluster: a.cluster().with(fields{
+				"certificate-authority-data": slices.Concat(lab.Plane.CAPEM,
+					a.authority.PEM)}), says: otherServer},
+		{name: "the attacker's server, not verified",
+			cluster: fields{"server": a.server.URL, "certificate-authority-data": nil,
+				"insecure-skip-tls-verify": true}, says: unverified},
+		{name: "the attacker's server under the name of the profile's",
+			cluster: a.cluster().with(fields{"tls-server-name": "localhost"}),
+			says:    otherServer},
+		{name: "the attacker's port", cluster: at("https://localhost" +
+			theirs[strings.IndexByte(theirs, ':'):]), says: otherServer},
 		{name: "the default port", cluster: at("https://localhost"), says: otherServer},
 		{name: "an empty port", cluster: at("https://localhost:"), says: otherServer},
-		{name: "the server's address instead of its name", cluster: at("https://127.0.0.1" + port), says: otherServer},
-		{name: "another address of the same machine", cluster: at("https://[::1]" + port), says: otherServer},
+		{name: "the server's address instead of its name", cluster: at("https://127.0.0.1" +
+			port), says: otherServer},
+		{name: "another address of the same machine", cluster: at("https://[::1]" + port),
+			says: otherServer},
 		{name: "two final dots", cluster: at("https://localhost.." + port), says: unusable},
-		{name: "a letter that some fold into an s", cluster: at("https://localho\u017ft" + port), says: otherServer},
-		{name: "a backslash before the attacker's server", cluster: at(host + `\@` + theirs), says: noURL},
-		{name: "a fragment before the attacker's server", cluster: at(host + "#@" + theirs), says: unusable},
-		{name: "a query before the attacker's server", cluster: at(host + "?@" + theirs), says: unusable},
+		{name: "a letter that some fold into an s", cluster: at("https://localho\u017ft" +
+			port), says: otherServer},
+		{name: "a backslash before the attacker's server", cluster: at(host + `\@` +
+			theirs), says: noURL},
+		{name: "a fragment before the attacker's server", cluster: at(host + "#@" + theirs),
+			says: unusable},
+		{name: "a query before the attacker's server", cluster: at(host + "?@" + theirs),
+			says: unusable},
 		{name: "a query", cluster: at(host + "/?to=" + theirs), says: unusable},
-		{name: "a path to a pod of the attacker's", cluster: at(host + "/api/v1/namespaces/theirs/services/https:theirs:443/proxy"), says: otherServer},
-		{name: "another cluster behind a shared address", cluster: at(host + "/k8s/clusters/theirs"), says: otherServer},
+		{name: "a path to a pod of the attacker's", cluster: at(host +
+			"/api/v1/namespaces/theirs/services/https:theirs:443/proxy"),
+			says: otherServer},
+		{name: "another cluster behind a shared address", cluster: at(host +
+			"/k8s/clusters/theirs"), says: otherServer},
 		{name: "a path that leads back", cluster: at(host + "/.."), says: unusable},
-		{name: "a path that leads back, escaped", cluster: at(host + "/x/%2e%2e"), says: unusable},
+		{name: "a path that leads back, escaped", cluster: at(host + "/x/%2e%2e"),
+			says: unusable},
 		{name: "an escaped host", cluster: at("https://%6cocalhost" + port), says: noURL},
-		{name: "another tls-server-name of the same certificate", cluster: fields{"tls-server-name": "api.example.test"}, says: otherName},
-		{name: "a tls-server-name that a terminal would obey", cluster: fields{"tls-server-name": "\x1b]0;x\a"}, says: otherName},
+		{name: "another tls-server-name of the same certificate",
+			cluster: fields{"tls-server-name": "api.example.test"}, says: otherName},
+		{name: "a tls-server-name that a terminal would obey",
+			cluster: fields{"tls-server-name": "\x1b]0;x\a"}, says: otherName},
 	}
 }
 
@@ -263,16 +301,26 @@ func otherAuthorities(t *testing.T, a *attacker) []hostile {
 	file := writeFile(t, filepath.Join(a.folder, "ca.pem"), string(slices.Concat(own, theirs)))
 	return []hostile{
 		{name: "another authority", cluster: bundle(theirs), says: otherAuthority},
-		{name: "an authority after the right one", cluster: bundle(own, theirs), says: otherAuthority},
-		{name: "an authority before the right one", cluster: bundle(theirs, own), says: otherAuthority},
-		{name: "an authority in a file", cluster: fields{"certificate-authority-data": nil, "certificate-authority": file}, says: otherAuthority},
-		{name: "an authority in OpenSSL's own format", cluster: bundle(own, retyped("CERTIFICATE", "TRUSTED CERTIFICATE")), says: unusable},
-		{name: "an authority with a header", cluster: bundle(own, retyped("CERTIFICATE-----\n", "CERTIFICATE-----\nA: b\n\n")), says: unusable},
-		{name: "an authority that only some can read", cluster: bundle(own, retyped("END CERTIFICATE", "END  CERTIFICATE")), says: unusable},
+		{name: "an authority after the right one", cluster: bundle(own, theirs),
+			says: otherAuthority},
+		{name: "an authority before the right one", cluster: bundle(theirs, own),
+			says: otherAuthority},
+		{name: "an authority in a file", cluster: fields{"certificate-authority-data": nil,
+			"certificate-authority": file}, says: otherAuthority},
+		{name: "an authority in OpenSSL's own format", cluster: bundle(own,
+			retyped("CERTIFICATE", "TRUSTED CERTIFICATE")), says: unusable},
+		{name: "an authority with a header", cluster: bundle(own,
+			retyped("CERTIFICATE-----\n", "CERTIFICATE-----\nA: b\n\n")),
+			says: unusable},
+		{name: "an authority that only some can read", cluster: bundle(own,
+			retyped("END CERTIFICATE", "END  CERTIFICATE")), says: unusable},
 		{name: "the system's authorities", cluster: fields{"certificate-authority-data": nil}, says: otherAuthority},
-		{name: "no verification", cluster: fields{"certificate-authority-data": nil, "insecure-skip-tls-verify": true}, says: unverified},
-		{name: "no verification, with the right authority", cluster: fields{"insecure-skip-tls-verify": true},
-			says: "specifying a root certificates file with the insecure flag is not allowed"},
+		{name: "no verification", cluster: fields{"certificate-authority-data": nil,
+			"insecure-skip-tls-verify": true}, says: unverified},
+		{name: "no verification, with the right authority",
+			cluster: fields{"insecure-skip-tls-verify": true},
+			says: "specifying a root certificates file with the insecure flag is not " +
+				"allowed"},
 	}
 }
 
@@ -280,41 +328,57 @@ func otherAuthorities(t *testing.T, a *attacker) []hostile {
 func otherClients(m *machine, a *attacker) []hostile {
 	silent := fields{"provideClusterInfo": false}
 	forged := settings{"KUBERNETES_EXEC_INFO": m.ExecInfo()}
-	disguised := settings{"KUBERNETES_EXEC_INFO=" + m.ExecInfo(): ""} // with a name that ends where its value should
+	// with a name that ends where its value should
+	disguised := settings{"KUBERNETES_EXEC_INFO=" + m.ExecInfo(): ""}
 	return []hostile{
 		{name: "no cluster information", exec: silent, says: noClusterInfo},
-		{name: "no cluster information for the attacker's server", cluster: a.cluster(), exec: silent, says: noClusterInfo},
-		{name: "forged cluster information", cluster: a.cluster(), exec: silent, env: forged, says: noClusterInfo},
-		{name: "forged and true cluster information", cluster: a.cluster(), env: forged, says: otherServer},
-		{name: "disguised cluster information", cluster: a.cluster(), exec: silent, env: disguised, says: noClusterInfo},
-		{name: "the older version", cluster: a.cluster(), exec: fields{"apiVersion": "client.authentication.k8s.io/v1beta1"}, says: otherServer},
-		{name: "a version without cluster information", exec: fields{"apiVersion": "client.authentication.k8s.io/v1alpha1"}, says: "invalid apiVersion"},
-		{name: "no TLS at the profile's server", cluster: fields{"server": "http://localhost" + m.port()}, says: "Error from server (BadRequest)"},
+		{name: "no cluster information for the attacker's server", cluster: a.cluster(),
+			exec: silent, says: noClusterInfo},
+		{name: "forged cluster information", cluster: a.cluster(), exec: silent,
+			env: forged, says: noClusterInfo},
+		{name: "forged and true cluster information", cluster: a.cluster(), env: forged,
+			says: otherServer},
+		{name: "disguised cluster information", cluster: a.cluster(), exec: silent,
+			env: disguised, says: noClusterInfo},
+		{name: "the older version", cluster: a.cluster(),
+			exec: fields{"apiVersion": "client.authentication.k8s.io/v1beta1"},
+			says: otherServer},
+		{name: "a version without cluster information",
+			exec: fields{"apiVersion": "client.authentication.k8s.io/v1alpha1"},
+			says: "invalid apiVersion"},
+		{name: "no TLS at the profile's server",
+			cluster: fields{"server": "http://localhost" + m.port()},
+			says:    "Error from server (BadRequest)"},
 	}
 }
 
-// userInformation is in URLs. kubectl makes a password of it and asks the plugin only when the server refuses that.
+// userInformation is in URLs. kubectl makes a password of it and asks the plugin only when the
+// server refuses that.
 func userInformation(m *machine, a *attacker, says string) []hostile {
 	at := func(server string) fields { return fields{"server": "https://" + server} }
-	own, theirs := strings.TrimPrefix(m.Server, "https://"), strings.TrimPrefix(a.server.URL, "https://")
+	own, theirs := strings.TrimPrefix(m.Server, "https://"), strings.TrimPrefix(a.server.URL,
+		"https://")
 	return []hostile{
 		{name: "user information", cluster: at("me:secret@" + own), says: says},
 		{name: "empty user information", cluster: at("@" + own), says: says},
-		{name: "the server's name as user information", cluster: at(own + "@" + theirs), says: notTrusted},
+		{name: "the server's name as user information", cluster: at(own + "@" + theirs),
+			says: notTrusted},
 	}
 }
 
-// TestAHostileKubeconfigThatNeedsNoPluginGetsNoToken has what kubectl does without running the plugin: it shows what the
-// attacker's server says to anybody.
+// TestAHostileKubeconfigThatNeedsNoPluginGetsNoToken has what kubectl does without running the
+// plugin: it shows what the attacker's server says to anybody.
 func TestAHostileKubeconfigThatNeedsNoPluginGetsNoToken(t *testing.T) {
 	t.Parallel()
 	m, _, a := newVictim(t)
-	for name, server := range map[string]string{"no TLS": a.plain.URL, "a password": strings.Replace(a.server.URL, "//", "//me:secret@", 1)} {
+	for name, server := range map[string]string{"no TLS": a.plain.URL,
+		"a password": strings.Replace(a.server.URL, "//", "//me:secret@", 1)} {
 		t.Run(name, func(t *testing.T) {
 			m := m.in(t)
 			h := hostile{cluster: a.cluster().with(fields{"server": server})}
 			path := writeFile(t, filepath.Join(a.folder, "kubeconfig"), h.render(m))
-			r := m.Kubectl("--kubeconfig", path, "get", "--raw", "/api").Succeeds().Silent()
+			r := m.Kubectl("--kubeconfig", path, "get", "--raw",
+				"/api").Succeeds().Silent()
 			if !strings.Contains(r.Stdout, `"Success"`) {
 				t.Errorf("this is not the attacker's answer: %s", r.Stdout)
 			}
@@ -323,8 +387,9 @@ func TestAHostileKubeconfigThatNeedsNoPluginGetsNoToken(t *testing.T) {
 	}
 }
 
-// TestAHostileSpellingOfTheOwnServerLeadsOnlyThere tries what is the same cluster to every client. It works, and when
-// somebody else answers at the server's address it fails like the user's own kubeconfig.
+// TestAHostileSpellingOfTheOwnServerLeadsOnlyThere tries what is the same cluster to every
+// client. It works, and when somebody else answers at the server's address it fails like the
+// user's own kubeconfig.
 func TestAHostileSpellingOfTheOwnServerLeadsOnlyThere(t *testing.T) {
 	t.Parallel()
 	m, door, a := newVictim(t)
@@ -353,19 +418,21 @@ func harmless(m *machine) []hostile {
 		{name: "a port with zeros", cluster: at("https://localhost:00" + port[1:])},
 		{name: "the host as tls-server-name", cluster: fields{"tls-server-name": "LOCALHOST."}},
 		{name: "the authority twice", cluster: fields{"certificate-authority-data": slices.Concat(ca, []byte("# again\n"), ca)}},
-		{name: "the authority in a file", cluster: fields{"certificate-authority-data": nil, "certificate-authority": lab.Plane.CAFile}},
+		{name: "the authority in a file", cluster: fields{"certificate-authority-data": nil,
+			"certificate-authority": lab.Plane.CAFile}},
 		{name: "the older version", exec: fields{"apiVersion": "client.authentication.k8s.io/v1beta1"}},
 		{name: "an extension", cluster: fields{"extensions": []fields{{"name": "client.authentication.k8s.io/exec",
 			"extension": fields{"profile": "x", "server": "https://theirs"}}}}},
 	}
 }
 
-// behindProxy makes a machine whose way to the API server, which has a name that resolves nowhere, is a proxy: Go's
-// clients pass over proxies on the way to their own machine.
+// behindProxy makes a machine whose way to the API server, which has a name that resolves
+// nowhere, is a proxy: Go's clients pass over proxies on the way to their own machine.
 func behindProxy(t *testing.T) *machine {
 	t.Helper()
 	m := newMachine(t, keyring.Kernel, nil)
-	m.Variables = []string{"HTTPS_PROXY=" + newForwarder(t, lab.Plane.Server, &ear{}), "NO_PROXY=127.0.0.1"}
+	m.Variables = []string{"HTTPS_PROXY=" + newForwarder(t, lab.Plane.Server, &ear{}),
+		"NO_PROXY=127.0.0.1"}
 	m.ChangeAdmin(m.Server, "https://api.example.test:6443")
 	m.Prepare()
 	return m
@@ -375,34 +442,48 @@ func TestAHostileProxyHearsNoToken(t *testing.T) {
 	t.Parallel()
 	m, a := behindProxy(t), newAttacker(t)
 	const hears = "CONNECT api.example.test:6443 " // and then TLS
-	tunnel, middle := newForwarder(t, lab.Plane.Server, &a.ear), newForwarder(t, a.server.URL, &a.ear)
+	tunnel, middle := newForwarder(t, lab.Plane.Server, &a.ear), newForwarder(t, a.server.URL,
+		&a.ear)
 	through := func(proxy string) fields { return fields{"proxy-url": proxy} }
 	m.uses(a, []hostile{
 		{name: "a proxy", cluster: through(tunnel), hears: hears},
-		{name: "a proxy that answers itself", cluster: through(middle), says: notTrusted, hears: hears},
-		{name: "a proxy that answers itself, with its authority", cluster: a.cluster().with(fields{"server": m.Server, "proxy-url": middle}), says: otherAuthority},
-		{name: "a proxy that answers itself, not verified", cluster: fields{"certificate-authority-data": nil,
-			"insecure-skip-tls-verify": true, "proxy-url": middle}, says: unverified},
+		{name: "a proxy that answers itself", cluster: through(middle), says: notTrusted,
+			hears: hears},
+		{name: "a proxy that answers itself, with its authority",
+			cluster: a.cluster().with(fields{"server": m.Server, "proxy-url": middle}),
+			says:    otherAuthority},
+		{name: "a proxy that answers itself, not verified",
+			cluster: fields{"certificate-authority-data": nil,
+				"insecure-skip-tls-verify": true, "proxy-url": middle}, says: unverified},
 		{name: "a proxy behind TLS", cluster: through(a.server.URL), says: notTrusted},
-		{name: "a proxy for the plugin", env: settings{"HTTPS_PROXY": tunnel}, mints: true, hears: hears},
-		{name: "a proxy for the plugin that answers itself", env: settings{"HTTPS_PROXY": middle}, mints: true, says: notSigned, hears: hears},
-		{name: "a proxy for the plugin, in lower case", env: settings{"HTTPS_PROXY": "", "https_proxy": middle}, mints: true, says: notSigned, hears: hears},
-		{name: "a proxy for everything", env: settings{"ALL_PROXY": middle, "HTTP_PROXY": middle}, mints: true},
+		{name: "a proxy for the plugin", env: settings{"HTTPS_PROXY": tunnel}, mints: true,
+			hears: hears},
+		{name: "a proxy for the plugin that answers itself",
+			env: settings{"HTTPS_PROXY": middle}, mints: true, says: notSigned,
+			hears: hears},
+		{name: "a proxy for the plugin, in lower case", env: settings{"HTTPS_PROXY": "",
+			"https_proxy": middle}, mints: true, says: notSigned, hears: hears},
+		{name: "a proxy for everything", env: settings{"ALL_PROXY": middle,
+			"HTTP_PROXY": middle}, mints: true},
 		{name: "a profile with a proxy", env: m.forge(func(p *profile.Profile) {
 			p.Cluster.ProxyURL, p.Duration.Duration = tunnel, 20*time.Minute
 		}), lost: &outcome{hears: hears}},
-		{name: "a profile with a proxy that answers itself", env: m.forge(func(p *profile.Profile) {
-			p.Cluster.ProxyURL, p.Duration.Duration = middle, 30*time.Minute
-		}), lost: &outcome{notSigned, hears}},
-		{name: "a final dot", cluster: fields{"server": "https://API.example.test.:6443", "proxy-url": tunnel}, hears: "CONNECT API.example.test.:6443 "},
-		{name: "a final dot and a proxy that answers itself", cluster: fields{"server": "https://api.example.test.:6443", "proxy-url": middle},
+		{name: "a profile with a proxy that answers itself",
+			env: m.forge(func(p *profile.Profile) {
+				p.Cluster.ProxyURL, p.Duration.Duration = middle, 30*time.Minute
+			}), lost: &outcome{notSigned, hears}},
+		{name: "a final dot", cluster: fields{"server": "https://API.example.test.:6443",
+			"proxy-url": tunnel}, hears: "CONNECT API.example.test.:6443 "},
+		{name: "a final dot and a proxy that answers itself",
+			cluster: fields{"server": "https://api.example.test.:6443",
+				"proxy-url": middle},
 			says: notTrusted, hears: "CONNECT api.example.test.:6443 "},
 	}...)
 	m.works()
 }
 
-// forge writes the user's profile with some changes to a folder of the attacker's choice, and returns the variables that
-// lead there.
+// forge writes the user's profile with some changes to a folder of the attacker's choice, and
+// returns the variables that lead there.
 func (m *machine) forge(change func(*profile.Profile)) settings {
 	m.Helper()
 	p := m.Configuration()
@@ -427,7 +508,8 @@ func TestAHostileEnvironmentLeadsToNoProfileThatRunsReadsOrSendsAnything(t *test
 	opened := watch(t, file)
 	all := forgedProfiles(m, a, file)
 	m.uses(a, all...)
-	for i := range all { // also with what the attacker has set already in the environment of the plugin's parent
+	// also with what the attacker has set already in the environment of the plugin's parent
+	for i := range all {
 		all[i].name += ", behind a wrapper"
 		all[i].exec = fields{"command": m.Wrapper(1)}.with(all[i].exec)
 		all[i].lost = nil
@@ -439,8 +521,8 @@ func TestAHostileEnvironmentLeadsToNoProfileThatRunsReadsOrSendsAnything(t *test
 	m.works()
 }
 
-// forgedProfiles are for the attacker's server, so that the kubeconfig may lead there. Where the client is found, the
-// user's own profile counts.
+// forgedProfiles are for the attacker's server, so that the kubeconfig may lead there. Where the
+// client is found, the user's own profile counts.
 func forgedProfiles(m *machine, a *attacker, file string) []hostile {
 	from := func(b profile.Bootstrap) settings {
 		return m.forge(func(p *profile.Profile) {
@@ -449,21 +531,27 @@ func forgedProfiles(m *machine, a *attacker, file string) []hostile {
 		})
 	}
 	context := func(user fields) settings {
-		return from(profile.Bootstrap{Source: profile.SourceContext, Context: "admin@test", Kubeconfig: []string{a.kubeconfig(m.T, user)}})
+		return from(profile.Bootstrap{Source: profile.SourceContext, Context: "admin@test",
+			Kubeconfig: []string{a.kubeconfig(m.T, user)}})
 	}
-	command := from(profile.Bootstrap{Source: profile.SourceCommand, Command: []string{a.program(m.T, "command")}})
+	command := from(profile.Bootstrap{Source: profile.SourceCommand,
+		Command: []string{a.program(m.T, "command")}})
 	plugin := fields{"exec": execSection(a.program(m.T, "plugin"))}
 	all := []hostile{
 		{name: "a command", env: command},
-		{name: "a command, by way of the home folder", env: settings{"XDG_CONFIG_HOME": "", "HOME": homeWith(m.T, command)}},
-		{name: "a file", env: from(profile.Bootstrap{Source: profile.SourceTokenFile, Path: file})},
-		{name: "a variable", env: from(profile.Bootstrap{Source: profile.SourceEnv, Variable: "OF_THE_USER"})},
+		{name: "a command, by way of the home folder", env: settings{"XDG_CONFIG_HOME": "",
+			"HOME": homeWith(m.T, command)}},
+		{name: "a file", env: from(profile.Bootstrap{Source: profile.SourceTokenFile,
+			Path: file})},
+		{name: "a variable", env: from(profile.Bootstrap{Source: profile.SourceEnv,
+			Variable: "OF_THE_USER"})},
 		{name: "a context with a plugin", env: context(plugin)},
 		{name: "a context with a file", env: context(fields{"tokenFile": file})},
 		{name: "a pod's token", env: from(profile.Bootstrap{Source: profile.SourceInCluster})},
 	}
 	for i := range all {
-		all[i].cluster, all[i].says, all[i].lost = a.cluster(), otherServer, &outcome{says: notTheUsers}
+		all[i].cluster, all[i].says, all[i].lost = a.cluster(), otherServer,
+			&outcome{says: notTheUsers}
 	}
 	return append(all, forgedCopies(m, a, plugin)...)
 }
@@ -472,15 +560,17 @@ func forgedProfiles(m *machine, a *attacker, file string) []hostile {
 func forgedCopies(m *machine, a *attacker, plugin fields) []hostile {
 	kubeconfig := a.kubeconfig(m.T, plugin)
 	return []hostile{
-		{name: "a copy that needs no cluster information", cluster: a.cluster(), exec: fields{"provideClusterInfo": false},
+		{name: "a copy that needs no cluster information", cluster: a.cluster(),
+			exec: fields{"provideClusterInfo": false},
 			env:  m.forge(func(p *profile.Profile) { p.AllowMissingClusterInfo = true }),
 			says: noClusterInfo, lost: &outcome{says: notTheUsers}},
 		{name: "a copy for another server", cluster: a.cluster(), env: m.forge(a.takeOver),
 			says: otherServer, lost: &outcome{says: noBootstrap}},
-		{name: "a copy for another server that helps itself", cluster: a.cluster(), env: m.forge(func(p *profile.Profile) {
-			a.takeOver(p)
-			p.Recovery = &profile.Recovery{Credential: profile.Bootstrap{Source: profile.SourceContext, Context: "admin@test", Kubeconfig: []string{kubeconfig}}}
-		}), says: otherServer, lost: &outcome{says: notTheUsers}},
+		{name: "a copy for another server that helps itself", cluster: a.cluster(),
+			env: m.forge(func(p *profile.Profile) {
+				a.takeOver(p)
+				p.Recovery = &profile.Recovery{Credential: profile.Bootstrap{Source: profile.SourceContext, Context: "admin@test", Kubeconfig: []string{kubeconfig}}}
+			}), says: otherServer, lost: &outcome{says: notTheUsers}},
 		{name: "a copy for another account", env: m.forge(func(p *profile.Profile) { p.ServiceAccount = "default" }),
 			lost: &outcome{says: noBootstrap}},
 	}
@@ -495,7 +585,8 @@ func (a *attacker) takeOver(p *profile.Profile) {
 func homeWith(t *testing.T, forged settings) string {
 	t.Helper()
 	home := lab.Dir(t, "home")
-	if err := os.Symlink(forged["XDG_CONFIG_HOME"], filepath.Join(home, ".config")); err != nil {
+	if err := os.Symlink(forged["XDG_CONFIG_HOME"], filepath.Join(home,
+		".config")); err != nil {
 		t.Fatal(err)
 	}
 	return home
@@ -518,8 +609,8 @@ func watch(t *testing.T, path string) (opened func() bool) {
 	}
 }
 
-// TestAHostileEnvironmentAddsNoCertificateAuthority has a profile without a bundle: the system's authorities are those
-// with which the user starts kubectl.
+// TestAHostileEnvironmentAddsNoCertificateAuthority has a profile without a bundle: the system's
+// authorities are those with which the user starts kubectl.
 func TestAHostileEnvironmentAddsNoCertificateAuthority(t *testing.T) {
 	t.Parallel()
 	door := lab.NewDoor(t)
@@ -528,37 +619,50 @@ func TestAHostileEnvironmentAddsNoCertificateAuthority(t *testing.T) {
 	m.ChangeAdmin("certificate-authority-data:", "extensions: [] #")
 	m.Prepare()
 	none := fields{"certificate-authority-data": nil}
-	file := writeFile(t, filepath.Join(a.folder, "authorities", "theirs.pem"), string(a.authority.PEM))
+	file := writeFile(t, filepath.Join(a.folder, "authorities", "theirs.pem"),
+		string(a.authority.PEM))
 	m.uses(a, hostile{name: "nothing changed", cluster: none, mints: true})
 	door.LeadTo(a.server.URL)
 	m.uses(a, []hostile{
-		{name: "an authority in the kubeconfig", cluster: fields{"certificate-authority-data": a.authority.PEM}, says: otherAuthority},
-		{name: "a file of authorities", cluster: none, env: settings{"SSL_CERT_FILE": file}, mints: true, says: notSigned},
-		{name: "a folder of authorities", cluster: none, env: settings{"SSL_CERT_DIR": filepath.Dir(file)}, mints: true, says: notSigned},
-		{name: "both", cluster: none, env: settings{"SSL_CERT_FILE": file, "SSL_CERT_DIR": filepath.Dir(file)}, mints: true, says: notSigned},
+		{name: "an authority in the kubeconfig",
+			cluster: fields{"certificate-authority-data": a.authority.PEM},
+			says:    otherAuthority},
+		{name: "a file of authorities", cluster: none, env: settings{"SSL_CERT_FILE": file},
+			mints: true, says: notSigned},
+		{name: "a folder of authorities", cluster: none,
+			env: settings{"SSL_CERT_DIR": filepath.Dir(file)}, mints: true,
+			says: notSigned},
+		{name: "both", cluster: none, env: settings{"SSL_CERT_FILE": file,
+			"SSL_CERT_DIR": filepath.Dir(file)}, mints: true, says: notSigned},
 	}...)
 	door.LeadTo(lab.Plane.Server)
 	m.works()
 }
 
-// TestAHostileEnvironmentDoesNotReachWhatTheUserHasAgreedTo has bootstrap sources that run a program, which trusts its
-// environment as programs do.
+// TestAHostileEnvironmentDoesNotReachWhatTheUserHasAgreedTo has bootstrap sources that run a
+// program, which trusts its environment as programs do.
 func TestAHostileEnvironmentDoesNotReachWhatTheUserHasAgreedTo(t *testing.T) {
 	t.Parallel()
-	for name, setup := range map[string]func(*machine){"another context's plugin": (*machine).setupLogin, "a command": (*machine).setupCommand} {
+	for name, setup := range map[string]func(*machine){"another context's " +
+		"plugin": (*machine).setupLogin, "a command": (*machine).setupCommand} {
 		t.Run(name, func(t *testing.T) {
 			m, a := newMachine(t, keyring.Kernel, nil), newAttacker(t)
 			setup(m)
-			for _, name := range []string{"login", "print-token", "cat", "kubectl", ".profilerc"} {
+			for _, name := range []string{"login", "print-token", "cat", "kubectl",
+				".profilerc"} {
 				a.program(t, name)
 			}
 			own := m.Path(".config")
-			theirs := a.kubeconfig(t, fields{"exec": execSection(a.program(t, "plugin"))})
+			theirs := a.kubeconfig(t, fields{"exec": execSection(a.program(t,
+				"plugin"))})
 			m.uses(a, []hostile{
-				{name: "a path", env: settings{"PATH": a.folder + ":/usr/bin:/bin"}, mints: true},
+				{name: "a path", env: settings{"PATH": a.folder + ":/usr/bin:/bin"},
+					mints: true},
 				{name: "a shell's start file", env: settings{"BASH_ENV": filepath.Join(a.folder, ".profilerc")}, mints: true},
-				{name: "a home folder", env: settings{"HOME": a.folder, "XDG_CONFIG_HOME": own}, mints: true},
-				{name: "a kubeconfig", env: settings{"KUBECONFIG": theirs}, mints: true},
+				{name: "a home folder", env: settings{"HOME": a.folder,
+					"XDG_CONFIG_HOME": own}, mints: true},
+				{name: "a kubeconfig", env: settings{"KUBECONFIG": theirs},
+					mints: true},
 			}...)
 			m.works()
 		})
@@ -572,18 +676,22 @@ const bash = "#!/bin/bash\nset -e\nif [ -e ~/.profilerc ]; then . ~/.profilerc; 
 func (m *machine) addProgram(name, script string) {
 	m.Helper()
 	folder := filepath.Dir(writeFile(m.T, m.Path("bin", name), bash+script))
-	m.Variables = []string{"PATH=" + folder + ":" + filepath.Dir(lab.Plane.Kubectl) + ":/usr/bin:/bin"}
+	m.Variables = []string{"PATH=" + folder + ":" + filepath.Dir(lab.Plane.Kubectl) +
+		":/usr/bin:/bin"}
 }
 
-// setupLogin has tokens minted with a context whose own plugin hands out an administrator's certificate.
+// setupLogin has tokens minted with a context whose own plugin hands out an administrator's
+// certificate.
 func (m *machine) setupLogin() {
 	m.Helper()
 	admin, err := lab.Plane.CA.IssueClientCert("admin", "system:masters")
 	if err != nil {
 		m.Fatal(err)
 	}
-	answer, err := json.Marshal(fields{"kind": "ExecCredential", "apiVersion": "client.authentication.k8s.io/v1",
-		"status": fields{"clientCertificateData": string(admin.CertPEM), "clientKeyData": string(admin.KeyPEM)}})
+	answer, err := json.Marshal(fields{"kind": "ExecCredential",
+		"apiVersion": "client.authentication.k8s.io/v1",
+		"status": fields{"clientCertificateData": string(admin.CertPEM),
+			"clientKeyData": string(admin.KeyPEM)}})
 	if err != nil {
 		m.Fatal(err)
 	}
@@ -594,12 +702,13 @@ func (m *machine) setupLogin() {
 	m.Prepare("--bootstrap", "context=admin@test")
 }
 
-// setupCommand has tokens minted with what a command prints. What it prints is a token of the device that an ordinary
-// setup makes.
+// setupCommand has tokens minted with what a command prints. What it prints is a token of the
+// device that an ordinary setup makes.
 func (m *machine) setupCommand() {
 	m.Helper()
 	m.Prepare()
-	m.addProgram("print-token", fmt.Sprintf("exec kubectl --kubeconfig %q create token -n %s %s\n",
+	m.addProgram("print-token", fmt.Sprintf("exec kubectl --kubeconfig %q create token -n %s "+
+		"%s\n",
 		m.Admin, m.Namespace, m.Configuration().Device.Name))
 	m.Profile = "by-command"
 	m.Prepare("--profile", m.Profile, "--bootstrap", "command=print-token")
@@ -611,26 +720,34 @@ func TestAHostileEnvironmentChangesNothing(t *testing.T) {
 	a.program(t, "kubectl")
 	folder := lab.Dir(t, "theirs")
 	m.uses(a, []hostile{
-		{name: "Go's log of requests", env: settings{"GODEBUG": "http2debug=2"}, mints: true},
+		{name: "Go's log of requests", env: settings{"GODEBUG": "http2debug=2"},
+			mints: true},
 		{name: "a path", env: settings{"PATH": a.folder}, mints: true},
-		{name: "a kubeconfig", env: settings{"KUBECONFIG": a.kubeconfig(t, nil)}, mints: true},
-		{name: "a file of authorities", env: settings{"SSL_CERT_FILE": "/dev/null"}, mints: true},
-		{name: "a session bus", env: settings{"DBUS_SESSION_BUS_ADDRESS": "unix:path=" + a.socket(t)}, mints: true},
-		{name: "a folder for locks", env: settings{"XDG_RUNTIME_DIR": folder, "XDG_CACHE_HOME": folder}, mints: true},
-		{name: "a folder for profiles that is no folder", env: settings{"XDG_CONFIG_HOME": "relative"}, lost: &outcome{}},
-		{name: "an empty folder for profiles", env: settings{"XDG_CONFIG_HOME": folder}, lost: &outcome{says: noSuchProfile}},
+		{name: "a kubeconfig", env: settings{"KUBECONFIG": a.kubeconfig(t, nil)},
+			mints: true},
+		{name: "a file of authorities", env: settings{"SSL_CERT_FILE": "/dev/null"},
+			mints: true},
+		{name: "a session bus", env: settings{"DBUS_SESSION_BUS_ADDRESS": "unix:path=" +
+			a.socket(t)}, mints: true},
+		{name: "a folder for locks", env: settings{"XDG_RUNTIME_DIR": folder,
+			"XDG_CACHE_HOME": folder}, mints: true},
+		{name: "a folder for profiles that is no folder",
+			env: settings{"XDG_CONFIG_HOME": "relative"}, lost: &outcome{}},
+		{name: "an empty folder for profiles", env: settings{"XDG_CONFIG_HOME": folder},
+			lost: &outcome{says: noSuchProfile}},
 		{name: "a source that leads back", env: settings{"SA_EXEC_CREDENTIAL_WITHIN": m.Profile}},
 	}...)
 	if entries, err := os.ReadDir(folder); err != nil || len(entries) > 0 {
 		t.Errorf("something was created where the attacker chose: %v, %v", entries, err)
 	}
-	m.uses(a, hostile{name: "a folder for locks that is used", env: settings{"XDG_RUNTIME_DIR": folder}, lost: &outcome{}})
+	m.uses(a, hostile{name: "a folder for locks that is used",
+		env: settings{"XDG_RUNTIME_DIR": folder}, lost: &outcome{}})
 	m.works()
 }
 
-// TestAHostileSessionBusRunsAndHearsNothing has a profile whose tokens are in the Secret Service. Where the client is not
-// found, a Unix socket of the user's own is all that may be connected to, and even there nothing is said but who is
-// calling.
+// TestAHostileSessionBusRunsAndHearsNothing has a profile whose tokens are in the Secret Service.
+// Where the client is not found, a Unix socket of the user's own is all that may be connected to,
+// and even there nothing is said but who is calling.
 func TestAHostileSessionBusRunsAndHearsNothing(t *testing.T) {
 	t.Parallel()
 	m, a := newMachine(t, keyring.Keyring, nil), newAttacker(t)
@@ -644,13 +761,16 @@ func TestAHostileSessionBusRunsAndHearsNothing(t *testing.T) {
 	}
 	m.uses(a, []hostile{
 		{name: "on another machine", env: at(tcp), lost: &outcome{says: noSocket}},
-		{name: "on another machine, with a nonce", env: at("nonce-" + tcp + ",noncefile=" + a.canary),
+		{name: "on another machine, with a nonce", env: at("nonce-" + tcp + ",noncefile=" +
+			a.canary),
 			lost: &outcome{says: noSocket}},
 		{name: "that is a program", env: at(program), lost: &outcome{says: noSocket}},
 		{name: "that is started", env: at("autolaunch:"), lost: &outcome{says: noSocket}},
 		{name: "of systemd", env: at("systemd:"), lost: &outcome{says: noSocket}},
-		{name: "one of these", env: at(program + ";" + tcp + ";autolaunch:"), lost: &outcome{says: noSocket}},
-		{name: "one of these, or the user's own", env: at(program + ";" + tcp + ";" + m.Service.Address()),
+		{name: "one of these", env: at(program + ";" + tcp + ";autolaunch:"),
+			lost: &outcome{says: noSocket}},
+		{name: "one of these, or the user's own", env: at(program + ";" + tcp + ";" +
+			m.Service.Address()),
 			lost: &outcome{}},
 		{name: "of another program of the user's", env: at("unix:path=" + a.socket(t)),
 			lost: &outcome{noStore, "AUTH EXTERNAL"}},
@@ -677,10 +797,15 @@ func withArgs(name, says string, args ...string) hostile {
 
 func otherCommands(m *machine, a *attacker) []hostile {
 	setup := []string{"setup", account, "-n", m.Namespace, "--kubeconfig", m.Admin, "--no-rbac"}
-	refused := func(name string, args ...string) hostile { return withArgs(name, onlyGet, args...) }
+	refused := func(name string, args ...string) hostile {
+		return withArgs(name, onlyGet,
+			args...)
+	}
 	return []hostile{
-		refused("setup that answers everybody", append(setup, "--allow-missing-cluster-info")...),
-		refused("setup that runs a command", append(setup, "--profile", "new", "--bootstrap", "command="+a.program(m.T, "command"))...),
+		refused("setup that answers everybody", append(setup,
+			"--allow-missing-cluster-info")...),
+		refused("setup that runs a command", append(setup, "--profile", "new",
+			"--bootstrap", "command="+a.program(m.T, "command"))...),
 		refused("setup that writes a file", append(setup, "-o", a.canary)...),
 		refused("token", "token", "--profile", m.Profile),
 		refused("status", "status"),
@@ -691,7 +816,8 @@ func otherCommands(m *machine, a *attacker) []hostile {
 		refused("revoke", "revoke", "--profile", m.Profile),
 		refused("devices", "devices", account, "-n", m.Namespace),
 		refused("migrate", "migrate", m.Profile, "--admin-context", "admin@test"),
-		refused("kubeconfig that writes a file", "kubeconfig", "--profile", m.Profile, "-o", a.canary),
+		refused("kubeconfig that writes a file", "kubeconfig", "--profile", m.Profile, "-o",
+			a.canary),
 		refused("doctor", "doctor"),
 		refused("completion", "completion", "bash"),
 		refused("complete", "__complete", "token", "--profile", ""),
@@ -701,28 +827,36 @@ func otherCommands(m *machine, a *attacker) []hostile {
 	}
 }
 
-// otherProfiles has a profile of the attacker's where browsers put what they download: with its own name it would count
-// as the user's.
+// otherProfiles has a profile of the attacker's where browsers put what they download: with its
+// own name it would count as the user's.
 func otherProfiles(m *machine, a *attacker) []hostile {
 	p := m.Configuration()
-	p.Bootstrap, p.Store = profile.Bootstrap{Source: profile.SourceCommand, Command: []string{a.program(m.T, "command")}}, keyring.None
+	p.Bootstrap, p.Store = profile.Bootstrap{Source: profile.SourceCommand,
+		Command: []string{a.program(m.T, "command")}}, keyring.None
 	content, err := p.Encode()
 	if err != nil {
 		m.Fatal(err)
 	}
-	download := strings.TrimSuffix(writeFile(m.T, m.Path("Downloads", "evil.yaml"), string(content)), ".yaml")
+	download := strings.TrimSuffix(writeFile(m.T, m.Path("Downloads", "evil.yaml"),
+		string(content)), ".yaml")
 	return []hostile{
-		withArgs("a profile elsewhere", notAName, "get", "--profile", "../../../Downloads/evil"),
-		withArgs("a profile elsewhere, with an equals sign", notAName, "get", "--profile=../../../Downloads/evil"),
+		withArgs("a profile elsewhere", notAName, "get", "--profile",
+			"../../../Downloads/evil"),
+		withArgs("a profile elsewhere, with an equals sign", notAName, "get",
+			"--profile=../../../Downloads/evil"),
 		withArgs("a profile at an absolute path", notAName, "get", "--profile", download),
-		withArgs("a profile with a name that a terminal would obey", notAName, "get", "--profile", "\x1b]0;x\a\x1b[2J"),
-		withArgs("a profile with a name of two lines", notAName, "get", "--profile", "x\nsa-exec-credential: hint: run this"),
+		withArgs("a profile with a name that a terminal would obey", notAName, "get",
+			"--profile", "\x1b]0;x\a\x1b[2J"),
+		withArgs("a profile with a name of two lines", notAName, "get", "--profile",
+			"x\nsa-exec-credential: hint: run this"),
 		withArgs("a profile without a name", notAName, "get", "--profile", ""),
 		withArgs("a hidden profile", notAName, "get", "--profile", ".x"),
 		withArgs("a profile that does not exist", noSuchProfile, "get", "--profile", "x"),
 		withArgs("no profile", usage, "get"),
-		withArgs("a flag of setup", usage, "get", "--profile", m.Profile, "--allow-missing-cluster-info"),
-		withArgs("a flag that does not exist", usage, "get", "--profile", m.Profile, "--server", a.server.URL),
+		withArgs("a flag of setup", usage, "get", "--profile", m.Profile,
+			"--allow-missing-cluster-info"),
+		withArgs("a flag that does not exist", usage, "get", "--profile", m.Profile,
+			"--server", a.server.URL),
 		withArgs("one argument more", usage, "get", "--profile", m.Profile, a.server.URL),
 		withArgs("an unknown command", usage, "help", "get"),
 		withArgs("a flag that shows what is done", "", "-v", "get", "--profile", m.Profile),

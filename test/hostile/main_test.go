@@ -1,6 +1,7 @@
 //go:build linux
 
-// Package hostile_test is about somebody who gives the user a kubeconfig, with which they run kubectl, or sits on the way.
+// Package hostile_test is about somebody who gives the user a kubeconfig, with which they run
+// kubectl, or sits on the way.
 package hostile_test
 
 import (
@@ -17,7 +18,8 @@ const account = lab.Account
 // machine is a lab's machine whose user is given kubeconfigs.
 type machine struct{ *lab.Machine }
 
-// newMachine makes one on which nothing is set up. It reaches the API server through door, or directly when that is nil.
+// newMachine makes one on which nothing is set up. It reaches the API server through door, or
+// directly when that is nil.
 func newMachine(t *testing.T, kind keyring.Kind, door *lab.Door) *machine {
 	t.Helper()
 	return &machine{lab.NewMachine(t, kind).Behind(door)}

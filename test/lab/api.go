@@ -27,7 +27,8 @@ var Config = sync.OnceValue(func() *rest.Config {
 	return config
 })
 
-// Person sends plain requests, so that what is refused is refused by the API server and not by a client's good manners.
+// Person sends plain requests, so that what is refused is refused by the API server and not by a
+// client's good manners.
 type Person struct{ client *http.Client }
 
 // Administrator may do everything.
@@ -61,7 +62,8 @@ func person(config *rest.Config) Person {
 	return Person{client}
 }
 
-// Answer is what the API server has said. Message says why it has not done what it was asked for, and is empty otherwise.
+// Answer is what the API server has said. Message says why it has not done what it was asked for,
+// and is empty otherwise.
 type Answer struct {
 	Code     int
 	Message  string
@@ -70,7 +72,8 @@ type Answer struct {
 	Content  map[string]any
 }
 
-// Ask sends a request; a patch is a JSON merge patch. It can be called from other goroutines than the test's.
+// Ask sends a request; a patch is a JSON merge patch. It can be called from other goroutines than
+// the test's.
 func (p Person) Ask(t *testing.T, method, path string, body any) (a Answer) {
 	t.Helper()
 	var reader io.Reader
@@ -149,7 +152,8 @@ type Device struct {
 func (m *Machine) Devices(namespace string) []Device {
 	m.Helper()
 	var list struct{ Items []Device }
-	m.Decode(m.Plugin("devices", Account, "-n", namespace, "--kubeconfig", m.Admin, "-o", "json"), &list)
+	m.Decode(m.Plugin("devices", Account, "-n", namespace, "--kubeconfig", m.Admin, "-o",
+		"json"), &list)
 	return list.Items
 }
 

@@ -25,7 +25,8 @@ type Command struct {
 	Env   []string
 	Dir   string
 	Stdin string
-	// PrintsToken says that its standard output is where a token belongs. Nowhere else may one be.
+	// PrintsToken says that its standard output is where a token belongs. Nowhere else may
+	// one be.
 	PrintsToken bool
 	// Heard is called each time that it has said something on standard error.
 	Heard func(*Started)
@@ -112,7 +113,8 @@ func (s *Started) Child() int {
 			}
 		}
 		// Of one that has ended there is no command line (proc(5)).
-		if line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", s.PID())); len(line) == 0 {
+		if line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline",
+			s.PID())); len(line) == 0 {
 			return 0
 		}
 	}
@@ -130,8 +132,9 @@ func (s *Started) DumpedCore() bool {
 func (s *Started) End() Result {
 	s.t.Helper()
 	err := s.cmd.Wait()
-	r := Result{Command: s.Command, T: s.t, Stdout: s.Stdout.String(), Stderr: s.Stderr.String(),
-		Code: s.cmd.ProcessState.ExitCode()}
+	r := Result{Command: s.Command, T: s.t, Stdout: s.Stdout.String(),
+		Stderr: s.Stderr.String(),
+		Code:   s.cmd.ProcessState.ExitCode()}
 	shared.seen.add(r)
 	if s.PrintsToken {
 		shared.tokens.note(r.Stdout)
@@ -149,7 +152,8 @@ func (s *Started) End() Result {
 func (r Result) Succeeds() Result {
 	r.T.Helper()
 	if r.Code != 0 {
-		r.T.Fatalf("%s: exit code %d\nstdout: %s\nstderr: %s", r, r.Code, r.Shown(), r.Stderr)
+		r.T.Fatalf("%s: exit code %d\nstdout: %s\nstderr: %s", r, r.Code, r.Shown(),
+			r.Stderr)
 	}
 	return r
 }

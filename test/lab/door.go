@@ -18,8 +18,8 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/test/controlplane"
 )
 
-// Door is the address that a machine knows its API server by. It leads to the real one until a test has it lead to
-// somewhere else, as when a server breaks or is replaced behind its name.
+// Door is the address that a machine knows its API server by. It leads to the real one until a
+// test has it lead to somewhere else, as when a server breaks or is replaced behind its name.
 type Door struct {
 	URL        string
 	Kubeconfig string // an administrator's
@@ -38,7 +38,8 @@ func NewDoor(t *testing.T) *Door {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &Door{URL: "https://" + listener.Addr().String(), listener: listener, open: map[net.Conn]bool{}}
+	d := &Door{URL: "https://" + listener.Addr().String(), listener: listener,
+		open: map[net.Conn]bool{}}
 	d.LeadTo(Plane.Server)
 	d.Kubeconfig = d.writeKubeconfig(t)
 	go d.serve()
@@ -53,7 +54,8 @@ func (d *Door) writeKubeconfig(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	content := bytes.ReplaceAll(Plane.Kubeconfig("admin", admin), []byte(Plane.Server), []byte(d.URL))
+	content := bytes.ReplaceAll(Plane.Kubeconfig("admin", admin), []byte(Plane.Server),
+		[]byte(d.URL))
 	path := filepath.Join(Dir(t, "admin"), "kubeconfig")
 	if err := os.WriteFile(path, content, 0o600); err != nil {
 		t.Fatal(err)
@@ -129,7 +131,8 @@ func Reset(conn net.Conn) {
 }
 
 // Impostor is a server with another authority's certificate for every name of the API server.
-func Impostor(t *testing.T, authority *controlplane.Authority, handler http.Handler) *httptest.Server {
+func Impostor(t *testing.T, authority *controlplane.Authority,
+	handler http.Handler) *httptest.Server {
 	t.Helper()
 	pair, err := authority.IssueServingCert(controlplane.ServingHosts()...)
 	if err != nil {

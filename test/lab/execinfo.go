@@ -16,7 +16,9 @@ func (m *Machine) ExecInfo() string { return ExecInfo(m.Server, Plane.CAPEM) }
 func ExecInfo(server string, ca []byte) string {
 	encoded, err := json.Marshal(map[string]any{
 		"kind": "ExecCredential", "apiVersion": "client.authentication.k8s.io/v1",
-		"spec": map[string]any{"interactive": false, "cluster": map[string]any{"server": server, "certificate-authority-data": ca}},
+		"spec": map[string]any{"interactive": false,
+			"cluster": map[string]any{"server": server,
+				"certificate-authority-data": ca}},
 	})
 	if err != nil {
 		panic(err) // maps of text always encode
@@ -24,9 +26,9 @@ func ExecInfo(server string, ca []byte) string {
 	return string(encoded)
 }
 
-// PythonExecInfo is what Python's client says of a context since version 32: the cluster as it stands in the kubeconfig,
-// and the extension for plugins, which it looks for whether there are extensions or not (kubernetes-client/python,
-// kubernetes/base/config/exec_provider.py).
+// PythonExecInfo is what Python's client says of a context since version 32: the cluster as it
+// stands in the kubeconfig, and the extension for plugins, which it looks for whether there are
+// extensions or not (kubernetes-client/python, kubernetes/base/config/exec_provider.py).
 func (m *Machine) PythonExecInfo(kubeconfig, context string) string {
 	m.Helper()
 	var config struct {
@@ -65,8 +67,9 @@ func (m *Machine) pythonExecInfo(cluster map[string]any) string {
 			break
 		}
 	}
-	encoded, err := json.Marshal(map[string]any{"kind": "ExecCredential", "apiVersion": "client.authentication.k8s.io/v1",
-		"spec": map[string]any{"interactive": false, "cluster": cluster}})
+	encoded, err := json.Marshal(map[string]any{"kind": "ExecCredential",
+		"apiVersion": "client.authentication.k8s.io/v1",
+		"spec":       map[string]any{"interactive": false, "cluster": cluster}})
 	if err != nil {
 		m.Fatal(err)
 	}
@@ -87,8 +90,10 @@ func (r Result) Token() string {
 		r.T.Fatalf("%s: no JSON: %v", r, err)
 	}
 	status := credential.Status
-	if credential.Kind != "ExecCredential" || TokenIn(status.Token) == "" || !status.ExpirationTimestamp.After(time.Now()) {
-		r.T.Fatalf("%s: kind %q, a token of %d characters that expires at %v", r, credential.Kind, len(status.Token),
+	if credential.Kind != "ExecCredential" || TokenIn(status.Token) == "" ||
+		!status.ExpirationTimestamp.After(time.Now()) {
+		r.T.Fatalf("%s: kind %q, a token of %d characters that expires at %v", r,
+			credential.Kind, len(status.Token),
 			status.ExpirationTimestamp)
 	}
 	return status.Token

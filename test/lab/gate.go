@@ -11,8 +11,8 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/test/faultproxy"
 )
 
-// Gate stands in front of the API server and counts. At one request, before it is passed on or after it was answered,
-// it calls strike and never answers.
+// Gate stands in front of the API server and counts. At one request, before it is passed on or
+// after it was answered, it calls strike and never answers.
 type Gate struct {
 	URL string
 
@@ -84,7 +84,8 @@ func (g *Gate) Requests() []string {
 	return append([]string(nil), g.passed...)
 }
 
-// Writes tells the requests that change something from those that ask. A review and a token leave nothing behind.
+// Writes tells the requests that change something from those that ask. A review and a token leave
+// nothing behind.
 func Writes(request string) bool {
 	method, path, _ := strings.Cut(request, " ")
 	return method != http.MethodGet && !strings.Contains(path, "subject")
@@ -123,7 +124,8 @@ func (s *Site) Killed(request int, after bool, args ...string) {
 	r := program.End()
 	s.Gate.Arm(0, false, nil)
 	if !killed {
-		s.Fatalf("%s was over before its request %d:\n%s%s", args[0], request, r.Stdout, r.Stderr)
+		s.Fatalf("%s was over before its request %d:\n%s%s", args[0], request, r.Stdout,
+			r.Stderr)
 	}
 }
 

@@ -1,11 +1,12 @@
 //go:build linux
 
-// Package lab is what all tests on a real control plane have in common: the plane, machines with homes and keyrings of
-// their own, running the built program and kubectl on them, and the search that ends every package's tests: no token may
-// be in any file, argument, environment or output.
+// Package lab is what all tests on a real control plane have in common: the plane, machines with
+// homes and keyrings of their own, running the built program and kubectl on them, and the search
+// that ends every package's tests: no token may be in any file, argument, environment or output.
 //
-// Every program that a test runs goes through Command, and everything is written below one directory, so that in the end
-// all of it can be searched. What a test needs to have a secret in is in t.TempDir, which is not.
+// Every program that a test runs goes through Command, and everything is written below one
+// directory, so that in the end all of it can be searched. What a test needs to have a secret in
+// is in t.TempDir, which is not.
 package lab
 
 import (
@@ -26,19 +27,21 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/test/controlplane"
 )
 
-// Limit bounds every wait, for a program and for what the control plane does: a hundred times what it takes on an idle
-// machine.
+// Limit bounds every wait, for a program and for what the control plane does: a hundred times
+// what it takes on an idle machine.
 const Limit = 4 * time.Minute
 
 // Options are what the tests of a package need.
 type Options struct {
-	// OwnPlane is for tests that stop, rebuild or rekey the control plane, which others share else.
+	// OwnPlane is for tests that stop, rebuild or rekey the control plane, which others share
+	// else.
 	OwnPlane bool
 	// Helpers are programs that the test binary becomes; see Helper.
 	Helpers map[string]func(args []string) int
 }
 
-// Plane is the control plane and Plugin the program under test. Main sets them before any test runs.
+// Plane is the control plane and Plugin the program under test. Main sets them before any test
+// runs.
 var (
 	Plane  *controlplane.ControlPlane
 	Plugin string
@@ -97,12 +100,14 @@ func run(m *testing.M, o Options) (code int) {
 	return code
 }
 
-// open finds the program and starts the control plane, or attaches to the one that all packages share.
+// open finds the program and starts the control plane, or attaches to the one that all packages
+// share.
 func open(o Options) (err error) {
 	if Plugin, err = findPlugin(); err != nil {
 		return err
 	}
-	if shared.root, err = os.MkdirTemp("", "lab"); err != nil { // short: a socket's path has at most 107 bytes
+	// short: a socket's path has at most 107 bytes
+	if shared.root, err = os.MkdirTemp("", "lab"); err != nil {
 		return err
 	}
 	temp := filepath.Join(shared.root, "tmp")
@@ -114,7 +119,8 @@ func open(o Options) (err error) {
 		Plane, err = controlplane.Attach(dir, bin)
 		return err
 	}
-	Plane, err = controlplane.Start(context.Background(), controlplane.Options{Bin: bin, ControllerManager: true})
+	Plane, err = controlplane.Start(context.Background(), controlplane.Options{Bin: bin,
+		ControllerManager: true})
 	if err != nil {
 		return err
 	}
@@ -129,9 +135,10 @@ func closeAll() error {
 	return errors.Join(stopped, os.RemoveAll(shared.root))
 }
 
-// runIsolated runs the tests in a user namespace of their own, where the kernel gives them an empty user keyring that
-// nobody else sees and that is gone with them. It is not ok where the system does not allow that; then the tests
-// share the keyring, and clean up their own entries only.
+// runIsolated runs the tests in a user namespace of their own, where the kernel gives them an
+// empty user keyring that nobody else sees and that is gone with them. It is not ok where the
+// system does not allow that; then the tests share the keyring, and clean up their own entries
+// only.
 func runIsolated() (code int, ok bool) {
 	self, err := os.Executable()
 	if err != nil {
@@ -142,10 +149,12 @@ func runIsolated() (code int, ok bool) {
 	cmd.Env = append(os.Environ(), isolatedVariable+"=1")
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{
-		Cloneflags:  syscall.CLONE_NEWUSER,
-		UidMappings: []syscall.SysProcIDMap{{ContainerID: os.Getuid(), HostID: os.Getuid(), Size: 1}},
-		GidMappings: []syscall.SysProcIDMap{{ContainerID: os.Getgid(), HostID: os.Getgid(), Size: 1}},
-		Pdeathsig:   syscall.SIGKILL,
+		Cloneflags: syscall.CLONE_NEWUSER,
+		UidMappings: []syscall.SysProcIDMap{{ContainerID: os.Getuid(), HostID: os.Getuid(),
+			Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{ContainerID: os.Getgid(), HostID: os.Getgid(),
+			Size: 1}},
+		Pdeathsig: syscall.SIGKILL,
 	}
 	if cmd.Start() != nil {
 		return 0, false
@@ -166,7 +175,8 @@ func findPlugin() (string, error) {
 		return "", err
 	}
 	if info, err := os.Stat(plugin); err != nil || info.IsDir() || info.Mode()&0o111 == 0 {
-		return "", fmt.Errorf("there is no program %q: run make build, or set %s", plugin, pluginVariable)
+		return "", fmt.Errorf("there is no program %q: run make build, or set %s", plugin,
+			pluginVariable)
 	}
 	return plugin, nil
 }
@@ -183,7 +193,8 @@ func Helper(t *testing.T, name string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// coverage leads the coverage data of a program built with -cover to where go test, or a person, wants it.
+// coverage leads the coverage data of a program built with -cover to where go test, or a person,
+// wants it.
 func coverage() []string {
 	return []string{"GOCOVERDIR=" + cmp.Or(os.Getenv("GOCOVERDIR"), os.TempDir())}
 }

@@ -15,8 +15,8 @@ import (
 	"sync"
 )
 
-// pattern is a JSON Web Token in compact form whose header and payload are JSON objects (RFC 7519), or one that is in
-// base64 once more, as in a Secret.
+// pattern is a JSON Web Token in compact form whose header and payload are JSON objects (RFC
+// 7519), or one that is in base64 once more, as in a Secret.
 var pattern = regexp.MustCompile(`eyJ[A-Za-z0-9_-]+\.eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+|ZXlK[A-Za-z0-9+/]{60,}`)
 
 // TokenIn returns the first token in text, and nothing when there is none.
@@ -45,13 +45,15 @@ func (m *Machine) NoTokenInFiles() {
 	}
 }
 
-// tokens are those that the tests have seen: in the answers of the program, in its stores, on their way through a proxy.
+// tokens are those that the tests have seen: in the answers of the program, in its stores, on
+// their way through a proxy.
 type tokens struct {
 	mu    sync.Mutex
 	known map[string]bool // false: permitted
 }
 
-// Permit says that a token is where it has to be for the test's sake, as in a variable, and is not searched for.
+// Permit says that a token is where it has to be for the test's sake, as in a variable, and is
+// not searched for.
 func Permit(token string) {
 	shared.tokens.mu.Lock()
 	defer shared.tokens.mu.Unlock()
@@ -100,8 +102,8 @@ func (s *tokens) all() []string {
 	return all
 }
 
-// piece is the length of the shortest part of a signature that is recognised wherever it begins in a text, less one. 16
-// characters of base64 do not meet by chance.
+// piece is the length of the shortest part of a signature that is recognised wherever it begins
+// in a text, less one. 16 characters of base64 do not meet by chance.
 const piece = 16
 
 // finder recognises tokens, and parts of the signatures of known ones in some encodings.
@@ -122,15 +124,17 @@ func newFinder(tokens []string) finder {
 	return f
 }
 
-// forms are the ways in which text may be written: as it is, hexadecimal, and in base64 within a longer text, where it
-// may begin at each of three places.
+// forms are the ways in which text may be written: as it is, hexadecimal, and in base64 within a
+// longer text, where it may begin at each of three places.
 func forms(text string) []string {
 	list := []string{text, hex.EncodeToString([]byte(text))}
 	for shift := range 3 {
 		shifted := append(make([]byte, shift), text...)
-		for _, encoding := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
+		for _, encoding := range []*base64.Encoding{base64.RawStdEncoding,
+			base64.RawURLEncoding} {
 			encoded := encoding.EncodeToString(shifted)
-			list = append(list, encoded[4:len(encoded)-4]) // the ends depend on what is before and after
+			// the ends depend on what is before and after
+			list = append(list, encoded[4:len(encoded)-4])
 		}
 	}
 	return list
@@ -159,7 +163,8 @@ func (f finder) find(data []byte) string {
 }
 
 func encodes(c byte) bool {
-	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-' || c == '_' || c == '+' || c == '/'
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-' ||
+		c == '_' || c == '+' || c == '/'
 }
 
 // leaks names every place where a token is that should not be there.
@@ -172,21 +177,24 @@ func (r *record) leaks(f finder) (leaks []string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, result := range r.results {
-		places := map[string]string{"the arguments": result.String(), "the environment": strings.Join(result.Env, "\n"),
+		places := map[string]string{"the arguments": result.String(),
+			"the environment":    strings.Join(result.Env, "\n"),
 			"the standard error": result.Stderr}
 		if !result.PrintsToken {
 			places["the standard output"] = result.Stdout
 		}
 		for place, text := range places {
 			if found := f.find([]byte(text)); found != "" {
-				leaks = append(leaks, fmt.Sprintf("%s of %q: %s", place, f.hide(result.Args), found))
+				leaks = append(leaks, fmt.Sprintf("%s of %q: %s", place,
+					f.hide(result.Args), found))
 			}
 		}
 	}
 	for text := range r.seen {
 		if found := f.find([]byte(text)); found != "" {
 			name, _, _ := strings.Cut(text, "\x00")
-			leaks = append(leaks, fmt.Sprintf("the arguments or the environment of a process that begin with %q: %s", name, found))
+			leaks = append(leaks, fmt.Sprintf("the arguments or the environment of a "+
+				"process that begin with %q: %s", name, found))
 		}
 	}
 	return leaks
@@ -224,6 +232,7 @@ func (f finder) inFiles(dir string) (leaks []string) {
 func summary() string {
 	shared.seen.mu.Lock()
 	defer shared.seen.mu.Unlock()
-	return fmt.Sprintf("searched for %d tokens in what %d commands were given and said, in %d command lines and environments, and in every file",
+	return fmt.Sprintf("searched for %d tokens in what %d commands were given and said, in "+
+		"%d command lines and environments, and in every file",
 		len(shared.tokens.all()), len(shared.seen.results), len(shared.seen.seen))
 }

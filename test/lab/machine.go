@@ -34,7 +34,8 @@ type Machine struct {
 // NewMachine makes one on which nothing is set up, with a keyring of its own.
 func NewMachine(t *testing.T, kind keyring.Kind) *Machine {
 	t.Helper()
-	m := &Machine{T: t, Home: Dir(t, "home"), Admin: Plane.AdminKubeconfig, Server: Plane.Server, Namespace: Namespace()}
+	m := &Machine{T: t, Home: Dir(t, "home"), Admin: Plane.AdminKubeconfig,
+		Server: Plane.Server, Namespace: Namespace()}
 	m.Profile = profile.DefaultName(Account, m.Namespace, "test")
 	for _, dir := range []string{"tmp", "run"} {
 		if err := os.Mkdir(m.Path(dir), 0o700); err != nil {
@@ -107,7 +108,8 @@ func (m *Machine) Env() []string {
 	if m.Service == nil {
 		env = append(env, "XDG_RUNTIME_DIR=")
 	} else {
-		env = append(env, "XDG_RUNTIME_DIR="+m.Path("run"), "DBUS_SESSION_BUS_ADDRESS="+m.Service.Address())
+		env = append(env, "XDG_RUNTIME_DIR="+m.Path("run"),
+			"DBUS_SESSION_BUS_ADDRESS="+m.Service.Address())
 	}
 	return append(env, m.Variables...) // of a variable given twice the last counts
 }
@@ -154,7 +156,8 @@ func (m *Machine) Prepare(args ...string) Result {
 // Ready sets up a profile of that name, uses it, and returns it.
 func (m *Machine) Ready(namespace, name string, more ...string) Profile {
 	m.Helper()
-	m.Setup(append([]string{Account, "-n", namespace, "--profile", name, "--cluster-role", "view"}, more...)...).Succeeds()
+	m.Setup(append([]string{Account, "-n", namespace, "--profile", name, "--cluster-role",
+		"view"}, more...)...).Succeeds()
 	m.Kubectl("--context", name, "get", "pods").Succeeds()
 	return m.Load(name)
 }
@@ -246,14 +249,16 @@ func User(t *testing.T, name string, groups ...string) (path string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return WriteFile(t, filepath.Join(Dir(t, "user"), "kubeconfig"), string(Plane.Kubeconfig(name, certificate)), 0o600)
+	return WriteFile(t, filepath.Join(Dir(t, "user"), "kubeconfig"),
+		string(Plane.Kubeconfig(name, certificate)), 0o600)
 }
 
-// Wrapper is a script between a client and the plugin, which runs itself until there are count of it, and then
-// the plugin.
+// Wrapper is a script between a client and the plugin, which runs itself until there are count of
+// it, and then the plugin.
 func (m *Machine) Wrapper(count int) (path string) {
 	m.Helper()
-	script := fmt.Sprintf("#!/bin/sh\nexport n=$((n + 1))\nif [ $n -lt %d ]; then \"$0\" \"$@\"; else '%s' \"$@\"; fi\nexit $?\n",
+	script := fmt.Sprintf("#!/bin/sh\nexport n=$((n + 1))\nif [ $n -lt %d ]; then \"$0\" "+
+		"\"$@\"; else '%s' \"$@\"; fi\nexit $?\n",
 		count, Plugin)
 	return WriteFile(m.T, m.Path(fmt.Sprintf("wrapper-%d", count)), script, 0o700)
 }

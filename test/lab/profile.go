@@ -31,8 +31,8 @@ func (p Profile) TokenKey() string { return p.Profile.TokenKey(p.Device) }
 // BootstrapKey is the store's key of the bootstrap credential.
 func (p Profile) BootstrapKey() string { return p.Profile.BootstrapKey(p.Device) }
 
-// Save writes the profile below a user configuration directory, and a record that makes its device one
-// of its account there.
+// Save writes the profile below a user configuration directory, and a record that makes its
+// device one of its account there.
 func (p Profile) Save(configDir string) error {
 	if p.Device != nil {
 		record, err := device.DirIn(configDir).Lock(context.Background(), p.Profile)

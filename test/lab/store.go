@@ -140,8 +140,10 @@ func (m *Machine) each(profiles []Profile, do func(store keyring.Store, key stri
 	}
 }
 
-// RestartKeyring is for after a kill that may have hit in the middle of a question to gnome-keyring, of which that one can
-// end, too (https://gitlab.gnome.org/GNOME/gnome-keyring/-/issues/190). The session bus of a desktop starts it again.
+// RestartKeyring is for after a kill that may have hit in the middle of a question to
+// gnome-keyring, of which that one can end, too
+// (https://gitlab.gnome.org/GNOME/gnome-keyring/-/issues/190). The session bus of a desktop
+// starts it again.
 func (m *Machine) RestartKeyring() {
 	m.Helper()
 	m.Service.StopKeyring()

@@ -29,14 +29,15 @@ func (r *record) add(result Result) {
 	r.results = append(r.results, result)
 }
 
-// watcher looks at the command lines and environments of all processes that the tests have started, again and again.
+// watcher looks at the command lines and environments of all processes that the tests have
+// started, again and again.
 type watcher struct {
 	ending chan struct{}
 	ended  chan struct{}
 }
 
-// watchEvery is often enough to see every kubectl and a part of the calls of the plugin; a test of its own looks at
-// every single call.
+// watchEvery is often enough to see every kubectl and a part of the calls of the plugin; a test
+// of its own looks at every single call.
 const watchEvery = 100 * time.Millisecond
 
 func watch() *watcher {
@@ -70,8 +71,10 @@ func (r *record) lookAtProcesses() {
 			continue
 		}
 		for _, file := range []string{"cmdline", "environ"} {
-			// What cannot be read has ended meanwhile, or keeps its environment to itself, as the plugin does.
-			if data, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", pid, file)); err == nil {
+			// What cannot be read has ended meanwhile, or keeps its environment to
+			// itself, as the plugin does.
+			if data, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", pid,
+				file)); err == nil {
 				r.mu.Lock()
 				r.seen[string(data)] = true
 				r.mu.Unlock()
@@ -89,7 +92,8 @@ func parents() map[int]int {
 		if err != nil {
 			continue
 		}
-		// proc(5): the name, in parentheses, the state, the parent. The name may hold anything.
+		// proc(5): the name, in parentheses, the state, the parent. The name may hold
+		// anything.
 		stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 		fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
 		if len(fields) > 1 {

@@ -1,7 +1,7 @@
 //go:build linux
 
-// Package lifecycle_test is about what happens to a profile after setup, up to its end, and to a static token that becomes
-// one.
+// Package lifecycle_test is about what happens to a profile after setup, up to its end, and to a
+// static token that becomes one.
 package lifecycle_test
 
 import (

@@ -23,10 +23,11 @@ func TestMigrate(t *testing.T) {
 		"the token of a legacy Secret":                (*migration).migrateLegacy,
 		"a legacy Secret stays unless told otherwise": (*migration).migrateKeepingSecret,
 		"a legacy Secret stays while others hold it":  (*migration).migrateHeld,
-		"a token file":                                  (*migration).migrateTokenFile,
-		"a certificate authority in a file":             (*migration).migrateForPython,
-		"contexts that share a user":                    (*migration).migrateShared,
-		"a user that is shared with another cluster":    (*migration).migrateSharedElsewhere,
+		"a token file":                      (*migration).migrateTokenFile,
+		"a certificate authority in a file": (*migration).migrateForPython,
+		"contexts that share a user":        (*migration).migrateShared,
+		"a user that is shared with another " +
+			"cluster": (*migration).migrateSharedElsewhere,
 		"what is no service account's token":            (*migration).migrateForeign,
 		"a token that is no longer accepted":            (*migration).migrateRefused,
 		"an administrator that is none":                 (*migration).migrateWithoutAdmin,
@@ -37,13 +38,15 @@ func TestMigrate(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			m := &migration{newMachine(t)}
-			m.Admin = m.Write(filepath.Join(t.TempDir(), "admin.kubeconfig"), m.Read(m.Admin))
+			m.Admin = m.Write(filepath.Join(t.TempDir(), "admin.kubeconfig"),
+				m.Read(m.Admin))
 			test(m)
 		})
 	}
 }
 
-// migration is a machine whose administrator's kubeconfig holds static tokens, outside of what is searched.
+// migration is a machine whose administrator's kubeconfig holds static tokens, outside of what is
+// searched.
 type migration struct{ *lab.Machine }
 
 // outside is the directory of that kubeconfig.
@@ -54,17 +57,21 @@ func (m *migration) account() (token string) {
 	m.Helper()
 	m.AsAdmin("create", "namespace", m.Namespace)
 	m.AsAdmin("create", "serviceaccount", "jenkins", "-n", m.Namespace)
-	m.AsAdmin("create", "rolebinding", "jenkins", "--clusterrole=view", "--serviceaccount="+m.Namespace+":jenkins", "-n", m.Namespace)
+	m.AsAdmin("create", "rolebinding", "jenkins", "--clusterrole=view",
+		"--serviceaccount="+m.Namespace+":jenkins", "-n", m.Namespace)
 	m.AsAdminWith("apiVersion: v1\nkind: Secret\ntype: kubernetes.io/service-account-token\n"+
-		"metadata:\n  name: jenkins-token\n  annotations: {kubernetes.io/service-account.name: jenkins}\n",
+		"metadata:\n  name: jenkins-token\n  annotations: "+
+		"{kubernetes.io/service-account.name: jenkins}\n",
 		"apply", "-n", m.Namespace, "-f", "-")
-	lab.Eventually(m.T, "the legacy Secret is filled", func() bool { token = m.legacyToken(); return token != "" })
+	lab.Eventually(m.T, "the legacy Secret is filled",
+		func() bool { token = m.legacyToken(); return token != "" })
 	return token
 }
 
 func (m *migration) legacyToken() string {
 	m.Helper()
-	data, err := base64.StdEncoding.DecodeString(m.AdminsToken("get", "secret", "jenkins-token", "-n", m.Namespace, "-o", "jsonpath={.data.token}"))
+	data, err := base64.StdEncoding.DecodeString(m.AdminsToken("get", "secret", "jenkins-token",
+		"-n", m.Namespace, "-o", "jsonpath={.data.token}"))
 	if err != nil {
 		m.Fatal(err)
 	}
@@ -74,11 +81,12 @@ func (m *migration) legacyToken() string {
 // hasSecret reports whether the legacy Secret is there.
 func (m *migration) hasSecret() bool {
 	m.Helper()
-	return m.AsAdmin("get", "secret", "jenkins-token", "-n", m.Namespace, "--ignore-not-found", "-o", "name") != ""
+	return m.AsAdmin("get", "secret", "jenkins-token", "-n", m.Namespace, "--ignore-not-found",
+		"-o", "name") != ""
 }
 
-// add adds a context with a user of the same name to the administrator's kubeconfig, as kubectl writes it. A token is in no
-// argument that way.
+// add adds a context with a user of the same name to the administrator's kubeconfig, as kubectl
+// writes it. A token is in no argument that way.
 func (m *migration) add(context string, user clientcmdapi.AuthInfo) {
 	m.Helper()
 	config, err := clientcmd.LoadFromFile(m.Admin)
@@ -99,7 +107,8 @@ func (m *migration) addToken(context, token string) {
 
 func (m *migration) addContext(context, cluster, user string) {
 	m.Helper()
-	m.config("set-context", context, "--cluster", cluster, "--user", user, "--namespace", m.Namespace)
+	m.config("set-context", context, "--cluster", cluster, "--user", user, "--namespace",
+		m.Namespace)
 }
 
 // config changes the administrator's kubeconfig with kubectl.
@@ -109,7 +118,8 @@ func (m *migration) config(args ...string) {
 }
 
 func (m *migration) migrateArguments(context string, flags ...string) []string {
-	return append([]string{"migrate", context, "--kubeconfig", m.Admin, "--admin-context", "admin@test", "--store", "keyring"}, flags...)
+	return append([]string{"migrate", context, "--kubeconfig", m.Admin, "--admin-context",
+		"admin@test", "--store", "keyring"}, flags...)
 }
 
 func (m *migration) username() string { return "system:serviceaccount:" + m.Namespace + ":jenkins" }
@@ -117,7 +127,8 @@ func (m *migration) username() string { return "system:serviceaccount:" + m.Name
 // whoAmI asks the API server whom a context of the administrator's kubeconfig stands for.
 func (m *migration) whoAmI(context string) string {
 	m.Helper()
-	return m.Kubectl("--kubeconfig", m.Admin, "--context", context, "auth", "whoami", "-o", "jsonpath={.status.userInfo.username}").Succeeds().Stdout
+	return m.Kubectl("--kubeconfig", m.Admin, "--context", context, "auth", "whoami", "-o",
+		"jsonpath={.status.userInfo.username}").Succeeds().Stdout
 }
 
 // must runs the program for what has to succeed.
@@ -138,7 +149,8 @@ func (m *migration) filesWith(text string) (found []string) {
 	for _, dir := range []string{m.Home, m.outside()} {
 		for _, name := range lab.FilesBelow(m.T, dir) {
 			path := filepath.Join(dir, name)
-			if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() && strings.Contains(m.Read(path), text) {
+			if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() &&
+				strings.Contains(m.Read(path), text) {
 				found = append(found, path)
 			}
 		}
@@ -166,7 +178,8 @@ func (m *migration) migrateLegacy() {
 	}
 	m.addToken("old", token)
 	lab.Eventually(m.T, "the old token is refused", func() bool {
-		return m.Kubectl("--kubeconfig", m.Admin, "--context", "old", "auth", "whoami").Code != 0
+		return m.Kubectl("--kubeconfig", m.Admin, "--context", "old", "auth",
+			"whoami").Code != 0
 	})
 	m.Plugin(m.migrateArguments("jenkins")...).Fails(2)
 	m.healthy("--kubeconfig", m.Admin)
@@ -175,7 +188,8 @@ func (m *migration) migrateLegacy() {
 func (m *migration) migrateKeepingSecret() {
 	m.addToken("jenkins", m.account())
 	out := m.must(m.migrateArguments("jenkins")...)
-	line := "kubectl --kubeconfig " + m.Admin + " --context admin@test -n " + m.Namespace + " delete secret jenkins-token"
+	line := "kubectl --kubeconfig " + m.Admin + " --context admin@test -n " + m.Namespace +
+		" delete secret jenkins-token"
 	if !m.hasSecret() || !strings.Contains(out.Stderr, line) {
 		m.Errorf("not told to %s:\n%s", line, out.Stderr)
 	}
@@ -209,12 +223,14 @@ func (m *migration) migrateTokenFile() {
 	path := filepath.Join(m.outside(), "token file")
 	m.Write(path, m.AdminsToken("create", "token", "jenkins", "-n", m.Namespace)+"\n")
 	m.add("jenkins", clientcmdapi.AuthInfo{})
-	m.Replace(m.Admin, "- name: jenkins\n  user: {}", "- name: jenkins\n  user:\n    tokenFile: token file")
+	m.Replace(m.Admin, "- name: jenkins\n  user: {}",
+		"- name: jenkins\n  user:\n    tokenFile: token file")
 	out := m.must(m.migrateArguments("jenkins")...)
 	if !strings.Contains(out.Stderr, "rm '"+path+"'") {
 		m.Errorf("not told of the file:\n%s", out.Stderr)
 	}
-	if got := m.whoAmI("jenkins"); got != m.username() || strings.Contains(m.Read(m.Admin), "tokenFile") {
+	if got := m.whoAmI("jenkins"); got != m.username() || strings.Contains(m.Read(m.Admin),
+		"tokenFile") {
 		m.Errorf("the context is %q", got)
 	}
 }
@@ -231,13 +247,15 @@ func (m *migration) migrateForPython() {
 		m.Fatal(err)
 	}
 	profile := "jenkins." + m.Namespace + "@test"
-	get := m.Command("/bin/sh", "-c", `export "$0"; "$@"; exit $?`, "KUBERNETES_EXEC_INFO="+m.PythonExecInfo(m.Admin, "jenkins"),
+	get := m.Command("/bin/sh", "-c", `export "$0"; "$@"; exit $?`,
+		"KUBERNETES_EXEC_INFO="+m.PythonExecInfo(m.Admin, "jenkins"),
 		lab.Plugin, "get", "--profile", profile)
 	get.PrintsToken = true
 	if get.Run(m.T).Silent().Token() == "" {
 		m.Error("Python's client gets no token")
 	}
-	for context, want := range map[string]string{"jenkins": m.username(), "admin@test": "admin"} {
+	for context, want := range map[string]string{"jenkins": m.username(),
+		"admin@test": "admin"} {
 		if got := m.whoAmI(context); got != want {
 			m.Errorf("context %q is %q", context, got)
 		}
@@ -276,11 +294,13 @@ func (m *migration) migrateSharedElsewhere() {
 // unsigned is a JWT of these claims without a good signature.
 func unsigned(claims string) string {
 	encode := base64.RawURLEncoding.EncodeToString
-	return encode([]byte(`{"alg":"RS256"}`)) + "." + encode([]byte(claims)) + "." + encode([]byte("signature"))
+	return encode([]byte(`{"alg":"RS256"}`)) + "." + encode([]byte(claims)) + "." +
+		encode([]byte("signature"))
 }
 
 func (m *migration) migrateForeign() {
-	plugin := &clientcmdapi.ExecConfig{Command: "other", APIVersion: "client.authentication.k8s.io/v1beta1", InteractiveMode: "IfAvailable"}
+	plugin := &clientcmdapi.ExecConfig{Command: "other",
+		APIVersion: "client.authentication.k8s.io/v1beta1", InteractiveMode: "IfAvailable"}
 	for context, user := range map[string]clientcmdapi.AuthInfo{
 		"opaque":   {Token: "abcdef.0123456789abcdef"},
 		"person":   {Token: unsigned(`{"iss":"https://accounts.example.com","sub":"jane"}`)},
@@ -296,8 +316,8 @@ func (m *migration) migrateForeign() {
 	m.refused(2, m.migrateArguments("no such context")...)
 }
 
-// migrateRefused has the claims of a good token and a signature that nobody would take. Whoever wrote it
-// may have chosen another account, and a Secret that is to be deleted.
+// migrateRefused has the claims of a good token and a signature that nobody would take. Whoever
+// wrote it may have chosen another account, and a Secret that is to be deleted.
 func (m *migration) migrateRefused() {
 	token := m.account()
 	m.addToken("jenkins", token[:strings.LastIndex(token, ".")]+".c2lnbmF0dXJl")
@@ -305,7 +325,8 @@ func (m *migration) migrateRefused() {
 	named := []string{"--serviceaccount", "jenkins", "-n", m.Namespace}
 	m.refused(2, m.migrateArguments("jenkins", append(named, "--delete-legacy-secret")...)...)
 	out := m.must(m.migrateArguments("jenkins", named...)...)
-	if got := m.whoAmI("jenkins"); got != m.username() || !strings.Contains(out.Stderr, "as named") || !m.hasSecret() {
+	if got := m.whoAmI("jenkins"); got != m.username() || !strings.Contains(out.Stderr,
+		"as named") || !m.hasSecret() {
 		m.Errorf("the context is %q:\n%s", got, out.Stderr)
 	}
 }
@@ -313,7 +334,8 @@ func (m *migration) migrateRefused() {
 func (m *migration) migrateWithoutAdmin() {
 	m.addToken("jenkins", m.account())
 	m.refused(2, "migrate", "jenkins", "--kubeconfig", m.Admin)
-	m.refused(7, "migrate", "jenkins", "--kubeconfig", m.Admin, "--admin-context", "jenkins", "--store", "keyring")
+	m.refused(7, "migrate", "jenkins", "--kubeconfig", m.Admin, "--admin-context", "jenkins",
+		"--store", "keyring")
 	m.config("set-cluster", "other", "--server", "https://example.com")
 	m.addContext("elsewhere", "other", "admin")
 	m.refused(2, "migrate", "jenkins", "--kubeconfig", m.Admin, "--admin-context", "elsewhere")
@@ -325,7 +347,8 @@ func (m *migration) migrateTaken() {
 	path := m.Path(".config", "sa-exec-credential", "profiles", m.Profile+".yaml")
 	profile, kubeconfig := m.Read(path), m.Read(m.Admin)
 	out := m.Plugin(m.migrateArguments("jenkins", "--profile", m.Profile)...)
-	if out.Code != 2 || out.Stdout != "" || profile != m.Read(path) || kubeconfig != m.Read(m.Admin) {
+	if out.Code != 2 || out.Stdout != "" || profile != m.Read(path) ||
+		kubeconfig != m.Read(m.Admin) {
 		m.Errorf("exit code %d\n%s%s", out.Code, out.Stdout, out.Stderr)
 	}
 	m.must(m.migrateArguments("jenkins")...)
@@ -336,7 +359,9 @@ func (m *migration) migrateDry() {
 	m.addToken("jenkins", m.account())
 	before := m.Read(m.Admin)
 	out := m.must(m.migrateArguments("jenkins", "--dry-run", "--delete-legacy-secret")...)
-	for _, text := range []string{"kind: ValidatingAdmissionPolicy", "name: limits", "provideClusterInfo: true", `Secret "` + m.Namespace + `/jenkins-token" would be deleted`} {
+	for _, text := range []string{"kind: ValidatingAdmissionPolicy", "name: limits",
+		"provideClusterInfo: true", `Secret "` + m.Namespace +
+			`/jenkins-token" would be deleted`} {
 		if !strings.Contains(out.Stdout, text) {
 			m.Errorf("without %q:\n%s", text, out.Stdout)
 		}
@@ -356,7 +381,8 @@ func (m *migration) migrateKilled() {
 		if got := m.whoAmI("jenkins"); got != m.username() {
 			m.Fatalf("killed after %d lines, the context is %q", lines, got)
 		}
-		left := slices.DeleteFunc(m.filesWith(token), func(path string) bool { return path == m.Admin })
+		left := slices.DeleteFunc(m.filesWith(token),
+			func(path string) bool { return path == m.Admin })
 		if len(left) > 0 {
 			m.Errorf("killed after %d lines, the token is in %q", lines, left)
 		}
@@ -370,8 +396,8 @@ func (m *migration) migrateKilled() {
 	m.healthy("--kubeconfig", m.Admin)
 }
 
-// killedAfter kills the program when it has printed that many lines to standard error, and reports whether it, or an
-// earlier one, was done by then.
+// killedAfter kills the program when it has printed that many lines to standard error, and
+// reports whether it, or an earlier one, was done by then.
 func (m *migration) killedAfter(lines int, args ...string) (ended bool) {
 	m.Helper()
 	migrate := m.Command(append([]string{lab.Plugin}, args...)...)

@@ -40,11 +40,13 @@ func TestRevokeEndsWhatWorked(t *testing.T) {
 	accepted(t, token, bootstrap, namespace)
 	r := m.Plugin("revoke", "--profile", "it").Succeeds()
 	refused(t, token, bootstrap)
-	lab.Has(t, "revoke", r.Stderr, "deleted", "refused after", `profile "it": removed`, "kubectl config delete-context")
+	lab.Has(t, "revoke", r.Stderr, "deleted", "refused after", `profile "it": removed`,
+		"kubectl config delete-context")
 	if keys := m.StoreKeys(); len(keys) > 0 {
 		t.Errorf("the store still holds %q", keys)
 	}
-	if files := m.Files(); slices.ContainsFunc(files, func(f string) bool { return strings.HasSuffix(f, ".yaml") }) {
+	if files := m.Files(); slices.ContainsFunc(files,
+		func(f string) bool { return strings.HasSuffix(f, ".yaml") }) {
 		t.Errorf("there is still a profile: %q", files)
 	}
 	m.Plugin("token", "--profile", "it").Fails(3, "no such profile", "setup")
@@ -62,19 +64,23 @@ func TestRevokedDeviceEndsOneMachineAndLeavesTheOther(t *testing.T) {
 	kept := second.Ready(namespace, "it")
 	token, bootstrap := first.Tokens(lost)
 	devices := second.Devices(namespace)
-	if len(devices) != 2 || devices[0].User != "jane" || devices[0].Issued == "" || devices[0].Expires == "" {
+	if len(devices) != 2 || devices[0].User != "jane" || devices[0].Issued == "" ||
+		devices[0].Expires == "" {
 		t.Fatalf("the devices are %+v", devices)
 	}
 	name := strings.TrimPrefix(lost.Device.Name, "ci-device-")
-	second.Plugin("revoke", "--device", name, "--serviceaccount", "ci", "-n", namespace, "--kubeconfig", second.Admin).Succeeds()
+	second.Plugin("revoke", "--device", name, "--serviceaccount", "ci", "-n", namespace,
+		"--kubeconfig", second.Admin).Succeeds()
 	refused(t, token, bootstrap)
 	stillGood, stillBootstrap := second.Tokens(kept)
 	accepted(t, stillGood, stillBootstrap, namespace)
 	first.Exec(lab.Plane.Kubectl, "--context", "it", "get", "pods").Fails(1, "run setup again")
-	if devices := second.Devices(namespace); len(devices) != 1 || devices[0].Name != kept.Device.Name {
+	if devices := second.Devices(namespace); len(devices) != 1 ||
+		devices[0].Name != kept.Device.Name {
 		t.Errorf("the devices are %+v", devices)
 	}
-	second.Plugin("revoke", "--device", name, "--serviceaccount", "ci", "-n", namespace, "--kubeconfig", second.Admin).Fails(2, "no such device")
+	second.Plugin("revoke", "--device", name, "--serviceaccount", "ci", "-n", namespace,
+		"--kubeconfig", second.Admin).Fails(2, "no such device")
 	first.Setup("ci", "-n", namespace, "--profile", "it").Succeeds()
 	first.Kubectl("--context", "it", "get", "pods").Succeeds()
 }
@@ -91,7 +97,8 @@ func TestRotateReplacesWhatWorked(t *testing.T) {
 	newToken, newBootstrap := m.Tokens(after)
 	accepted(t, newToken, newBootstrap, namespace)
 	lab.Eventually(t, "the old credentials are refused", func() bool {
-		return lab.Status(t, token, "/version") == http.StatusUnauthorized && lab.Status(t, bootstrap, "/version") == http.StatusUnauthorized
+		return lab.Status(t, token, "/version") == http.StatusUnauthorized &&
+			lab.Status(t, bootstrap, "/version") == http.StatusUnauthorized
 	})
 	checkRotated(m, namespace, before, after)
 }
@@ -99,12 +106,15 @@ func TestRotateReplacesWhatWorked(t *testing.T) {
 func checkRotated(m *lab.Machine, namespace string, before, after lab.Profile) {
 	m.Helper()
 	if before.Device.SecretUID == after.Device.SecretUID || len(after.Record.Retired) > 0 {
-		m.Errorf("the device was %v, is %v, retired %v", before.Device, after.Device, after.Record.Retired)
+		m.Errorf("the device was %v, is %v, retired %v", before.Device, after.Device,
+			after.Record.Retired)
 	}
-	if devices := m.Devices(namespace); len(devices) != 1 || devices[0].Name != after.Device.Name {
+	if devices := m.Devices(namespace); len(devices) != 1 ||
+		devices[0].Name != after.Device.Name {
 		m.Errorf("the devices are %+v, want %q", devices, after.Device.Name)
 	}
-	if keys := m.StoreKeys(); len(keys) != 2 || !slices.Contains(keys, after.TokenKey()) || !slices.Contains(keys, after.BootstrapKey()) {
+	if keys := m.StoreKeys(); len(keys) != 2 || !slices.Contains(keys, after.TokenKey()) ||
+		!slices.Contains(keys, after.BootstrapKey()) {
 		m.Errorf("the store holds %q, want those of the new device", keys)
 	}
 }

@@ -46,7 +46,8 @@ func newMachine(t *testing.T, namespace string) *lab.Machine {
 // setup sets up an account.
 func setup(m *lab.Machine, account string, flags ...string) lab.Result {
 	m.Helper()
-	return m.Setup(append([]string{account, "-n", m.Namespace, "--profile", m.Profile, "--cluster-role", "view"}, flags...)...)
+	return m.Setup(append([]string{account, "-n", m.Namespace, "--profile", m.Profile,
+		"--cluster-role", "view"}, flags...)...)
 }
 
 // request asks for a token as the machine's device, of a lifetime.
@@ -56,9 +57,11 @@ func request(m *lab.Machine, account string, lifetime time.Duration) lab.Answer 
 	_, bootstrap := m.Tokens(p)
 	return lab.Holder(bootstrap).Ask(m.T, http.MethodPost,
 		"/api/v1/namespaces/"+m.Namespace+"/serviceaccounts/"+account+"/token",
-		object{"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": object{
-			"expirationSeconds": lifetime / time.Second,
-			"boundObjectRef":    object{"apiVersion": "v1", "kind": "Secret", "name": p.Device.Name}}})
+		object{"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest",
+			"spec": object{
+				"expirationSeconds": lifetime / time.Second,
+				"boundObjectRef": object{"apiVersion": "v1", "kind": "Secret",
+					"name": p.Device.Name}}})
 }
 
 // checkLimit expects tokens of a lifetime at most.
@@ -68,7 +71,8 @@ func checkLimit(m *lab.Machine, account string, longest time.Duration) {
 		m.Errorf("a token of %v: %d %s", longest, a.Code, a.Message)
 	}
 	const tooLong = "denied request: the lifetime asked for exceeds what setup allowed"
-	if a := request(m, account, longest+time.Second); a.Code != http.StatusForbidden || !strings.HasSuffix(a.Message, tooLong) {
+	if a := request(m, account, longest+time.Second); a.Code != http.StatusForbidden ||
+		!strings.HasSuffix(a.Message, tooLong) {
 		m.Errorf("a token of %v and a second: %d %s", longest, a.Code, a.Message)
 	}
 }
@@ -78,7 +82,8 @@ func checkLimit(m *lab.Machine, account string, longest time.Duration) {
 // (https://github.com/kubernetes/kubernetes/issues/130887).
 func removePolicy(t *testing.T, witness *lab.Machine, account string) {
 	t.Helper()
-	witness.AsAdmin("delete", "validatingadmissionpolicybinding,validatingadmissionpolicy", "sa-exec-credential")
+	witness.AsAdmin("delete", "validatingadmissionpolicybinding,validatingadmissionpolicy",
+		"sa-exec-credential")
 	lab.Plane.StopAPIServer()
 	if err := lab.Plane.StartAPIServer(t.Context()); err != nil {
 		t.Fatal(err)
@@ -99,7 +104,8 @@ func TestManySetupsOfAClusterWithoutAPolicy(t *testing.T) {
 	for _, account := range append(slices.Clone(accounts), accounts[0]) {
 		m := newMachine(t, namespace)
 		running.Go(func() {
-			if r := setup(m, account); r.Code != 0 || strings.Contains(r.Stderr, "warning") {
+			if r := setup(m, account); r.Code != 0 || strings.Contains(r.Stderr,
+				"warning") {
 				t.Errorf("setup of %s: exit code %d\n%s", account, r.Code, r.Stderr)
 			}
 		})
@@ -110,8 +116,10 @@ func TestManySetupsOfAClusterWithoutAPolicy(t *testing.T) {
 			t.Errorf("there are no limits of %s", account)
 		}
 	}
-	if limitsOf(t, "default") == "" || limitsOf(t, "apiAudiences") != "https://kubernetes.default.svc" {
-		t.Errorf("the limits are %v", lab.Administrator().Must(t, http.MethodGet, limits, nil)["data"])
+	if limitsOf(t, "default") == "" || limitsOf(t,
+		"apiAudiences") != "https://kubernetes.default.svc" {
+		t.Errorf("the limits are %v", lab.Administrator().Must(t, http.MethodGet, limits,
+			nil)["data"])
 	}
 }
 
@@ -123,7 +131,8 @@ func TestLimitsAreInForceWhenSetupReturns(t *testing.T) {
 	checkLimit(witness, "witness", time.Hour)
 	removePolicy(t, witness, "witness")
 	for i := range 20 {
-		m, account, longest := newMachine(t, namespace), fmt.Sprintf("ci-%d", i), time.Duration(90-i)*time.Minute
+		m, account, longest := newMachine(t, namespace), fmt.Sprintf("ci-%d", i),
+			time.Duration(90-i)*time.Minute
 		setup(m, account, "--duration", longest.String()).Succeeds()
 		checkLimit(m, account, longest)
 	}
@@ -164,7 +173,8 @@ func TestWithoutTheRightToThePolicy(t *testing.T) {
 	removePolicy(t, leads, "before")
 	leads.Profile, leads.Namespace = "led", lab.Namespace()
 	leads.AsAdmin("create", "namespace", leads.Namespace)
-	leads.AsAdmin("create", "rolebinding", "lead", "-n", leads.Namespace, "--clusterrole=admin", "--user=lead")
+	leads.AsAdmin("create", "rolebinding", "lead", "-n", leads.Namespace, "--clusterrole=admin",
+		"--user=lead")
 	leads.Admin = lab.User(t, "lead")
 	r := setup(leads, lab.Account).Succeeds()
 	lab.Has(t, "setup", r.Stderr, "no limits on what devices can ask for")
@@ -194,7 +204,8 @@ func TestAPolicyOfAnotherVersion(t *testing.T) {
 	admin := lab.Administrator()
 	setup(newMachine(t, lab.Namespace()), lab.Account).Succeeds()
 	validations := func() []any {
-		return admin.Must(t, http.MethodGet, policy, nil)["spec"].(object)["validations"].([]any)
+		return admin.Must(t, http.MethodGet, policy,
+			nil)["spec"].(object)["validations"].([]any)
 	}
 	whole := validations()
 	for _, c := range []struct {
@@ -210,8 +221,10 @@ func TestAPolicyOfAnotherVersion(t *testing.T) {
 				"metadata": object{"annotations": object{"sa-exec-credential/policy-version": c.version}},
 				"spec":     object{"validations": whole[:1]}})
 			r := setup(newMachine(t, lab.Namespace()), lab.Account).Succeeds()
-			if left := len(validations()); (left == 1) != c.stays || !c.stays && left != len(whole) {
-				t.Errorf("there are %d validations after setup:\n%s", left, r.Stderr)
+			if left := len(validations()); (left == 1) != c.stays || !c.stays &&
+				left != len(whole) {
+				t.Errorf("there are %d validations after setup:\n%s", left,
+					r.Stderr)
 			}
 		})
 	}

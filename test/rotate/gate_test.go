@@ -23,8 +23,9 @@ type gate struct {
 
 // strike is what happens to a request.
 type strike struct {
-	fault faultproxy.Fault // instead of passing it on; None: after it was answered, which is lost
-	kill  func()           // of the process that sent it, first; nil: it lives
+	// instead of passing it on; None: after it was answered, which is lost
+	fault faultproxy.Fault
+	kill  func() // of the process that sent it, first; nil: it lives
 }
 
 func (g *gate) arm(at int, s strike) {
@@ -33,7 +34,8 @@ func (g *gate) arm(at int, s strike) {
 	g.armed, g.at, g.seen, g.strike, g.struck = true, at, 0, s, false
 }
 
-// onEach has a function told of each request that only a rotate sends; nil: no longer. It must not wait.
+// onEach has a function told of each request that only a rotate sends; nil: no longer. It must
+// not wait.
 func (g *gate) onEach(each func()) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -52,7 +54,8 @@ func (g *gate) before(r *http.Request) faultproxy.Fault {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.seen++
-	if g.each != nil && len(r.TLS.PeerCertificates) > 0 && !strings.HasSuffix(r.URL.Path, "/serviceaccounts/ci/token") {
+	if g.each != nil && len(r.TLS.PeerCertificates) > 0 && !strings.HasSuffix(r.URL.Path,
+		"/serviceaccounts/ci/token") {
 		g.each()
 	}
 	if g.strike.fault == faultproxy.None || !g.hits() {

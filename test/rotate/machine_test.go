@@ -20,8 +20,10 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/test/lab"
 )
 
-// sevenProfiles differ in all that decides which entries a profile has in a store, and share a device.
-var sevenProfiles = []string{"long", "brief", "vault", "outside", "kernel", "kernel-vault", "recovers"}
+// sevenProfiles differ in all that decides which entries a profile has in a store, and share a
+// device.
+var sevenProfiles = []string{"long", "brief", "vault", "outside", "kernel", "kernel-vault",
+	"recovers"}
 
 // twoProfiles are enough for a revoke: the one that is named and one in another store.
 var twoProfiles = []string{"long", "recovers"}
@@ -29,13 +31,14 @@ var twoProfiles = []string{"long", "recovers"}
 const issuer = "https://kubernetes.default.svc"
 
 var flags = map[string][]string{
-	"long":         {"--store", "keyring", "--duration", "2h"},
-	"brief":        {"--store", "keyring", "--duration", "20m"},
-	"vault":        {"--store", "keyring", "--audience", issuer, "--audience", "vault"},
-	"outside":      {"--store", "keyring", "--bootstrap", "context=admin@test"},
-	"kernel":       {"--store", "kernel"},
-	"kernel-vault": {"--store", "kernel", "--duration", "2h", "--audience", issuer, "--audience", "vault"},
-	"recovers":     {"--store", "kernel", "--duration", "30m", "--recover"},
+	"long":    {"--store", "keyring", "--duration", "2h"},
+	"brief":   {"--store", "keyring", "--duration", "20m"},
+	"vault":   {"--store", "keyring", "--audience", issuer, "--audience", "vault"},
+	"outside": {"--store", "keyring", "--bootstrap", "context=admin@test"},
+	"kernel":  {"--store", "kernel"},
+	"kernel-vault": {"--store", "kernel", "--duration", "2h", "--audience", issuer,
+		"--audience", "vault"},
+	"recovers": {"--store", "kernel", "--duration", "30m", "--recover"},
 }
 
 // machine is one with profiles of one account, behind a gate of its own.
@@ -48,7 +51,8 @@ type machine struct {
 // newMachine sets up some profiles of the seven.
 func newMachine(t *testing.T, profiles []string) *machine {
 	t.Helper()
-	m := &machine{Machine: lab.NewMachine(t, keyring.Keyring), gate: &gate{}, profiles: profiles}
+	m := &machine{Machine: lab.NewMachine(t, keyring.Keyring), gate: &gate{},
+		profiles: profiles}
 	proxy := lab.Proxy(t, faultproxy.Options{Fault: m.gate.before, Lost: m.gate.after})
 	m.ChangeAdmin(lab.Plane.Server, proxy.URL)
 	t.Cleanup(m.forgetKernelKeys)
@@ -72,14 +76,16 @@ func (m *machine) setUp() {
 
 // setup are the arguments that set up a profile.
 func (m *machine) setup(name string) []string {
-	return append([]string{"setup", lab.Account, "-n", m.Namespace, "--kubeconfig", m.Admin, "--profile", name,
+	return append([]string{"setup", lab.Account, "-n", m.Namespace, "--kubeconfig", m.Admin,
+		"--profile", name,
 		"--verb", "list", "--resource", "pods"}, flags[name]...)
 }
 
 // get is a client, another process each time, that runs the plugin for a profile.
 func (m *machine) get(profile string) lab.Command {
 	const script = `KUBERNETES_EXEC_INFO="$0" "$@"; exit $?`
-	c := m.Command("/bin/sh", "-c", script, m.ExecInfo(), lab.Plugin, "get", "--profile", profile)
+	c := m.Command("/bin/sh", "-c", script, m.ExecInfo(), lab.Plugin, "get", "--profile",
+		profile)
 	c.PrintsToken = true
 	return c
 }
@@ -91,8 +97,10 @@ func (m *machine) allWork() {
 	uids := m.deviceUIDs()
 	for _, name := range m.profiles {
 		token, want := m.get(name).Run(m.T).Silent().Token(), m.Load(name).Device
-		if got := mint.ParseClaims(token).BoundSecret.UID; got != want.SecretUID || !slices.Contains(uids, got) {
-			m.Errorf("profile %q: bound to device %q; the record has %q and the cluster %q", name, got, want.SecretUID, uids)
+		if got := mint.ParseClaims(token).BoundSecret.UID; got != want.SecretUID ||
+			!slices.Contains(uids, got) {
+			m.Errorf("profile %q: bound to device %q; the record has %q and the "+
+				"cluster %q", name, got, want.SecretUID, uids)
 		}
 		if !accepted(m.T, token) {
 			m.Errorf("profile %q: its token is refused", name)
@@ -105,7 +113,10 @@ func accepted(t *testing.T, token string) bool {
 	return lab.Status(t, token, "/version") == http.StatusOK
 }
 
-var administrator = sync.OnceValues(func() (*http.Client, error) { return rest.HTTPClientFor(lab.Config()) })
+var administrator = sync.OnceValues(func() (*http.Client,
+	error) {
+	return rest.HTTPClientFor(lab.Config())
+})
 
 // asAdmin sends a request to the API server itself. body can be nil.
 func asAdmin(t *testing.T, method, path string, body, result any) {
@@ -118,7 +129,8 @@ func asAdmin(t *testing.T, method, path string, body, result any) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	request, err := http.NewRequestWithContext(t.Context(), method, lab.Plane.Server+path, bytes.NewReader(encoded))
+	request, err := http.NewRequestWithContext(t.Context(), method, lab.Plane.Server+path,
+		bytes.NewReader(encoded))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,7 +140,8 @@ func asAdmin(t *testing.T, method, path string, body, result any) {
 		t.Fatal(err)
 	}
 	defer response.Body.Close()
-	if err := json.NewDecoder(response.Body).Decode(result); err != nil || response.StatusCode >= http.StatusBadRequest {
+	if err := json.NewDecoder(response.Body).Decode(result); err != nil ||
+		response.StatusCode >= http.StatusBadRequest {
 		t.Fatalf("%s %s: %s, %v", method, path, response.Status, err)
 	}
 }
@@ -151,13 +164,15 @@ func (m *machine) deviceUIDs() (uids []string) {
 	return uids
 }
 
-// canary is a token that is bound to the current device and that the API server has never seen: once
-// the device is deleted, nothing that it remembers makes it accept this one.
+// canary is a token that is bound to the current device and that the API server has never seen:
+// once the device is deleted, nothing that it remembers makes it accept this one.
 func (m *machine) canary() string {
 	m.Helper()
 	d := m.Load(m.profiles[0]).Device
-	request := map[string]any{"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": map[string]any{
-		"boundObjectRef": map[string]string{"apiVersion": "v1", "kind": "Secret", "name": d.Name, "uid": d.SecretUID}}}
+	request := map[string]any{"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest",
+		"spec": map[string]any{
+			"boundObjectRef": map[string]string{"apiVersion": "v1", "kind": "Secret",
+				"name": d.Name, "uid": d.SecretUID}}}
 	var answer struct{ Status struct{ Token string } }
 	asAdmin(m.T, http.MethodPost, "/api/v1/namespaces/"+m.Namespace+"/serviceaccounts/"+lab.Account+"/token", request, &answer)
 	lab.Note(answer.Status.Token)
@@ -166,11 +181,14 @@ func (m *machine) canary() string {
 
 func refused(t *testing.T, token string) {
 	t.Helper()
-	lab.Eventually(t, "the old device's token is refused", func() bool { return !accepted(t, token) })
+	lab.Eventually(t, "the old device's token is refused", func() bool {
+		return !accepted(t,
+			token)
+	})
 }
 
-// isWhole expects one device, a record that is through with it, exactly the entries that its profiles
-// use, and no other file than theirs. Each profile has got a token before.
+// isWhole expects one device, a record that is through with it, exactly the entries that its
+// profiles use, and no other file than theirs. Each profile has got a token before.
 func (m *machine) isWhole() {
 	m.Helper()
 	record := m.Load(m.profiles[0]).Record
@@ -209,7 +227,8 @@ func (m *machine) holds(keys map[keyring.Kind][]string, files []string) {
 		m.Helper()
 		slices.Sort(want)
 		if want = slices.Compact(want); !slices.Equal(got, want) {
-			m.Errorf("%s:\n\t%s\nnot\n\t%s", what, strings.Join(got, "\n\t"), strings.Join(want, "\n\t"))
+			m.Errorf("%s:\n\t%s\nnot\n\t%s", what, strings.Join(got, "\n\t"),
+				strings.Join(want, "\n\t"))
 		}
 	}
 	for _, kind := range []keyring.Kind{keyring.Keyring, keyring.Kernel} {
@@ -226,7 +245,8 @@ func (m *machine) files() []string {
 
 func (m *machine) store(kind keyring.Kind) keyring.Store {
 	m.Helper()
-	store, err := keyring.Open(context.Background(), kind, keyring.System{Getenv: m.Service.Getenv})
+	store, err := keyring.Open(context.Background(), kind,
+		keyring.System{Getenv: m.Service.Getenv})
 	if err != nil {
 		m.Fatal(err)
 	}

@@ -1,8 +1,8 @@
 //go:build linux
 
-// Package rotate_test interrupts rotate and revoke wherever they can be, on machines with seven profiles
-// that share one device, and looks at what is left: no profile may be dead, and the next rotate or
-// revoke finishes what the last one began.
+// Package rotate_test interrupts rotate and revoke wherever they can be, on machines with seven
+// profiles that share one device, and looks at what is left: no profile may be dead, and the next
+// rotate or revoke finishes what the last one began.
 package rotate_test
 
 import (

@@ -10,8 +10,8 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/test/lab"
 )
 
-// points are the places at which a command is interrupted: of each kind one after the other, until there
-// is none.
+// points are the places at which a command is interrupted: of each kind one after the other,
+// until there is none.
 type points struct {
 	mu     sync.Mutex
 	kinds  []string
@@ -46,8 +46,8 @@ func (p *points) tried(kind string, struck bool) {
 	}
 }
 
-// everywhere interrupts at the places, on several machines side by side, and expects that a kind has so
-// many. A machine on which something went wrong is replaced.
+// everywhere interrupts at the places, on several machines side by side, and expects that a kind
+// has so many. A machine on which something went wrong is replaced.
 func everywhere(t *testing.T, machines int, profiles []string, least int, kinds []string,
 	interrupted func(m *machine, kind string, number int) (struck string)) {
 	t.Helper()
@@ -59,10 +59,11 @@ func everywhere(t *testing.T, machines int, profiles []string, least int, kinds 
 				m := newMachine(t, profiles)
 				for kind, number, ok := p.next(); ok; kind, number, ok = p.next() {
 					struck := ""
-					passed := t.Run(fmt.Sprintf("%s %d", kind, number), func(t *testing.T) {
-						struck = interrupted(m.in(t), kind, number)
-						t.Logf("struck at: %s", struck)
-					})
+					passed := t.Run(fmt.Sprintf("%s %d", kind, number),
+						func(t *testing.T) {
+							struck = interrupted(m.in(t), kind, number)
+							t.Logf("struck at: %s", struck)
+						})
 					if p.tried(kind, struck != "" || !passed); !passed {
 						m = newMachine(t, profiles)
 					}
@@ -73,7 +74,8 @@ func everywhere(t *testing.T, machines int, profiles []string, least int, kinds 
 	for _, kind := range kinds {
 		t.Logf("%s: %d places of every %d", kind, p.struck[kind], p.stride)
 		if p.struck[kind] < least/p.stride {
-			t.Errorf("%s: there were only %d places of every %d", kind, p.struck[kind], p.stride)
+			t.Errorf("%s: there were only %d places of every %d", kind, p.struck[kind],
+				p.stride)
 		}
 	}
 }

@@ -8,13 +8,14 @@ import (
 	"testing"
 )
 
-// endsAfter expects that the next revoke leaves nothing of the device, however far the last one came. It
-// names the same profile, which is the last one to go.
+// endsAfter expects that the next revoke leaves nothing of the device, however far the last one
+// came. It names the same profile, which is the last one to go.
 func (m *machine) endsAfter(canary string) {
 	m.Helper()
 	m.survives()
 	name := m.profiles[0]
-	isLeft := slices.ContainsFunc(m.files(), func(name string) bool { return strings.HasSuffix(name, ".yaml") })
+	isLeft := slices.ContainsFunc(m.files(),
+		func(name string) bool { return strings.HasSuffix(name, ".yaml") })
 	r := m.Plugin("revoke", "--profile", name)
 	if isLeft {
 		r.Succeeds()
@@ -35,7 +36,8 @@ func TestRevokeKilledAtAnyRequest(t *testing.T) {
 			canary := m.canary()
 			struck := ""
 			if number <= revokeRequests {
-				struck = m.interruptedAtRequest(kind, number, "revoke", "--profile", m.profiles[0])
+				struck = m.interruptedAtRequest(kind, number, "revoke", "--profile",
+					m.profiles[0])
 			}
 			m.endsAfter(canary)
 			return struck
@@ -51,9 +53,11 @@ func TestRevokeKilledAtAnyWrite(t *testing.T) {
 		func(m *machine, kind string, number int) string {
 			canary := m.canary()
 			if number%2 == 0 { // with a device that a rotate was about to create, too
-				m.interruptedAtRequest(cutAfter, 2, "rotate", "--profile", m.profiles[1])
+				m.interruptedAtRequest(cutAfter, 2, "rotate", "--profile",
+					m.profiles[1])
 			}
-			struck := m.interruptedAtWrite(kind, number, "revoke", "--profile", m.profiles[0])
+			struck := m.interruptedAtWrite(kind, number, "revoke", "--profile",
+				m.profiles[0])
 			m.endsAfter(canary)
 			return struck
 		})

@@ -22,8 +22,8 @@ const (
 
 var requestKinds = []string{cutBefore, cutAfter, killBefore, killAfter, broken}
 
-// interruptedAtRequest runs a command in which one request goes wrong, and names the kind if there was
-// such a request.
+// interruptedAtRequest runs a command in which one request goes wrong, and names the kind if
+// there was such a request.
 func (m *machine) interruptedAtRequest(kind string, number int, args ...string) (struck string) {
 	m.Helper()
 	var program *lab.Started
@@ -54,8 +54,8 @@ func (m *machine) interruptedAtRequest(kind string, number int, args ...string) 
 	return "request " + strconv.Itoa(number)
 }
 
-// recoversFrom expects that an interrupted rotate has cost no profile its life, and that the next one,
-// of another profile, finishes it.
+// recoversFrom expects that an interrupted rotate has cost no profile its life, and that the next
+// one, of another profile, finishes it.
 func (m *machine) recoversFrom(number int, canary string) {
 	m.Helper()
 	m.survives()
@@ -72,7 +72,8 @@ func (m *machine) rotateOf(number int) []string {
 
 func TestRotateInterruptedAtAnyRequest(t *testing.T) {
 	t.Parallel()
-	everywhere(t, 2, sevenProfiles, 10, requestKinds, func(m *machine, kind string, number int) string {
+	everywhere(t, 2, sevenProfiles, 10, requestKinds, func(m *machine, kind string,
+		number int) string {
 		canary := m.canary()
 		struck := m.interruptedAtRequest(kind, number, m.rotateOf(number)...)
 		m.recoversFrom(number, canary)

@@ -14,7 +14,8 @@ func (m *machine) atOnce(commands ...[]string) []lab.Result {
 	m.Helper()
 	var started []*lab.Started
 	for _, args := range commands {
-		started = append(started, m.Command(append([]string{lab.Plugin}, args...)...).Start(m.T))
+		started = append(started, m.Command(append([]string{lab.Plugin},
+			args...)...).Start(m.T))
 	}
 	var results []lab.Result
 	for _, program := range started {
@@ -47,8 +48,8 @@ func TestRotateTogetherWithAnotherRotate(t *testing.T) {
 	}
 }
 
-// TestRotateTogetherWithSetup has the new profile in a store of its own, so that nothing of the others'
-// serves it.
+// TestRotateTogetherWithSetup has the new profile in a store of its own, so that nothing of the
+// others' serves it.
 func TestRotateTogetherWithSetup(t *testing.T) {
 	t.Parallel()
 	for i := range 4 {
@@ -65,7 +66,8 @@ func TestRotateTogetherWithSetup(t *testing.T) {
 	}
 }
 
-// TestRotateTogetherWithACrowdOfGets starts some gets, which find no token, at each request of a rotate.
+// TestRotateTogetherWithACrowdOfGets starts some gets, which find no token, at each request of a
+// rotate.
 func TestRotateTogetherWithACrowdOfGets(t *testing.T) {
 	t.Parallel()
 	const atOnce, least = 3, 20
@@ -93,8 +95,8 @@ func TestRotateTogetherWithACrowdOfGets(t *testing.T) {
 	}
 }
 
-// TestRevokeTogetherWithSetup has a setup whose proof may find the device gone. From there another one
-// goes on.
+// TestRevokeTogetherWithSetup has a setup whose proof may find the device gone. From there
+// another one goes on.
 func TestRevokeTogetherWithSetup(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t, twoProfiles)

@@ -16,11 +16,11 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/test/lab"
 )
 
-// tracer runs a program and interrupts it at one of its writes, to files or to a store: it kills the
-// process before the system does what was asked, or has the system call fail.
+// tracer runs a program and interrupts it at one of its writes, to files or to a store: it kills
+// the process before the system does what was asked, or has the system call fail.
 //
-// strace can do the same, but counts the calls of each thread by itself, and a Go program goes on now
-// in this thread and now in that.
+// strace can do the same, but counts the calls of each thread by itself, and a Go program goes on
+// now in this thread and now in that.
 type tracer struct {
 	at    int        // the number of the write, from 1
 	fault unix.Errno // 0: the process is killed
@@ -45,14 +45,16 @@ const (
 func (tr *tracer) run(c lab.Command) error {
 	result := make(chan error)
 	go func() {
-		runtime.LockOSThread() // never unlocked: who traces is one thread, which ends with the goroutine
+		// never unlocked: who traces is one thread, which ends with the goroutine
+		runtime.LockOSThread()
 		result <- tr.trace(c)
 	}()
 	return <-result
 }
 
 func (tr *tracer) trace(c lab.Command) error {
-	// A file and not a pipe: nobody has to wait for the process but this. It stays, to be searched.
+	// A file and not a pipe: nobody has to wait for the process but this. It stays, to be
+	// searched.
 	output, err := os.CreateTemp(c.Dir, "output")
 	if err != nil {
 		return err
@@ -84,7 +86,8 @@ func (tr *tracer) trace(c lab.Command) error {
 func (tr *tracer) follow() (status unix.WaitStatus, err error) {
 	started := false
 	for {
-		// The group, because this thread may have started other programs, for which others wait.
+		// The group, because this thread may have started other programs, for which
+		// others wait.
 		tid, err := unix.Wait4(-tr.pid, &status, unix.WALL|unix.WNOTHREAD, nil)
 		if errors.Is(err, unix.EINTR) {
 			continue
@@ -107,7 +110,8 @@ func (tr *tracer) follow() (status unix.WaitStatus, err error) {
 			}
 		}
 		// A thread that was killed meanwhile is gone: that is reported next.
-		if err := unix.PtraceSyscall(tid, tr.stopped(tid, status)); err != nil && !errors.Is(err, unix.ESRCH) {
+		if err := unix.PtraceSyscall(tid, tr.stopped(tid, status)); err != nil &&
+			!errors.Is(err, unix.ESRCH) {
 			return status, os.NewSyscallError("ptrace", err)
 		}
 	}
@@ -183,13 +187,16 @@ func (tr *tracer) writes(regs *syscall.PtraceRegs) string {
 	case unix.SYS_CONNECT: // each call of the Secret Service is a connection of its own
 		return only(tr.buses[fd], "connect")
 	case unix.SYS_KEYCTL:
-		changes := map[uint64]string{unix.KEYCTL_SETPERM: "setperm", unix.KEYCTL_SET_TIMEOUT: "set_timeout",
-			unix.KEYCTL_REVOKE: "revoke", unix.KEYCTL_UNLINK: "unlink"}
+		changes := map[uint64]string{unix.KEYCTL_SETPERM: "setperm",
+			unix.KEYCTL_SET_TIMEOUT: "set_timeout",
+			unix.KEYCTL_REVOKE:      "revoke", unix.KEYCTL_UNLINK: "unlink"}
 		return changes[regs.Rdi]
 	}
-	return map[uint64]string{unix.SYS_MKDIRAT: "mkdirat", unix.SYS_FCHMOD: "fchmod", unix.SYS_FCHMODAT: "fchmodat",
-		unix.SYS_FSYNC: "fsync", unix.SYS_RENAMEAT: "renameat", unix.SYS_UNLINKAT: "unlinkat",
-		unix.SYS_FLOCK: "flock", unix.SYS_ADD_KEY: "add_key"}[regs.Orig_rax]
+	return map[uint64]string{unix.SYS_MKDIRAT: "mkdirat", unix.SYS_FCHMOD: "fchmod",
+		unix.SYS_FCHMODAT: "fchmodat",
+		unix.SYS_FSYNC:    "fsync", unix.SYS_RENAMEAT: "renameat",
+		unix.SYS_UNLINKAT: "unlinkat",
+		unix.SYS_FLOCK:    "flock", unix.SYS_ADD_KEY: "add_key"}[regs.Orig_rax]
 }
 
 func only(yes bool, name string) string {

@@ -1,7 +1,8 @@
 //go:build linux
 
-// Package scripts_test shows the commands of a life with the program, each with its failures, as a person types them: the
-// scripts in testdata run on a real control plane, each on a machine and in a namespace of its own.
+// Package scripts_test shows the commands of a life with the program, each with its failures, as
+// a person types them: the scripts in testdata run on a real control plane, each on a machine and
+// in a namespace of its own.
 package scripts_test
 
 import (
@@ -24,8 +25,9 @@ import (
 
 func TestMain(m *testing.M) { lab.Main(m, lab.Options{}) }
 
-// TestScripts finds these variables in every script: NS, the machine's namespace; ADMIN, an administrator's kubeconfig;
-// NOBODY, that of somebody without any right; OUTSIDE, a directory for what holds a secret.
+// TestScripts finds these variables in every script: NS, the machine's namespace; ADMIN, an
+// administrator's kubeconfig; NOBODY, that of somebody without any right; OUTSIDE, a directory
+// for what holds a secret.
 func TestScripts(t *testing.T) {
 	testscript.RunT(script{t}, testscript.Params{
 		Dir:                 "testdata",
@@ -104,8 +106,8 @@ func eventuallyCommand(ts *testscript.TestScript, neg bool, args []string) {
 	})
 }
 
-// staticTokenCommand creates an account with a legacy Secret, and adds a context with its token to a kubeconfig. The token
-// is in no argument.
+// staticTokenCommand creates an account with a legacy Secret, and adds a context with its token
+// to a kubeconfig. The token is in no argument.
 func staticTokenCommand(ts *testscript.TestScript, _ bool, args []string) {
 	m := ts.Value(machineKey{}).(*lab.Machine)
 	if len(args) != 2 {
@@ -118,7 +120,8 @@ func staticTokenCommand(ts *testscript.TestScript, _ bool, args []string) {
 	config, err := clientcmd.LoadFromFile(file)
 	ts.Check(err)
 	config.AuthInfos[context] = &clientcmdapi.AuthInfo{Token: token}
-	config.Contexts[context] = &clientcmdapi.Context{Cluster: "test", AuthInfo: context, Namespace: m.Namespace}
+	config.Contexts[context] = &clientcmdapi.Context{Cluster: "test", AuthInfo: context,
+		Namespace: m.Namespace}
 	ts.Check(clientcmd.WriteToFile(*config, file))
 	ts.Check(os.Chmod(file, 0o600))
 }

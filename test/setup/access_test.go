@@ -60,7 +60,8 @@ func (p plane) checkDiscovery() {
 			p.Fatal(err)
 		}
 		for _, r := range resources {
-			spellings[i] = append(spellings[i], fmt.Sprintf("%v %v %v %v", r, r.Singular, r.ShortNames, r.Namespaced))
+			spellings[i] = append(spellings[i], fmt.Sprintf("%v %v %v %v", r,
+				r.Singular, r.ShortNames, r.Namespaced))
 		}
 		slices.Sort(spellings[i])
 	}
@@ -91,19 +92,29 @@ func (p plane) checkTypos() {
 		change  func(*cluster.Wanted)
 		nearest string
 	}{
-		{"a resource", func(w *cluster.Wanted) { w.Resources = []string{"deploymets"} }, "deployments.apps"},
+		{"a resource", func(w *cluster.Wanted) { w.Resources = []string{"deploymets"} },
+			"deployments.apps"},
 		{"a resource with its group", func(w *cluster.Wanted) { w.Resources = []string{"deployment.app"} }, "deployments.apps"},
 		{"a resource in a group of the past", func(w *cluster.Wanted) { w.Resources = []string{"deployments.extensions"} }, "deployments.apps"},
-		{"a subresource", func(w *cluster.Wanted) { w.Resources = []string{"pods/logs"} }, "pods/log"},
-		{"a verb", func(w *cluster.Wanted) { w.Resources, w.Verbs = []string{"pods"}, []string{"get,lsit"} }, "list"},
-		{"a cluster role", func(w *cluster.Wanted) { w.Verbs, w.ClusterRoles = nil, []string{"veiw"} }, "view"},
+		{"a subresource", func(w *cluster.Wanted) { w.Resources = []string{"pods/logs"} },
+			"pods/log"},
+		{"a verb", func(w *cluster.Wanted) {
+			w.Resources, w.Verbs = []string{"pods"},
+				[]string{"get,lsit"}
+		}, "list"},
+		{"a cluster role", func(w *cluster.Wanted) {
+			w.Verbs, w.ClusterRoles = nil,
+				[]string{"veiw"}
+		}, "view"},
 	} {
 		p.Run(c.name, func(t *testing.T) {
-			w := cluster.Wanted{Namespace: "typos", ServiceAccount: "ci", Verbs: []string{"get"}}
+			w := cluster.Wanted{Namespace: "typos", ServiceAccount: "ci",
+				Verbs: []string{"get"}}
 			c.change(&w)
 			_, err := cluster.Plan(t.Context(), p.client, w)
 			var unknown *cluster.UnknownError
-			if !errors.As(err, &unknown) || len(unknown.Nearest) == 0 || unknown.Nearest[0] != c.nearest {
+			if !errors.As(err, &unknown) || len(unknown.Nearest) == 0 ||
+				unknown.Nearest[0] != c.nearest {
 				t.Errorf("got %v, want %q as the nearest", err, c.nearest)
 			}
 		})
@@ -112,7 +123,8 @@ func (p plane) checkTypos() {
 
 func (p plane) checkAdminRole() {
 	p.admin("create", "clusterrole", "disguised", "--verb=*", "--resource=*.*")
-	w := cluster.Wanted{Namespace: "admins", ServiceAccount: "ci", ClusterRoles: []string{"disguised"}}
+	w := cluster.Wanted{Namespace: "admins", ServiceAccount: "ci",
+		ClusterRoles: []string{"disguised"}}
 	if _, err := cluster.Plan(p.Context(), p.client, w); !errors.Is(err, cluster.ErrAdmin) {
 		p.Errorf("binding a role with everything in it: %v, want %v", err, cluster.ErrAdmin)
 	}
@@ -125,14 +137,18 @@ func (p plane) checkMadeRole() {
 		Resources: []string{"deploy", "pods/log,nodes"}}
 	p.apply(p.plan(w))
 	p.answers("made", map[string]bool{
-		"list deployments.apps -n made": true, "list deployments.apps -n default": false, "list nodes": true,
-		"get pods --subresource=log -n made": true, "get pods -n made": false, "delete nodes": false,
+		"list deployments.apps -n made": true, "list deployments.apps -n default": false,
+		"list nodes":                         true,
+		"get pods --subresource=log -n made": true, "get pods -n made": false,
+		"delete nodes": false,
 	})
-	wide := cluster.Wanted{Namespace: "made-wide", ServiceAccount: "ci", ClusterWide: true, Verbs: []string{"get"},
+	wide := cluster.Wanted{Namespace: "made-wide", ServiceAccount: "ci", ClusterWide: true,
+		Verbs:     []string{"get"},
 		Resources: []string{"configmaps"}, ResourceNames: []string{"one"}}
 	p.apply(p.plan(wide))
 	p.answers("made-wide", map[string]bool{
-		"get configmaps/one -n default": true, "get configmaps/two -n default": false, "get configmaps -n made-wide": false,
+		"get configmaps/one -n default": true, "get configmaps/two -n default": false,
+		"get configmaps -n made-wide": false,
 	})
 }
 
@@ -140,24 +156,29 @@ func (p plane) checkExistingRoles() {
 	p.admin("create", "namespace", "bound")
 	p.admin("create", "role", "local", "-n", "bound", "--verb=get", "--resource=secrets")
 	p.admin("create", "clusterrole", "global", "--verb=list", "--resource=pods")
-	w := cluster.Wanted{Namespace: "bound", ServiceAccount: "ci", Roles: []string{"local"}, ClusterRoles: []string{"global"}}
+	w := cluster.Wanted{Namespace: "bound", ServiceAccount: "ci", Roles: []string{"local"},
+		ClusterRoles: []string{"global"}}
 	p.apply(p.plan(w))
 	p.answers("bound", map[string]bool{
-		"get secrets -n bound": true, "list pods -n bound": true, "list pods -n default": false,
+		"get secrets -n bound": true, "list pods -n bound": true,
+		"list pods -n default": false,
 	})
 	w.ClusterWide = true
 	p.apply(p.plan(w))
-	p.answers("bound", map[string]bool{"list pods -n default": true, "get secrets -n default": false})
+	p.answers("bound", map[string]bool{"list pods -n default": true,
+		"get secrets -n default": false})
 }
 
 func (p plane) checkSuperseded() {
-	earlier := cluster.Wanted{Namespace: "superseded", ServiceAccount: "ci", ClusterRoles: []string{"edit"}, ClusterWide: true,
+	earlier := cluster.Wanted{Namespace: "superseded", ServiceAccount: "ci",
+		ClusterRoles: []string{"edit"}, ClusterWide: true,
 		Verbs: []string{"get"}, Resources: []string{"pods"}}
 	p.apply(p.plan(earlier))
 	neighbour := earlier
 	neighbour.Namespace = "superseded-not"
 	p.apply(p.plan(neighbour))
-	later := cluster.Wanted{Namespace: "superseded", ServiceAccount: "ci", ClusterRoles: []string{"view"}}
+	later := cluster.Wanted{Namespace: "superseded", ServiceAccount: "ci",
+		ClusterRoles: []string{"view"}}
 	objects := p.plan(later)
 	p.apply(objects)
 	got, err := cluster.Superseded(p.Context(), p.client, later, objects)
@@ -169,7 +190,8 @@ func (p plane) checkSuperseded() {
 		p.Errorf("got %v, %v, want %v", got, err, want)
 	}
 	unspecific := cluster.Wanted{Namespace: "superseded", ServiceAccount: "ci"}
-	if got, err := cluster.Superseded(p.Context(), p.client, unspecific, p.plan(unspecific)); err != nil || len(got) > 0 {
+	if got, err := cluster.Superseded(p.Context(), p.client, unspecific,
+		p.plan(unspecific)); err != nil || len(got) > 0 {
 		p.Errorf("got %v, %v for a wish without rights", got, err)
 	}
 }
@@ -193,7 +215,8 @@ func (p plane) checkDevices() {
 	}
 	p.device("devices", "other", cluster.NewDeviceName("other", "laptop"))
 	issued := time.Now().Truncate(time.Second)
-	if err := cluster.NoteBootstrap(p.Context(), p.client, "devices", first, issued, issued.Add(time.Hour)); err != nil {
+	if err := cluster.NoteBootstrap(p.Context(), p.client, "devices", first, issued,
+		issued.Add(time.Hour)); err != nil {
 		p.Error(err)
 	}
 	devices, err := cluster.Devices(p.Context(), p.client, "devices", "ci")
@@ -201,22 +224,25 @@ func (p plane) checkDevices() {
 		p.Fatalf("devices %+v, %v", devices, err)
 	}
 	d := devices[0]
-	if d.Device != first || d.Owner != (cluster.Owner{Host: "laptop", User: "jane"}) || len(d.Odd) > 0 {
+	if d.Device != first || d.Owner != (cluster.Owner{Host: "laptop", User: "jane"}) ||
+		len(d.Odd) > 0 {
 		p.Errorf("device %+v", d)
 	}
-	if time.Since(d.Created).Abs() > lab.Limit || !d.Issued.Equal(issued) || !d.Expires.Equal(issued.Add(time.Hour)) {
+	if time.Since(d.Created).Abs() > lab.Limit || !d.Issued.Equal(issued) ||
+		!d.Expires.Equal(issued.Add(time.Hour)) {
 		p.Errorf("times of device %+v", d)
 	}
 	p.Run("it stays empty", func(t *testing.T) {
-		if r := lab.AsAdmin(t, "", "patch", "secret", name, "-n", "devices", "-p", `{"stringData":{"a":"b"}}`); r.Code == 0 {
+		if r := lab.AsAdmin(t, "", "patch", "secret", name, "-n", "devices", "-p",
+			`{"stringData":{"a":"b"}}`); r.Code == 0 {
 			t.Errorf("somebody can fill it: %s", r.Stdout)
 		}
 	})
 	p.Run("deleting", func(t *testing.T) { p.with(t).checkDeleteDevice(first) })
 }
 
-// checkDeviceObjects has others change what makes a device able to mint, and no more: it can create tokens for its
-// account and for itself.
+// checkDeviceObjects has others change what makes a device able to mint, and no more: it can
+// create tokens for its account and for itself.
 func (p plane) checkDeviceObjects() {
 	p.admin("create", "namespace", "whole")
 	name := cluster.NewDeviceName("ci", "laptop")
@@ -227,9 +253,11 @@ func (p plane) checkDeviceObjects() {
 		`{"subjects":[{"kind":"ServiceAccount","name":"default","namespace":"whole"}]}`)
 	p.device("whole", "ci", name)
 	for account, want := range map[string]bool{"ci": true, name: true, "default": false} {
-		lab.Eventually(p.T, fmt.Sprintf("it can mint for %s: %v", account, want), func() bool {
-			return p.canI("whole", name, "create", "serviceaccounts/"+account, "--subresource=token", "-n", "whole") == want
-		})
+		lab.Eventually(p.T, fmt.Sprintf("it can mint for %s: %v", account, want),
+			func() bool {
+				return p.canI("whole", name, "create", "serviceaccounts/"+account,
+					"--subresource=token", "-n", "whole") == want
+			})
 	}
 	if p.canI("whole", name, "get", "secrets", "-n", "whole") {
 		p.Error("it can still read Secrets")
@@ -244,7 +272,8 @@ func (p plane) checkDeleteDevice(device profile.Device) {
 		device profile.Device
 		want   []cluster.Deletion // of the account, the Secret
 	}{
-		{"one whose Secret was made again", remade, []cluster.Deletion{cluster.Deleted, cluster.Namesake}},
+		{"one whose Secret was made again", remade, []cluster.Deletion{cluster.Deleted,
+			cluster.Namesake}},
 		{"one that is gone", device, []cluster.Deletion{cluster.Gone, cluster.Gone}},
 	} {
 		var got []cluster.Deletion
@@ -255,7 +284,8 @@ func (p plane) checkDeleteDevice(device profile.Device) {
 		}
 	}
 	for _, kind := range []string{"secret", "serviceaccount", "role", "rolebinding"} {
-		if r := lab.AsAdmin(p.T, "", "get", kind, device.Name, "-n", "devices"); r.Code == 0 {
+		if r := lab.AsAdmin(p.T, "", "get", kind, device.Name, "-n",
+			"devices"); r.Code == 0 {
 			p.Errorf("its %s is still there", kind)
 		}
 	}
@@ -270,15 +300,18 @@ func (p plane) checkLegacySecrets() {
 	if err != nil || len(found) != 1 || found[0].Name != "ci-token" {
 		p.Fatalf("found %+v, %v", found, err)
 	}
-	if others, err := cluster.ListLegacySecrets(p.Context(), p.client, "legacy", "other"); err != nil || len(others) != 0 {
+	if others, err := cluster.ListLegacySecrets(p.Context(), p.client, "legacy",
+		"other"); err != nil || len(others) != 0 {
 		p.Errorf("found %+v, %v for another account", others, err)
 	}
 	replaced := found[0]
 	replaced.UID = "3f2b0c1e-0000-4000-8000-000000000000"
-	if err := cluster.DeleteLegacySecret(p.Context(), p.client, "legacy", replaced); !errors.Is(err, api.ErrConflict) {
+	if err := cluster.DeleteLegacySecret(p.Context(), p.client, "legacy",
+		replaced); !errors.Is(err, api.ErrConflict) {
 		p.Errorf("deleting another Secret: %v, want %v", err, api.ErrConflict)
 	}
-	if err := cluster.DeleteLegacySecret(p.Context(), p.client, "legacy", found[0]); err != nil {
+	if err := cluster.DeleteLegacySecret(p.Context(), p.client, "legacy",
+		found[0]); err != nil {
 		p.Error(err)
 	}
 	if r := lab.AsAdmin(p.T, "", "get", "secret", "ci-token", "-n", "legacy"); r.Code == 0 {
@@ -287,9 +320,11 @@ func (p plane) checkLegacySecrets() {
 }
 
 func (p plane) checkAccess() {
-	w := cluster.Wanted{Namespace: "access", ServiceAccount: "ci", Verbs: []string{"list,get"}, Resources: []string{"pods,services,deploy"}}
+	w := cluster.Wanted{Namespace: "access", ServiceAccount: "ci", Verbs: []string{"list,get"},
+		Resources: []string{"pods,services,deploy"}}
 	p.apply(p.plan(w))
-	grant, err := p.minter(p.config).Mint(p.Context(), mint.Request{Namespace: "access", ServiceAccount: "ci", Duration: time.Hour})
+	grant, err := p.minter(p.config).Mint(p.Context(), mint.Request{Namespace: "access",
+		ServiceAccount: "ci", Duration: time.Hour})
 	if err != nil {
 		p.Fatal(err)
 	}
@@ -302,10 +337,12 @@ func (p plane) checkAccess() {
 	if err != nil {
 		p.Fatal(err)
 	}
-	if len(access.Can) != 1 || access.Can[0].String() != "get, list: pods, deployments.apps, services" {
+	if len(access.Can) != 1 || access.Can[0].String() != "get, list: pods, deployments.apps, "+
+		"services" {
 		p.Errorf("can %v", access.Can)
 	}
-	want := []string{"read secrets", "create pods", "read pods of other namespaces", "mint tokens", "do everything"}
+	want := []string{"read secrets", "create pods", "read pods of other namespaces",
+		"mint tokens", "do everything"}
 	if !slices.Equal(access.Cannot, want) {
 		p.Errorf("cannot %q, want %q", access.Cannot, want)
 	}

@@ -30,8 +30,8 @@ type plane struct {
 	client *api.Client
 }
 
-// TestCluster tries internal/cluster through the same REST client as the plugin, and looks at the outcome with kubectl.
-// Each test has a namespace of its own.
+// TestCluster tries internal/cluster through the same REST client as the plugin, and looks at the
+// outcome with kubectl. Each test has a namespace of its own.
 func TestCluster(t *testing.T) {
 	t.Parallel()
 	p := plane{T: t, config: lab.Config()}
@@ -120,7 +120,8 @@ func (p plane) adminWith(stdin string, args ...string) string {
 // canI asks for a service account.
 func (p plane) canI(namespace, account string, question ...string) bool {
 	p.Helper()
-	args := append([]string{"auth", "can-i", "--as=system:serviceaccount:" + namespace + ":" + account}, question...)
+	args := append([]string{"auth", "can-i", "--as=system:serviceaccount:" + namespace + ":" +
+		account}, question...)
 	return lab.AsAdmin(p.T, "", args...).Stdout == "yes\n"
 }
 
@@ -137,7 +138,8 @@ func (p plane) plan(w cluster.Wanted) []cluster.Object {
 func (p plane) apply(objects []cluster.Object) ([]string, []cluster.Warning) {
 	p.Helper()
 	var steps []string
-	warnings, err := cluster.Apply(p.Context(), p.client, objects, func(ref cluster.Ref, result cluster.Result) {
+	warnings, err := cluster.Apply(p.Context(), p.client, objects, func(ref cluster.Ref,
+		result cluster.Result) {
 		steps = append(steps, fmt.Sprintf("%v: %s", ref, result))
 	})
 	if err != nil {
@@ -153,7 +155,8 @@ func (p plane) applyAs(client *api.Client, objects []cluster.Object) ([]cluster.
 
 func (p plane) device(namespace, account, name string) profile.Device {
 	p.Helper()
-	device, err := cluster.EnsureDevice(p.Context(), p.client, namespace, account, name, cluster.Owner{Host: "laptop", User: "jane"})
+	device, err := cluster.EnsureDevice(p.Context(), p.client, namespace, account, name,
+		cluster.Owner{Host: "laptop", User: "jane"})
 	if err != nil {
 		p.Fatal(err)
 	}
@@ -186,8 +189,10 @@ func (p plane) resourceVersions(objects []cluster.Object) map[cluster.Ref]string
 
 // everything is a wish that needs every kind of object.
 func everything(namespace, account string) cluster.Wanted {
-	return cluster.Wanted{Namespace: namespace, ServiceAccount: account, ClusterRoles: []string{"view"},
-		Verbs: []string{"get,list"}, Resources: []string{"po,deployments.apps", "pods/log", "nodes"},
+	return cluster.Wanted{Namespace: namespace, ServiceAccount: account,
+		ClusterRoles: []string{"view"},
+		Verbs:        []string{"get,list"}, Resources: []string{"po,deployments.apps", "pods/log",
+			"nodes"},
 		Minter: &cluster.Subject{Namespace: "elsewhere", Name: "runner"}, Limits: true}
 }
 
@@ -195,7 +200,8 @@ func everything(namespace, account string) cluster.Wanted {
 const madeRole = "sa-exec-credential:ci"
 
 func minimal(namespace, account string) cluster.Wanted {
-	return cluster.Wanted{Namespace: namespace, ServiceAccount: account, Verbs: []string{"get"}, Resources: []string{"pods"}}
+	return cluster.Wanted{Namespace: namespace, ServiceAccount: account, Verbs: []string{"get"},
+		Resources: []string{"pods"}}
 }
 
 func (p plane) checkTwice() {
@@ -205,7 +211,8 @@ func (p plane) checkTwice() {
 		p.Errorf("warnings: %v", warnings)
 	}
 	for _, step := range first {
-		isShared := strings.Contains(step, `"sa-exec-credential"`) // the policy of all accounts
+		// the policy of all accounts
+		isShared := strings.Contains(step, `"sa-exec-credential"`)
 		if !strings.HasSuffix(step, ": created") && !isShared {
 			p.Errorf("first run: %s", step)
 		}
@@ -213,7 +220,8 @@ func (p plane) checkTwice() {
 	before := p.resourceVersions(objects)
 	second, _ := p.apply(p.plan(everything("twice", "ci")))
 	for _, step := range second {
-		if !strings.HasSuffix(step, ": unchanged") && !strings.HasSuffix(step, ": left as it is") {
+		if !strings.HasSuffix(step, ": unchanged") && !strings.HasSuffix(step,
+			": left as it is") {
 			p.Errorf("second run: %s", step)
 		}
 	}
@@ -231,7 +239,8 @@ func (p plane) checkMadeRoleTwice() {
 	p.apply(p.plan(w))
 	w.Verbs = []string{"list"}
 	p.apply(p.plan(w))
-	if p.canI("change", "ci", "get", "pods", "-n", "change") || !p.canI("change", "ci", "list", "pods", "-n", "change") {
+	if p.canI("change", "ci", "get", "pods", "-n", "change") || !p.canI("change", "ci", "list",
+		"pods", "-n", "change") {
 		p.Error("the second run's verbs are not those of the role")
 	}
 }
@@ -287,18 +296,21 @@ func (p plane) functions(objects []cluster.Object) map[cluster.Ref]string {
 func (p plane) checkConflict() {
 	w := minimal("conflict", "ci")
 	p.apply(p.plan(w))
-	p.admin("patch", "role", madeRole, "-n", "conflict", "--field-manager=alice", "--type=merge",
+	p.admin("patch", "role", madeRole, "-n", "conflict", "--field-manager=alice",
+		"--type=merge",
 		"-p", `{"rules":[{"apiGroups":[""],"resources":["secrets"],"verbs":["get"]}]}`)
 	_, err := p.applyAs(p.client, p.plan(w))
 	var conflict *cluster.ConflictError
 	if !errors.As(err, &conflict) || !errors.Is(err, api.ErrConflict) {
 		p.Fatalf("applying over another manager's change: %v", err)
 	}
-	if want := (cluster.OwnedField{Field: ".rules", Manager: "alice"}); !slices.Contains(conflict.Fields, want) {
+	if want := (cluster.OwnedField{Field: ".rules",
+		Manager: "alice"}); !slices.Contains(conflict.Fields, want) {
 		p.Errorf("conflict %v, want %v", conflict.Fields, want)
 	}
 	var object *cluster.ObjectError
-	if !errors.As(err, &object) || object.Object.Name != madeRole || object.Object.Kind != "Role" {
+	if !errors.As(err, &object) || object.Object.Name != madeRole ||
+		object.Object.Kind != "Role" {
 		p.Errorf("the error is not about the role: %v", err)
 	}
 }
@@ -306,7 +318,8 @@ func (p plane) checkConflict() {
 func (p plane) checkExisting() {
 	p.admin("create", "namespace", "existing")
 	p.admin("create", "serviceaccount", "ci", "-n", "existing")
-	refs := []cluster.Ref{{Kind: "Namespace", Name: "existing"}, {Kind: "ServiceAccount", Namespace: "existing", Name: "ci"}}
+	refs := []cluster.Ref{{Kind: "Namespace", Name: "existing"}, {Kind: "ServiceAccount",
+		Namespace: "existing", Name: "ci"}}
 	var before []map[string]any
 	for _, ref := range refs {
 		before = append(before, p.get(ref))
@@ -326,22 +339,27 @@ func (p plane) checkTerminating() {
 	p.adminWith(`{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"stays","namespace":"dying","finalizers":["example.com/stays"]}}`,
 		"create", "-f", "-")
 	p.admin("delete", "namespace", "dying", "--wait=false")
-	if _, err := p.applyAs(p.client, p.plan(minimal("dying", "ci"))); !errors.Is(err, cluster.ErrTerminating) {
-		p.Errorf("applying into a dying namespace: %v, want %v", err, cluster.ErrTerminating)
+	if _, err := p.applyAs(p.client, p.plan(minimal("dying", "ci"))); !errors.Is(err,
+		cluster.ErrTerminating) {
+		p.Errorf("applying into a dying namespace: %v, want %v", err,
+			cluster.ErrTerminating)
 	}
 }
 
 func (p plane) checkRoleRef() {
 	p.admin("create", "namespace", "roleref")
-	p.admin("create", "rolebinding", madeRole, "-n", "roleref", "--clusterrole=edit", "--user=jane")
+	p.admin("create", "rolebinding", madeRole, "-n", "roleref", "--clusterrole=edit",
+		"--user=jane")
 	_, err := p.applyAs(p.client, p.plan(minimal("roleref", "ci")))
 	var mismatch *cluster.RoleRefError
-	if !errors.As(err, &mismatch) || mismatch.Has != `ClusterRole "edit"` || mismatch.Wanted != `Role "`+madeRole+`"` {
+	if !errors.As(err, &mismatch) || mismatch.Has != `ClusterRole "edit"` ||
+		mismatch.Wanted != `Role "`+madeRole+`"` {
 		p.Errorf("applying over another binding: %v", err)
 	}
 }
 
-// restricted returns a client for somebody who may prepare accounts in one namespace, and nothing else.
+// restricted returns a client for somebody who may prepare accounts in one namespace, and nothing
+// else.
 func (p plane) restricted(name, namespace string, more ...string) *api.Client {
 	p.Helper()
 	p.admin("create", "namespace", namespace)
@@ -352,9 +370,11 @@ func (p plane) restricted(name, namespace string, more ...string) *api.Client {
 	}, more...)
 	p.adminWith(`{"apiVersion":"rbac.authorization.k8s.io/v1","kind":"Role","metadata":{"name":"preparer","namespace":"`+
 		namespace+`"},"rules":[`+strings.Join(rules, ",")+`]}`, "apply", "-f", "-")
-	p.admin("create", "rolebinding", "preparer", "-n", namespace, "--role=preparer", "--user="+name)
+	p.admin("create", "rolebinding", "preparer", "-n", namespace, "--role=preparer",
+		"--user="+name)
 	lab.Eventually(p.T, "the role counts", func() bool {
-		return lab.AsAdmin(p.T, "", "auth", "can-i", "patch", "roles", "-n", namespace, "--as="+name).Code == 0
+		return lab.AsAdmin(p.T, "", "auth", "can-i", "patch", "roles", "-n", namespace,
+			"--as="+name).Code == 0
 	})
 	return p.user(name)
 }
@@ -397,16 +417,19 @@ func (p plane) checkNoRBAC() {
 func (p plane) checkNoRBACDiffers() {
 	w := mintedBy("differs")
 	p.apply(p.plan(w))
-	p.admin("patch", "role", madeRole+":minter", "-n", "differs", "--field-manager=alice", "--type=merge",
+	p.admin("patch", "role", madeRole+":minter", "-n", "differs", "--field-manager=alice",
+		"--type=merge",
 		"-p", `{"rules":[{"apiGroups":[""],"resources":["serviceaccounts/token"],"verbs":["create"],"resourceNames":["other"]}]}`)
 	w.NoRBAC = true
 	_, warnings := p.apply(p.plan(w))
-	if len(warnings) != 1 || warnings[0].Kind != cluster.MinterDiffers || warnings[0].Object.Kind != "Role" {
+	if len(warnings) != 1 || warnings[0].Kind != cluster.MinterDiffers ||
+		warnings[0].Object.Kind != "Role" {
 		p.Errorf("warnings %v, want one that the role differs", warnings)
 	}
 }
 
-// checkTogether runs several setups for one account at once, as machines do that are installed together.
+// checkTogether runs several setups for one account at once, as machines do that are installed
+// together.
 func (p plane) checkTogether() {
 	objects := p.plan(everything("together", "ci"))
 	failures := make(chan error)
@@ -424,7 +447,8 @@ func (p plane) checkTogether() {
 	}
 	steps, _ := p.apply(objects)
 	for _, step := range steps {
-		if !strings.HasSuffix(step, ": unchanged") && !strings.HasSuffix(step, ": left as it is") {
+		if !strings.HasSuffix(step, ": unchanged") && !strings.HasSuffix(step,
+			": left as it is") {
 			p.Errorf("one more run: %s", step)
 		}
 	}
@@ -443,7 +467,8 @@ func (p plane) checkEscalation() {
 	if len(escalation.Missing) != 1 || !strings.Contains(escalation.Missing[0], "secrets") {
 		p.Errorf("missing rules %q", escalation.Missing)
 	}
-	if _, err := p.applyAs(p.user("nobody"), objects); !errors.Is(err, api.ErrForbidden) || errors.As(err, &escalation) {
+	if _, err := p.applyAs(p.user("nobody"), objects); !errors.Is(err, api.ErrForbidden) ||
+		errors.As(err, &escalation) {
 		p.Errorf("preparing without any right: %v", err)
 	}
 }

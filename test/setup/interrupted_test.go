@@ -21,12 +21,14 @@ func newSite(t *testing.T) *site { return &site{lab.NewSite(newMachine(t).Machin
 
 // arguments make setup take all the steps that it knows.
 func (s *site) arguments() []string {
-	return []string{"setup", "ci", "-n", s.Namespace, "--kubeconfig", s.Admin, "--profile", "it", "--store", "keyring",
+	return []string{"setup", "ci", "-n", s.Namespace, "--kubeconfig", s.Admin, "--profile",
+		"it", "--store", "keyring",
 		"--verb", "get,list", "--resource", "pods,nodes", "--cluster-role", "view"}
 }
 
-// TestSetupThatIsKilledAtAnyRequestEndsTheSameOnceRepeated lets each of setup's requests be the last thing that it did,
-// before the API server has seen it, and for what changes something also after.
+// TestSetupThatIsKilledAtAnyRequestEndsTheSameOnceRepeated lets each of setup's requests be the
+// last thing that it did, before the API server has seen it, and for what changes something also
+// after.
 func TestSetupThatIsKilledAtAnyRequestEndsTheSameOnceRepeated(t *testing.T) {
 	t.Parallel()
 	clean := newSite(t)
@@ -43,7 +45,8 @@ func TestSetupThatIsKilledAtAnyRequestEndsTheSameOnceRepeated(t *testing.T) {
 			if after && !lab.Writes(request) {
 				continue // that is what the next request sees
 			}
-			t.Run(fmt.Sprintf("%d %s, after its answer: %v", i+1, lab.Name(request, clean.Namespace), after), func(t *testing.T) {
+			t.Run(fmt.Sprintf("%d %s, after its answer: %v", i+1, lab.Name(request,
+				clean.Namespace), after), func(t *testing.T) {
 				t.Parallel()
 				s := newSite(t)
 				s.Killed(i+1, after, s.arguments()...)
@@ -53,7 +56,8 @@ func TestSetupThatIsKilledAtAnyRequestEndsTheSameOnceRepeated(t *testing.T) {
 	}
 }
 
-// repeated runs setup again and looks at what there is then. No secret may lie about at either time.
+// repeated runs setup again and looks at what there is then. No secret may lie about at either
+// time.
 func (s *site) repeated(want string) {
 	s.Helper()
 	s.NoTokenInFiles()
@@ -64,7 +68,8 @@ func (s *site) repeated(want string) {
 	s.Kubectl("--context", "it", "get", "pods").Succeeds()
 }
 
-// TestSetupThatIsKilledAtAnyLineEndsTheSameOnceRepeated kills setup when it has said that a step is done.
+// TestSetupThatIsKilledAtAnyLineEndsTheSameOnceRepeated kills setup when it has said that a step
+// is done.
 func TestSetupThatIsKilledAtAnyLineEndsTheSameOnceRepeated(t *testing.T) {
 	t.Parallel()
 	clean := newSite(t)
@@ -77,13 +82,14 @@ func TestSetupThatIsKilledAtAnyLineEndsTheSameOnceRepeated(t *testing.T) {
 		if i%lab.Stride() != lab.Stride()-1 {
 			continue
 		}
-		t.Run(fmt.Sprintf("%d %s", i+1, lab.Name(line, clean.Namespace)), func(t *testing.T) {
-			t.Parallel()
-			s := newSite(t)
-			s.killedAfterLine(i + 1)
-			s.RestartKeyring()
-			s.repeated(want)
-		})
+		t.Run(fmt.Sprintf("%d %s", i+1, lab.Name(line, clean.Namespace)),
+			func(t *testing.T) {
+				t.Parallel()
+				s := newSite(t)
+				s.killedAfterLine(i + 1)
+				s.RestartKeyring()
+				s.repeated(want)
+			})
 	}
 }
 
@@ -112,15 +118,16 @@ func (s *site) killedAfterLine(n int) {
 	}
 }
 
-// state is what a setup leaves in the cluster, in files and in the store, without what differs between any two setups:
-// names of namespace and device, ids, times.
+// state is what a setup leaves in the cluster, in files and in the store, without what differs
+// between any two setups: names of namespace and device, ids, times.
 func (s *site) state() string {
 	s.Helper()
 	var b strings.Builder
 	for _, path := range objectPaths(s.Namespace) {
 		fmt.Fprintf(&b, "%s\n%s\n", path, object(s.T, path))
 	}
-	for _, file := range []string{s.Path(".config", "sa-exec-credential", "profiles", "it.yaml"), s.Kubeconfig()} {
+	for _, file := range []string{s.Path(".config", "sa-exec-credential", "profiles",
+		"it.yaml"), s.Kubeconfig()} {
 		fmt.Fprintf(&b, "%s\n%s\n", file, s.Read(file))
 	}
 	for _, key := range s.StoreKeys() {
@@ -136,9 +143,11 @@ func objectPaths(namespace string) []string {
 	const rbac = "/apis/rbac.authorization.k8s.io/v1/"
 	role := "sa-exec-credential:" + namespace + ":ci"
 	return []string{
-		"/api/v1/namespaces/" + namespace, "/api/v1/namespaces/" + namespace + "/serviceaccounts",
+		"/api/v1/namespaces/" + namespace, "/api/v1/namespaces/" + namespace +
+			"/serviceaccounts",
 		"/api/v1/namespaces/" + namespace + "/secrets",
-		rbac + "namespaces/" + namespace + "/roles", rbac + "namespaces/" + namespace + "/rolebindings",
+		rbac + "namespaces/" + namespace + "/roles", rbac + "namespaces/" + namespace +
+			"/rolebindings",
 		rbac + "clusterroles/" + role, rbac + "clusterrolebindings/" + role,
 	}
 }
@@ -147,7 +156,8 @@ func objectPaths(namespace string) []string {
 func object(t *testing.T, path string) string {
 	t.Helper()
 	var object any
-	if err := json.Unmarshal([]byte(lab.AsAdmin(t, "", "get", "--raw", path).Succeeds().Stdout), &object); err != nil {
+	if err := json.Unmarshal([]byte(lab.AsAdmin(t, "", "get", "--raw", path).Succeeds().Stdout),
+		&object); err != nil {
 		t.Fatal(err)
 	}
 	encoded, err := json.MarshalIndent(timeless(object), "", " ")
@@ -161,8 +171,10 @@ func object(t *testing.T, path string) string {
 func timeless(value any) any {
 	switch value := value.(type) {
 	case map[string]any:
-		for _, field := range []string{"uid", "resourceVersion", "creationTimestamp", "time", "status", "generation",
-			"sa-exec-credential/bootstrap-issued", "sa-exec-credential/bootstrap-expires"} {
+		for _, field := range []string{"uid", "resourceVersion", "creationTimestamp",
+			"time", "status", "generation",
+			"sa-exec-credential/bootstrap-issued",
+			"sa-exec-credential/bootstrap-expires"} {
 			if _, isText := value[field].(string); isText {
 				value[field] = "…"
 			} else {
@@ -190,7 +202,9 @@ func (s *site) withoutNames(text string) string {
 		}
 	}
 	name := strings.TrimPrefix(p.Device.Name, "ci-device-")
-	return strings.NewReplacer(p.Profile.Device, "RECORD", s.Namespace, "NS", name, "DEVICE", p.Device.SecretUID, "UID", p.Device.AccountUID, "UID", s.Home, "HOME", filepath.Dir(s.Admin), "ADMIN", s.Gate.URL, "SERVER",
+	return strings.NewReplacer(p.Profile.Device, "RECORD", s.Namespace, "NS", name, "DEVICE",
+		p.Device.SecretUID, "UID", p.Device.AccountUID, "UID", s.Home, "HOME",
+		filepath.Dir(s.Admin), "ADMIN", s.Gate.URL, "SERVER",
 		cluster, "CLUSTER").Replace(text)
 }
 

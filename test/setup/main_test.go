@@ -1,8 +1,9 @@
 //go:build linux
 
-// Package setup_test prepares accounts: with the program, as an administrator does it for one account or a pod, by the
-// manuals that it replaces, and interrupted anywhere; and with internal/cluster alone. What it looks at is what those
-// manuals look at: kubectl, curl, the cluster's objects, the files left behind.
+// Package setup_test prepares accounts: with the program, as an administrator does it for one
+// account or a pod, by the manuals that it replaces, and interrupted anywhere; and with
+// internal/cluster alone. What it looks at is what those manuals look at: kubectl, curl, the
+// cluster's objects, the files left behind.
 package setup_test
 
 import (

@@ -44,7 +44,8 @@ func TestADryRunTouchesNothingAndItsManifestsMakeTheSame(t *testing.T) {
 	byKubectl := s.objectsWithoutManagers()
 	s.Plugin(s.arguments()...).Succeeds()
 	if bySetup := s.objectsWithoutManagers(); bySetup != byKubectl {
-		t.Errorf("setup changed what kubectl had applied:\n%s", difference(byKubectl, bySetup))
+		t.Errorf("setup changed what kubectl had applied:\n%s", difference(byKubectl,
+			bySetup))
 	}
 }
 
@@ -83,7 +84,8 @@ func withoutManagers(value any) any {
 	case map[string]any:
 		delete(value, "managedFields")
 		delete(value, "kubectl.kubernetes.io/last-applied-configuration")
-		if annotations, found := value["annotations"].(map[string]any); found && len(withoutManagers(annotations).(map[string]any)) == 0 {
+		if annotations, found := value["annotations"].(map[string]any); found &&
+			len(withoutManagers(annotations).(map[string]any)) == 0 {
 			delete(value, "annotations")
 		}
 		for key, field := range value {
@@ -105,7 +107,8 @@ func TestAnotherMachineGetsItsOwnDeviceWithoutTouchingRBAC(t *testing.T) {
 	r := second.Setup("ci", "-n", namespace, "--profile", "it", "--no-rbac").Succeeds()
 	lab.Has(t, "setup", r.Stderr, "limits: in force, as others have set them")
 	second.Kubectl("--context", "it", "get", "pods").Succeeds()
-	if two := second.Load("it"); two.Device.SecretUID == one.Device.SecretUID || two.Device.Name == one.Device.Name {
+	if two := second.Load("it"); two.Device.SecretUID == one.Device.SecretUID ||
+		two.Device.Name == one.Device.Name {
 		t.Errorf("both machines are %v", two.Device)
 	}
 	if devices := first.Devices(namespace); len(devices) != 2 {
@@ -113,7 +116,8 @@ func TestAnotherMachineGetsItsOwnDeviceWithoutTouchingRBAC(t *testing.T) {
 	}
 }
 
-// preparer is the kubeconfig of somebody who may create what a device is in a namespace, and nothing else.
+// preparer is the kubeconfig of somebody who may create what a device is in a namespace, and
+// nothing else.
 func (m *machine) preparer(namespace string) string {
 	m.Helper()
 	name := "preparer-" + namespace
@@ -121,10 +125,12 @@ func (m *machine) preparer(namespace string) string {
 		{"apiGroups":[""],"resources":["secrets","serviceaccounts"],"verbs":["get","create","patch"]},
 		{"apiGroups":["rbac.authorization.k8s.io"],"resources":["roles","rolebindings"],"verbs":["get","create","patch"]},
 		{"apiGroups":[""],"resources":["serviceaccounts/token"],"verbs":["create"]}]}`, "apply", "-f", "-")
-	m.AsAdmin("create", "rolebinding", "preparer", "-n", namespace, "--role=preparer", "--user="+name)
+	m.AsAdmin("create", "rolebinding", "preparer", "-n", namespace, "--role=preparer",
+		"--user="+name)
 	kubeconfig := lab.User(m.T, name)
 	lab.Eventually(m.T, "the role counts", func() bool {
-		r := m.Exec(lab.Plane.Kubectl, "--kubeconfig", kubeconfig, "auth", "can-i", "create", "secrets", "-n", namespace)
+		r := m.Exec(lab.Plane.Kubectl, "--kubeconfig", kubeconfig, "auth", "can-i",
+			"create", "secrets", "-n", namespace)
 		return r.Code == 0
 	})
 	return kubeconfig
@@ -136,7 +142,8 @@ func TestAKubeconfigCanBePrinted(t *testing.T) {
 	r := m.Setup("ci", "-n", namespace, "--cluster-role", "view", "-o", "-").Succeeds()
 	file := m.Write(m.Path("printed"), r.Stdout)
 	m.Exec(lab.Plane.Kubectl, "--kubeconfig", file, "get", "pods").Succeeds()
-	lab.Has(t, "the kubeconfig", r.Stdout, "provideClusterInfo: true", "interactiveMode: Never", "installHint:", `command: "`+lab.Plugin)
+	lab.Has(t, "the kubeconfig", r.Stdout, "provideClusterInfo: true", "interactiveMode: Never",
+		"installHint:", `command: "`+lab.Plugin)
 	lab.Has(t, "standard error", r.Stderr, "It works.")
 	if _, err := os.Stat(m.Kubeconfig()); err == nil {
 		t.Error("the user's own kubeconfig was written, too")
@@ -166,15 +173,21 @@ func TestGuardRailsStopWhatGivesTooMuch(t *testing.T) {
 		word string
 		flag string
 	}{
-		{"the account that all pods have", []string{"default"}, "every pod of the namespace", "--allow-default-account"},
-		{"the role that may do everything", []string{"ci", "--cluster-role", "cluster-admin"}, "cluster-admin", "--allow-admin"},
-		{"every verb", []string{"ci", "--verb", "*", "--resource", "pods"}, `verb "*"`, "--allow-admin"},
-		{"every resource", []string{"ci", "--verb", "get", "--resource", "*"}, `resource "*"`, "--allow-admin"},
-		{"every resource of a group", []string{"ci", "--verb", "get", "--resource", "*.apps"}, `resource "*.apps"`, "--allow-admin"},
+		{"the account that all pods have", []string{"default"},
+			"every pod of the namespace", "--allow-default-account"},
+		{"the role that may do everything", []string{"ci", "--cluster-role",
+			"cluster-admin"}, "cluster-admin", "--allow-admin"},
+		{"every verb", []string{"ci", "--verb", "*", "--resource", "pods"}, `verb "*"`,
+			"--allow-admin"},
+		{"every resource", []string{"ci", "--verb", "get", "--resource", "*"},
+			`resource "*"`, "--allow-admin"},
+		{"every resource of a group", []string{"ci", "--verb", "get", "--resource",
+			"*.apps"}, `resource "*.apps"`, "--allow-admin"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			m := m.in(t)
-			args := append(c.args, "-n", namespace, "--profile", fmt.Sprintf("it-%d", i))
+			args := append(c.args, "-n", namespace, "--profile", fmt.Sprintf("it-%d",
+				i))
 			m.Setup(args...).Fails(2, c.word, c.flag)
 			m.Setup(append(args, c.flag)...).Succeeds()
 		})
@@ -184,31 +197,41 @@ func TestGuardRailsStopWhatGivesTooMuch(t *testing.T) {
 func TestMistakesAreExplained(t *testing.T) {
 	t.Parallel()
 	m, namespace := newMachine(t), lab.Namespace()
-	m.Setup("ci", "-n", namespace, "--verb", "get", "--resource", "deploymets").Fails(2, "deploymets", "deployments.apps")
-	m.Setup("ci", "-n", namespace, "--verb", "gte", "--resource", "pods").Fails(2, "gte", "did you mean get")
-	m.Setup("ci", "-n", namespace, "--cluster-role", "veiw").Fails(2, "veiw", "did you mean view")
-	m.Setup("ci", "-n", namespace, "--context", "amdin@test").Fails(2, "amdin@test", "get-contexts")
+	m.Setup("ci", "-n", namespace, "--verb", "get", "--resource", "deploymets").Fails(2,
+		"deploymets", "deployments.apps")
+	m.Setup("ci", "-n", namespace, "--verb", "gte", "--resource", "pods").Fails(2, "gte",
+		"did you mean get")
+	m.Setup("ci", "-n", namespace, "--cluster-role", "veiw").Fails(2, "veiw",
+		"did you mean view")
+	m.Setup("ci", "-n", namespace, "--context", "amdin@test").Fails(2, "amdin@test",
+		"get-contexts")
 	m.Setup("ci", "-n", namespace, "--verb", "get", "--resource", "pods").Succeeds()
-	m.AsAdmin("patch", "role", madeRole, "-n", namespace, "--field-manager=alice", "--type=merge", "-p",
+	m.AsAdmin("patch", "role", madeRole, "-n", namespace, "--field-manager=alice",
+		"--type=merge", "-p",
 		`{"rules":[{"apiGroups":[""],"resources":["secrets"],"verbs":["get"]}]}`)
-	m.Setup("ci", "-n", namespace, "--verb", "get", "--resource", "pods").Fails(7, `owned by "alice"`, madeRole)
+	m.Setup("ci", "-n", namespace, "--verb", "get", "--resource", "pods").Fails(7,
+		`owned by "alice"`, madeRole)
 }
 
 func TestWhoMayNotGrantIsToldWhy(t *testing.T) {
 	t.Parallel()
 	m, namespace := newMachine(t), lab.Namespace()
 	m.AsAdmin("create", "namespace", namespace)
-	m.AsAdmin("create", "rolebinding", "climber", "-n", namespace, "--clusterrole=admin", "--user=climber-"+namespace)
+	m.AsAdmin("create", "rolebinding", "climber", "-n", namespace, "--clusterrole=admin",
+		"--user=climber-"+namespace)
 	m.Admin = lab.User(m.T, "climber-"+namespace)
-	r := m.Setup("ci", "-n", namespace, "--cluster-role", "admin", "--verb", "get", "--resource", "nodes")
+	r := m.Setup("ci", "-n", namespace, "--cluster-role", "admin", "--verb", "get",
+		"--resource", "nodes")
 	r.Fails(7, "forbidden", "hint: ")
 	m.Admin = lab.User(m.T, "nobody-"+namespace)
 	m.Setup("ci", "-n", namespace).Fails(7, "forbidden", "hint: ")
 	m.Admin = m.preparerOfRoles(namespace)
-	m.Setup("ci", "-n", namespace, "--verb", "delete", "--resource", "secrets").Fails(7, "permissions that you do not hold", "gcloud")
+	m.Setup("ci", "-n", namespace, "--verb", "delete", "--resource", "secrets").Fails(7,
+		"permissions that you do not hold", "gcloud")
 }
 
-// preparerOfRoles is the kubeconfig of somebody who may write roles and hold none of what is in them.
+// preparerOfRoles is the kubeconfig of somebody who may write roles and hold none of what is in
+// them.
 func (m *machine) preparerOfRoles(namespace string) string {
 	m.Helper()
 	name := "roles-" + namespace
@@ -219,7 +242,8 @@ func (m *machine) preparerOfRoles(namespace string) string {
 	m.AsAdmin("create", "rolebinding", "roles", "-n", namespace, "--role=roles", "--user="+name)
 	kubeconfig := lab.User(m.T, name)
 	lab.Eventually(m.T, "the role counts", func() bool {
-		r := m.Exec(lab.Plane.Kubectl, "--kubeconfig", kubeconfig, "auth", "can-i", "create", "roles", "-n", namespace)
+		r := m.Exec(lab.Plane.Kubectl, "--kubeconfig", kubeconfig, "auth", "can-i",
+			"create", "roles", "-n", namespace)
 		return r.Code == 0
 	})
 	return kubeconfig
@@ -237,35 +261,46 @@ func TestNoLimitsWritesNone(t *testing.T) {
 	}
 	_, bootstrap := m.Tokens(p)
 	device := map[string]any{"apiVersion": "v1", "kind": "Secret", "name": p.Device.Name}
-	for seconds, want := range map[int]int{3600: http.StatusCreated, 3601: http.StatusForbidden} {
+	for seconds, want := range map[int]int{3600: http.StatusCreated,
+		3601: http.StatusForbidden} {
 		if code := m.mintStatus(bootstrap, namespace, "ci", seconds, device); code != want {
-			t.Errorf("a token of %d s is answered with %d, want %d", seconds, code, want)
+			t.Errorf("a token of %d s is answered with %d, want %d", seconds, code,
+				want)
 		}
 	}
-	m.Setup("ci", "-n", namespace, "--profile", "long", "--no-limits", "--duration", "2h").Fails(2, "limits of the cluster")
+	m.Setup("ci", "-n", namespace, "--profile", "long", "--no-limits", "--duration",
+		"2h").Fails(2, "limits of the cluster")
 }
 
-// TestEveryBootstrapSourceMints takes a token out of a file, a variable, a command whose arguments need quotes, and another
-// context.
+// TestEveryBootstrapSourceMints takes a token out of a file, a variable, a command whose
+// arguments need quotes, and another context.
 func TestEveryBootstrapSourceMints(t *testing.T) {
 	t.Parallel()
 	m, namespace := newMachine(t), lab.Namespace()
 	outside := t.TempDir() // what a secret is in is not this program's
 	m.Ready(namespace, "it")
 	m.AsAdmin("create", "serviceaccount", "runner", "-n", namespace)
-	m.AsAdmin("create", "role", "runner", "-n", namespace, "--verb=create", "--resource=serviceaccounts/token", "--resource-name=ci")
-	m.AsAdmin("create", "rolebinding", "runner", "-n", namespace, "--role=runner", "--serviceaccount="+namespace+":runner")
-	create := func() string { return m.AdminsToken("create", "token", "runner", "-n", namespace) }
+	m.AsAdmin("create", "role", "runner", "-n", namespace, "--verb=create",
+		"--resource=serviceaccounts/token", "--resource-name=ci")
+	m.AsAdmin("create", "rolebinding", "runner", "-n", namespace, "--role=runner",
+		"--serviceaccount="+namespace+":runner")
+	create := func() string {
+		return m.AdminsToken("create", "token", "runner", "-n",
+			namespace)
+	}
 	file, variable := m.Write(filepath.Join(outside, "the token"), create()+"\n"), create()
 	lab.Permit(variable)
 	for source, argument := range map[string]string{
-		"file": "token-file=" + file, "env": "env=MINTER_TOKEN", "command": `command=cat "` + file + `"`, "context": "context=admin@test",
+		"file": "token-file=" + file, "env": "env=MINTER_TOKEN",
+		"command": `command=cat "` + file + `"`, "context": "context=admin@test",
 	} {
 		t.Run(source, func(t *testing.T) {
 			m := m.in(t)
 			m.Variables = []string{"MINTER_TOKEN=" + variable}
-			r := m.Setup("ci", "-n", namespace, "--profile", source, "--bootstrap", argument).Succeeds()
-			lab.Has(t, "the proof", r.Stdout, "It works.", "system:serviceaccount:"+namespace+":ci")
+			r := m.Setup("ci", "-n", namespace, "--profile", source, "--bootstrap",
+				argument).Succeeds()
+			lab.Has(t, "the proof", r.Stdout, "It works.",
+				"system:serviceaccount:"+namespace+":ci")
 			m.Plugin("logout", "--profile", source).Succeeds()
 			m.Kubectl("--context", source, "get", "pods").Succeeds()
 		})
@@ -279,7 +314,10 @@ func TestSetupsSideBySideDoNotLoseEachOthersContexts(t *testing.T) {
 	results := make([]lab.Result, many)
 	var wait sync.WaitGroup
 	for i := range many {
-		wait.Go(func() { results[i] = m.Setup("ci", "-n", namespace, "--profile", fmt.Sprintf("it-%d", i)) })
+		wait.Go(func() {
+			results[i] = m.Setup("ci", "-n", namespace, "--profile",
+				fmt.Sprintf("it-%d", i))
+		})
 	}
 	wait.Wait()
 	for i, r := range results {
@@ -295,16 +333,21 @@ func TestKubectlRefusesThePluginUntilSetupHasAllowedIt(t *testing.T) {
 	t.Parallel()
 	m, namespace := newMachine(t), lab.Namespace()
 	m.Ready(namespace, "it")
-	kuberc := m.Write(m.Path(".kube", "kuberc"), "# mine\napiVersion: kubectl.config.k8s.io/v1beta1\nkind: Preference\n"+
-		"credentialPluginPolicy: Allowlist\ncredentialPluginAllowlist:\n- command: /usr/bin/other-plugin\n")
-	if r := m.Kubectl("--context", "it", "get", "pods"); r.Code == 0 || !strings.Contains(r.Stderr, "not permitted") && !strings.Contains(r.Stderr, "allowlist") {
+	kuberc := m.Write(m.Path(".kube", "kuberc"),
+		"# mine\napiVersion: kubectl.config.k8s.io/v1beta1\nkind: Preference\n"+
+			"credentialPluginPolicy: Allowlist\ncredentialPluginAllowlist:\n- command: "+
+			"/usr/bin/other-plugin\n")
+	if r := m.Kubectl("--context", "it", "get", "pods"); r.Code == 0 ||
+		!strings.Contains(r.Stderr, "not permitted") && !strings.Contains(r.Stderr,
+			"allowlist") {
 		t.Errorf("kubectl does not refuse: exit code %d\n%s", r.Code, r.Stderr)
 	}
 	m.Ready(namespace, "it", "--allowlist")
 	lab.Has(t, "kuberc", m.Read(kuberc), "# mine", "/usr/bin/other-plugin", lab.Plugin)
 }
 
-// TestAKubeconfigOfThreeHundredContextsKeepsAllThatIsInIt has fields that no client knows, and paths relative to the file.
+// TestAKubeconfigOfThreeHundredContextsKeepsAllThatIsInIt has fields that no client knows, and
+// paths relative to the file.
 func TestAKubeconfigOfThreeHundredContextsKeepsAllThatIsInIt(t *testing.T) {
 	t.Parallel()
 	m, namespace := newMachine(t), lab.Namespace()
@@ -314,7 +357,8 @@ func TestAKubeconfigOfThreeHundredContextsKeepsAllThatIsInIt(t *testing.T) {
 	if err := os.Chmod(m.Kubeconfig(), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	m.Plugin("setup", "ci", "-n", namespace, "--profile", "it", "--cluster-role", "view", "--context", "context-7").Succeeds()
+	m.Plugin("setup", "ci", "-n", namespace, "--profile", "it", "--cluster-role", "view",
+		"--context", "context-7").Succeeds()
 	m.Kubectl("--context", "it", "get", "pods").Succeeds()
 	if info, err := os.Stat(m.Kubeconfig()); err != nil || info.Mode() != 0o600 {
 		t.Errorf("its mode is %v, %v", info.Mode(), err)
@@ -351,12 +395,19 @@ func (m *machine) strangeKubeconfig(contexts int) string {
 	encode := base64.StdEncoding.EncodeToString
 	var clusters, names strings.Builder
 	for i := range contexts {
-		fmt.Fprintf(&clusters, "- cluster:\n    certificate-authority: pki/ca.crt\n    server: %s\n    x-team: \"%d\"\n  name: cluster-%d\n", lab.Plane.Server, i, i)
-		fmt.Fprintf(&names, "- context:\n    cluster: cluster-%d\n    extensions:\n    - extension:\n        last-update: Mon\n        n: %d\n      name: context_info\n    user: admin\n  name: context-%d\n", i, i, i)
+		fmt.Fprintf(&clusters, "- cluster:\n    certificate-authority: pki/ca.crt\n    "+
+			"server: %s\n    x-team: \"%d\"\n  name: cluster-%d\n", lab.Plane.Server, i,
+			i)
+		fmt.Fprintf(&names, "- context:\n    cluster: cluster-%d\n    extensions:\n    - "+
+			"extension:\n        last-update: Mon\n        n: %d\n      name: "+
+			"context_info\n    user: admin\n  name: context-%d\n", i, i, i)
 	}
-	return "# the head comment stays\napiVersion: v1\nclusters:\n" + clusters.String() + "contexts:\n" + names.String() +
-		"current-context: context-0\nkind: Config\npreferences:\n  colors: true\nusers:\n- name: admin\n  user:\n    client-certificate-data: " +
-		encode(user.ClientCertificateData) + "\n    client-key-data: " + encode(user.ClientKeyData) + "\nx-unknown:\n- {a: 1}\n"
+	return "# the head comment stays\napiVersion: v1\nclusters:\n" + clusters.String() +
+		"contexts:\n" + names.String() +
+		"current-context: context-0\nkind: Config\npreferences:\n  colors: " +
+		"true\nusers:\n- name: admin\n  user:\n    client-certificate-data: " +
+		encode(user.ClientCertificateData) + "\n    client-key-data: " +
+		encode(user.ClientKeyData) + "\nx-unknown:\n- {a: 1}\n"
 }
 
 func document(t *testing.T, text string) map[string]any {

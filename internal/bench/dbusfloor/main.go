@@ -1,6 +1,7 @@
-// Command dbusfloor is the yardstick for a hit in the Secret Service: a program that does nothing but the short D-Bus
-// exchange, with godbus as it comes. It connects, sends OpenSession and SearchItems together, reads the item and prints
-// it. The benchmark compares the whole process with the whole process of `get`.
+// Command dbusfloor is the yardstick for a hit in the Secret Service: a program that does nothing
+// but the short D-Bus exchange, with godbus as it comes. It connects, sends OpenSession and
+// SearchItems together, reads the item and prints it. The benchmark compares the whole process
+// with the whole process of `get`.
 //
 // It is no part of the product: no limits, no checks of the bus, no fallback.
 package main
@@ -65,6 +66,7 @@ func lookup(key string) ([]byte, error) {
 		return nil, errors.New("not found")
 	}
 	var found secret
-	err = conn.Object(destination, unlocked[0]).Call("org.freedesktop.Secret.Item.GetSecret", 0, session).Store(&found)
+	err = conn.Object(destination, unlocked[0]).Call("org.freedesktop.Secret.Item.GetSecret", 0,
+		session).Store(&found)
 	return found.Value, err
 }

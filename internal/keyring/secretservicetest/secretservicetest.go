@@ -86,7 +86,8 @@ func Start() (*Service, error) {
 
 // StartBus starts a session bus without a Secret Service. The caller calls Stop.
 func StartBus() (*Service, error) {
-	dir, err := os.MkdirTemp("", "secretservice") // short: a socket's path has at most 107 bytes
+	// short: a socket's path has at most 107 bytes
+	dir, err := os.MkdirTemp("", "secretservice")
 	if err != nil {
 		return nil, err
 	}
@@ -147,7 +148,8 @@ func (s *Service) StartPlain(collection string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	for name, text := range map[string]string{collection + ".keyring": "[keyring]\ndisplay-name=" + collection + "\n",
+	for name, text := range map[string]string{collection +
+		".keyring": "[keyring]\ndisplay-name=" + collection + "\n",
 		"default": collection} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			return err

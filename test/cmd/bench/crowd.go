@@ -13,20 +13,23 @@ import (
 const (
 	crowd       = 200 // processes that begin at once
 	crowdRounds = 5
-	// crowdTarget is how long the last of a cold crowd may wait, as a multiple of what has to be done: starting as many
-	// processes that find a token, and one mint.
+	// crowdTarget is how long the last of a cold crowd may wait, as a multiple of what has to
+	// be done: starting as many processes that find a token, and one mint.
 	crowdTarget = 1.2
 )
 
-// crowds measures, in turns, how long the slowest of many clients waits when there is a token, and when there is none.
+// crowds measures, in turns, how long the slowest of many clients waits when there is a token,
+// and when there is none.
 func (b *bench) crowds() (hits, misses *subject, err error) {
-	say("running %d clients at once, %d times with a token and %d times without", crowd, crowdRounds, crowdRounds)
+	say("running %d clients at once, %d times with a token and %d times without", crowd,
+		crowdRounds, crowdRounds)
 	hits = &subject{name: fmt.Sprintf("the last of %d, all of them hits", crowd)}
 	misses = &subject{name: fmt.Sprintf("the last of %d, on an empty cache", crowd)}
 	for range crowdRounds {
 		for _, s := range []*subject{misses, hits} {
 			if s == misses {
-				if err := b.plugin("logout", "--profile", "keyring").Run(); err != nil {
+				if err := b.plugin("logout", "--profile",
+					"keyring").Run(); err != nil {
 					return nil, nil, err
 				}
 			}
@@ -67,7 +70,8 @@ func timed(command *exec.Cmd, began time.Time) (time.Duration, error) {
 	command.Stdout, command.Stderr = &output, &complaints
 	err := command.Run()
 	if err != nil || output.Len() == 0 || complaints.Len() > 0 {
-		err = fmt.Errorf("%w: %d bytes of output, %s", err, output.Len(), complaints.String())
+		err = fmt.Errorf("%w: %d bytes of output, %s", err, output.Len(),
+			complaints.String())
 	}
 	return time.Since(began), err
 }

@@ -1,5 +1,5 @@
-// Command bench prints whole-process medians of the plugin beside floors that were measured in the same run, in turns,
-// so that a busy machine slows all of them alike.
+// Command bench prints whole-process medians of the plugin beside floors that were measured in
+// the same run, in turns, so that a busy machine slows all of them alike.
 package main
 
 import (
@@ -83,7 +83,8 @@ func (b *bench) start() (err error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
-	b.plane, err = controlplane.Start(ctx, controlplane.Options{Bin: filepath.Join("test", "bin")})
+	b.plane, err = controlplane.Start(ctx, controlplane.Options{Bin: filepath.Join("test",
+		"bin")})
 	return err
 }
 
@@ -107,8 +108,10 @@ type subject struct {
 
 func (b *bench) subjects() ([]*subject, error) {
 	for _, store := range []string{"keyring", "kernel"} {
-		setup := b.plugin("setup", "ci-"+store, "-n", namespace, "--store", store, "--profile", store,
-			"--kubeconfig", b.plane.AdminKubeconfig, "-o", filepath.Join(b.dir, "kubeconfig"))
+		setup := b.plugin("setup", "ci-"+store, "-n", namespace, "--store", store,
+			"--profile", store,
+			"--kubeconfig", b.plane.AdminKubeconfig, "-o", filepath.Join(b.dir,
+				"kubeconfig"))
 		if output, err := setup.CombinedOutput(); err != nil {
 			return nil, fmt.Errorf("setup: %w\n%s", err, output)
 		}
@@ -129,7 +132,8 @@ func (b *bench) subjects() ([]*subject, error) {
 	return []*subject{
 		{name: "a Go program that prints {}", command: func() *exec.Cmd { return exec.Command(filepath.Join(b.bin, "hello")) }},
 		{name: "secret-tool lookup", command: func() *exec.Cmd {
-			return with(environment, "secret-tool", "lookup", "service", "sa-exec-credential", "username", key)
+			return with(environment, "secret-tool", "lookup", "service",
+				"sa-exec-credential", "username", key)
 		}},
 		{name: "the short D-Bus exchange", command: func() *exec.Cmd {
 			return with(environment, filepath.Join(b.bin, "dbusfloor"), key)
@@ -148,7 +152,8 @@ func with(environment []string, name string, args ...string) *exec.Cmd {
 }
 
 func (b *bench) environment() []string {
-	return append(b.service.Env(), "PATH="+os.Getenv("PATH"), "HOME="+b.dir, "XDG_CONFIG_HOME="+b.dir, "XDG_CACHE_HOME="+b.dir)
+	return append(b.service.Env(), "PATH="+os.Getenv("PATH"), "HOME="+b.dir,
+		"XDG_CONFIG_HOME="+b.dir, "XDG_CACHE_HOME="+b.dir)
 }
 
 func (b *bench) plugin(args ...string) *exec.Cmd {
@@ -157,7 +162,8 @@ func (b *bench) plugin(args ...string) *exec.Cmd {
 
 // client runs get as client-go does.
 func (b *bench) client(profile string) *exec.Cmd {
-	info, err := json.Marshal(map[string]any{"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential",
+	info, err := json.Marshal(map[string]any{"apiVersion": "client.authentication.k8s.io/v1",
+		"kind": "ExecCredential",
 		"spec": map[string]any{"interactive": false, "cluster": map[string]any{
 			"server": b.plane.Server, "certificate-authority-data": b.plane.CAPEM}}})
 	if err != nil {
@@ -175,10 +181,12 @@ func (b *bench) tokenKey() (string, error) {
 			return "", fmt.Errorf("getting a token: %w", err)
 		}
 	}
-	search := with(b.environment(), "secret-tool", "search", "--all", "service", "sa-exec-credential")
+	search := with(b.environment(), "secret-tool", "search", "--all", "service",
+		"sa-exec-credential")
 	output, _ := search.CombinedOutput()
 	for line := range strings.Lines(string(output)) {
-		if _, key, found := strings.Cut(line, "attribute.username = "); found && strings.HasPrefix(key, "token:") {
+		if _, key, found := strings.Cut(line, "attribute.username = "); found &&
+			strings.HasPrefix(key, "token:") {
 			return strings.TrimSpace(key), nil
 		}
 	}
@@ -197,9 +205,11 @@ func (b *bench) curl() (func() *exec.Cmd, error) {
 			return nil, err
 		}
 	}
-	url := b.plane.Server + "/api/v1/namespaces/" + namespace + "/serviceaccounts/ci-keyring/token"
+	url := b.plane.Server + "/api/v1/namespaces/" + namespace +
+		"/serviceaccounts/ci-keyring/token"
 	return func() *exec.Cmd {
-		command := exec.Command("curl", "-sf", "--cacert", b.plane.CAFile, "--cert", "cert.pem", "--key", "key.pem",
+		command := exec.Command("curl", "-sf", "--cacert", b.plane.CAFile, "--cert",
+			"cert.pem", "--key", "key.pem",
 			"-H", "Content-Type: application/json", "--data", "@request.json", url)
 		command.Dir = b.dir
 		return command
@@ -232,7 +242,8 @@ func (s *subject) run() error {
 	err := command.Run()
 	s.took = append(s.took, time.Since(began))
 	if err != nil || output.Len() == 0 {
-		return fmt.Errorf("%s: %w, %d bytes of output, %s", s.name, err, output.Len(), complaints.String())
+		return fmt.Errorf("%s: %w, %d bytes of output, %s", s.name, err, output.Len(),
+			complaints.String())
 	}
 	return nil
 }
@@ -249,7 +260,8 @@ func report(subjects []*subject, hits, misses *subject) error {
 	fmt.Printf("%-34s %10s %10s %10s\n", "whole process, ms", "median", "p10", "p90")
 	for _, s := range append(subjects, hits, misses) {
 		medians[s.name] = s.median()
-		fmt.Printf("%-34s %10.2f %10.2f %10.2f\n", s.name, ms(s.median()), ms(s.percentile(10)), ms(s.percentile(90)))
+		fmt.Printf("%-34s %10.2f %10.2f %10.2f\n", s.name, ms(s.median()),
+			ms(s.percentile(10)), ms(s.percentile(90)))
 	}
 	fmt.Println()
 	for _, c := range []struct {
@@ -260,10 +272,12 @@ func report(subjects []*subject, hits, misses *subject) error {
 		{"get, miss", "one TokenRequest by curl", missTarget},
 	} {
 		ratio := float64(medians[c.name]) / float64(medians[c.floor])
-		fmt.Printf("%s: %.2f times %s (wanted: at most %.1f)\n", c.name, ratio, c.floor, c.target)
+		fmt.Printf("%s: %.2f times %s (wanted: at most %.1f)\n", c.name, ratio, c.floor,
+			c.target)
 	}
 	ratio := float64(misses.median()) / float64(hits.median()+medians["get, miss"])
-	fmt.Printf("%s: %.2f times as many hits and one miss (wanted: at most %.1f)\n", misses.name, ratio, crowdTarget)
+	fmt.Printf("%s: %.2f times as many hits and one miss (wanted: at most %.1f)\n", misses.name,
+		ratio, crowdTarget)
 	return nil
 }
 

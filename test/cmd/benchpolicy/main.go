@@ -1,5 +1,6 @@
-// Command benchpolicy prints what the cluster's policy costs: how long requests take, and how much memory the API server has,
-// without the policy and with more and more accounts in its limits.
+// Command benchpolicy prints what the cluster's policy costs: how long requests take, and how
+// much memory the API server has, without the policy and with more and more accounts in its
+// limits.
 package main
 
 import (
@@ -42,7 +43,8 @@ var steps = []int{0, 10, 100, 500}
 
 func main() {
 	runs := flag.Int("runs", 300, "how often each request is sent")
-	bin := flag.String("bin", filepath.Join("test", "bin"), "directory of the control plane's programs")
+	bin := flag.String("bin", filepath.Join("test", "bin"),
+		"directory of the control plane's programs")
 	flag.Parse()
 	if err := run(context.Background(), *runs, *bin); err != nil {
 		fmt.Fprintln(os.Stderr, "benchpolicy: error:", err)
@@ -62,12 +64,14 @@ func run(ctx context.Context, runs int, bin string) error {
 	if err := b.prepare(starting, plane); err != nil {
 		return err
 	}
-	fmt.Println("| policy | device's token request | administrator's | ConfigMap write | Secret write | API server memory |")
+	fmt.Println("| policy | device's token request | administrator's | ConfigMap write | " +
+		"Secret write | API server memory |")
 	fmt.Println("| --- | --- | --- | --- | --- | --- |")
 	if err := b.row(ctx, "none"); err != nil {
 		return err
 	}
-	if err := b.apply(ctx, cluster.Wanted{Namespace: namespace, ServiceAccount: account, Limits: true}); err != nil {
+	if err := b.apply(ctx, cluster.Wanted{Namespace: namespace, ServiceAccount: account,
+		Limits: true}); err != nil {
 		return err
 	}
 	for _, accounts := range steps {
@@ -98,19 +102,23 @@ func (b *bench) prepare(ctx context.Context, plane *controlplane.ControlPlane) e
 	if b.admin, err = api.New(config, runtime.NewScheme()); err != nil {
 		return err
 	}
-	if err := b.apply(ctx, cluster.Wanted{Namespace: namespace, ServiceAccount: account}); err != nil {
+	if err := b.apply(ctx, cluster.Wanted{Namespace: namespace,
+		ServiceAccount: account}); err != nil {
 		return err
 	}
 	name := cluster.NewDeviceName(account, "laptop")
-	if b.device, err = cluster.EnsureDevice(ctx, b.admin, namespace, account, name, cluster.Owner{}); err != nil {
+	if b.device, err = cluster.EnsureDevice(ctx, b.admin, namespace, account, name,
+		cluster.Owner{}); err != nil {
 		return err
 	}
 	if b.minter, err = b.bootstrap(ctx, config); err != nil {
 		return err
 	}
 	for kind, path := range written {
-		object := fmt.Sprintf(`{"apiVersion":"v1","kind":%q,"metadata":{"name":"written"}}`, kind)
-		if _, err := b.admin.Raw(ctx, http.MethodPost, filepath.Dir(path), nil, "application/json", []byte(object)); err != nil {
+		object := fmt.Sprintf(`{"apiVersion":"v1","kind":%q,"metadata":{"name":"written"}}`,
+			kind)
+		if _, err := b.admin.Raw(ctx, http.MethodPost, filepath.Dir(path), nil,
+			"application/json", []byte(object)); err != nil {
 			return err
 		}
 	}
@@ -151,7 +159,8 @@ func (b *bench) apply(ctx context.Context, w cluster.Wanted) error {
 // setLimits waits until the policy denies what is too long.
 func (b *bench) setLimits(ctx context.Context, accounts int) error {
 	wanted := cluster.Limits{Token: time.Hour, Bootstrap: 720 * time.Hour}
-	if _, _, err := cluster.EnsureLimits(ctx, b.admin, namespace, account, wanted, audiences); err != nil {
+	if _, _, err := cluster.EnsureLimits(ctx, b.admin, namespace, account, wanted,
+		audiences); err != nil {
 		return err
 	}
 	data := map[string]string{}
@@ -162,8 +171,10 @@ func (b *bench) setLimits(ctx context.Context, accounts int) error {
 	if err != nil {
 		return err
 	}
-	path := "/api/v1/namespaces/" + cluster.LimitsRef.Namespace + "/configmaps/" + cluster.LimitsRef.Name
-	if _, err := b.admin.Raw(ctx, http.MethodPatch, path, nil, "application/merge-patch+json", body); err != nil {
+	path := "/api/v1/namespaces/" + cluster.LimitsRef.Namespace + "/configmaps/" +
+		cluster.LimitsRef.Name
+	if _, err := b.admin.Raw(ctx, http.MethodPatch, path, nil, "application/merge-patch+json",
+		body); err != nil {
 		return err
 	}
 	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
@@ -188,12 +199,13 @@ var written = map[string]string{
 // write changes a label of an object.
 func (b *bench) write(ctx context.Context, kind string) error {
 	body := fmt.Appendf(nil, `{"metadata":{"labels":{"now":"%d"}}}`, time.Now().UnixNano())
-	_, err := b.admin.Raw(ctx, http.MethodPatch, written[kind], nil, "application/merge-patch+json", body)
+	_, err := b.admin.Raw(ctx, http.MethodPatch, written[kind], nil,
+		"application/merge-patch+json", body)
 	return err
 }
 
-// row measures in turns, so that a busy machine slows all of a row alike: what the policy costs a device is the
-// difference between its requests and the administrator's.
+// row measures in turns, so that a busy machine slows all of a row alike: what the policy costs a
+// device is the difference between its requests and the administrator's.
 func (b *bench) row(ctx context.Context, name string) error {
 	requests := []func() error{
 		func() error { return b.mint(ctx, b.minter) },
@@ -231,7 +243,8 @@ func (b *bench) memory(ctx context.Context) (float64, error) {
 		return 0, err
 	}
 	for line := range bytes.Lines(answer) {
-		if value, found := bytes.CutPrefix(line, []byte("process_resident_memory_bytes ")); found {
+		if value, found := bytes.CutPrefix(line,
+			[]byte("process_resident_memory_bytes ")); found {
 			return strconv.ParseFloat(string(bytes.TrimSpace(value)), 64)
 		}
 	}

@@ -30,8 +30,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	o := controlplane.Options{ControllerManager: true, Log: stderr}
 	flags := flag.NewFlagSet("cluster", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	flags.StringVar(&o.Dir, "dir", "", "empty or new `folder` for the state, removed at the end (default: a temporary one)")
-	flags.StringVar(&o.Bin, "bin", ownFolder(), "`folder` with the programs that test/build makes")
+	flags.StringVar(&o.Dir, "dir", "", "empty or new `folder` for the state, removed at the "+
+		"end (default: a temporary one)")
+	flags.StringVar(&o.Bin, "bin", ownFolder(),
+		"`folder` with the programs that test/build makes")
 	switch err := flags.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
 		return 0
@@ -40,7 +42,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	use := func(c *controlplane.ControlPlane) error { return wait(ctx, c, stdout) }
 	if command := flags.Args(); len(command) > 0 {
-		use = func(c *controlplane.ControlPlane) error { return runOn(ctx, c, command, stdout, stderr) }
+		use = func(c *controlplane.ControlPlane) error {
+			return runOn(ctx, c, command,
+				stdout, stderr)
+		}
 	}
 	err := serve(ctx, o, use)
 	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) && exit.Exited() {
@@ -54,7 +59,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 }
 
 // serve runs a control plane for as long as use takes.
-func serve(ctx context.Context, o controlplane.Options, use func(*controlplane.ControlPlane) error) (err error) {
+func serve(ctx context.Context, o controlplane.Options,
+	use func(*controlplane.ControlPlane) error) (err error) {
 	c, err := controlplane.Start(ctx, o)
 	if err != nil {
 		return err
@@ -68,7 +74,8 @@ func serve(ctx context.Context, o controlplane.Options, use func(*controlplane.C
 
 // wait prints how to use the control plane and returns when ctx ends.
 func wait(ctx context.Context, c *controlplane.ControlPlane, stdout io.Writer) error {
-	_, err := fmt.Fprintf(stdout, instructions, c.Server, c.AdminKubeconfig, c.Kubectl, c.AuditLog)
+	_, err := fmt.Fprintf(stdout, instructions, c.Server, c.AdminKubeconfig, c.Kubectl,
+		c.AuditLog)
 	if err != nil {
 		return err
 	}
@@ -77,9 +84,11 @@ func wait(ctx context.Context, c *controlplane.ControlPlane, stdout io.Writer) e
 }
 
 // runOn runs a command that finds the control plane in its environment.
-func runOn(ctx context.Context, c *controlplane.ControlPlane, command []string, stdout, stderr io.Writer) error {
+func runOn(ctx context.Context, c *controlplane.ControlPlane, command []string, stdout,
+	stderr io.Writer) error {
 	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
-	cmd.Env = append(os.Environ(), controlplane.DirVariable+"="+c.Dir(), "KUBECONFIG="+c.AdminKubeconfig)
+	cmd.Env = append(os.Environ(), controlplane.DirVariable+"="+c.Dir(),
+		"KUBECONFIG="+c.AdminKubeconfig)
 	cmd.Stdout, cmd.Stderr = stdout, stderr
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	return cmd.Run()

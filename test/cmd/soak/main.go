@@ -1,6 +1,7 @@
-// Command soak runs a mix of workers for a chosen time against the real control plane through a proxy that injects
-// faults at random, while tokens expire every few seconds and the bootstrap credential is renewed. It fails when an
-// answer was wrong, when something was left behind, or when more tokens were minted than there was need for.
+// Command soak runs a mix of workers for a chosen time against the real control plane through a
+// proxy that injects faults at random, while tokens expire every few seconds and the bootstrap
+// credential is renewed. It fails when an answer was wrong, when something was left behind, or
+// when more tokens were minted than there was need for.
 package main
 
 import (
@@ -29,11 +30,13 @@ const (
 	tokenLife     = 12 * time.Second
 	bootstrapLife = 60 * time.Second
 	workers       = 8
-	// faultRate is how many of a hundred requests fare badly while faults are on. They are on half of the time: what an
-	// outage must not keep from anybody shows only when there are times without one.
+	// faultRate is how many of a hundred requests fare badly while faults are on. They are on
+	// half of the time: what an outage must not keep from anybody shows only when there are
+	// times without one.
 	faultRate  = 40
 	faultPhase = 7 * time.Second
-	// answerLimit is the longest that any process may take. The sum of all time limits within it is less.
+	// answerLimit is the longest that any process may take. The sum of all time limits within
+	// it is less.
 	answerLimit = 60 * time.Second
 )
 
@@ -58,12 +61,14 @@ func envOr(name, otherwise string) string {
 func say(format string, args ...any) { fmt.Fprintf(os.Stderr, "soak: "+format+"\n", args...) }
 
 func run(duration time.Duration) error {
-	s := &soak{plugin: envOr("SA_EXEC_CREDENTIAL", "../bin/sa-exec-credential"), began: time.Now()}
+	s := &soak{plugin: envOr("SA_EXEC_CREDENTIAL", "../bin/sa-exec-credential"),
+		began: time.Now()}
 	defer s.stop()
 	if err := s.start(); err != nil {
 		return err
 	}
-	say("%d workers for %v, tokens live %v, bootstrap tokens %v", workers, duration, tokenLife, bootstrapLife)
+	say("%d workers for %v, tokens live %v, bootstrap tokens %v", workers, duration, tokenLife,
+		bootstrapLife)
 	counts := s.work(duration)
 	s.faulty.Store(false)
 	problems := counts.problems()
@@ -92,7 +97,8 @@ func (s *soak) start() (err error) {
 	if s.plane, err = controlplane.Start(ctx, controlplane.Options{Bin: "bin"}); err != nil {
 		return err
 	}
-	s.proxy, err = faultproxy.Start(s.plane, faultproxy.Options{Lifetime: lifetime, Fault: s.fault})
+	s.proxy, err = faultproxy.Start(s.plane, faultproxy.Options{Lifetime: lifetime,
+		Fault: s.fault})
 	if err != nil {
 		return err
 	}
@@ -111,11 +117,14 @@ func lifetime(name string) time.Duration {
 
 // fault decides what happens to a request, by a phase and by chance.
 func (s *soak) fault(request *http.Request) faultproxy.Fault {
-	if !s.faulty.Load() || int(time.Since(s.began)/faultPhase)%2 == 0 || rand.IntN(100) >= faultRate {
+	if !s.faulty.Load() || int(time.Since(s.began)/faultPhase)%2 == 0 ||
+		rand.IntN(100) >= faultRate {
 		return faultproxy.None
 	}
-	faults := []faultproxy.Fault{faultproxy.Reset, faultproxy.Cut, faultproxy.Hang, faultproxy.Page, faultproxy.NoToken,
-		faultproxy.Past, faultproxy.OtherJSON, "400", "403", "404", "409", "410", "422", "429", "500", "503"}
+	faults := []faultproxy.Fault{faultproxy.Reset, faultproxy.Cut, faultproxy.Hang,
+		faultproxy.Page, faultproxy.NoToken,
+		faultproxy.Past, faultproxy.OtherJSON, "400", "403", "404", "409", "410", "422",
+		"429", "500", "503"}
 	if path.Base(request.URL.Path) == "token" {
 		faults = append(faults, "401") // elsewhere it would say that a good token is none
 	}
@@ -125,13 +134,15 @@ func (s *soak) fault(request *http.Request) faultproxy.Fault {
 // setup gives the administrator a token, because a client certificate ends at the proxy.
 func (s *soak) setup() error {
 	admin := func(args ...string) (string, error) {
-		output, err := exec.Command(s.plane.Kubectl, append([]string{"--kubeconfig", s.plane.AdminKubeconfig}, args...)...).Output()
+		output, err := exec.Command(s.plane.Kubectl, append([]string{"--kubeconfig",
+			s.plane.AdminKubeconfig}, args...)...).Output()
 		return strings.TrimSpace(string(output)), err
 	}
 	for _, args := range [][]string{
 		{"create", "namespace", namespace},
 		{"-n", namespace, "create", "serviceaccount", "admin"},
-		{"create", "clusterrolebinding", "soak-admin", "--clusterrole=cluster-admin", "--serviceaccount=" + namespace + ":admin"},
+		{"create", "clusterrolebinding", "soak-admin", "--clusterrole=cluster-admin",
+			"--serviceaccount=" + namespace + ":admin"},
 	} {
 		if _, err := admin(args...); err != nil {
 			return fmt.Errorf("kubectl %s: %w", strings.Join(args, " "), err)
@@ -145,8 +156,10 @@ func (s *soak) setup() error {
 	if err := os.WriteFile(s.admin, s.kubeconfig(token), 0o600); err != nil {
 		return err
 	}
-	output, err := s.run("setup", account, "-n", namespace, "--verb", "list", "--resource", "pods", "--profile", account,
-		"--store", "keyring", "--kubeconfig", s.admin, "-o", filepath.Join(s.dir, "kubeconfig")).CombinedOutput()
+	output, err := s.run("setup", account, "-n", namespace, "--verb", "list", "--resource",
+		"pods", "--profile", account,
+		"--store", "keyring", "--kubeconfig", s.admin, "-o", filepath.Join(s.dir,
+			"kubeconfig")).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("setup: %w\n%s", err, output)
 	}
@@ -184,12 +197,13 @@ func (s *soak) stop() {
 
 // afterwards looks at what is left when all workers are done.
 func (s *soak) afterwards(duration time.Duration, counts *counts) (problems []string) {
-	// One token for each life and after each logout, another one where the process that had minted it was killed or lost
-	// the race against a fault, and some more for chance.
+	// One token for each life and after each logout, another one where the process that had
+	// minted it was killed or lost the race against a fault, and some more for chance.
 	needed := int(duration/(tokenLife*8/10)) + 2
 	allowed := 3*needed + 2*counts.logouts + counts.faults(s)
 	if minted := s.proxy.Minted(namespace, account); minted > allowed {
-		problems = append(problems, fmt.Sprintf("%d tokens minted, at most %d were needed", minted, allowed))
+		problems = append(problems, fmt.Sprintf("%d tokens minted, at most %d were needed",
+			minted, allowed))
 	}
 	if s.proxy.Minted(namespace, s.device) < 2 && duration > bootstrapLife {
 		problems = append(problems, "the bootstrap credential was never renewed")
@@ -202,7 +216,8 @@ func (s *soak) afterwards(duration time.Duration, counts *counts) (problems []st
 
 // leftovers are entries and files beyond those that one profile has.
 func (s *soak) leftovers() (problems []string) {
-	store, err := keyring.Open(context.Background(), keyring.Keyring, keyring.System{Getenv: s.getenv})
+	store, err := keyring.Open(context.Background(), keyring.Keyring,
+		keyring.System{Getenv: s.getenv})
 	if err != nil {
 		return []string{err.Error()}
 	}
@@ -211,18 +226,22 @@ func (s *soak) leftovers() (problems []string) {
 		return []string{err.Error()}
 	}
 	if len(keys) != 2 {
-		problems = append(problems, fmt.Sprintf("the store has %d entries, not a token and a bootstrap credential: %q", len(keys), keys))
+		problems = append(problems, fmt.Sprintf("the store has %d entries, not a token "+
+			"and a bootstrap credential: %q", len(keys), keys))
 	}
-	for folder, wanted := range map[string]int{"run/sa-exec-credential": 2, "config/sa-exec-credential/profiles": 1, "cache": 0, "tmp": 0} {
+	for folder, wanted := range map[string]int{"run/sa-exec-credential": 2,
+		"config/sa-exec-credential/profiles": 1, "cache": 0, "tmp": 0} {
 		entries, _ := os.ReadDir(filepath.Join(s.dir, folder))
 		if len(entries) != wanted {
-			problems = append(problems, fmt.Sprintf("folder %s has %d entries, not %d: %v", folder, len(entries), wanted, entries))
+			problems = append(problems, fmt.Sprintf("folder %s has %d entries, not "+
+				"%d: %v", folder, len(entries), wanted, entries))
 		}
 	}
 	return append(problems, s.secretsInFiles()...)
 }
 
-// secretsInFiles looks for the signatures of all tokens in all files; the keyring's own are elsewhere.
+// secretsInFiles looks for the signatures of all tokens in all files; the keyring's own are
+// elsewhere.
 func (s *soak) secretsInFiles() (problems []string) {
 	var signatures []string
 	for _, token := range s.proxy.Texts() {

@@ -44,8 +44,10 @@ func (s *soak) environment() []string {
 		_ = os.MkdirAll(path, 0o700)
 		return path
 	}
-	return []string{"PATH=" + os.Getenv("PATH"), "HOME=" + folder("home"), "XDG_CONFIG_HOME=" + folder("config"), "TMPDIR=" + folder("tmp"),
-		"XDG_CACHE_HOME=" + folder("cache"), "XDG_RUNTIME_DIR=" + folder("run"), "DBUS_SESSION_BUS_ADDRESS=" + s.service.Address()}
+	return []string{"PATH=" + os.Getenv("PATH"), "HOME=" + folder("home"), "XDG_CONFIG_HOME=" +
+		folder("config"), "TMPDIR=" + folder("tmp"),
+		"XDG_CACHE_HOME=" + folder("cache"), "XDG_RUNTIME_DIR=" + folder("run"),
+		"DBUS_SESSION_BUS_ADDRESS=" + s.service.Address()}
 }
 
 func (s *soak) getenv(name string) string {
@@ -57,7 +59,10 @@ func (s *soak) getenv(name string) string {
 	return ""
 }
 
-func (s *soak) run(args ...string) *exec.Cmd { return s.runIn(context.Background(), s.plugin, args...) }
+func (s *soak) run(args ...string) *exec.Cmd {
+	return s.runIn(context.Background(), s.plugin,
+		args...)
+}
 
 func (s *soak) runIn(ctx context.Context, name string, args ...string) *exec.Cmd {
 	command := exec.CommandContext(ctx, name, args...)
@@ -65,14 +70,18 @@ func (s *soak) runIn(ctx context.Context, name string, args ...string) *exec.Cmd
 	return command
 }
 
-// client is a shell that runs get as client-go does: exec info is the plugin's, and not the shell's own.
+// client is a shell that runs get as client-go does: exec info is the plugin's, and not the
+// shell's own.
 func (s *soak) client(ctx context.Context, script string) *exec.Cmd {
-	info, err := json.Marshal(map[string]any{"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential",
-		"spec": map[string]any{"cluster": map[string]any{"server": s.proxy.URL, "certificate-authority-data": s.plane.CAPEM}}})
+	info, err := json.Marshal(map[string]any{"apiVersion": "client.authentication.k8s.io/v1",
+		"kind": "ExecCredential",
+		"spec": map[string]any{"cluster": map[string]any{"server": s.proxy.URL,
+			"certificate-authority-data": s.plane.CAPEM}}})
 	if err != nil {
 		panic(err) // maps of text always encode
 	}
-	return s.runIn(ctx, "sh", "-c", `export "$0"; `+script, "KUBERNETES_EXEC_INFO="+string(info), s.plugin, "get", "--profile", account)
+	return s.runIn(ctx, "sh", "-c", `export "$0"; `+script,
+		"KUBERNETES_EXEC_INFO="+string(info), s.plugin, "get", "--profile", account)
 }
 
 // getOnce is a get of a client that has never asked before.
@@ -99,7 +108,8 @@ func (c *counts) add(change func(*counts)) {
 // work runs the mix until the time is over and all processes are done.
 func (s *soak) work(duration time.Duration) *counts {
 	c := &counts{failed: map[int]int{}}
-	mix := []func(*counts){s.again, s.again, s.once, s.once, s.once, s.token, s.kubectl, s.killed}
+	mix := []func(*counts){s.again, s.again, s.once, s.once, s.once, s.token, s.kubectl,
+		s.killed}
 	ctx, cancel := context.WithTimeout(context.Background(), duration)
 	defer cancel()
 	var wait sync.WaitGroup
@@ -122,7 +132,8 @@ func (s *soak) work(duration time.Duration) *counts {
 	return c
 }
 
-// again asks again and again from one process, which ends each answer with the exit code on a line of its own.
+// again asks again and again from one process, which ends each answer with the exit code on a
+// line of its own.
 func (s *soak) again(c *counts) {
 	const repeats, end = 20, "end of answer "
 	ctx, cancel := context.WithCancel(context.Background())
@@ -186,9 +197,10 @@ func (s *soak) once(c *counts) {
 func (s *soak) token(c *counts) {
 	ctx, cancel := context.WithTimeout(context.Background(), answerLimit)
 	defer cancel()
-	s.judge(c, answerOf(s.runIn(ctx, s.plugin, "token", "--profile", account)), func(output string) (string, error) {
-		return output, nil
-	})
+	s.judge(c, answerOf(s.runIn(ctx, s.plugin, "token", "--profile", account)),
+		func(output string) (string, error) {
+			return output, nil
+		})
 }
 
 func tokenOfCredential(output string) (string, error) {
@@ -220,11 +232,12 @@ func answerOf(command *exec.Cmd) answer {
 	command.Stdout, command.Stderr = &output, &complaints
 	began := time.Now()
 	_ = command.Run() // the exit code tells
-	return answer{strings.TrimSpace(output.String()), complaints.String(), command.ProcessState.ExitCode(), time.Since(began)}
+	return answer{strings.TrimSpace(output.String()), complaints.String(),
+		command.ProcessState.ExitCode(), time.Since(began)}
 }
 
-// judge says whether an answer is right: a token that is good now, or one error, one hint, a named exit code and an empty
-// standard output.
+// judge says whether an answer is right: a token that is good now, or one error, one hint, a
+// named exit code and an empty standard output.
 func (s *soak) judge(c *counts, a answer, tokenOf func(string) (string, error)) {
 	wrong := s.wrong(a, tokenOf)
 	c.add(func(c *counts) {
@@ -256,7 +269,8 @@ func (s *soak) wrong(a answer, tokenOf func(string) (string, error)) string {
 		return fmt.Sprintf("exit code %d with something on standard output", a.code)
 	case a.code < 3 || a.code > 7:
 		return fmt.Sprintf("exit code %d: %s", a.code, a.complaints)
-	case strings.Count(a.complaints, ": error: ") != 1 || strings.Count(a.complaints, ": hint: ") != 1:
+	case strings.Count(a.complaints, ": error: ") != 1 || strings.Count(a.complaints,
+		": hint: ") != 1:
 		return fmt.Sprintf("not one error and one hint: %q", a.complaints)
 	}
 	return ""
@@ -266,8 +280,10 @@ func (s *soak) wrong(a answer, tokenOf func(string) (string, error)) string {
 func (s *soak) kubectl(c *counts) {
 	ctx, cancel := context.WithTimeout(context.Background(), answerLimit)
 	defer cancel()
-	command := s.runIn(ctx, s.plane.Kubectl, "--kubeconfig", filepath.Join(s.dir, "kubeconfig"), "--request-timeout", "5s", "-n", namespace,
-		"--cache-dir", filepath.Join(s.dir, "home", "kubectl"), "get", "--raw", "/api/v1/namespaces/"+namespace+"/pods")
+	command := s.runIn(ctx, s.plane.Kubectl, "--kubeconfig", filepath.Join(s.dir, "kubeconfig"),
+		"--request-timeout", "5s", "-n", namespace,
+		"--cache-dir", filepath.Join(s.dir, "home", "kubectl"), "get", "--raw",
+		"/api/v1/namespaces/"+namespace+"/pods")
 	began := time.Now()
 	err := command.Run()
 	c.add(func(c *counts) {
@@ -293,18 +309,22 @@ func (s *soak) killed(c *counts) {
 	_ = command.Wait()
 	c.add(func(c *counts) { c.killed++ })
 	if rand.IntN(10) == 0 {
-		_ = s.run("logout", "--profile", account).Run() // so that more has to be minted than by expiry alone
+		// so that more has to be minted than by expiry alone
+		_ = s.run("logout", "--profile", account).Run()
 		c.add(func(c *counts) { c.logouts++ })
 	}
 }
 
-// guardKeyring starts gnome-keyring again when it has ended. A client that is killed between its first message and the
-// answer can end it (https://gitlab.gnome.org/GNOME/gnome-keyring/-/issues/190), and workers here are killed all the time.
+// guardKeyring starts gnome-keyring again when it has ended. A client that is killed between its
+// first message and the answer can end it
+// (https://gitlab.gnome.org/GNOME/gnome-keyring/-/issues/190), and workers here are killed all
+// the time.
 func (s *soak) guardKeyring(ctx context.Context, c *counts) {
 	for ctx.Err() == nil {
 		if conn, err := s.service.Connect(); err == nil {
 			var owned bool
-			err := conn.BusObject().Call("org.freedesktop.DBus.NameHasOwner", 0, "org.freedesktop.secrets").Store(&owned)
+			err := conn.BusObject().Call("org.freedesktop.DBus.NameHasOwner", 0,
+				"org.freedesktop.secrets").Store(&owned)
 			_ = conn.Close()
 			if err == nil && !owned {
 				s.service.StopKeyring()
@@ -317,7 +337,8 @@ func (s *soak) guardKeyring(ctx context.Context, c *counts) {
 	}
 }
 
-// works reports whether an answer can be had once all faults are over. What a failure has left behind holds for seconds.
+// works reports whether an answer can be had once all faults are over. What a failure has left
+// behind holds for seconds.
 func (s *soak) works() bool {
 	for range 10 {
 		a := answerOf(s.getOnce(context.Background()))
@@ -331,13 +352,15 @@ func (s *soak) works() bool {
 
 func (c *counts) problems() (problems []string) {
 	if len(c.wrong) > 0 {
-		problems = append(problems, fmt.Sprintf("%d wrong answers, the first: %s", len(c.wrong), c.wrong[0]))
+		problems = append(problems, fmt.Sprintf("%d wrong answers, the first: %s",
+			len(c.wrong), c.wrong[0]))
 	}
 	if c.answers == 0 {
 		problems = append(problems, "no answer at all")
 	}
 	if c.longest >= answerLimit {
-		problems = append(problems, fmt.Sprintf("an answer took longer than %v", answerLimit))
+		problems = append(problems, fmt.Sprintf("an answer took longer than %v",
+			answerLimit))
 	}
 	return problems
 }
