@@ -145,7 +145,7 @@ var general = []problem{
 	{lifecycle.ErrStillAccepted, exitServer, "see whether another program creates the Secret again"},
 	{prepare.ErrNotInPod, exitBootstrap, "set automountServiceAccountToken: true for the pod, or use another --bootstrap"},
 	{prepare.ErrNotAccountToken, exitUsage, "only contexts with a ServiceAccount's token can be migrated"},
-	{prepare.ErrProfileTaken, exitUsage, "choose another --profile"},
+	{prepare.ErrProfileTaken, exitUsage, "to replace it: --take-over; to keep both: another --profile"},
 	{prepare.ErrStillHeld, exitUsage, "migrate the contexts of these users too, then delete the Secret with kubectl"},
 
 	{kubeconfig.ErrNoContext, exitUsage, "kubectl config get-contexts lists them; --kubeconfig names another file"},

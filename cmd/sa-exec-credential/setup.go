@@ -50,6 +50,7 @@ type setupCommand struct {
 	Store             string        `group:"Tokens:" enum:"auto,keyring,kernel,none" default:"auto" help:"Where secrets are kept: auto, keyring, kernel or none."`
 
 	Profile                 string `group:"Results:" placeholder:"NAME" help:"Name of the profile and of its context (default: SERVICEACCOUNT.NAMESPACE@CLUSTER)."`
+	TakeOver                bool   `group:"Results:" help:"Replace a profile of the same name that is for another cluster or account, such as one that was recreated or moved."`
 	Output                  string `group:"Results:" short:"o" placeholder:"FILE" help:"The kubeconfig that gets the context; - prints one (default: as kubectl)."`
 	UseContext              bool   `group:"Results:" help:"Make it the current context."`
 	AllowMissingClusterInfo bool   `group:"Results:" help:"Also answer clients that do not say which cluster the token will be sent to."`
@@ -80,7 +81,9 @@ func (c *setupCommand) Run(ctx context.Context, h *host.Host) error {
 	if len(names) != 1 && !c.DryRun {
 		return c.runMany(ctx, h, o, paths, names)
 	}
+	profiles := prepare.ProfileNames(h, o, paths, names)
 	for _, name := range names {
+		o.Profile = profiles[name]
 		p, err := prepare.New(ctx, h, o, paths, name, h.Log.Reporter("setup"))
 		if err != nil {
 			return err
@@ -151,6 +154,7 @@ func (c *setupCommand) options(h *host.Host, paths []string) (prepare.Options, e
 		Verbs: c.Verb, Resources: c.Resource, ResourceNames: c.ResourceName,
 		In: c.In, ClusterWide: c.ClusterWide, NoRBAC: c.NoRBAC, NoLimits: c.NoLimits,
 		AllowDefaultAccount: c.AllowDefaultAccount, AllowAdmin: c.AllowAdmin,
+		TakeOver: c.TakeOver,
 		Duration: c.Duration, Audiences: c.Audience, Bootstrap: source, BootstrapDuration: c.BootstrapDuration,
 		BootstrapEnv: c.BootstrapEnv, Recover: c.Recover, Minter: minter, Store: keyring.Kind(c.Store),
 		Profile: c.Profile, Output: output, UseContext: c.UseContext,

@@ -25,6 +25,7 @@ type Options struct {
 	In                              []string
 	ClusterWide, NoRBAC, NoLimits   bool
 	AllowDefaultAccount, AllowAdmin bool
+	TakeOver                        bool // a profile's name that is taken
 
 	Duration          time.Duration // of a token
 	Audiences         []string
