@@ -38,6 +38,7 @@ func (p *Preparation) prepareMachine(ctx context.Context) (*session.Session, err
 		return nil, err
 	}
 	if found {
+		p.reportChanges(old)
 		p.forgetReplaced(ctx, old, s)
 	}
 	return s, p.saveProfile()

@@ -84,7 +84,9 @@ func prepareOne(ctx context.Context, h *host.Host, o Options, paths []string, na
 	if err != nil {
 		return Outcome{Context: name, Err: err}
 	}
-	p.batch = batch
+	if slices.Equal(p.options.Output, o.Output) {
+		p.batch = batch
+	}
 	result := Outcome{Context: name, Profile: p.profile.Name, Account: p.profile.Account()}
 	_, result.Err = p.Run(ctx)
 	if result.Err != nil && ctx.Err() != nil {

@@ -50,14 +50,15 @@ type Preparation struct {
 // New logs in with the administrator's context and works out the profile. It writes nothing.
 func New(ctx context.Context, h *host.Host, o Options, paths []string, name string,
 	report ui.Report) (*Preparation, error) {
-	found, err := kubeconfig.Resolve(paths, name)
+	h = h.Patient()
+	found, paths, err := resolve(h, paths, name, report)
 	if err != nil {
 		return nil, err
 	}
 	if o.ServiceAccount == "" {
 		return nil, ui.Usagef("name the service account to mint tokens for")
 	}
-	h = h.Patient()
+	o = o.keep(h, o.profileFor(h, found, paths))
 	p := &Preparation{host: h, options: o, profile: o.profileFor(h, found, paths),
 		report: report}
 	p.admin, err = admin.New(ctx, h, found, report)

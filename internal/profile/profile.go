@@ -65,9 +65,18 @@ type Profile struct {
 	// Origin is the administrator's context that setup was run with; rotate and revoke use it
 	// again. Nil: none was.
 	Origin *Origin `yaml:"origin,omitempty" json:"origin,omitempty"`
+	// Setup is what setup does the same way again.
+	Setup Setup `yaml:"setup,omitempty" json:"setup,omitzero"`
 	// Recovery lets a get replace a bootstrap credential that the cluster no longer knows. Nil:
 	// only setup does.
 	Recovery *Recovery `yaml:"recovery,omitempty" json:"recovery,omitempty"`
+}
+
+// Setup is what was asked of setup and shows nowhere else.
+type Setup struct {
+	NoRBAC   bool   `yaml:"noRBAC,omitempty" json:"noRBAC,omitempty"`
+	NoLimits bool   `yaml:"noLimits,omitempty" json:"noLimits,omitempty"`
+	Output   string `yaml:"output,omitempty" json:"output,omitempty"` // a kubeconfig's absolute path
 }
 
 // Origin names a context and the kubeconfig files that it was found in.
