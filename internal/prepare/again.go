@@ -3,15 +3,11 @@ package prepare
 import (
 	"cmp"
 	"fmt"
-	"slices"
 	"time"
 
-	"github.com/sa-exec-credential/sa-exec-credential/internal/admin"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
-	"github.com/sa-exec-credential/sa-exec-credential/internal/kubeconfig"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
-	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
 )
 
 // What a first setup takes where no flag says otherwise.
@@ -19,42 +15,6 @@ const (
 	defaultDuration          = time.Hour
 	defaultBootstrapDuration = 720 * time.Hour
 )
-
-// resolve finds the context that prepares the cluster. One that this program has created has no
-// rights to: then it is the one that its profile was set up with. README's first command makes the
-// context of a profile the current one, and what most hints say is to run setup again.
-func resolve(h *host.Host, paths []string, name string, report ui.Report) (kubeconfig.Context,
-	[]string, error) {
-	found, err := kubeconfig.Resolve(paths, name)
-	if err != nil {
-		return found, paths, err
-	}
-	uses, err := kubeconfig.FindPluginContexts(paths)
-	if err != nil {
-		return found, paths, err
-	}
-	i := slices.IndexFunc(uses,
-		func(use kubeconfig.PluginContext) bool { return use.Context == found.Name })
-	if i < 0 {
-		return found, paths, nil
-	}
-	own := fmt.Errorf("%w: %q", admin.ErrOwnContext, found.Name)
-	profiles, err := h.Profiles()
-	if err != nil {
-		return found, paths, err
-	}
-	old, err := profiles.Load(uses[i].Profile)
-	if err != nil || old.Origin == nil {
-		return found, paths, own
-	}
-	origin, err := kubeconfig.Resolve(old.Origin.Kubeconfig, old.Origin.Context)
-	if err != nil {
-		return found, paths, fmt.Errorf("%w, and the one that it was set up with: %w", own, err)
-	}
-	report(ui.Step, fmt.Sprintf("context %q is of profile %q: using context %q, with which that "+
-		"was set up", found.Name, old.Name, origin.Name))
-	return origin, old.Origin.Kubeconfig, nil
-}
 
 // keep fills in what no flag says: as an earlier setup has chosen it for the same account and
 // cluster, or else the defaults.

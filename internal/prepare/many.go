@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 
+	"github.com/sa-exec-credential/sa-exec-credential/internal/admin"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/kubeconfig"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/parallel"
@@ -47,7 +48,7 @@ func Many(ctx context.Context, h *host.Host, o Options, paths, names []string, l
 func ProfileNames(h *host.Host, o Options, paths, contexts []string) map[string]string {
 	names, sharing := map[string]string{}, map[string][]string{}
 	for _, context := range contexts {
-		found, err := kubeconfig.Resolve(paths, context)
+		found, paths, err := admin.Resolve(h, paths, context, h.Log.Quiet)
 		if err != nil {
 			continue // that is said when it is prepared
 		}

@@ -51,7 +51,7 @@ type Preparation struct {
 func New(ctx context.Context, h *host.Host, o Options, paths []string, name string,
 	report ui.Report) (*Preparation, error) {
 	h = h.Patient()
-	found, paths, err := resolve(h, paths, name, report)
+	found, paths, err := admin.Resolve(h, paths, name, report)
 	if err != nil {
 		return nil, err
 	}
