@@ -46,3 +46,9 @@ func syncDir(path string) error {
 	defer dir.Close()
 	return dir.Sync()
 }
+
+// CheckCreate is an error when no file can be created in a directory. It creates none.
+func CheckCreate(dir string) error {
+	const writable, searchable = 2, 1 // W_OK and X_OK, access(2)
+	return syscall.Access(dir, writable|searchable)
+}

@@ -150,6 +150,9 @@ func (p *Preparation) check(ctx context.Context) (cluster.Planned, error) {
 	if err := p.checkTaken(ctx); err != nil {
 		return cluster.Planned{}, err
 	}
+	if err := p.checkOutput(); err != nil {
+		return cluster.Planned{}, err
+	}
 	if err := p.chooseStore(ctx); err != nil {
 		return cluster.Planned{}, err
 	}

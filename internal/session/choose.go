@@ -17,7 +17,7 @@ func Choose(h *host.Host, name, context, file string) (string, error) {
 		return name, nil
 	}
 	current, err := profileOfContext(h, file, context)
-	if err == nil || context != "" {
+	if err == nil || context != "" || file != "" {
 		return current, err
 	}
 	profiles, err := h.Profiles()

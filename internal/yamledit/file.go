@@ -77,7 +77,7 @@ func Quoted(err error) error {
 // kind.
 func Open(path string, kind Kind) (*File, error) {
 	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%w: %q is not a regular file", files.ErrUntrusted, path)
+		return nil, fmt.Errorf("%q is not a regular file: %w", path, ErrReadOnly)
 	}
 	data, err := ReadFile(path)
 	if err != nil {
