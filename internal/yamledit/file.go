@@ -169,7 +169,7 @@ func (f *File) means(data []byte, want []any) bool {
 // write replaces the file, keeping its mode, and removes what a killed predecessor left beside it.
 func (f *File) write(data []byte) error {
 	removeLeftovers(f.path)
-	return files.Replace(f.path, data, 0)
+	return files.Rewrite(f.path, data)
 }
 
 // Append adds an item to one of the root's lists.
