@@ -118,6 +118,13 @@ func administrators(forbidden, missing string) []problem {
 	}
 }
 
+// listing is the command that lists what there is of a kind that was misspelled.
+var listing = map[string]string{
+	"service account": "kubectl get serviceaccounts -A", "namespace": "kubectl get namespaces",
+	"role": "kubectl get roles -A", "cluster role": "kubectl get clusterroles",
+	"resource": "kubectl api-resources", "verb": "kubectl api-resources -o wide",
+}
+
 // general is in the order in which errors are looked up: an error may wrap several of these.
 var general = []problem{
 	{errNotForClients, exitUsage, "set the args of the kubeconfig user's exec section to: get --profile NAME"},
@@ -145,17 +152,19 @@ var general = []problem{
 	{lifecycle.ErrStillAccepted, exitServer, "see whether another program creates the Secret again"},
 	{prepare.ErrNotInPod, exitBootstrap, "set automountServiceAccountToken: true for the pod, or use another --bootstrap"},
 	{prepare.ErrNotAccountToken, exitUsage, "only contexts with a ServiceAccount's token can be migrated"},
-	{prepare.ErrProfileTaken, exitUsage, "choose another --profile"},
+	{prepare.ErrProfileTaken, exitUsage, "to replace it: --take-over; to keep both: another --profile"},
 	{prepare.ErrStillHeld, exitUsage, "migrate the contexts of these users too, then delete the Secret with kubectl"},
 
 	// before what it wraps where the policy cannot be read
 	{kuberc.ErrDenied, exitBootstrap, allowPlugin + ", or run setup with another --bootstrap"},
 
+	{kubeconfig.ErrNoFile, exitUsage, "name a file that exists with --kubeconfig, or leave it out"},
 	{kubeconfig.ErrNoContext, exitUsage, "kubectl config get-contexts lists them; --kubeconfig names another file"},
 	{kubeconfig.ErrReference, exitUsage, "fix the kubeconfig: kubectl config view shows it"},
 	{kubeconfig.ErrInsecure, exitProfile, "put the cluster's certificate authority into the kubeconfig and remove insecure-skip-tls-verify"},
 	{yamledit.ErrMalformed, exitUsage, "fix the file; it was left as it is"},
 	{kubeconfig.ErrForeign, exitUsage, "choose another --profile, or remove the entry from the kubeconfig"},
+	{yamledit.ErrReadOnly, exitUsage, "write to another file with -o, or make it writable"},
 	{yamledit.ErrLocked, exitUnexpected, "if no other program is at work, remove the .lock file"},
 	{yamledit.ErrUnsupported, exitUsage, "write to another file with -o, and add it to KUBECONFIG"},
 	{kubeconfig.ErrNotStatic, exitUsage, "only contexts with a ServiceAccount's token can be migrated"},
@@ -227,7 +236,7 @@ func ofType(operation string, err error) (problem, bool) {
 	case errors.As(err, &unknown) && len(unknown.Nearest) > 0:
 		return problem{code: exitUsage, hint: "did you mean " + strings.Join(unknown.Nearest, ", ") + "?"}, true
 	case errors.As(err, &unknown):
-		return problem{code: exitUsage, hint: "kubectl api-resources and kubectl get clusterroles list what there is"}, true
+		return problem{code: exitUsage, hint: "what there is: " + listing[unknown.What]}, true
 	}
 	return problem{}, false
 }

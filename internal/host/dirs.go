@@ -1,6 +1,8 @@
 package host
 
 import (
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -154,6 +156,11 @@ func privateIn(base string) (string, error) {
 // KubeconfigPaths are the kubeconfig files that kubectl would read, explicit being its
 // --kubeconfig.
 func (h *Host) KubeconfigPaths(explicit string) ([]string, error) {
+	if explicit != "" {
+		if _, err := os.Stat(explicit); err != nil {
+			return nil, fmt.Errorf("%w %q: %w", kubeconfig.ErrNoFile, explicit, errors.Unwrap(err))
+		}
+	}
 	home, err := h.Home()
 	if err != nil {
 		return nil, err

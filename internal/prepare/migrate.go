@@ -146,7 +146,7 @@ func (m *Migration) plan(ctx context.Context) error {
 			o.Context)
 	}
 	p.profile.Cluster = m.target.Cluster
-	if err := p.checkTaken(); err != nil {
+	if err := p.checkTaken(ctx); err != nil {
 		return err
 	}
 	m.preparation = p

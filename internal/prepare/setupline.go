@@ -2,8 +2,6 @@ package prepare
 
 import (
 	"cmp"
-	"maps"
-	"slices"
 	"time"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
@@ -24,6 +22,15 @@ func SetupLine(p profile.Profile) string {
 		}
 	}
 	line = append(line, tokenFlags(p)...)
+	if p.Setup.NoRBAC {
+		line = append(line, "--no-rbac")
+	}
+	if p.Setup.NoLimits {
+		line = append(line, "--no-limits")
+	}
+	if p.Setup.Output != "" {
+		line = append(line, "-o", p.Setup.Output)
+	}
 	if p.ServiceAccount == "default" {
 		line = append(line, "--allow-default-account")
 	}
@@ -39,17 +46,12 @@ func SetupLine(p profile.Profile) string {
 	return ui.CommandLine(line...)
 }
 
-// furtherVariables are those that setup was told to keep for programs that the profile runs,
-// sorted.
+// furtherVariables are those that setup was told to keep for programs that the profile runs.
 func furtherVariables(p profile.Profile) []string {
-	kept := maps.Clone(p.Bootstrap.Environment)
 	if p.Recovery != nil {
-		kept = maps.Clone(p.Recovery.Credential.Environment)
+		return host.FurtherVariables(p.Recovery.Credential.Environment)
 	}
-	for _, name := range host.PinnedVariables() {
-		delete(kept, name)
-	}
-	return slices.Sorted(maps.Keys(kept))
+	return host.FurtherVariables(p.Bootstrap.Environment)
 }
 
 // tokenFlags are those of setup's flags whose values are not the defaults.
