@@ -75,6 +75,7 @@ const (
 	toPrepare   = "use a --context that is allowed to, or have an administrator apply the output of --dry-run and use --no-rbac"
 	adminServer = "check the network, VPN and proxy on the way to the context's server: kubectl get --raw /version tries it, too"
 	storeLater  = "once the store can be opened: sa-exec-credential logout --all"
+	allowPlugin = "allow the plugin's command in that file's credentialPluginAllowlist (kubectl kuberc view shows it)"
 	sourceTried = "try the bootstrap source by hand, then run setup again"
 )
 
@@ -117,6 +118,7 @@ func administrators(forbidden, missing string) []problem {
 		{session.ErrBootstrapRefused, exitBootstrap, "wait a few seconds and run the same command again"},
 		{session.ErrDeviceGone, exitServer, "run the same command again"},
 		{session.ErrAccountGone, exitServer, "create the service account first, or run setup without --no-rbac"},
+		{kuberc.ErrDenied, exitBootstrap, allowPlugin + ", or name another context with --context"},
 		{admin.ErrLogin, exitBootstrap, otherLogin},
 		{api.ErrAdmission, exitForbidden, "a policy of the cluster denies this: ask its administrator, or choose shorter lifetimes"},
 		{api.ErrUnauthorized, exitBootstrap, otherLogin},
@@ -128,14 +130,19 @@ func administrators(forbidden, missing string) []problem {
 	}
 }
 
+// listing is the command that lists what there is of a kind that was misspelled.
+var listing = map[string]string{
+	"service account": "kubectl get serviceaccounts -A", "namespace": "kubectl get namespaces",
+	"role": "kubectl get roles -A", "cluster role": "kubectl get clusterroles",
+	"resource": "kubectl api-resources", "verb": "kubectl api-resources -o wide",
+}
+
 // general is in the order in which errors are looked up: an error may wrap several of these.
 var general = []problem{
 	{errNotForClients, exitUsage, "set the args of the kubeconfig user's exec section to: get --profile NAME"},
 	{execcred.ErrMalformed, exitUsage, "KUBERNETES_EXEC_INFO is set by the client; to get a token by hand use: sa-exec-credential token"},
 	{execcred.ErrAPIVersion, exitUsage, "set apiVersion: client.authentication.k8s.io/v1 in the kubeconfig user's exec section"},
 
-	{session.ErrNoClusterInfo, exitProfile, "set provideClusterInfo: true in the kubeconfig user's exec section; for a client that cannot send it, run setup with --allow-missing-cluster-info"},
-	{session.ErrNoExecInfo, exitProfile, "to get a token by hand use: sa-exec-credential token --profile NAME; for a client that sends none, run setup with --allow-missing-cluster-info"},
 	{session.ErrInsecureClient, exitProfile, "remove insecure-skip-tls-verify from the kubeconfig cluster"},
 	{session.ErrForgedDir, exitProfile, "remove HOME and XDG_CONFIG_HOME from env in the kubeconfig user's exec section, and set them for the client itself"},
 	{kubeconfig.ErrShared, exitUsage, "give each cluster a user of its own first"}, // also wraps the difference
@@ -157,14 +164,19 @@ var general = []problem{
 	{lifecycle.ErrStillAccepted, exitServer, "see whether another program creates the Secret again"},
 	{prepare.ErrNotInPod, exitBootstrap, "set automountServiceAccountToken: true for the pod, or use another --bootstrap"},
 	{prepare.ErrNotAccountToken, exitUsage, "only contexts with a ServiceAccount's token can be migrated"},
-	{prepare.ErrProfileTaken, exitUsage, "choose another --profile"},
+	{prepare.ErrProfileTaken, exitUsage, "to replace it: --take-over; to keep both: another --profile"},
 	{prepare.ErrStillHeld, exitUsage, "migrate the contexts of these users too, then delete the Secret with kubectl"},
 
+	// before what it wraps where the policy cannot be read
+	{kuberc.ErrDenied, exitBootstrap, allowPlugin + ", or run setup with another --bootstrap"},
+
+	{kubeconfig.ErrNoFile, exitUsage, "name a file that exists with --kubeconfig, or leave it out"},
 	{kubeconfig.ErrNoContext, exitUsage, "kubectl config get-contexts lists them; --kubeconfig names another file"},
 	{kubeconfig.ErrReference, exitUsage, "fix the kubeconfig: kubectl config view shows it"},
 	{kubeconfig.ErrInsecure, exitProfile, "put the cluster's certificate authority into the kubeconfig and remove insecure-skip-tls-verify"},
 	{yamledit.ErrMalformed, exitUsage, "fix the file; it was left as it is"},
 	{kubeconfig.ErrForeign, exitUsage, "choose another --profile, or remove the entry from the kubeconfig"},
+	{yamledit.ErrReadOnly, exitUsage, "write to another file with -o, or make it writable"},
 	{yamledit.ErrLocked, exitUnexpected, "if no other program is at work, remove the .lock file"},
 	{yamledit.ErrUnsupported, exitUsage, "write to another file with -o, and add it to KUBECONFIG"},
 	{kubeconfig.ErrNotStatic, exitUsage, "only contexts with a ServiceAccount's token can be migrated"},
@@ -220,8 +232,11 @@ func ofType(operation string, err error) (problem, bool) {
 		conflict   *cluster.ConflictError
 		roleRef    *cluster.RoleRefError
 		unknown    *cluster.UnknownError
+		client     *session.ClientError
 	)
 	switch {
+	case errors.As(err, &client):
+		return problem{code: exitProfile, hint: hintForClient(client)}, true
 	case errors.As(err, &escalation):
 		return problem{code: exitForbidden, hint: "nobody can grant more than they hold: have a cluster administrator run " + operation +
 			"; on GKE first run: kubectl create clusterrolebinding cluster-admin-me --clusterrole=cluster-admin " +
@@ -233,7 +248,38 @@ func ofType(operation string, err error) (problem, bool) {
 	case errors.As(err, &unknown) && len(unknown.Nearest) > 0:
 		return problem{code: exitUsage, hint: "did you mean " + strings.Join(unknown.Nearest, ", ") + "?"}, true
 	case errors.As(err, &unknown):
-		return problem{code: exitUsage, hint: "kubectl api-resources and kubectl get clusterroles list what there is"}, true
+		return problem{code: exitUsage, hint: "what there is: " + listing[unknown.What]}, true
 	}
 	return problem{}, false
+}
+
+// hintForClient has the whole command that lets the client have tokens. The plugin cannot see the
+// client's kubeconfig, and so not say which of two ways it is.
+func hintForClient(e *session.ClientError) string {
+	if errors.Is(e, session.ErrNoAuthority) {
+		return embedLine(e.Context)
+	}
+	allowing := e.Profile
+	allowing.AllowMissingClusterInfo = true
+	setup := "to let such clients have tokens of this profile: " + prepare.SetupLine(allowing)
+	if errors.Is(e, session.ErrNoExecInfo) {
+		token := ui.CommandLine(ui.Program, "token", "--profile", e.Profile.Name)
+		return "to get a token by hand: " + token + "; " + setup
+	}
+	return "if the kubeconfig user's exec section lacks provideClusterInfo: true, add it; if it is there, " +
+		"the client cannot send cluster information, and " + setup
+}
+
+// embedLine is the command that puts a certificate authority into the kubeconfig itself.
+func embedLine(use *kubeconfig.PluginContext) string {
+	line, where := []string{"kubectl", "config"}, ""
+	if use == nil {
+		use = &kubeconfig.PluginContext{ClusterName: "CLUSTER", CAFile: "FILE"}
+		where = ", with the cluster's name and file in the client's kubeconfig"
+	} else {
+		line = append(line, "--kubeconfig", use.ClusterFile)
+	}
+	line = append(line, "set-cluster", use.ClusterName, "--certificate-authority="+use.CAFile,
+		"--embed-certs")
+	return "if it comes as a file, put the certificate authority into the kubeconfig: " + ui.CommandLine(line...) + where
 }

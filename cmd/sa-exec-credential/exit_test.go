@@ -7,6 +7,7 @@ import (
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/api"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/kuberc"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
 )
 
@@ -19,6 +20,8 @@ func TestHintsAreForTheOperation(t *testing.T) {
 			"--context"
 		adminNet = "check the network, VPN and proxy on the way to the context's server: " +
 			"kubectl get --raw /version tries it, too"
+		allow = "allow the plugin's command in that file's credentialPluginAllowlist " +
+			"(kubectl kuberc view shows it), or "
 		dryRun = " is allowed to, or have an administrator apply the output of " +
 			"--dry-run and use --no-rbac"
 	)
@@ -27,7 +30,8 @@ func TestHintsAreForTheOperation(t *testing.T) {
 			api.ErrUnauthorized: "run setup again for this service account",
 			api.ErrForbidden: "grant create on serviceaccounts/token for this " +
 				"service account; setup does",
-			api.ErrNotFound: "run setup again for this service account",
+			kuberc.ErrDenied: allow + "run setup with another --bootstrap",
+			api.ErrNotFound:  "run setup again for this service account",
 			api.ErrTimeout: "check the network, VPN and proxy on the way to the " +
 				"cluster",
 		},
@@ -35,13 +39,15 @@ func TestHintsAreForTheOperation(t *testing.T) {
 			api.ErrUnauthorized: "run setup again for this service account",
 			api.ErrForbidden: "grant create on serviceaccounts/token for this " +
 				"service account; setup does",
-			api.ErrNotFound: "run setup again for this service account",
+			kuberc.ErrDenied: allow + "run setup with another --bootstrap",
+			api.ErrNotFound:  "run setup again for this service account",
 			api.ErrTimeout: "check the network, VPN and proxy on the way to the " +
 				"cluster",
 		},
 		"setup": {
 			api.ErrUnauthorized: admin,
 			api.ErrForbidden:    "use a --context that" + dryRun,
+			kuberc.ErrDenied:    allow + "name another context with --context",
 			api.ErrNotFound: "create what is missing, or leave out the flag that " +
 				"names it",
 			api.ErrTimeout: adminNet,
@@ -50,6 +56,7 @@ func TestHintsAreForTheOperation(t *testing.T) {
 			api.ErrUnauthorized: "log in again with the context's own tool, or name " +
 				"another one with --admin-context",
 			api.ErrForbidden: "use an --admin-context that is allowed to",
+			kuberc.ErrDenied: allow + "name another context with --admin-context",
 			api.ErrNotFound:  "create what is missing, then run migrate again",
 			api.ErrTimeout:   adminNet,
 		},

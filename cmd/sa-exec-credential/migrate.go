@@ -74,8 +74,8 @@ func (c *migrateCommand) dryRun(ctx context.Context, h *host.Host, m *prepare.Mi
 		"Service account %q and its rights stay as they are.", c.AdminContext, m.Account())
 	result.Write(plan.Manifests)
 	result.WriteString("---\n")
-	comment("For the client: the exec section would take the place of the token of user %q in %q. All names there stay.",
-		plan.User, plan.File)
+	comment("For the client: the exec section would take the place of the token of user %q in %q. All names there stay. "+
+		"The user's clusters would get what they lack of certificate-authority-data and extensions.", plan.User, plan.File)
 	result.Write(plan.Kubeconfig)
 	if plan.LegacySecret != "" {
 		comment("Secret %q would be deleted.", plan.LegacySecret)

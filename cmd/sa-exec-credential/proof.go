@@ -56,15 +56,20 @@ func beware(p *prepare.Proof) string {
 	if len(p.Risks) == 0 {
 		return ""
 	}
-	return "it can " + strings.Join(p.Risks, ", ") +
-		" in its own namespace, as any account there; see --in"
+	return "in its own namespace it can " + strings.Join(p.Risks, ", ") +
+		", and so become any other account there; see --in"
 }
 
 // nextCommand is what to type now.
 func nextCommand(p *prepare.Proof) string {
-	line := []string{"kubectl", "--context", p.Context}
-	if p.Context == "" {
-		line = []string{"kubectl", "--kubeconfig", "FILE"}
+	line := []string{"kubectl"}
+	switch {
+	case p.Context == "":
+		line = append(line, "--kubeconfig", "FILE")
+	case p.IsElsewhere:
+		line = append(line, "--kubeconfig", p.File, "--context", p.Context)
+	default:
+		line = append(line, "--context", p.Context)
 	}
 	if len(p.Access.Can) > 0 && len(p.Access.Can[0].Resources) > 0 && !canListPods(p) {
 		return ui.CommandLine(append(line, "auth", "can-i", "--list")...)

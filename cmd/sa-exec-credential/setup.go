@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"fmt"
 	"path/filepath"
@@ -40,19 +39,20 @@ type setupCommand struct {
 	AllowDefaultAccount bool `group:"Rights:" help:"Allow the account \"default\", which every pod of the namespace has."`
 	AllowAdmin          bool `group:"Rights:" help:"Allow cluster-admin and wildcard permissions."`
 
-	Duration          time.Duration `group:"Tokens:" default:"1h" help:"How long a token lives, at least 10m."`
+	Duration          time.Duration `group:"Tokens:" help:"How long a token lives, at least 10m (default: 1h, or as set up before)."`
 	Audience          []string      `sep:"none" group:"Tokens:" help:"For whom tokens are (default: the API server); repeatable."`
-	Bootstrap         string        `group:"Tokens:" default:"keyring" placeholder:"SOURCE" help:"keyring, context=NAME, in-cluster, token-file=PATH, env=NAME or command=COMMAND: what authenticates the request for a token."`
-	BootstrapDuration time.Duration `group:"Tokens:" default:"720h" help:"How long the bootstrap credential in the keyring lives; it renews itself."`
+	Bootstrap         string        `group:"Tokens:" placeholder:"SOURCE" help:"keyring (default), context=NAME, in-cluster, token-file=PATH, env=NAME or command=COMMAND: what authenticates the request for a token."`
+	BootstrapDuration time.Duration `group:"Tokens:" help:"How long the bootstrap credential in the keyring lives; it renews itself (default: 720h, or as set up before)."`
 	BootstrapEnv      []string      `group:"Tokens:" placeholder:"NAME" help:"A variable that a bootstrap command, or another context's plugin, gets with its value of now; repeatable."`
-	Recover           bool          `group:"Tokens:" help:"Let get use this context's credentials when the cluster no longer knows the bootstrap credential: after new signing keys, in a rebuilt cluster, or when the store was emptied; never after revoke."`
+	Recover           *bool         `group:"Tokens:" negatable:"" help:"Let get use this context's credentials when the cluster no longer knows the bootstrap credential: after new signing keys, in a rebuilt cluster, or when the store was emptied; never after revoke."`
 	Minter            string        `group:"Tokens:" placeholder:"NS/NAME" help:"With --bootstrap in-cluster, on an administrator's machine: the pods' account that is allowed to mint."`
-	Store             string        `group:"Tokens:" enum:"auto,keyring,kernel,none" default:"auto" help:"Where secrets are kept: auto, keyring, kernel or none."`
+	Store             string        `group:"Tokens:" enum:",auto,keyring,kernel,none" default:"" placeholder:"STORE" help:"Where secrets are kept: auto, keyring, kernel or none (default: auto, or as set up before)."`
 
 	Profile                 string `group:"Results:" placeholder:"NAME" help:"Name of the profile and of its context (default: SERVICEACCOUNT.NAMESPACE@CLUSTER)."`
+	TakeOver                bool   `group:"Results:" help:"Replace a profile of the same name that is for another cluster or account, such as one that was recreated or moved."`
 	Output                  string `group:"Results:" short:"o" placeholder:"FILE" help:"The kubeconfig that gets the context; - prints one (default: as kubectl)."`
 	UseContext              bool   `group:"Results:" help:"Make it the current context."`
-	AllowMissingClusterInfo bool   `group:"Results:" help:"Also answer clients that do not say which cluster the token will be sent to."`
+	AllowMissingClusterInfo *bool  `group:"Results:" negatable:"" help:"Also answer clients that do not say which cluster the token will be sent to."`
 	Allowlist               bool   `group:"Results:" help:"Add the plugin to the allowlist in kubectl's kuberc."`
 	DryRun                  bool   `group:"Results:" help:"Print the manifests and the kubeconfig, and touch nothing."`
 }
@@ -80,7 +80,9 @@ func (c *setupCommand) Run(ctx context.Context, h *host.Host) error {
 	if len(names) != 1 && !c.DryRun {
 		return c.runMany(ctx, h, o, paths, names)
 	}
+	profiles := prepare.ProfileNames(h, o, paths, names)
 	for _, name := range names {
+		o.Profile = profiles[name]
 		p, err := prepare.New(ctx, h, o, paths, name, h.Log.Reporter("setup"))
 		if err != nil {
 			return err
@@ -106,7 +108,7 @@ func (c *setupCommand) check() error {
 		return ui.Usagef("--no-rbac cannot be combined with --role, --cluster-role, --verb or --in")
 	case c.ClusterWide && len(c.In) > 0:
 		return ui.Usagef("--cluster-wide and --in cannot be combined")
-	case c.Recover && c.Bootstrap == string(profile.SourceInCluster):
+	case c.Recover != nil && *c.Recover && c.Bootstrap == string(profile.SourceInCluster):
 		return ui.Usagef("--recover needs a context's credentials, which pods do not have")
 	case c.Parallel < 1:
 		return ui.Usagef("invalid --parallel %d: must be at least 1", c.Parallel)
@@ -116,6 +118,11 @@ func (c *setupCommand) check() error {
 			return ui.Usagef("%w", err)
 		}
 	}
+	runsPrograms := c.Recover != nil && *c.Recover || strings.HasPrefix(c.Bootstrap, "command=") ||
+		strings.HasPrefix(c.Bootstrap, "context=")
+	if !runsPrograms && len(c.BootstrapEnv) > 0 {
+		return ui.Usagef("--bootstrap-env goes with --bootstrap command= or context=, or with --recover")
+	}
 	if err := checkLifetimes(c.Duration, c.BootstrapDuration); err != nil || c.Profile == "" {
 		return err
 	}
@@ -124,9 +131,10 @@ func (c *setupCommand) check() error {
 
 // checkLifetimes is about --duration and --bootstrap-duration.
 func checkLifetimes(token, bootstrap time.Duration) error {
-	err := cmp.Or(profile.CheckLifetime("--duration", token), profile.CheckLifetime("--bootstrap-duration", bootstrap))
-	if err != nil {
-		return ui.Usagef("%w", err)
+	for name, d := range map[string]time.Duration{"--duration": token, "--bootstrap-duration": bootstrap} {
+		if err := profile.CheckLifetime(name, d); d != 0 && err != nil {
+			return ui.Usagef("%w", err)
+		}
 	}
 	return nil
 }
@@ -151,9 +159,10 @@ func (c *setupCommand) options(h *host.Host, paths []string) (prepare.Options, e
 		Verbs: c.Verb, Resources: c.Resource, ResourceNames: c.ResourceName,
 		In: c.In, ClusterWide: c.ClusterWide, NoRBAC: c.NoRBAC, NoLimits: c.NoLimits,
 		AllowDefaultAccount: c.AllowDefaultAccount, AllowAdmin: c.AllowAdmin,
+		TakeOver: c.TakeOver,
 		Duration: c.Duration, Audiences: c.Audience, Bootstrap: source, BootstrapDuration: c.BootstrapDuration,
 		BootstrapEnv: c.BootstrapEnv, Recover: c.Recover, Minter: minter, Store: keyring.Kind(c.Store),
-		Profile: c.Profile, Output: output, UseContext: c.UseContext,
+		Profile: c.Profile, Output: output, KeepOutput: c.Output == "", UseContext: c.UseContext,
 		AllowMissingClusterInfo: c.AllowMissingClusterInfo, Allowlist: c.Allowlist,
 	}, nil
 }
@@ -186,6 +195,9 @@ const sources = "keyring, context=NAME, in-cluster, token-file=PATH, env=NAME, c
 
 // bootstrap reads --bootstrap.
 func (c *setupCommand) bootstrap(h *host.Host, paths []string) (profile.Bootstrap, error) {
+	if c.Bootstrap == "" {
+		return profile.Bootstrap{}, nil
+	}
 	source, value, _ := strings.Cut(c.Bootstrap, "=")
 	b := profile.Bootstrap{Source: profile.Source(source)}
 	switch b.Source {
@@ -209,17 +221,12 @@ func (c *setupCommand) bootstrap(h *host.Host, paths []string) (profile.Bootstra
 	if err := c.fill(h, &b, value, paths); err != nil {
 		return b, err
 	}
-	if runsPrograms := b.Environment != nil || c.Recover; !runsPrograms && len(c.BootstrapEnv) > 0 {
-		return b, ui.Usagef("--bootstrap-env goes with --bootstrap command= or context=, or with --recover")
-	}
 	return b, nil
 }
 
 // fill takes what the source needs of the process of now.
 func (c *setupCommand) fill(h *host.Host, b *profile.Bootstrap, value string, paths []string) (err error) {
 	switch b.Source {
-	case profile.SourceKeyring:
-		b.Duration = &profile.Duration{Duration: c.BootstrapDuration}
 	case profile.SourceContext:
 		b.Context, b.Kubeconfig = value, prepare.Absolute(paths)
 		b.Environment = h.Pinned(c.BootstrapEnv)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
@@ -42,7 +43,8 @@ func (c *statusCommand) Run(ctx context.Context, h *host.Host) error {
 	return h.Write(statusTable(items, h.Now()).Text(h.Colours()))
 }
 
-// statusTable has one line a profile; a profile with an error has it at the end of its line.
+// statusTable has one line a profile; an error, or what the last get could
+// not do, is at the end of its line.
 func statusTable(items []session.Status, now time.Time) *ui.Table {
 	table := &ui.Table{Header: []string{"PROFILE", "CLUSTER", "ACCOUNT", "STORE", "TOKEN",
 		"BOOTSTRAP", "TOKEN ID"}}
@@ -60,8 +62,13 @@ func statusTable(items []session.Status, now time.Time) *ui.Table {
 		switch {
 		case item.Error != "":
 			cells[6], colour = "error: "+item.Error, ui.Red
-		case item.Bootstrap != nil && item.Bootstrap.State != session.Fresh:
+		case item.Warning != nil, item.Bootstrap != nil &&
+			item.Bootstrap.State != session.Fresh:
 			colour = ui.Yellow
+		}
+		if item.Warning != nil {
+			cells[6] += fmt.Sprintf("; warning, %s ago: %s",
+				ui.Age(now.Sub(item.Warning.At)), item.Warning.Text)
 		}
 		table.Row(colour, cells...)
 	}

@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
@@ -60,7 +61,7 @@ func New(ctx context.Context, h *host.Host, found kubeconfig.Context,
 // nothing does.
 func Find(ctx context.Context, h *host.Host, c Choice, origin *profile.Origin,
 	report ui.Report) (*Admin, error) {
-	found, err := resolve(h, c, origin)
+	found, err := resolve(h, c, origin, report)
 	if err != nil {
 		return nil, err
 	}
@@ -71,7 +72,7 @@ func Find(ctx context.Context, h *host.Host, c Choice, origin *profile.Origin,
 // cluster's objects go away, so nobody is asked to log in there.
 func FindFor(ctx context.Context, h *host.Host, c Choice, p profile.Profile,
 	report ui.Report) (*Admin, error) {
-	found, err := resolve(h, c, p.Origin)
+	found, err := resolve(h, c, p.Origin, report)
 	if err != nil {
 		return nil, err
 	}
@@ -81,8 +82,9 @@ func FindFor(ctx context.Context, h *host.Host, c Choice, p profile.Profile,
 	return New(ctx, h, found, report)
 }
 
-// resolve finds the context that is chosen, and refuses one that this program created.
-func resolve(h *host.Host, c Choice, origin *profile.Origin) (kubeconfig.Context, error) {
+// resolve finds the context that is chosen.
+func resolve(h *host.Host, c Choice, origin *profile.Origin, report ui.Report) (kubeconfig.Context,
+	error) {
 	name, paths := c.Context, []string(nil)
 	if name == "" && c.Kubeconfig == "" && origin != nil {
 		name, paths = origin.Context, origin.Kubeconfig
@@ -93,20 +95,44 @@ func resolve(h *host.Host, c Choice, origin *profile.Origin) (kubeconfig.Context
 			return kubeconfig.Context{}, err
 		}
 	}
+	found, _, err := Resolve(h, paths, name, report)
+	return found, err
+}
+
+// Resolve finds the context that acts on a cluster, and the files that it is in. One that this
+// program has created has no rights to: then it is the one that its profile was set up with, and
+// report is told. README's first command makes the context of a profile the current one.
+func Resolve(h *host.Host, paths []string, name string, report ui.Report) (kubeconfig.Context,
+	[]string, error) {
 	found, err := kubeconfig.Resolve(paths, name)
 	if err != nil {
-		return kubeconfig.Context{}, err
+		return found, paths, err
 	}
 	uses, err := kubeconfig.FindPluginContexts(paths)
 	if err != nil {
-		return kubeconfig.Context{}, err
+		return found, paths, err
 	}
-	for _, use := range uses {
-		if use.Context == found.Name {
-			return kubeconfig.Context{}, fmt.Errorf("%w: %q", ErrOwnContext, found.Name)
-		}
+	i := slices.IndexFunc(uses,
+		func(use kubeconfig.PluginContext) bool { return use.Context == found.Name })
+	if i < 0 {
+		return found, paths, nil
 	}
-	return found, nil
+	own := fmt.Errorf("%w: %q", ErrOwnContext, found.Name)
+	profiles, err := h.Profiles()
+	if err != nil {
+		return found, paths, err
+	}
+	old, err := profiles.Load(uses[i].Profile)
+	if err != nil || old.Origin == nil {
+		return found, paths, own
+	}
+	origin, err := kubeconfig.Resolve(old.Origin.Kubeconfig, old.Origin.Context)
+	if err != nil {
+		return found, paths, fmt.Errorf("%w, and the one that it was set up with: %w", own, err)
+	}
+	report(ui.Step, fmt.Sprintf("context %q is of profile %q: using context %q, with which that "+
+		"was set up", found.Name, old.Name, origin.Name))
+	return origin, old.Origin.Kubeconfig, nil
 }
 
 // Namespace is the one asked for, else the context's.

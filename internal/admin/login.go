@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os/exec"
 	"strings"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/kuberc"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
 )
 
@@ -43,6 +45,13 @@ func login(ctx context.Context, h *host.Host, name string, config *rest.Config,
 	holder := transport.TLS.GetCertHolder
 	if holder == nil { // its user has a token or a certificate, which go before a plugin
 		return nil
+	}
+	preferences, err := h.KubercPath()
+	if err != nil {
+		return err
+	}
+	if err := kuberc.Check(preferences, plugin.Command, exec.LookPath); err != nil {
+		return fmt.Errorf("%w: context %q: %w", ErrLogin, name, err)
 	}
 	if h.IsInteractive() && plugin.InteractiveMode != clientcmdapi.NeverExecInteractiveMode {
 		release, err := h.TakeTerminal(ctx)

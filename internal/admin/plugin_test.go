@@ -29,6 +29,7 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/api"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/kubeconfig"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/kuberc"
 )
 
 // newServer answers everybody who has the token, or the client certificate of this name, and no one
@@ -170,6 +171,36 @@ func TestLogin(t *testing.T) {
 				t.Errorf("said %q", said)
 			}
 		})
+	}
+}
+
+func TestAPluginThatKubectlWouldNotRunIsNotRun(t *testing.T) {
+	server := newServer(t, "tok", "jane")
+	plugin := newPlugin(t, "Never", printing(`{"token": "tok"}`))
+	path := filepath.Join(t.TempDir(), "kuberc")
+	h := newHost(os.Stdin).With(host.Snapshot([]string{"HOME=" + t.TempDir(), "KUBERC=" +
+		path}))
+	for policy, allowed := range map[string]bool{
+		"credentialPluginPolicy: DenyAll": false,
+		"credentialPluginPolicy: Allowlist\ncredentialPluginAllowlist: [{command: " +
+			"aws}]": false,
+		"credentialPluginPolicy: Allowlist\ncredentialPluginAllowlist: [{command: " +
+			"/bin/sh}]": true,
+	} {
+		text := "apiVersion: kubectl.config.k8s.io/v1beta1\nkind: Preference\n" + policy +
+			"\n"
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		before := plugin.count(t)
+		_, err := New(t.Context(), h, contextOf(t, server, plugin.user), (&heard{}).report)
+		switch {
+		case allowed && err != nil:
+			t.Errorf("%s: %v", policy, err)
+		case !allowed && (!errors.Is(err, kuberc.ErrDenied) || !errors.Is(err, ErrLogin) ||
+			plugin.count(t) != before):
+			t.Errorf("%s: error %v, run %d times", policy, err, plugin.count(t)-before)
+		}
 	}
 }
 

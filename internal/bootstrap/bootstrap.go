@@ -2,8 +2,8 @@
 // file.
 //
 // It knows nothing of caches or of how tokens are minted: of this module it imports
-// internal/execcred, internal/keyring, internal/profile and internal/secret. It runs programs in
-// environments of their own and leaves that of the process alone.
+// internal/execcred, internal/keyring, internal/kuberc, internal/profile and internal/secret. It
+// runs programs in environments of their own and leaves that of the process alone.
 package bootstrap
 
 import (
@@ -37,6 +37,9 @@ type System struct {
 	Key    string // of the bootstrap credential in the store, for source keyring
 	Getenv func(string) string
 	Now    func() time.Time
+	// Kuberc is the file of kubectl's preferences, whose policy for plugins holds here, too;
+	// empty when they are turned off.
+	Kuberc string
 	// MountedToken is the file of the token that a pod gets.
 	MountedToken string
 }
@@ -76,7 +79,7 @@ func Find(ctx context.Context, p profile.Profile, system System) (Credential, er
 	}
 	switch p.Bootstrap.Source {
 	case profile.SourceContext:
-		config, err := fromContext(ctx, p, system.Getenv(WithinVariable))
+		config, err := fromContext(ctx, p, system)
 		return Credential{Config: config}, err
 	case profile.SourceKeyring:
 		return fromStore(ctx, p, system)

@@ -10,6 +10,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"github.com/sa-exec-credential/sa-exec-credential/internal/kuberc"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
 )
 
@@ -17,7 +18,7 @@ import (
 // setup. The context has to be for the profile's cluster, so that its credential goes nowhere else;
 // its plugin is not run before that is known. The way there is the profile's own, through the
 // profile's proxy.
-func fromContext(ctx context.Context, p profile.Profile, names string) (*rest.Config, error) {
+func fromContext(ctx context.Context, p profile.Profile, system System) (*rest.Config, error) {
 	b := p.Bootstrap
 	config, err := contextConfig(b)
 	if err != nil {
@@ -44,7 +45,15 @@ func fromContext(ctx context.Context, p profile.Profile, names string) (*rest.Co
 	}
 	config.Proxy = anonymous.Proxy
 	if needsPlugin(config) {
-		return fromPlugin(ctx, config, b, nowWithin(p, names))
+		find := func(name string) (string, error) {
+			return lookPath(name,
+				b.Environment["PATH"])
+		}
+		if err := kuberc.Check(system.Kuberc, config.ExecProvider.Command,
+			find); err != nil {
+			return nil, unusable(b, err)
+		}
+		return fromPlugin(ctx, config, b, nowWithin(p, system.Getenv(WithinVariable)))
 	}
 	config.ExecProvider = nil
 	return config, nil

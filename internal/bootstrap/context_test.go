@@ -22,6 +22,7 @@ import (
 
 	"k8s.io/client-go/rest"
 
+	"github.com/sa-exec-credential/sa-exec-credential/internal/kuberc"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
 )
 
@@ -449,6 +450,46 @@ func TestPluginsOfOtherClustersAreNotRun(t *testing.T) {
 	if _, err := os.Stat(file); err == nil {
 		t.Error("the plugin was run")
 	}
+}
+
+func TestPluginsThatKubectlWouldNotRunAreNotRun(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "ran")
+	script := "touch " + file + "; " + answerOf(`{"token": "tok"}`)
+	p := fromContextX(kubeconfig(t, "server: "+server, execSection(script)))
+	system := systemWith(nil, nil)
+	system.Kuberc = filepath.Join(t.TempDir(), "kuberc")
+	policy := func(text string) {
+		text = "apiVersion: kubectl.config.k8s.io/v1beta1\nkind: Preference\n" + text
+		if err := os.WriteFile(system.Kuberc, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const list = "credentialPluginPolicy: Allowlist\ncredentialPluginAllowlist: "
+	for _, text := range []string{"credentialPluginPolicy: DenyAll\n", list +
+		"[{command: aws}]\n",
+		"credentialPluginPolicy: Some\n"} {
+		policy(text)
+		_, err := Find(t.Context(), p, system)
+		if !errors.Is(err, kuberc.ErrDenied) || !errors.Is(err, ErrSource) ||
+			!strings.Contains(err.Error(), fmt.Sprintf("%q", system.Kuberc)) {
+			t.Errorf("%s: error %v", text, err)
+		}
+	}
+	if _, err := os.Stat(file); err == nil {
+		t.Error("the plugin was run")
+	}
+	for _, text := range []string{"", list + "[{command: /bin/sh}]\n", list +
+		"[{name: sh}]\n"} {
+		policy(text)
+		p.Bootstrap.Environment["PATH"] = "/bin"
+		found, err := Find(t.Context(), p, system)
+		check(t, found, err, "tok", nil)
+	}
+	// A token needs no plugin, as for kubectl.
+	policy("credentialPluginPolicy: DenyAll\n")
+	p = fromContextX(kubeconfig(t, "server: "+server, "token: tok"))
+	found, err := Find(t.Context(), p, system)
+	check(t, found, err, "tok", nil)
 }
 
 func TestABareNameIsNotLookedUpInThePathOfTheProcess(t *testing.T) {

@@ -65,7 +65,8 @@ type Cache struct {
 	// Valid asks the API server whether a token is good. An error means that it could not be
 	// asked.
 	Valid func(context.Context, secret.String) (bool, error)
-	// Warn says what went wrong without keeping the answer from the client.
+	// Warn is told what went wrong without keeping the answer from the client. It is
+	// remembered in any case: see Warning.
 	Warn func(error)
 	// IsShared reports whether a failed mint would have failed for every process, and not
 	// only for the one that tried.
@@ -79,6 +80,14 @@ type Cache struct {
 	Kinds []error
 	// Debug says what is being done.
 	Debug func(message string, details ...any)
+
+	warnings []error // of this call
+}
+
+// warn remembers until the answer is there.
+func (c *Cache) warn(problem error) {
+	c.warnings = append(c.warnings, problem)
+	c.Warn(problem)
 }
 
 type mintFunc = func(context.Context) (mint.Grant, error)
@@ -103,6 +112,15 @@ const (
 func (c *Cache) Get(ctx context.Context) (Answer, error) {
 	calls := openCallLog(c.Dir, wayName(c.Key, c.Way), c.Kinds)
 	defer calls.close()
+	c.warnings = nil
+	answer, err := c.get(ctx, calls)
+	if err == nil {
+		calls.noteWarnings(c.warnings, c.Now())
+	}
+	return answer, err
+}
+
+func (c *Cache) get(ctx context.Context, calls *callLog) (Answer, error) {
 	if err, failed := c.failedBefore(calls, time.Time{}); failed && storeHung(err) {
 		// the store would be waited for as long again, or a person asked again
 		return Answer{}, err
@@ -150,7 +168,7 @@ func (c *Cache) withoutStore(ctx context.Context, calls *callLog, problem error)
 	if err != nil {
 		return Answer{}, err
 	}
-	c.Warn(fmt.Errorf("token not cached: %w", problem))
+	c.warn(fmt.Errorf("token not cached: %w", problem))
 	return c.minted(calls, entryOf(grant), secret.String{}), nil
 }
 
@@ -297,7 +315,7 @@ func (c *Cache) mint(ctx context.Context, calls *callLog, try mintFunc,
 	}
 	entry := entryOf(grant)
 	if err := c.Store.Set(ctx, c.Key, entry); err != nil {
-		c.Warn(fmt.Errorf("token not cached: %w", err))
+		c.warn(fmt.Errorf("token not cached: %w", err))
 	}
 	calls.noteStored()
 	return c.minted(calls, entry, refused), nil

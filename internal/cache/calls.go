@@ -30,14 +30,18 @@ const (
 )
 
 // The file of a key's calls has room for one failure, then a table in which each caller has one
-// slot by its hash, then a count. Its size is fixed, so it needs no cleaning up. Two callers that
-// share a slot overwrite each other, which costs at most a 401 that is noticed one call later.
+// slot by its hash, then a count, then room for one warning. Its size is fixed, so it needs no
+// cleaning up. Two callers that share a slot overwrite each other, which costs at most a 401 that
+// is noticed one call later.
 const (
 	failureSize = 1024 // bytes
 	slotSize    = 40   // bytes: four numbers of 8, one of 4, a checksum
 	slots       = 256
 
 	countOffset = failureSize + slots*slotSize // of the number of tokens stored, 8 bytes
+
+	warningOffset = countOffset + 8
+	warningSize   = 1024 // bytes
 )
 
 // Caller identifies the process that runs the plugin. The start time tells it from another one with
@@ -236,26 +240,48 @@ func storeHung(err error) bool {
 	return errors.As(err, &r) && r.hung
 }
 
+// kindsOf has bit i set where err wraps the i-th kind.
+func kindsOf(err error, kinds []error) (bits uint64) {
+	for i, kind := range kinds {
+		if errors.Is(err, kind) {
+			bits |= 1 << i
+		}
+	}
+	return bits
+}
+
+// remember is the error that bits of kindsOf stand for.
+func remember(text string, bits uint64, kinds []error) *remembered {
+	r := &remembered{text: text}
+	for i, kind := range kinds {
+		if bits&(1<<i) != 0 {
+			r.kinds = append(r.kinds, kind)
+		}
+	}
+	return r
+}
+
 func (c *callLog) rememberFailure(caller Caller, now time.Time, err error, common bool) {
 	if c.file == nil {
 		return
 	}
 	f := failure{Caller: caller.hash(), At: now, Text: shortened(err.Error()), Common: common,
-		Hung: c.hung}
-	for i, kind := range c.kinds {
-		if errors.Is(err, kind) {
-			f.Kinds |= 1 << i
-		}
-	}
-	encoded, err := json.Marshal(f)
-	if err != nil || len(encoded) > failureSize-8 {
+		Hung: c.hung, Kinds: kindsOf(err, c.kinds)}
+	c.writeBlock(0, failureSize, f)
+}
+
+// writeBlock puts a value into a part of the file, with its length and checksum; one that is too
+// long is left out.
+func (c *callLog) writeBlock(offset int64, size int, value any) {
+	encoded, err := json.Marshal(value)
+	if err != nil || len(encoded) > size-8 {
 		return
 	}
-	b := make([]byte, failureSize)
+	b := make([]byte, size)
 	binary.LittleEndian.PutUint32(b, uint32(len(encoded)))
 	binary.LittleEndian.PutUint32(b[4:], crc32.ChecksumIEEE(encoded))
 	copy(b[8:], encoded)
-	_, _ = c.file.WriteAt(b, 0)
+	_, _ = c.file.WriteAt(b, offset)
 }
 
 // maxText is how much of an error is remembered, in bytes. There is room for it also where JSON
@@ -290,12 +316,8 @@ func (c *callLog) failure(caller Caller, now, since time.Time) (error, bool) {
 	if !own && !shared {
 		return nil, false
 	}
-	r := &remembered{text: f.Text, hung: f.Hung}
-	for i, kind := range c.kinds {
-		if f.Kinds&(1<<i) != 0 {
-			r.kinds = append(r.kinds, kind)
-		}
-	}
+	r := remember(f.Text, f.Kinds, c.kinds)
+	r.hung = f.Hung
 	return r, true
 }
 
@@ -310,21 +332,19 @@ func (c *callLog) readFailure() (failure, bool) {
 	return decodeFailure(b)
 }
 
-func decodeFailure(b []byte) (failure, bool) {
-	if len(b) != failureSize {
-		return failure{}, false
-	}
+func decodeFailure(b []byte) (f failure, ok bool) {
+	return f, len(b) == failureSize && decodeBlock(b, &f)
+}
+
+// decodeBlock reads what writeBlock has written.
+func decodeBlock(b []byte, value any) bool {
 	length := binary.LittleEndian.Uint32(b)
-	if length == 0 || length > failureSize-8 {
-		return failure{}, false
+	if length == 0 || int(length) > len(b)-8 {
+		return false
 	}
 	encoded := b[8 : 8+length]
-	var f failure
-	if binary.LittleEndian.Uint32(b[4:]) != crc32.ChecksumIEEE(encoded) ||
-		json.Unmarshal(encoded, &f) != nil {
-		return failure{}, false
-	}
-	return f, true
+	return binary.LittleEndian.Uint32(b[4:]) == crc32.ChecksumIEEE(encoded) &&
+		json.Unmarshal(encoded, value) == nil
 }
 
 // forgetFailure lets the next caller try again.

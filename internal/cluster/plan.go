@@ -38,6 +38,9 @@ func Plan(ctx context.Context, client *api.Client, w Wanted) (Planned, error) {
 			return Planned{}, err
 		}
 	}
+	if err := checkAccount(ctx, client, w); err != nil {
+		return Planned{}, err
+	}
 	rules, err := checkRoles(ctx, client, w)
 	if err != nil {
 		return Planned{}, err
@@ -65,6 +68,22 @@ func checkNamespace(ctx context.Context, client *api.Client, name string) error 
 	switch {
 	case errors.Is(err, api.ErrNotFound):
 		return &UnknownError{What: "namespace", Given: name}
+	case err != nil && !errors.Is(err, api.ErrForbidden):
+		return &ObjectError{Doing: "reading", Object: ref, Err: err}
+	}
+	return nil
+}
+
+// checkAccount is an UnknownError for an account that is to be left as it is and is not there.
+func checkAccount(ctx context.Context, client *api.Client, w Wanted) error {
+	if !w.NoRBAC {
+		return nil
+	}
+	ref := w.namespaced("ServiceAccount", w.ServiceAccount)
+	_, err := readMetadata(ctx, client, ref)
+	switch {
+	case errors.Is(err, api.ErrNotFound):
+		return &UnknownError{What: "service account", Given: w.Namespace + "/" + w.ServiceAccount}
 	case err != nil && !errors.Is(err, api.ErrForbidden):
 		return &ObjectError{Doing: "reading", Object: ref, Err: err}
 	}

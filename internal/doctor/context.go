@@ -10,6 +10,7 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/kubeconfig"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/kuberc"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/prepare"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
 )
 
@@ -152,6 +153,6 @@ func (c *profileChecks) allowed(use kubeconfig.PluginContext) {
 	default:
 		c.add(c.fail(check, fmt.Errorf("%w: %q is not in the allowlist of %q",
 			ErrPluginDenied, use.Command, c.kuberc),
-			setupLine(c.profile)+" --allowlist"))
+			prepare.SetupLine(c.profile)+" --allowlist"))
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/bootstrap"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/files"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/kuberc"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/mint"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/prepare"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
@@ -44,6 +45,7 @@ func (d *doctor) examine(ctx context.Context, name string, loaded loadedProfile)
 	c := &profileChecks{doctor: d, profile: loaded.Profile}
 	if c.file(name, loaded.err) {
 		c.credentials(ctx)
+		c.lastWarning(ctx)
 		c.recovery()
 		c.checkContexts()
 	}
@@ -107,6 +109,18 @@ func (c *profileChecks) credentials(ctx context.Context) {
 	c.token(ctx, grant, stored)
 }
 
+// lastWarning is what a get had to leave out: clients are told nothing but the token.
+func (c *profileChecks) lastWarning(ctx context.Context) {
+	s, err := session.Open(ctx, c.host, c.profile)
+	if err != nil {
+		return // said already
+	}
+	if last := s.LastWarning(); last != nil {
+		c.add(warn("get", c.options.Hint(last.Err), "the last one, %s ago: %s",
+			ui.Age(c.host.Now().Sub(last.At)), last.Text))
+	}
+}
+
 // server is about the way to the API server, which profiles of one cluster share.
 func (c *profileChecks) server() bool {
 	const check = "server"
@@ -126,7 +140,7 @@ func (c *profileChecks) server() bool {
 // authority.
 func (c *profileChecks) serverFix(err error) string {
 	if errors.Is(err, api.ErrTLS) {
-		return setupLine(c.profile)
+		return prepare.SetupLine(c.profile)
 	}
 	line := []string{"curl", "-kv"}
 	if c.profile.Cluster.ProxyURL != "" {
@@ -167,7 +181,7 @@ func (c *profileChecks) bootstrapStored(ctx context.Context) bool {
 		err = fmt.Errorf("%w: on %s", bootstrap.ErrExpired, ui.Date(entry.ExpiresAt))
 	}
 	if err != nil {
-		c.add(c.fail(check, err, setupLine(c.profile)))
+		c.add(c.fail(check, err, prepare.SetupLine(c.profile)))
 	}
 	return err == nil
 }
@@ -176,6 +190,10 @@ func (c *profileChecks) bootstrapStored(ctx context.Context) bool {
 func (c *profileChecks) bootstrapAccepted(ctx context.Context) *mint.Client {
 	const check = "bootstrap"
 	credential, err := bootstrap.Find(ctx, c.profile, c.session.System())
+	if errors.Is(err, kuberc.ErrDenied) {
+		c.add(c.fail(check, err, "")) // no other credential would change that
+		return nil
+	}
 	if err != nil {
 		c.add(c.fail(check, err, c.sourceFix()))
 		return nil
@@ -201,10 +219,10 @@ func (c *profileChecks) bootstrapAccepted(ctx context.Context) *mint.Client {
 // comes from.
 func (c *profileChecks) sourceFix() string {
 	if c.profile.Bootstrap.Source == profile.SourceKeyring {
-		return setupLine(c.profile)
+		return prepare.SetupLine(c.profile)
 	}
-	return "get a new one for " + sourceFlag(c.profile.Bootstrap) + ", or: " +
-		setupLine(c.profile)
+	return "get a new one for " + prepare.SourceFlag(c.profile.Bootstrap) + ", or: " +
+		prepare.SetupLine(c.profile)
 }
 
 // describe says whom the bootstrap credential stands for, until when, and when it is replaced.
@@ -219,7 +237,7 @@ func (c *profileChecks) describe(ctx context.Context, user mint.User, config *re
 		return text + fmt.Sprintf(", until %s, renews itself from %s",
 			ui.Date(entry.ExpiresAt), ui.Date(half))
 	}
-	text += ", from " + sourceFlag(c.profile.Bootstrap)
+	text += ", from " + prepare.SourceFlag(c.profile.Bootstrap)
 	if expires := mint.ParseClaims(config.BearerToken).ExpiresAt; !expires.IsZero() {
 		text += ", until " + ui.Date(expires)
 	}
@@ -240,7 +258,7 @@ func (c *profileChecks) mint(ctx context.Context, minter *mint.Client) (mint.Gra
 	if err != nil {
 		err = fmt.Errorf("minting token for %q: %w", c.profile.Account(),
 			session.ClassifyMintError(err))
-		c.add(c.fail(check, err, setupLine(c.profile)))
+		c.add(c.fail(check, err, prepare.SetupLine(c.profile)))
 		return grant, false
 	}
 	asked, granted := c.profile.Duration.Duration,
@@ -248,8 +266,9 @@ func (c *profileChecks) mint(ctx context.Context, minter *mint.Client) (mint.Gra
 	if asked-granted > clockTolerance {
 		shorter := c.profile
 		shorter.Duration.Duration = max(granted.Truncate(time.Minute), profile.MinDuration)
-		c.add(warn(check, setupLine(shorter), "a token of %s was asked for, and one of "+
-			"%s granted: the API server allows no more", profile.ShortDuration(asked),
+		c.add(warn(check, prepare.SetupLine(shorter),
+			"a token of %s was asked for, and one of %s granted: the API server "+
+				"allows no more", profile.ShortDuration(asked),
 			profile.ShortDuration(granted)))
 		return grant, true
 	}
@@ -265,7 +284,7 @@ func (c *profileChecks) limited(ctx context.Context) Finding {
 		denied, err := c.session.IsDenied(ctx, min(lifetime, profile.MaxDuration))
 		switch {
 		case err != nil:
-			return warn(check, setupLine(c.profile), "cannot be told: %v", err)
+			return warn(check, prepare.SetupLine(c.profile), "cannot be told: %v", err)
 		case denied && lifetime < profile.MaxDuration:
 			return ok(check, "limited: whoever has the bootstrap credential gets no "+
 				"token of more than %s", profile.ShortDuration(asked))
@@ -274,7 +293,7 @@ func (c *profileChecks) limited(ctx context.Context) Finding {
 				profile.ShortDuration(asked))
 		}
 	}
-	return warn(check, setupLine(c.profile),
+	return warn(check, prepare.SetupLine(c.profile),
 		"not limited: whoever has the bootstrap credential can ask for tokens of any "+
 			"lifetime; "+
 			"needs a context that can create admission policies")
@@ -295,11 +314,12 @@ func (c *profileChecks) token(ctx context.Context, grant mint.Grant, stored keyr
 		c.add(ok(check, "accepted (name not checked: the account cannot ask who it is)"))
 		return
 	case err != nil:
-		c.add(c.fail(check, fmt.Errorf("a new token: %w", err), setupLine(c.profile)))
+		c.add(c.fail(check, fmt.Errorf("a new token: %w", err),
+			prepare.SetupLine(c.profile)))
 		return
 	case user.Name != wanted:
 		c.add(c.fail(check, fmt.Errorf("%w: a token for %q is accepted as %q",
-			prepare.ErrNotProven, wanted, user.Name), setupLine(c.profile)))
+			prepare.ErrNotProven, wanted, user.Name), prepare.SetupLine(c.profile)))
 		return
 	}
 	if c.storedRefused(ctx, stored) {

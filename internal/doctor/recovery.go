@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/kubeconfig"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/prepare"
 )
 
 // recovery looks whether the context that setup was told to recover with is still there and leads
@@ -24,7 +25,7 @@ func (c *profileChecks) recovery() {
 	}
 	if err != nil {
 		c.add(warn(check, "make the context again, or name another one to: "+
-			""+setupLine(c.profile), "impossible with %s: %v", where, err))
+			""+prepare.SetupLine(c.profile), "impossible with %s: %v", where, err))
 		return
 	}
 	c.add(ok(check, "with %s, when the cluster no longer knows the bootstrap credential",

@@ -23,6 +23,10 @@ const EnvironmentVariable = "KUBERNETES_EXEC_INFO"
 
 const kind = "ExecCredential"
 
+// kindOfCSharp is what the C# client sends in its place, without a cluster:
+// github.com/kubernetes-client/csharp, CreateRunnableExternalProcess.
+const kindOfCSharp = "ExecCredentials"
+
 // The versions of client.authentication.k8s.io that clients use today.
 const (
 	V1      = "client.authentication.k8s.io/v1"
@@ -51,25 +55,34 @@ type Info struct {
 // all, and of the versions they may expect v1 is the only one that is not deprecated.
 func Absent() Info { return Info{APIVersion: V1, Absent: true} }
 
-// Parse reads the value of KUBERNETES_EXEC_INFO.
+// Parse reads the value of KUBERNETES_EXEC_INFO. A client that sends no kind, or C#'s, counts as
+// one that does not say where the token goes, whatever else it sends.
 func Parse(text string) (Info, error) {
 	if len(text) > maxInfo {
 		return Info{}, fmt.Errorf("%w: longer than %d bytes", ErrMalformed, maxInfo)
 	}
-	// v1beta1 differs from v1 in nothing that JSON shows, so one type reads both.
+	// v1beta1 differs from v1 in nothing that JSON shows, so one type reads both. What is
+	// wrong with one field does not keep the decoder from the others.
 	var cred clientauth.ExecCredential
-	if err := json.Unmarshal([]byte(text), &cred); err != nil {
-		return Info{}, fmt.Errorf("%w: %s does not hold an ExecCredential in JSON",
-			ErrMalformed,
-			EnvironmentVariable)
-	}
-	if cred.Kind != kind {
+	err := json.Unmarshal([]byte(text), &cred)
+	switch {
+	case cred.TypeMeta == (metav1.TypeMeta{}):
+		return Info{}, malformed()
+	case cred.Kind != kind && cred.Kind != kindOfCSharp && cred.Kind != "":
 		return Info{}, fmt.Errorf("%w: kind is %q, not %q", ErrMalformed, cred.Kind, kind)
-	}
-	if cred.APIVersion != V1 && cred.APIVersion != V1Beta1 {
+	case cred.APIVersion != V1 && cred.APIVersion != V1Beta1:
 		return Info{}, fmt.Errorf("%w %q in exec info", ErrAPIVersion, cred.APIVersion)
+	case cred.Kind != kind:
+		return Info{APIVersion: cred.APIVersion}, nil
+	case err != nil:
+		return Info{}, malformed()
 	}
 	return Info{APIVersion: cred.APIVersion, Cluster: cred.Spec.Cluster}, nil
+}
+
+func malformed() error {
+	return fmt.Errorf("%w: %s does not hold an ExecCredential in JSON", ErrMalformed,
+		EnvironmentVariable)
 }
 
 // Encode returns the ExecCredential that answers a client in the version it asked for, ending in a

@@ -149,7 +149,13 @@ func readAtMost(r io.Reader, path string, limit int64) ([]byte, error) {
 // Replace writes data to path through a temporary file in the same directory, synced and renamed
 // over path. An existing path must be a regular file; it keeps its mode when mode is 0, and a new
 // one then gets 0600.
-func Replace(path string, data []byte, mode fs.FileMode) (err error) {
+func Replace(path string, data []byte, mode fs.FileMode) error {
+	return replace(path, data, mode, func(string, *os.File) error { return nil })
+}
+
+// replace lets adapt change the new file before it takes the place of the old one.
+func replace(path string, data []byte, mode fs.FileMode,
+	adapt func(path string, temp *os.File) error) (err error) {
 	mode, err = modeOf(path, mode)
 	if err != nil {
 		return err
@@ -164,6 +170,9 @@ func Replace(path string, data []byte, mode fs.FileMode) (err error) {
 			_ = os.Remove(temp.Name())
 		}
 	}()
+	if err := adapt(path, temp); err != nil {
+		return err
+	}
 	if err := writeSynced(temp, data, mode); err != nil {
 		return err
 	}

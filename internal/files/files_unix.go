@@ -3,6 +3,7 @@
 package files
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -45,4 +46,34 @@ func syncDir(path string) error {
 	}
 	defer dir.Close()
 	return dir.Sync()
+}
+
+// CheckCreate is an error when no file can be created in a directory. It creates none.
+func CheckCreate(dir string) error {
+	const writable, searchable = 2, 1 // W_OK and X_OK, access(2)
+	return syscall.Access(dir, writable|searchable)
+}
+
+// keepOwner gives a new file the owner and the group of the one that it will replace.
+func keepOwner(path string, temp *os.File) error {
+	old, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	info, err := temp.Stat()
+	if err != nil {
+		return err
+	}
+	was, known := old.Sys().(*syscall.Stat_t)
+	is, alsoKnown := info.Sys().(*syscall.Stat_t)
+	if !known || !alsoKnown || was.Uid == is.Uid && was.Gid == is.Gid {
+		return nil
+	}
+	if err := temp.Chown(int(was.Uid), int(was.Gid)); err != nil {
+		return fmt.Errorf("%w: %w", errOwner, err)
+	}
+	return nil
 }

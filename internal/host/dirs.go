@@ -1,6 +1,8 @@
 package host
 
 import (
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -154,11 +156,16 @@ func privateIn(base string) (string, error) {
 // KubeconfigPaths are the kubeconfig files that kubectl would read, explicit being its
 // --kubeconfig.
 func (h *Host) KubeconfigPaths(explicit string) ([]string, error) {
+	if explicit != "" {
+		if _, err := os.Stat(explicit); err != nil {
+			return nil, fmt.Errorf("%w %q: %w", kubeconfig.ErrNoFile, explicit, errors.Unwrap(err))
+		}
+	}
 	home, err := h.Home()
 	if err != nil {
 		return nil, err
 	}
-	return kubeconfig.Paths(explicit, h.Getenv("KUBECONFIG"), home), nil
+	return kubeconfig.Paths(explicit, h.place("KUBECONFIG"), home), nil
 }
 
 // KubercPath is the file of kubectl's preferences; empty when they are turned off.
@@ -167,5 +174,5 @@ func (h *Host) KubercPath() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return kuberc.Path(h.Getenv("KUBERC"), home), nil
+	return kuberc.Path(h.place("KUBERC"), home), nil
 }

@@ -130,10 +130,10 @@ func (h *Host) ForGet() *Host {
 	return &other
 }
 
-// place is the value of a variable that chooses a directory or the session bus. Where a kubeconfig
-// may run this program that is the client's own, whatever exec.env says: a directory of its
-// author's choice could be one in which a lock of ours stops others. Where the system does not
-// show what the client was started with, it is what this process was given.
+// place is the value of a variable that chooses a directory, a file or the session bus. Where a
+// kubeconfig may run this program that is the client's own, whatever exec.env says: a directory
+// of its author's choice could be one in which a lock of ours stops others. Where the system does
+// not show what the client was started with, it is what this process was given.
 func (h *Host) place(name string) string {
 	if h.isGet || h.CalledByClient() {
 		if own := h.ClientVariables(); own != nil {

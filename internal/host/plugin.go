@@ -3,10 +3,12 @@ package host
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 
 	"github.com/kballard/go-shellquote"
 )
@@ -85,4 +87,14 @@ func (h *Host) Pinned(further []string) map[string]string {
 		}
 	}
 	return values
+}
+
+// FurtherVariables are those that were kept for a program beside the ones that programs usually
+// need, sorted.
+func FurtherVariables(kept map[string]string) []string {
+	further := maps.Clone(kept)
+	for _, name := range PinnedVariables() {
+		delete(further, name)
+	}
+	return slices.Sorted(maps.Keys(further))
 }

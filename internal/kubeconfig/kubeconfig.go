@@ -23,6 +23,7 @@ import (
 var (
 	ErrEntry     = errors.New("not a usable kubeconfig entry")
 	ErrForeign   = errors.New("not created by sa-exec-credential")
+	ErrNoFile    = errors.New("no kubeconfig")
 	ErrNoContext = errors.New("no such context")
 	ErrReference = errors.New("context is incomplete")
 	ErrInsecure  = errors.New("context does not verify TLS")

@@ -33,8 +33,12 @@ type PluginContext struct {
 	Context      string
 	Cluster      profile.Cluster
 	ClusterError error // why the cluster gets no tokens; Cluster is then empty
-	User         string
-	Profile      string
+	ClusterName  string
+	ClusterFile  string // where the cluster stands
+	// absolute; empty: its certificate authority stands in the kubeconfig
+	CAFile  string
+	User    string
+	Profile string
 	// relative paths are resolved as clients do; a bare name stays one
 	Command            string
 	Args               []string
@@ -259,7 +263,13 @@ func pluginContext(config *clientcmdapi.Config, name, profile string) PluginCont
 		User: context.AuthInfo, Profile: profile, Command: section.Command,
 		Args:       section.Args,
 		APIVersion: section.APIVersion, InteractiveMode: string(section.InteractiveMode),
-		ProvideClusterInfo: section.ProvideClusterInfo,
+		ProvideClusterInfo: section.ProvideClusterInfo, ClusterName: context.Cluster,
+	}
+	if cluster := config.Clusters[context.Cluster]; cluster != nil {
+		found.ClusterFile = cluster.LocationOfOrigin
+		if len(cluster.CertificateAuthorityData) == 0 { // which goes before a file
+			found.CAFile = cluster.CertificateAuthority
+		}
 	}
 	for _, variable := range section.Env {
 		found.Environment = append(found.Environment, variable.Name)

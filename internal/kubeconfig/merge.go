@@ -71,6 +71,19 @@ func Merge(paths []string, entry Entry, useContext bool) (changed bool, err erro
 	return mergeAll(paths, []Entry{entry}, useContext)
 }
 
+// CanMerge is the error that Merge would give for what the files hold now, for those who have more to
+// do before.
+func CanMerge(paths []string, entry Entry, useContext bool) error {
+	source, err := entry.fill()
+	if err != nil {
+		return err
+	}
+	target := Target(paths)
+	return yamledit.Check(paths, kind, func(files []*yamledit.File) error {
+		return within(files, target).merge(entry, source.Content[0], useContext)
+	})
+}
+
 func mergeAll(paths []string, entries []Entry, useContext bool) (changed bool, err error) {
 	sources := make([]*yaml.Node, len(entries))
 	for i, entry := range entries {
@@ -102,12 +115,16 @@ func edit(paths []string, change func(*configs) error) (changed bool, err error)
 		return false, yamledit.Quoted(err)
 	}
 	return yamledit.Edit(paths, kind, func(files []*yamledit.File) error {
-		c := &configs{files: files, target: files[0]}
-		if i := slices.IndexFunc(files, func(f *yamledit.File) bool { return f.Is(target) }); i > 0 {
-			c.target = files[i]
-		}
-		return change(c)
+		return change(within(files, target))
 	})
+}
+
+func within(files []*yamledit.File, target string) *configs {
+	c := &configs{files: files, target: files[0]}
+	if i := slices.IndexFunc(files, func(f *yamledit.File) bool { return f.Is(target) }); i > 0 {
+		c.target = files[i]
+	}
+	return c
 }
 
 // kind is how kubeconfigs are edited.

@@ -13,7 +13,6 @@ import (
 
 	yaml "go.yaml.in/yaml/v3"
 
-	"github.com/sa-exec-credential/sa-exec-credential/internal/files"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/yamledit"
 )
 
@@ -359,7 +358,7 @@ func TestALinkStays(t *testing.T) {
 
 func TestWhatIsNoRegularFileIsRefused(t *testing.T) {
 	_, err := Merge([]string{"/dev/null"}, testEntry(), false)
-	if !errors.Is(err, files.ErrUntrusted) {
+	if !errors.Is(err, yamledit.ErrReadOnly) {
 		t.Errorf("error %v", err)
 	}
 }

@@ -2,6 +2,7 @@ package kubeconfig
 
 import (
 	"bytes"
+	"encoding/base64"
 	"fmt"
 	"maps"
 	"slices"
@@ -90,13 +91,15 @@ type Replaced struct {
 	File      string   // where the user stands
 	TokenFile string   // the user's old token file, which is still there
 	Holders   []string // users who still hold the same token, in any of the files
+	Clusters  []string // got what some clients need to say where the token goes
+	Unfit     []string // clusters that lack that, in a form that is not edited
 }
 
 // ReplaceUser turns a context's user with a static token into one with the entry's exec section, in
 // place: context, cluster and user keep their names and all other fields, and the token leaves the
-// file, its comments too, in one step. Contexts that share the user get tokens from then on as
-// well. When one of them leads to another cluster it would stop working: that is an ErrShared, and
-// nothing is changed.
+// file, its comments too, in one step; the cluster gets what its clients need. Contexts that share
+// the user get tokens from then on as well. When one of them leads to another cluster it would stop
+// working: that is an ErrShared, and nothing is changed.
 func ReplaceUser(paths []string, context string, entry Entry) (Replaced, error) {
 	var done Replaced
 	source, err := entry.fill()
@@ -105,6 +108,7 @@ func ReplaceUser(paths []string, context string, entry Entry) (Replaced, error) 
 	}
 	yamledit.StripComments(source)
 	section := execSection(source.Content[0])
+	extensions := clusterExtensions(source.Content[0])
 	_, err = edit(paths, func(c *configs) error {
 		// Read again under the lock: what was proven a moment ago can have changed.
 		static, err := checkReplaceable(paths, context, entry)
@@ -115,6 +119,7 @@ func ReplaceUser(paths []string, context string, entry Entry) (Replaced, error) 
 		if err := c.replaceUser(static, section); err != nil {
 			return err
 		}
+		c.completeClusters(&done, entry, extensions)
 		done.Holders = c.holders(static.Token)
 		return nil
 	})
@@ -186,6 +191,74 @@ func (c *configs) replaceUser(static Static, section *yaml.Node) error {
 		c.scrub(token)
 	}
 	return nil
+}
+
+// clusterExtensions are those of the template's cluster, without the name of the profile: a cluster
+// that has it counts as one that this program created, and this one has been there before.
+func clusterExtensions(root *yaml.Node) *yaml.Node {
+	list := yamledit.At(yamledit.Items(root, clusters)[0], "cluster", "extensions")
+	for _, item := range list.Content {
+		extension := yamledit.At(item, "extension")
+		yamledit.RemoveField(extension, "profile")
+		yamledit.SetField(extension, "kind", yamledit.NewText("Cluster"))
+	}
+	return list
+}
+
+// completeClusters puts into the clusters of a user's contexts what Python's client needs. It hands
+// its plugin the cluster as it stands, in which a certificate authority's file would stay one, and
+// from 32 on it fails at a cluster without extensions.
+func (c *configs) completeClusters(done *Replaced, entry Entry, extensions *yaml.Node) {
+	for _, name := range c.clustersOf(done.User) {
+		f, item := c.find(clusters, name)
+		body := yamledit.Field(item, "cluster")
+		switch changed, ok := completeCluster(body, entry.CA, extensions); {
+		case !ok:
+			done.Unfit = append(done.Unfit, name)
+		case changed:
+			f.Touch(clusters, name)
+			done.Clusters = append(done.Clusters, name)
+		}
+	}
+}
+
+// clustersOf are the clusters of all contexts of a user.
+func (c *configs) clustersOf(user string) (names []string) {
+	for _, f := range c.files {
+		for _, context := range yamledit.Items(f.Root(), contexts) {
+			cluster, found := c.references(yamledit.Text(context, "name"))
+			if found == user {
+				names = appendNew(names, cluster)
+			}
+		}
+	}
+	return names
+}
+
+// completeCluster changes what a cluster lacks; it is not ok when that cannot be done in place.
+func completeCluster(body *yaml.Node, ca []byte, extensions *yaml.Node) (changed, ok bool) {
+	if body == nil || body.Kind != yaml.MappingNode || yamledit.Field(body, "<<") != nil {
+		return false, false
+	}
+	list := yamledit.Field(body, "extensions")
+	switch {
+	case yamledit.IsNull(list):
+		yamledit.SetField(body, "extensions", extensions)
+		changed = true
+	case list.Kind != yaml.SequenceNode:
+		return false, false
+	case yamledit.Index(list, execExtension) < 0:
+		list.Content = append(list.Content, extensions.Content...)
+		changed = true
+	}
+	if yamledit.Text(body, "certificate-authority-data") == "" &&
+		yamledit.Text(body, "certificate-authority") != "" {
+		yamledit.RemoveField(body, "certificate-authority")
+		data := yamledit.NewText(base64.StdEncoding.EncodeToString(ca))
+		yamledit.SetField(body, "certificate-authority-data", data)
+		changed = true
+	}
+	return changed, true
 }
 
 // scrub removes a token from comments, such as a line that somebody has commented out.

@@ -1,6 +1,7 @@
 package kubeconfig
 
 import (
+	"encoding/base64"
 	"errors"
 	"io/fs"
 	"os"
@@ -8,6 +9,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	yaml "go.yaml.in/yaml/v3"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/yamledit"
@@ -128,7 +131,7 @@ func TestReplaceUser(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !reflect.DeepEqual(done, Replaced{User: "token", File: path,
-		Holders: []string{"copy"}}) {
+		Holders: []string{"copy"}, Clusters: []string{"prod", "same"}}) {
 		t.Errorf("%+v", done)
 	}
 	after := mustLoadFile(t, path)
@@ -147,10 +150,93 @@ func TestReplaceUser(t *testing.T) {
 	}
 	delete(before.AuthInfos, "token")
 	delete(after.AuthInfos, "token")
+	for _, name := range []string{"prod", "same"} {
+		if after.Clusters[name].Extensions[execExtension] == nil {
+			t.Errorf("cluster %q: %+v", name, after.Clusters[name])
+		}
+		after.Clusters[name].Extensions = before.Clusters[name].Extensions
+	}
 	mustEqual(t, before, after)
 	onlyFiles(t, filepath.Dir(path), "config", "tokens")
 	if _, err := StaticToken([]string{path}, "token"); !errors.Is(err, ErrOurs) {
 		t.Errorf("again: %v", err)
+	}
+}
+
+// TestReplaceUserLetsPythonSayWhereTheTokenGoes reads the clusters as Python's client does, from
+// the text: kubernetes-client/python, kubernetes/base/config/exec_provider.py, hands its plugin
+// the cluster as it stands, and iterates over cluster["extensions"] whether there are any or not.
+func TestReplaceUserLetsPythonSayWhereTheTokenGoes(t *testing.T) {
+	const foreign = "{name: client.authentication.k8s.io/exec, extension: {a: b}}"
+	ours := map[string]any{"apiVersion": "sa-exec-credential/v1", "kind": "Cluster"}
+	exec := func(extension map[string]any) any {
+		return map[string]any{"name": execExtension, "extension": extension}
+	}
+	audit := map[string]any{"name": "audit", "extension": map[string]any{"c": "d"}}
+	tests := []struct {
+		name, fields string
+		extensions   []any
+		unfit        bool
+	}{
+		{name: "a file", fields: "certificate-authority: ca.crt",
+			extensions: []any{exec(ours)}},
+		{name: "a file and its data", fields: "certificate-authority: gone, " +
+			"certificate-authority-data: DATA",
+			extensions: []any{exec(ours)}},
+		{name: "data", fields: "certificate-authority-data: DATA",
+			extensions: []any{exec(ours)}},
+		{name: "no extensions", fields: "certificate-authority: ca.crt, extensions: null",
+			extensions: []any{exec(ours)}},
+		{name: "others' extensions",
+			fields: "certificate-authority: ca.crt, extensions: [{name: audit, " +
+				"extension: {c: d}}]",
+			extensions: []any{audit, exec(ours)}},
+		{name: "another's of the same name stays",
+			fields:     "certificate-authority: ca.crt, extensions: [" + foreign + "]",
+			extensions: []any{exec(map[string]any{"a": "b"})}},
+		{name: "a form that is not edited", unfit: true,
+			fields: "certificate-authority: ca.crt, extensions: *x"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "config")
+			ca := testEntry().CA
+			write(t, filepath.Join(filepath.Dir(path), "ca.crt"), string(ca))
+			data := base64.StdEncoding.EncodeToString(ca)
+			text := "shared: &x []\nclusters: [{name: c, cluster: {server: " +
+				"\"https://api.example.com:6443\", " +
+				strings.ReplaceAll(tt.fields, "DATA", data) + "}}]\n" +
+				"contexts: [{name: a, context: {cluster: c, user: a}}]\nusers: " +
+				"[{name: a, user: {token: s3cr3t}}]\n"
+			write(t, path, text)
+			entry := staticEntry()
+			entry.CA = ca
+			done, err := ReplaceUser([]string{path}, "a", entry)
+			if err != nil || (len(done.Unfit) == 1) != tt.unfit ||
+				(len(done.Clusters) == 1) == tt.unfit {
+				t.Fatalf("%+v, %v", done, err)
+			}
+			if tt.unfit {
+				return
+			}
+			var found struct {
+				Clusters []struct{ Cluster map[string]any }
+			}
+			if err := yaml.Unmarshal([]byte(read(t, path)), &found); err != nil {
+				t.Fatal(err)
+			}
+			cluster := found.Clusters[0].Cluster
+			if got, _ := cluster["certificate-authority-data"].(string); got != data {
+				t.Errorf("certificate-authority-data %q", got)
+			}
+			if !reflect.DeepEqual(cluster["extensions"], tt.extensions) {
+				t.Errorf("extensions %v, want %v", cluster["extensions"],
+					tt.extensions)
+			}
+			if strings.Contains(read(t, path), "profile: ") {
+				t.Error("the cluster counts as one of the profile's own")
+			}
+		})
 	}
 }
 

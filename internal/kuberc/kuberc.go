@@ -24,6 +24,7 @@ var (
 	ErrDenyAll     = errors.New("kubectl's policy denies every credential plugin")
 	ErrNoAllowlist = errors.New("kubectl's policy is no allowlist")
 	ErrPolicy      = errors.New("kubectl's plugin policy is not valid")
+	ErrDenied      = errors.New("kubectl's plugin policy does not allow it")
 )
 
 // kubectl's plugin policies (client-go, tools/clientcmd/api).
@@ -67,26 +68,43 @@ type Policy struct {
 
 // Allows reports whether kubectl 1.36 runs a command: it is in the list as it stands, or both it
 // and an entry of the same base name lead to the same path. Links are not resolved.
-func (p Policy) Allows(command string) bool {
+func (p Policy) Allows(command string) bool { return p.allows(command, exec.LookPath) }
+
+// Check is for a plugin that this program runs for itself, and that lookPath finds: an ErrDenied
+// when kubectl would not run it. Whoever restricts plugins means the plugin, whichever program runs
+// it. A policy that cannot be read allows nothing; kubectl itself refuses to work then.
+func Check(path, command string, lookPath func(string) (string, error)) error {
+	policy, err := ReadPolicy(path)
+	if err != nil {
+		return fmt.Errorf("%w: %q: %w", ErrDenied, command, err)
+	}
+	if policy.allows(command, lookPath) {
+		return nil
+	}
+	return fmt.Errorf("%w: %q: %q has credentialPluginPolicy: %s", ErrDenied, command, path,
+		policy.Type)
+}
+
+func (p Policy) allows(command string, lookPath func(string) (string, error)) bool {
 	switch p.Type {
 	case AllowAll:
 		return true
 	case Allowlist:
-		return p.lists(filepath.Clean(command))
+		return p.lists(filepath.Clean(command), lookPath)
 	}
 	return false
 }
 
-func (p Policy) lists(command string) bool {
+func (p Policy) lists(command string, lookPath func(string) (string, error)) bool {
 	if slices.Contains(p.Entries, command) {
 		return true
 	}
-	resolved, err := exec.LookPath(command)
+	resolved, err := lookPath(command)
 	if err != nil {
 		return false
 	}
 	return slices.ContainsFunc(p.Entries, func(entry string) bool {
-		found, err := exec.LookPath(entry)
+		found, err := lookPath(entry)
 		hasName := filepath.Base(entry) == filepath.Base(resolved)
 		return entry == resolved || hasName && err == nil && found == resolved
 	})

@@ -2,6 +2,7 @@ package kuberc
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -122,6 +123,55 @@ func TestPath(t *testing.T) {
 		if got := Path(kuberc, "h"); got != want {
 			t.Errorf("%q: %q", kuberc, got)
 		}
+	}
+}
+
+func TestCheckNamesThePolicyAndItsFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "kuberc")
+	found := func(name string) (string, error) { return "/usr/bin/" + name, nil }
+	list := head + "credentialPluginPolicy: Allowlist\ncredentialPluginAllowlist:\n- command: "
+	tests := []struct {
+		name, text, path string
+		says             string // empty: allowed
+		wraps            error
+	}{
+		{name: "no file", path: path},
+		{name: "turned off"},
+		{name: "no policy", path: path, text: head},
+		{name: "in the list", path: path, text: list + "aws\n"},
+		{name: "found where an entry of the list is", path: path, text: list +
+			"/usr/bin/aws\n"},
+		{name: "not in the list", path: path, text: list + "gcloud\n", wraps: ErrDenied,
+			says: ": \"aws\": " + fmt.Sprintf("%q", path) +
+				" has credentialPluginPolicy: Allowlist"},
+		{name: "nothing is", path: path, text: head + "credentialPluginPolicy: DenyAll\n",
+			wraps: ErrDenied,
+			says: ": \"aws\": " + fmt.Sprintf("%q", path) +
+				" has credentialPluginPolicy: DenyAll"},
+		{name: "a policy that kubectl does not know", path: path, wraps: ErrPolicy,
+			text: head + "credentialPluginPolicy: Some\n",
+			says: "the unknown policy \"Some\""},
+		{name: "no YAML", path: path, text: "a: [", wraps: yamledit.ErrMalformed,
+			says: "not valid YAML"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			_ = os.Remove(path)
+			if tt.text != "" {
+				filestest.Write(t, path, tt.text)
+			}
+			err := Check(tt.path, "aws", found)
+			if tt.says == "" {
+				if err != nil {
+					t.Error(err)
+				}
+				return
+			}
+			if !errors.Is(err, ErrDenied) || !errors.Is(err, tt.wraps) ||
+				!strings.HasSuffix(err.Error(), tt.says) {
+				t.Errorf("error %v, want one that ends in %q", err, tt.says)
+			}
+		})
 	}
 }
 

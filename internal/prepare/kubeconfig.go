@@ -35,6 +35,18 @@ func (p *Preparation) mergeKubeconfig() error {
 	return nil
 }
 
+// checkOutput is an error when the context cannot be written as the files are now.
+func (p *Preparation) checkOutput() error {
+	if p.options.Output == nil {
+		return nil
+	}
+	entry, err := p.entry()
+	if err != nil {
+		return err
+	}
+	return kubeconfig.CanMerge(p.options.Output, entry, p.options.UseContext)
+}
+
 func outcomeWord(changed bool) string {
 	if changed {
 		return "written"

@@ -38,6 +38,7 @@ func (p *Preparation) prepareMachine(ctx context.Context) (*session.Session, err
 		return nil, err
 	}
 	if found {
+		p.reportChanges(old)
 		p.forgetReplaced(ctx, old, s)
 	}
 	return s, p.saveProfile()
@@ -114,12 +115,12 @@ func (p *Preparation) note(ctx context.Context, found profile.Device) error {
 		record.Next = ""
 	}
 	record.Current, record.Revoked = &found, false
-	if p.profile.Recovery != nil || record.ClusterUID != "" {
-		uid, err := cluster.ClusterUID(ctx, p.admin.Client)
-		if err != nil {
-			return err
-		}
+	uid, err := cluster.ClusterUID(ctx, p.admin.Client)
+	switch {
+	case uid != "":
 		record.ClusterUID = uid
+	case err != nil && (p.profile.Recovery != nil || record.ClusterUID != ""):
+		return err
 	}
 	if before.Current != nil && *before.Current == found && before.Revoked == record.Revoked &&
 		before.ClusterUID == record.ClusterUID {

@@ -146,7 +146,7 @@ func (m *Migration) plan(ctx context.Context) error {
 			o.Context)
 	}
 	p.profile.Cluster = m.target.Cluster
-	if err := p.checkTaken(); err != nil {
+	if err := p.checkTaken(ctx); err != nil {
 		return err
 	}
 	m.preparation = p
@@ -273,6 +273,14 @@ func (m *Migration) replace() (kubeconfig.Replaced, error) {
 		replaced.File)
 	for _, name := range m.sharing(replaced.User) {
 		m.step("context %q: has the same user, and changed with it", name)
+	}
+	for _, name := range replaced.Clusters {
+		m.step("cluster %q: has its certificate authorities and an extension in the "+
+			"kubeconfig itself, as Python's client needs", name)
+	}
+	for _, name := range replaced.Unfit {
+		m.warn("cluster %q was left as it is: Python's client needs "+
+			"certificate-authority-data and extensions in it", name)
 	}
 	m.tellLeftovers(replaced)
 	return replaced, nil

@@ -14,7 +14,7 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/yamledit"
 )
 
-// Options say what a setup shall come to.
+// Options say what a setup shall come to. What is empty stays as an earlier setup has chosen it.
 type Options struct {
 	ServiceAccount string
 	Namespace      string // empty: the context's
@@ -25,21 +25,23 @@ type Options struct {
 	In                              []string
 	ClusterWide, NoRBAC, NoLimits   bool
 	AllowDefaultAccount, AllowAdmin bool
+	TakeOver                        bool // a profile's name that is taken
 
 	Duration          time.Duration // of a token
 	Audiences         []string
 	Bootstrap         profile.Bootstrap
 	BootstrapDuration time.Duration
 	BootstrapEnv      []string // variables kept beside those that programs usually need
-	Recover           bool
+	Recover           *bool
 	Minter            *cluster.Subject // a pod's account, for bootstrap source in-cluster
 	Store             keyring.Kind
 
 	Profile string // empty: the default name
 	// Output are the kubeconfig files that get the context. None: the kubeconfig is printed.
 	Output                  []string
+	KeepOutput              bool // Output is only the default
 	UseContext              bool
-	AllowMissingClusterInfo bool
+	AllowMissingClusterInfo *bool
 	Allowlist               bool
 }
 
@@ -83,10 +85,15 @@ func (o Options) profileFor(h *host.Host, found kubeconfig.Context,
 		ServiceAccount: o.ServiceAccount,
 		Audiences:      o.Audiences, Duration: profile.Duration{Duration: o.Duration},
 		Bootstrap: o.Bootstrap,
-		Store:     o.Store, AllowMissingClusterInfo: o.AllowMissingClusterInfo, In: o.In,
-		Origin: &profile.Origin{Context: found.Name, Kubeconfig: Absolute(paths)},
+		Store:     o.Store, In: o.In,
+		AllowMissingClusterInfo: o.AllowMissingClusterInfo != nil && *o.AllowMissingClusterInfo,
+		Origin:                  &profile.Origin{Context: found.Name, Kubeconfig: Absolute(paths)},
+		Setup:                   profile.Setup{NoRBAC: o.NoRBAC, NoLimits: o.NoLimits},
 	}
-	if o.Recover {
+	if !o.KeepOutput && len(o.Output) == 1 {
+		p.Setup.Output = yamledit.Absolute(o.Output[0])
+	}
+	if o.Recover != nil && *o.Recover {
 		p.Recovery = &profile.Recovery{Credential: profile.Bootstrap{Source: profile.SourceContext,
 			Context: found.Name, Kubeconfig: p.Origin.Kubeconfig,
 			Environment: h.Pinned(o.BootstrapEnv)}}

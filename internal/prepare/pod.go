@@ -31,20 +31,22 @@ func InPod(h *host.Host, o Options, report ui.Report) (*Preparation, error) {
 	claims := mint.ParseClaims(mounted["token"])
 	server := "https://" + net.JoinHostPort(h.Getenv("KUBERNETES_SERVICE_HOST"),
 		cmp.Or(h.Getenv("KUBERNETES_SERVICE_PORT"), "443"))
-	p := &Preparation{host: h, options: o, report: report}
+	p := &Preparation{host: h, report: report}
 	p.profile = profile.Profile{
 		Name: o.Profile,
 		Cluster: profile.Cluster{Server: server,
 			CertificateAuthorityData: []byte(mounted["ca.crt"] + "\n")},
 		Namespace:      cmp.Or(o.Namespace, claims.Namespace, mounted["namespace"]),
 		ServiceAccount: cmp.Or(o.ServiceAccount, claims.ServiceAccount),
-		Audiences:      o.Audiences, Duration: profile.Duration{Duration: o.Duration},
-		Bootstrap: profile.Bootstrap{Source: profile.SourceInCluster},
-		Store:     o.Store, AllowMissingClusterInfo: o.AllowMissingClusterInfo,
+		Bootstrap:      profile.Bootstrap{Source: profile.SourceInCluster},
 	}
 	if p.profile.Name == "" {
 		p.profile.Name = profile.DefaultName(p.profile.ServiceAccount, p.profile.Namespace,
 			"in-cluster")
 	}
+	p.options = o.keep(h, p.profile)
+	o = p.options
+	p.profile.Audiences, p.profile.Duration.Duration, p.profile.Store = o.Audiences, o.Duration, o.Store
+	p.profile.AllowMissingClusterInfo = *o.AllowMissingClusterInfo
 	return p, nil
 }

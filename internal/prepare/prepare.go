@@ -50,14 +50,15 @@ type Preparation struct {
 // New logs in with the administrator's context and works out the profile. It writes nothing.
 func New(ctx context.Context, h *host.Host, o Options, paths []string, name string,
 	report ui.Report) (*Preparation, error) {
-	found, err := kubeconfig.Resolve(paths, name)
+	h = h.Patient()
+	found, paths, err := admin.Resolve(h, paths, name, report)
 	if err != nil {
 		return nil, err
 	}
 	if o.ServiceAccount == "" {
 		return nil, ui.Usagef("name the service account to mint tokens for")
 	}
-	h = h.Patient()
+	o = o.keep(h, o.profileFor(h, found, paths))
 	p := &Preparation{host: h, options: o, profile: o.profileFor(h, found, paths),
 		report: report}
 	p.admin, err = admin.New(ctx, h, found, report)
@@ -146,7 +147,10 @@ func (p *Preparation) lock(ctx context.Context) (release func(), err error) {
 
 // check finds out everything that can be known before a change.
 func (p *Preparation) check(ctx context.Context) (cluster.Planned, error) {
-	if err := p.checkTaken(); err != nil {
+	if err := p.checkTaken(ctx); err != nil {
+		return cluster.Planned{}, err
+	}
+	if err := p.checkOutput(); err != nil {
 		return cluster.Planned{}, err
 	}
 	if err := p.chooseStore(ctx); err != nil {
@@ -165,7 +169,7 @@ func (p *Preparation) check(ctx context.Context) (cluster.Planned, error) {
 // clusters created by the same tool often have the same name in different kubeconfigs. A cluster
 // that was rebuilt behind its address has another certificate authority and is still that
 // cluster; a profile that cannot be read is what setup fixes.
-func (p *Preparation) checkTaken() error {
+func (p *Preparation) checkTaken(ctx context.Context) error {
 	old, found, err := p.before()
 	if err != nil || !found {
 		return err
@@ -178,11 +182,34 @@ func (p *Preparation) checkTaken() error {
 	if err != nil {
 		return err
 	}
-	if old.Account() != p.profile.Account() || was.Server != now.Server {
-		return fmt.Errorf("%w: %q is for %q of %s", ErrProfileTaken, p.profile.Name,
-			old.Account(), old.Cluster.Server)
+	if old.Account() == p.profile.Account() && was.Server == now.Server {
+		return nil
 	}
-	return nil
+	taken := fmt.Sprintf("%q is for %q of %s%s", p.profile.Name, old.Account(),
+		old.Cluster.Server, p.whatBecameOf(ctx, old))
+	if p.options.TakeOver {
+		p.step("profile %s: taken over", taken)
+		return nil
+	}
+	return fmt.Errorf("%w: %s", ErrProfileTaken, taken)
+}
+
+// whatBecameOf tells a cluster that has moved to another address from another cluster, where the
+// uid of the old one is known.
+func (p *Preparation) whatBecameOf(ctx context.Context, old profile.Profile) string {
+	before := p.recordOf(old).ClusterUID
+	if before == "" || p.admin == nil {
+		return ""
+	}
+	uid, err := cluster.ClusterUID(ctx, p.admin.Client)
+	switch {
+	case err != nil:
+		p.host.Log.Debug("asking for the uid of the cluster", "error", err)
+		return ""
+	case uid == before:
+		return fmt.Sprintf(", the same cluster, which is at %s now", p.profile.Cluster.Server)
+	}
+	return fmt.Sprintf(", and %s is another cluster", p.profile.Cluster.Server)
 }
 
 // before is the profile of the same name that is there already.

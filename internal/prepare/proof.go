@@ -3,6 +3,7 @@ package prepare
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -31,6 +32,8 @@ type Proof struct {
 	Profile   string
 	Context   string // empty: no kubeconfig was written
 	File      string // that the context is in
+	// IsElsewhere says that kubectl does not read File by itself
+	IsElsewhere bool
 }
 
 // prove asks the API server, through client-go's own exec provider and the kubeconfig just
@@ -58,6 +61,8 @@ func (p *Preparation) prove(ctx context.Context, s *session.Session) (*Proof, er
 		Bootstrap: describeBootstrap(ctx, s), Risks: p.risks}
 	if p.options.Output != nil {
 		proof.Context, proof.File = p.profile.Name, kubeconfig.Target(p.options.Output)
+		own, err := p.host.KubeconfigPaths("")
+		proof.IsElsewhere = err == nil && !slices.Contains(Absolute(own), proof.File)
 	}
 	if r := p.profile.Recovery; r != nil {
 		proof.Recovery = fmt.Sprintf("with context %q, when the cluster no longer knows "+

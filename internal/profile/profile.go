@@ -65,9 +65,18 @@ type Profile struct {
 	// Origin is the administrator's context that setup was run with; rotate and revoke use it
 	// again. Nil: none was.
 	Origin *Origin `yaml:"origin,omitempty" json:"origin,omitempty"`
+	// Setup is what setup does the same way again.
+	Setup Setup `yaml:"setup,omitempty" json:"setup,omitzero"`
 	// Recovery lets a get replace a bootstrap credential that the cluster no longer knows. Nil:
 	// only setup does.
 	Recovery *Recovery `yaml:"recovery,omitempty" json:"recovery,omitempty"`
+}
+
+// Setup is what was asked of setup and shows nowhere else.
+type Setup struct {
+	NoRBAC   bool   `yaml:"noRBAC,omitempty" json:"noRBAC,omitempty"`
+	NoLimits bool   `yaml:"noLimits,omitempty" json:"noLimits,omitempty"`
+	Output   string `yaml:"output,omitempty" json:"output,omitempty"` // a kubeconfig's absolute path
 }
 
 // Origin names a context and the kubeconfig files that it was found in.
@@ -187,21 +196,27 @@ func CheckName(name string) error {
 	return nil
 }
 
-// DefaultName is SERVICEACCOUNT.NAMESPACE@CLUSTER with all that a file name may not hold replaced
-// by "-".
+// DefaultName is SERVICEACCOUNT.NAMESPACE@CLUSTER. What a file name may not hold is replaced by "-",
+// and what is too long is cut; then a short hash of the whole tells it from others that look alike.
 func DefaultName(serviceAccount, namespace, cluster string) string {
-	name := []byte(serviceAccount + "." + namespace + "@" + cluster)
-	for i := range name {
-		if CheckName("x"+string(name[i])) != nil {
-			name[i] = '-'
+	wanted := serviceAccount + "." + namespace + "@" + cluster
+	name := strings.Map(func(r rune) rune {
+		if CheckName("x"+string(r)) != nil {
+			return '-'
 		}
+		return r
+	}, wanted)
+	if name == wanted && len(name) <= maxName {
+		return name
 	}
-	if len(name) > maxName {
-		sum := sha256.Sum256(name)
-		name = append(name[:maxName-9], '-')
-		name = append(name, hex.EncodeToString(sum[:4])...)
-	}
-	return string(name)
+	return NameWith(name, wanted)
+}
+
+// NameWith is a profile's name with a short hash of what tells it from another profile of that name.
+func NameWith(name, difference string) string {
+	sum := sha256.Sum256([]byte(difference))
+	ending := "-" + hex.EncodeToString(sum[:4])
+	return name[:min(len(name), maxName-len(ending))] + ending
 }
 
 // Parse reads a profile. Unknown fields are errors: a field that is not understood may be one that
@@ -268,12 +283,8 @@ func (p Profile) problem() string {
 	if _, err := p.Identity(); err != nil {
 		return err.Error()
 	}
-	if p.Cluster.ProxyURL != "" {
-		parsed, err := url.Parse(p.Cluster.ProxyURL)
-		if err != nil || parsed.Host == "" ||
-			!slices.Contains([]string{"http", "https", "socks5"}, parsed.Scheme) {
-			return "cluster.proxyURL is not an http, https or socks5 URL"
-		}
+	if p.Cluster.ProxyURL != "" && !IsProxyURL(p.Cluster.ProxyURL) {
+		return "cluster.proxyURL is not an http, https or socks5 URL"
 	}
 	lifetime := CheckLifetime("duration", p.Duration.Duration)
 	if err := cmp.Or(CheckNamespace(p.Namespace), CheckServiceAccount(p.ServiceAccount),
@@ -300,6 +311,13 @@ func (p Profile) problem() string {
 		}
 	}
 	return p.Bootstrap.problem(p)
+}
+
+// IsProxyURL reports whether a proxy is of a kind that client-go knows.
+func IsProxyURL(text string) bool {
+	parsed, err := url.Parse(text)
+	return err == nil && parsed.Host != "" &&
+		slices.Contains([]string{"http", "https", "socks5"}, parsed.Scheme)
 }
 
 func (b Bootstrap) problem(p Profile) string {

@@ -211,17 +211,26 @@ func TestDefaultName(t *testing.T) {
 	tests := []struct{ name, cluster, want string }{
 		{"plain names stay", "prod", "ci.build@prod"},
 		{"what a file name may not hold is replaced", "arn:aws:eks/x",
-			"ci.build@arn-aws-eks-x"},
-		{"escapes are replaced", "\x1b[2J\u202e", "ci.build@--2J---"},
-		{"climbing is not possible", "../../x", "ci.build@..-..-x"},
+			"ci.build@arn-aws-eks-x-HASH"},
+		{"each character is replaced by one", "生产/集群", "ci.build@------HASH"},
+		{"escapes are replaced", "\x1b[2J\u202e", "ci.build@--2J--HASH"},
+		{"climbing is not possible", "../../x", "ci.build@..-..-x-HASH"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			got := DefaultName("ci", "build", tt.cluster)
-			if got != tt.want || CheckName(got) != nil {
-				t.Errorf("got %q, %v", got, CheckName(got))
+			want := strings.ReplaceAll(tt.want, "HASH", got[max(0, len(got)-8):])
+			if got != want || CheckName(got) != nil {
+				t.Errorf("got %q, %v, want %s", got, CheckName(got), tt.want)
 			}
 		})
+	}
+	for _, alike := range [][2]string{{"prod/eu", "prod-eu"}, {"prod/eu", "prod:eu"}, {"生产", "测试"},
+		{"a\xff", "a\xfe"}} {
+		if one, other := DefaultName("ci", "build", alike[0]), DefaultName("ci", "build",
+			alike[1]); one == other {
+			t.Errorf("%q are both %q", alike, one)
+		}
 	}
 	one, other := DefaultName("ci", "build", strings.Repeat("x", 300)), DefaultName("ci",
 		"build",

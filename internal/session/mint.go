@@ -31,11 +31,12 @@ func (s *Session) mintWithBootstrap(ctx context.Context) (mint.Grant, error) {
 	if err != nil {
 		return mint.Grant{}, err
 	}
-	client, err := mint.New(credential.Config, s.host.Now)
-	if err != nil {
-		return mint.Grant{}, err
+	var grant mint.Grant
+	request := func(ctx context.Context, client *mint.Client) (err error) {
+		grant, err = client.Mint(ctx, s.TokenRequest())
+		return err
 	}
-	grant, err := client.Mint(ctx, s.TokenRequest())
+	client, err := s.call(ctx, credential.Config, request)
 	if err != nil {
 		return mint.Grant{}, ClassifyMintError(err)
 	}

@@ -20,9 +20,11 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/device"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/kuberc"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/mint"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/secret"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
 )
 
 // What the API server's answers mean for a profile.
@@ -38,6 +40,8 @@ type Session struct {
 	Profile profile.Profile
 	Device  *profile.Device // nil: tokens are not bound
 	Store   keyring.Store
+
+	clientProxy string // proxy-url of the client's cluster; empty: none but the profile's
 }
 
 // Load reads a profile and its device, and opens its store, which does no I/O yet.
@@ -122,10 +126,15 @@ func (s *Session) TokenKey() string { return s.Profile.TokenKey(s.Device) }
 func (s *Session) BootstrapKey() string { return s.Profile.BootstrapKey(s.Device) }
 
 // Token is the profile's token, from the store or minted. interactive says that a person asks, and
-// not a client: then a mint that failed a moment ago is tried again.
+// not a client: then a mint that failed a moment ago is tried again, and what went wrong without
+// keeping the token back is said at once. Otherwise it is remembered.
 func (s *Session) Token(ctx context.Context, interactive bool) (cache.Answer, error) {
 	tokens := s.cache()
 	tokens.Interactive = interactive
+	if !interactive && !s.host.Log.Verbose {
+		// Clients put standard error before whoever uses them, and some into the answer.
+		tokens.Warn = func(error) {}
+	}
 	return tokens.Get(ctx)
 }
 
@@ -154,6 +163,18 @@ func (s *Session) cache() *cache.Cache {
 	return tokens
 }
 
+// LastWarning is what went wrong in the last call that was answered all the same, nil when
+// nothing did.
+func (s *Session) LastWarning() *Warning {
+	now := s.host.Now()
+	problem, at := cache.Warning(s.host.RuntimeDir(), s.TokenKey(), failureKinds(), now)
+	if problem == nil {
+		return nil
+	}
+	return &Warning{Text: ui.Printable(problem.Error()), At: at.UTC().Truncate(time.Second),
+		Err: problem}
+}
+
 // way is what decides over the way to the bootstrap credential and to the API server beside what
 // the token is for. A kubeconfig may have set variables, and in some places lead to a profile
 // that differs in nothing else.
@@ -161,6 +182,9 @@ func (s *Session) way() string {
 	dir, _ := s.host.Profiles()
 	bus, _ := s.host.BusAddress()
 	settings := []string{string(dir), bus, s.Profile.Cluster.ProxyURL}
+	if s.clientProxy != "" {
+		settings = append(settings, s.clientProxy)
+	}
 	for _, name := range []string{"HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy",
 		"REQUEST_METHOD",
 		"SSL_CERT_FILE", "SSL_CERT_DIR", "GODEBUG", bootstrap.WithinVariable} {
@@ -175,7 +199,7 @@ func (s *Session) way() string {
 // to another.
 func failureKinds() []error {
 	return []error{ErrBootstrapRefused, ErrAccountGone, ErrDeviceGone,
-		bootstrap.ErrMissing, bootstrap.ErrExpired, bootstrap.ErrSource,
+		bootstrap.ErrMissing, bootstrap.ErrExpired, bootstrap.ErrSource, kuberc.ErrDenied,
 		keyring.ErrLocked, keyring.ErrTimeout, keyring.ErrUnavailable, keyring.ErrTooBig,
 		keyring.ErrQuota,
 		api.ErrCredential, api.ErrAdmission, api.ErrForbidden, api.ErrUnauthorized,
@@ -223,9 +247,10 @@ func isAny(err error, kinds ...error) bool {
 
 // System is what the bootstrap source needs of this session.
 func (s *Session) System() bootstrap.System {
+	preferences, _ := s.host.KubercPath() // none without a home, as for kubectl
 	return bootstrap.System{Store: s.Store, Key: s.BootstrapKey(), Getenv: s.host.Getenv,
-		Now:          s.host.Now,
-		MountedToken: filepath.Join(s.host.MountedDir, "token")}
+		Now:    s.host.Now,
+		Kuberc: preferences, MountedToken: filepath.Join(s.host.MountedDir, "token")}
 }
 
 // Put stores a token.
@@ -269,7 +294,14 @@ func (s *Session) isReplaced() bool {
 
 // Accepts asks the API server whether it still takes a token.
 func (s *Session) Accepts(ctx context.Context, token secret.String) (bool, error) {
-	_, err := WhoIs(ctx, s.host, s.Profile.Cluster, token)
+	config, err := bootstrap.WithToken(s.Profile.Cluster, token)
+	if err != nil {
+		return false, err
+	}
+	_, err = s.call(ctx, config, func(ctx context.Context, client *mint.Client) error {
+		_, err := client.WhoAmI(ctx)
+		return err
+	})
 	if errors.Is(err, api.ErrUnauthorized) {
 		return false, nil
 	}

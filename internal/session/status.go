@@ -28,7 +28,15 @@ type Status struct {
 	Device         string       `json:"device,omitempty"` // name of the device in the cluster
 	Token          *TokenStatus `json:"token,omitempty"`
 	Bootstrap      *TokenStatus `json:"bootstrap,omitempty"`
+	Warning        *Warning     `json:"warning,omitempty"`
 	Error          string       `json:"error,omitempty"`
+}
+
+// Warning is what a call that was answered could not do.
+type Warning struct {
+	Text string    `json:"text"`
+	At   time.Time `json:"at"`
+	Err  error     `json:"-"`
 }
 
 // The states of a kept token.
@@ -74,6 +82,7 @@ func statusOf(ctx context.Context, h *host.Host, dir profile.Dir, name string) S
 		Source: string(p.Bootstrap.Source)}
 	s, err := Open(ctx, h, p)
 	if err == nil {
+		status.Warning = s.LastWarning()
 		if s.Device != nil {
 			status.Device = s.Device.Name
 		}

@@ -23,7 +23,10 @@ func TestAForgedProfileHasAWayOfItsOwn(t *testing.T) {
 	if again := with("").way(); again != honest {
 		t.Errorf("the same way has two names, %q and %q", honest, again)
 	}
+	client := with("")
+	client.clientProxy = "http://proxy.example.com"
 	for name, forged := range map[string]*Session{
+		"the client's proxy":        client,
 		"another proxy":             with("http://proxy.example.com"),
 		"another proxy, by name":    with("", "HTTPS_PROXY=http://proxy.example.com"),
 		"another profile directory": with("", "XDG_CONFIG_HOME=/forged"),

@@ -13,7 +13,7 @@ import (
 // The output policy: standard output belongs to the result, which is encoded to a buffer and
 // written at once, or not at all. Everything else goes to standard error, in lines that begin with
 // the program's name: error, then hint; warning; and with -v what is being done. A get that
-// succeeds without trouble writes nothing there.
+// succeeds writes nothing there without -v.
 
 // Program is the name that begins every line.
 const Program = "sa-exec-credential"

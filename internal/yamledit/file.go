@@ -79,7 +79,7 @@ func Quoted(err error) error {
 // kind.
 func Open(path string, kind Kind) (*File, error) {
 	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%w: %q is not a regular file", files.ErrUntrusted, path)
+		return nil, fmt.Errorf("%q is not a regular file: %w", path, ErrReadOnly)
 	}
 	data, err := ReadFile(path)
 	if err != nil {
@@ -176,7 +176,7 @@ func (f *File) means(data []byte, want []any) bool {
 // write replaces the file, keeping its mode, and removes what a killed predecessor left beside it.
 func (f *File) write(data []byte) error {
 	removeLeftovers(f.path)
-	return files.Replace(f.path, data, 0)
+	return files.Rewrite(f.path, data)
 }
 
 // Append adds an item to one of the root's lists.

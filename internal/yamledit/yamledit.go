@@ -41,7 +41,7 @@ type Touched map[string][]string
 // afterwards. Two names of one file are one File; missing ones count as empty. No file is written
 // unless all of them can be, and unless nothing differs but what change touched.
 func Edit(paths []string, kind Kind, change func([]*File) error) (changed bool, err error) {
-	defer func() { err = Quoted(err) }()
+	defer func() { err = refused(err) }()
 	resolved, err := resolveAll(paths)
 	if err != nil {
 		return false, err
@@ -51,11 +51,9 @@ func Edit(paths []string, kind Kind, change func([]*File) error) (changed bool, 
 		return false, err
 	}
 	defer release()
-	all := make([]*File, len(resolved))
-	for i, path := range resolved {
-		if all[i], err = Open(path, kind); err != nil {
-			return false, err
-		}
+	all, err := openAll(resolved, kind)
+	if err != nil {
+		return false, err
 	}
 	if err := change(all); err != nil {
 		return false, err
@@ -64,14 +62,9 @@ func Edit(paths []string, kind Kind, change func([]*File) error) (changed bool, 
 }
 
 func writeAll(all []*File) (changed bool, err error) {
-	encoded := map[*File][]byte{}
-	for _, f := range all {
-		if !f.changed() {
-			continue
-		}
-		if encoded[f], err = f.encode(); err != nil {
-			return false, err
-		}
+	encoded, err := encodeAll(all)
+	if err != nil {
+		return false, err
 	}
 	for _, f := range all {
 		if data, found := encoded[f]; found {

@@ -11,7 +11,6 @@ import (
 
 	yaml "go.yaml.in/yaml/v3"
 
-	"github.com/sa-exec-credential/sa-exec-credential/internal/files"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/files/filestest"
 )
 
@@ -252,7 +251,7 @@ func TestANewFileIsPrivateAndOnlyWhatIsRegularIsEdited(t *testing.T) {
 	}
 	for _, refused := range []string{os.DevNull, filepath.Dir(path)} {
 		if changed, err := Edit([]string{refused}, plain, rename); changed ||
-			!errors.Is(err, files.ErrUntrusted) {
+			!errors.Is(err, ErrReadOnly) {
 			t.Errorf("%q: changed %v, %v", refused, changed, err)
 		}
 	}

@@ -110,7 +110,7 @@ func (m *machine) checkFleet(prefix string, before *clientcmdapi.Config) {
 	if after.CurrentContext != before.CurrentContext {
 		m.Errorf("the current context is %q", after.CurrentContext)
 	}
-	for _, i := range []int{0, 59, 60, 119, fleetSize - 1} {
+	for _, i := range []int{0, 29, 30, 59, fleetSize - 1} {
 		name := fmt.Sprintf("%s-%03d", prefix, i)
 		r := m.Kubectl("--context", "ci."+name+"@cluster-"+name, "auth",
 			"whoami").Succeeds()

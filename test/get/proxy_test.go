@@ -90,10 +90,15 @@ func (p *proxy) usedOf(account string) int {
 // authority.
 func leadToImpostor(t *testing.T, d *lab.Door, authority *controlplane.Authority) {
 	t.Helper()
-	server := lab.Impostor(t, authority, http.HandlerFunc(func(_ http.ResponseWriter,
+	d.LeadTo(newImpostor(t, authority))
+}
+
+// newImpostor returns its URL.
+func newImpostor(t *testing.T, authority *controlplane.Authority) string {
+	t.Helper()
+	return lab.Impostor(t, authority, http.HandlerFunc(func(_ http.ResponseWriter,
 		r *http.Request) {
 		t.Errorf("the client has sent a request to a server that it should not trust: %s "+
 			"%s", r.Method, r.URL.Path)
-	}))
-	d.LeadTo(server.URL)
+	})).URL
 }

@@ -109,7 +109,7 @@ func (d *Door) LeadTo(url string) {
 	d.Lead(func(conn net.Conn) {
 		other, err := net.Dial("tcp", url[len("https://"):])
 		if err != nil {
-			reset(conn)
+			Reset(conn)
 			return
 		}
 		defer other.Close()
@@ -124,8 +124,8 @@ func (d *Door) LeadTo(url string) {
 // Hang accepts a connection and says nothing.
 func Hang(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) }
 
-// reset breaks a connection.
-func reset(conn net.Conn) {
+// Reset breaks a connection.
+func Reset(conn net.Conn) {
 	_ = conn.(*net.TCPConn).SetLinger(0)
 	_ = conn.Close()
 }

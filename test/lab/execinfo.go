@@ -5,6 +5,8 @@ package lab
 import (
 	"encoding/json"
 	"time"
+
+	"sigs.k8s.io/yaml"
 )
 
 // ExecInfo is what client-go says of the cluster.
@@ -20,6 +22,56 @@ func ExecInfo(server string, ca []byte) string {
 	})
 	if err != nil {
 		panic(err) // maps of text always encode
+	}
+	return string(encoded)
+}
+
+// PythonExecInfo is what Python's client says of a context since version 32: the cluster as it
+// stands in the kubeconfig, and the extension for plugins, which it looks for whether there are
+// extensions or not (kubernetes-client/python, kubernetes/base/config/exec_provider.py).
+func (m *Machine) PythonExecInfo(kubeconfig, context string) string {
+	m.Helper()
+	var config struct {
+		Clusters []struct {
+			Name    string
+			Cluster map[string]any
+		}
+		Contexts []struct {
+			Name    string
+			Context struct{ Cluster string }
+		}
+	}
+	if err := yaml.Unmarshal([]byte(m.Read(kubeconfig)), &config); err != nil {
+		m.Fatal(err)
+	}
+	for _, c := range config.Contexts {
+		for _, found := range config.Clusters {
+			if c.Name == context && c.Context.Cluster == found.Name {
+				return m.pythonExecInfo(found.Cluster)
+			}
+		}
+	}
+	m.Fatalf("%s has no context %q", kubeconfig, context)
+	return ""
+}
+
+func (m *Machine) pythonExecInfo(cluster map[string]any) string {
+	m.Helper()
+	extensions, found := cluster["extensions"].([]any)
+	if !found {
+		m.Fatal("KeyError: 'extensions'")
+	}
+	for _, item := range extensions {
+		if extension := item.(map[string]any); extension["name"] == "client.authentication.k8s.io/exec" {
+			cluster["config"] = extension["extension"]
+			break
+		}
+	}
+	encoded, err := json.Marshal(map[string]any{"kind": "ExecCredential",
+		"apiVersion": "client.authentication.k8s.io/v1",
+		"spec":       map[string]any{"interactive": false, "cluster": cluster}})
+	if err != nil {
+		m.Fatal(err)
 	}
 	return string(encoded)
 }

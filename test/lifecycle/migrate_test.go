@@ -23,8 +23,9 @@ func TestMigrate(t *testing.T) {
 		"the token of a legacy Secret":                (*migration).migrateLegacy,
 		"a legacy Secret stays unless told otherwise": (*migration).migrateKeepingSecret,
 		"a legacy Secret stays while others hold it":  (*migration).migrateHeld,
-		"a token file":               (*migration).migrateTokenFile,
-		"contexts that share a user": (*migration).migrateShared,
+		"a token file":                      (*migration).migrateTokenFile,
+		"a certificate authority in a file": (*migration).migrateForPython,
+		"contexts that share a user":        (*migration).migrateShared,
 		"a user that is shared with another " +
 			"cluster": (*migration).migrateSharedElsewhere,
 		"what is no service account's token":            (*migration).migrateForeign,
@@ -231,6 +232,33 @@ func (m *migration) migrateTokenFile() {
 	if got := m.whoAmI("jenkins"); got != m.username() || strings.Contains(m.Read(m.Admin),
 		"tokenFile") {
 		m.Errorf("the context is %q", got)
+	}
+}
+
+// migrateForPython has a kubeconfig that Python's client could say nothing of its cluster with.
+func (m *migration) migrateForPython() {
+	m.addToken("jenkins", m.account())
+	authority := m.Write(filepath.Join(m.outside(), "ca.crt"), string(lab.Plane.CAPEM))
+	m.config("set-cluster", "test", "--certificate-authority="+authority)
+	m.config("unset", "clusters.test.certificate-authority-data")
+	out := m.must(m.migrateArguments("jenkins")...)
+	lab.Has(m.T, "migrate", out.Stderr, `cluster "test": has its certificate authorities and an extension in the kubeconfig itself`)
+	if err := os.Remove(authority); err != nil {
+		m.Fatal(err)
+	}
+	profile := "jenkins." + m.Namespace + "@test"
+	get := m.Command("/bin/sh", "-c", `export "$0"; "$@"; exit $?`,
+		"KUBERNETES_EXEC_INFO="+m.PythonExecInfo(m.Admin, "jenkins"),
+		lab.Plugin, "get", "--profile", profile)
+	get.PrintsToken = true
+	if get.Run(m.T).Silent().Token() == "" {
+		m.Error("Python's client gets no token")
+	}
+	for context, want := range map[string]string{"jenkins": m.username(),
+		"admin@test": "admin"} {
+		if got := m.whoAmI(context); got != want {
+			m.Errorf("context %q is %q", context, got)
+		}
 	}
 }
 

@@ -1,9 +1,7 @@
-package doctor
+package prepare
 
 import (
 	"cmp"
-	"maps"
-	"slices"
 	"time"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
@@ -12,12 +10,21 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
 )
 
-// setupLine is the command that creates a profile's credentials anew and leaves the profile as it
+// SetupLine is the command that creates a profile's credentials anew and leaves the profile as it
 // is. The account keeps its rights: setup takes none away.
-func setupLine(p profile.Profile) string {
+func SetupLine(p profile.Profile) string {
 	line := []string{ui.Program, "setup", p.ServiceAccount, "-n", p.Namespace, "--profile",
 		p.Name}
 	line = append(append(line, p.Origin.Flags()...), tokenFlags(p)...)
+	if p.Setup.NoRBAC {
+		line = append(line, "--no-rbac")
+	}
+	if p.Setup.NoLimits {
+		line = append(line, "--no-limits")
+	}
+	if p.Setup.Output != "" {
+		line = append(line, "-o", p.Setup.Output)
+	}
 	if p.ServiceAccount == "default" {
 		line = append(line, "--allow-default-account")
 	}
@@ -33,17 +40,12 @@ func setupLine(p profile.Profile) string {
 	return ui.CommandLine(line...)
 }
 
-// furtherVariables are those that setup was told to keep for programs that the profile runs,
-// sorted.
+// furtherVariables are those that setup was told to keep for programs that the profile runs.
 func furtherVariables(p profile.Profile) []string {
-	kept := maps.Clone(p.Bootstrap.Environment)
 	if p.Recovery != nil {
-		kept = maps.Clone(p.Recovery.Credential.Environment)
+		return host.FurtherVariables(p.Recovery.Credential.Environment)
 	}
-	for _, name := range host.PinnedVariables() {
-		delete(kept, name)
-	}
-	return slices.Sorted(maps.Keys(kept))
+	return host.FurtherVariables(p.Bootstrap.Environment)
 }
 
 // tokenFlags are those of setup's flags whose values are not the defaults.
@@ -56,7 +58,7 @@ func tokenFlags(p profile.Profile) []string {
 		flags = append(flags, "--audience", audience)
 	}
 	if p.Bootstrap.Source != profile.SourceKeyring {
-		flags = append(flags, "--bootstrap", sourceFlag(p.Bootstrap))
+		flags = append(flags, "--bootstrap", SourceFlag(p.Bootstrap))
 	} else if d := p.Bootstrap.Duration; d != nil && d.Duration != 720*time.Hour {
 		flags = append(flags, "--bootstrap-duration", profile.ShortDuration(d.Duration))
 	}
@@ -66,8 +68,8 @@ func tokenFlags(p profile.Profile) []string {
 	return flags
 }
 
-// sourceFlag is a bootstrap source as setup's flag spells it.
-func sourceFlag(b profile.Bootstrap) string {
+// SourceFlag is a bootstrap source as setup's flag spells it.
+func SourceFlag(b profile.Bootstrap) string {
 	value := cmp.Or(b.Context, b.Path, b.Variable)
 	if b.Source == profile.SourceCommand {
 		value = ui.CommandLine(b.Command...)

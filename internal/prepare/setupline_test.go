@@ -1,4 +1,4 @@
-package doctor
+package prepare
 
 import (
 	"testing"
@@ -34,7 +34,7 @@ func TestSetupLine(t *testing.T) {
 			"--allow-default-account --allow-missing-cluster-info"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			if got := setupLine(test.profile); got != test.want {
+			if got := SetupLine(test.profile); got != test.want {
 				t.Errorf("got  %s\nwant %s", got, test.want)
 			}
 		})

@@ -1,0 +1,106 @@
+package prepare
+
+import (
+	"cmp"
+	"fmt"
+	"time"
+
+	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
+)
+
+// What a first setup takes where no flag says otherwise.
+const (
+	defaultDuration          = time.Hour
+	defaultBootstrapDuration = 720 * time.Hour
+)
+
+// keep fills in what no flag says: as an earlier setup has chosen it for the same account and
+// cluster, or else the defaults.
+func (o Options) keep(h *host.Host, wanted profile.Profile) Options {
+	var old profile.Profile
+	if profiles, err := h.Profiles(); err == nil {
+		old, err = profiles.Load(wanted.Name)
+		sameServer := old.Cluster.Server == wanted.Cluster.Server
+		if err != nil || old.Account() != wanted.Account() || !sameServer {
+			old = profile.Profile{}
+		}
+	}
+	o.Duration = cmp.Or(o.Duration, old.Duration.Duration, defaultDuration)
+	o.Store = cmp.Or(o.Store, old.Store, keyring.Auto)
+	if o.Audiences == nil {
+		o.Audiences = old.Audiences
+	}
+	if o.In == nil && !o.ClusterWide {
+		o.In = old.In
+	}
+	o.keepBootstrap(old.Bootstrap)
+	o.AllowMissingClusterInfo = keptFlag(o.AllowMissingClusterInfo, old.AllowMissingClusterInfo)
+	o.Recover = keptFlag(o.Recover, old.Recovery != nil)
+	if o.Recover != nil && *o.Recover && len(o.BootstrapEnv) == 0 && old.Recovery != nil {
+		o.BootstrapEnv = host.FurtherVariables(old.Recovery.Credential.Environment)
+	}
+	o.NoRBAC = o.NoRBAC || old.Setup.NoRBAC && !o.grants()
+	o.NoLimits = o.NoLimits || old.Setup.NoLimits
+	if o.KeepOutput && old.Setup.Output != "" {
+		o.Output = []string{old.Setup.Output}
+	}
+	return o
+}
+
+func (o *Options) keepBootstrap(old profile.Bootstrap) {
+	if o.Bootstrap.Source == "" {
+		o.Bootstrap = old
+		o.Bootstrap.Source = cmp.Or(old.Source, profile.SourceKeyring)
+	}
+	if o.Bootstrap.Source != profile.SourceKeyring {
+		return
+	}
+	before := profile.Duration{}
+	if old.Duration != nil {
+		before = *old.Duration
+	}
+	o.Bootstrap.Duration = &profile.Duration{Duration: cmp.Or(o.BootstrapDuration, before.Duration,
+		defaultBootstrapDuration)}
+}
+
+func keptFlag(given *bool, before bool) *bool {
+	if given != nil {
+		return given
+	}
+	return &before
+}
+
+// grants reports whether rights are asked for.
+func (o Options) grants() bool {
+	return len(o.Roles)+len(o.ClusterRoles)+len(o.Verbs)+len(o.Resources) > 0
+}
+
+// reportChanges says what is otherwise than an earlier setup of the profile has chosen.
+func (p *Preparation) reportChanges(old profile.Profile) {
+	was, is := choices(old), choices(p.profile)
+	for i, choice := range is {
+		if was[i].value != choice.value {
+			p.step("%s: %s, was %s", choice.name, choice.value, was[i].value)
+		}
+	}
+}
+
+type choice struct{ name, value string }
+
+func choices(p profile.Profile) []choice {
+	bootstrap := ""
+	if p.Bootstrap.Duration != nil {
+		bootstrap = profile.ShortDuration(p.Bootstrap.Duration.Duration)
+	}
+	return []choice{
+		{"duration", profile.ShortDuration(p.Duration.Duration)},
+		{"bootstrap source", string(p.Bootstrap.Source)},
+		{"bootstrap duration", bootstrap},
+		{"audiences", fmt.Sprintf("%q", p.Audiences)},
+		{"store", string(p.Store)},
+		{"recovery", fmt.Sprint(p.Recovery != nil)},
+		{"clients without cluster information", fmt.Sprint(p.AllowMissingClusterInfo)},
+	}
+}
