@@ -32,8 +32,10 @@ type Choice struct {
 // Admin is a way to act on a cluster with rights of one's own.
 type Admin struct {
 	Context kubeconfig.Context
-	Config  *rest.Config
-	Client  *api.Client
+	// Kubeconfig are the files that Find has found the context in.
+	Kubeconfig []string
+	Config     *rest.Config
+	Client     *api.Client
 }
 
 // ErrOwnContext is a context that this program created: its account has no rights to manage itself.
@@ -61,30 +63,40 @@ func New(ctx context.Context, h *host.Host, found kubeconfig.Context,
 // nothing does.
 func Find(ctx context.Context, h *host.Host, c Choice, origin *profile.Origin,
 	report ui.Report) (*Admin, error) {
-	found, err := resolve(h, c, origin, report)
+	found, paths, err := resolve(h, c, origin, report)
 	if err != nil {
 		return nil, err
 	}
-	return New(ctx, h, found, report)
+	return in(ctx, h, found, paths, report)
+}
+
+func in(ctx context.Context, h *host.Host, found kubeconfig.Context, paths []string,
+	report ui.Report) (*Admin, error) {
+	a, err := New(ctx, h, found, report)
+	if err != nil {
+		return nil, err
+	}
+	a.Kubeconfig = paths
+	return a, nil
 }
 
 // FindFor is Find for the cluster of a profile. A context that leads elsewhere would make the wrong
 // cluster's objects go away, so nobody is asked to log in there.
 func FindFor(ctx context.Context, h *host.Host, c Choice, p profile.Profile,
 	report ui.Report) (*Admin, error) {
-	found, err := resolve(h, c, p.Origin, report)
+	found, paths, err := resolve(h, c, p.Origin, report)
 	if err != nil {
 		return nil, err
 	}
 	if err := p.Cluster.Difference(found.Cluster); err != nil {
 		return nil, fmt.Errorf("context %q: %w", found.Name, err)
 	}
-	return New(ctx, h, found, report)
+	return in(ctx, h, found, paths, report)
 }
 
 // resolve finds the context that is chosen.
 func resolve(h *host.Host, c Choice, origin *profile.Origin, report ui.Report) (kubeconfig.Context,
-	error) {
+	[]string, error) {
 	name, paths := c.Context, []string(nil)
 	if name == "" && c.Kubeconfig == "" && origin != nil {
 		name, paths = origin.Context, origin.Kubeconfig
@@ -92,11 +104,10 @@ func resolve(h *host.Host, c Choice, origin *profile.Origin, report ui.Report) (
 	if paths == nil {
 		var err error
 		if paths, err = h.KubeconfigPaths(c.Kubeconfig); err != nil {
-			return kubeconfig.Context{}, err
+			return kubeconfig.Context{}, nil, err
 		}
 	}
-	found, _, err := Resolve(h, paths, name, report)
-	return found, err
+	return Resolve(h, paths, name, report)
 }
 
 // Resolve finds the context that acts on a cluster, and the files that it is in. One that this

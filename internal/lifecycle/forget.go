@@ -91,10 +91,14 @@ func PlanForget(h *host.Host, name, file string, report ui.Report) (*Forgetting,
 
 // addPaths adds the files that the profile was set up with.
 func (f *Forgetting) addPaths(p profile.Profile) {
-	if p.Origin == nil {
-		return
+	files := []string{}
+	if p.Origin != nil {
+		files = append(files, p.Origin.Kubeconfig...)
 	}
-	for _, path := range p.Origin.Kubeconfig {
+	if p.Setup.Output != "" {
+		files = append(files, p.Setup.Output)
+	}
+	for _, path := range files {
 		if !slices.Contains(f.paths, path) {
 			f.paths = append(f.paths, path)
 		}

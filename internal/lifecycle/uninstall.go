@@ -63,35 +63,17 @@ func PlanUninstall(ctx context.Context, h *host.Host, c admin.Choice, namespace,
 	return u, u.checkRights(ctx)
 }
 
-// findAdmin finds the context as devices and revoke --device do. Where the current one is of this
-// program, as setup --use-context makes it, it is the one that this was set up with.
+// findAdmin finds the context as devices and revoke --device do, and how commands name it.
 func findAdmin(ctx context.Context, h *host.Host, c admin.Choice,
 	report ui.Report) (found *admin.Admin, origin profile.Origin, err error) {
-	found, err = admin.Find(ctx, h, c, nil, report)
-	if err == nil {
-		origin.Context = found.Context.Name
-	}
-	if c.Kubeconfig != "" {
-		origin.Kubeconfig = []string{c.Kubeconfig}
-	}
-	if !errors.Is(err, admin.ErrOwnContext) || c != (admin.Choice{}) {
-		return found, origin, err
-	}
-	paths, problem := h.KubeconfigPaths("")
-	current, resolved := kubeconfig.Resolve(paths, "")
-	uses, listed := kubeconfig.FindPluginContexts(paths)
-	profiles, located := h.Profiles()
-	if errors.Join(problem, resolved, listed, located) != nil {
+	if found, err = admin.Find(ctx, h, c, nil, report); err != nil {
 		return nil, origin, err
 	}
-	for _, use := range uses {
-		p, problem := profiles.Load(use.Profile)
-		if use.Context == current.Name && problem == nil && p.Origin != nil {
-			found, err := admin.FindFor(ctx, h, c, p, report)
-			return found, *p.Origin, err
-		}
+	origin.Context = found.Context.Name
+	if own, err := h.KubeconfigPaths(""); err != nil || !slices.Equal(own, found.Kubeconfig) {
+		origin.Kubeconfig = found.Kubeconfig
 	}
-	return nil, origin, err
+	return found, origin, nil
 }
 
 // findLocal finds the profiles of the account, and returns the namespaces in which it was given
