@@ -27,7 +27,11 @@ type report struct {
 func (c *doctorCommand) Run(ctx context.Context, h *host.Host) error {
 	items, names, err := doctor.Run(ctx, h, doctor.Options{Profile: c.Profile,
 		Kubeconfig: c.Kubeconfig,
-		Hint:       func(err error) string { _, hint := explain("doctor", err); return hint }})
+		Hint: func(err error) string {
+			_, hint := explain("doctor",
+				err)
+			return hint
+		}})
 	if err != nil {
 		return err
 	}

@@ -24,7 +24,8 @@ func (c *setupCommand) runMany(ctx context.Context, h *host.Host, o prepare.Opti
 	}
 	outcomes := prepare.Many(ctx, h, o, paths, names, c.Parallel, report,
 		func(o prepare.Outcome) {
-			h.Log.Line("setup", fmt.Sprintf("%d/%d %s: %s", done.Add(1), len(names), o.Context,
+			h.Log.Line("setup", fmt.Sprintf("%d/%d %s: %s", done.Add(1), len(names),
+				o.Context,
 				resultOf(o)))
 		})
 	table := &ui.Table{Header: []string{"CONTEXT", "PROFILE", "ACCOUNT", "RESULT"}}

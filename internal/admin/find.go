@@ -139,9 +139,11 @@ func Resolve(h *host.Host, paths []string, name string, report ui.Report) (kubec
 	}
 	origin, err := kubeconfig.Resolve(old.Origin.Kubeconfig, old.Origin.Context)
 	if err != nil {
-		return found, paths, fmt.Errorf("%w, and the one that it was set up with: %w", own, err)
+		return found, paths, fmt.Errorf("%w, and the one that it was set up with: %w", own,
+			err)
 	}
-	report(ui.Step, fmt.Sprintf("context %q is of profile %q: using context %q, with which that "+
+	report(ui.Step, fmt.Sprintf("context %q is of profile %q: using context %q, with which "+
+		"that "+
 		"was set up", found.Name, old.Name, origin.Name))
 	return origin, old.Origin.Kubeconfig, nil
 }

@@ -83,7 +83,8 @@ func checkAccount(ctx context.Context, client *api.Client, w Wanted) error {
 	_, err := readMetadata(ctx, client, ref)
 	switch {
 	case errors.Is(err, api.ErrNotFound):
-		return &UnknownError{What: "service account", Given: w.Namespace + "/" + w.ServiceAccount}
+		return &UnknownError{What: "service account", Given: w.Namespace + "/" +
+			w.ServiceAccount}
 	case err != nil && !errors.Is(err, api.ErrForbidden):
 		return &ObjectError{Doing: "reading", Object: ref, Err: err}
 	}

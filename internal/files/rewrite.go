@@ -13,9 +13,9 @@ import (
 var errOwner = errors.New("the owner cannot be kept")
 
 // Rewrite is Replace for a file that others have made: it keeps its mode, owner and group. Where it
-// cannot be replaced at once, because it is a mount of its own, or lies in a directory that cannot be
-// written to, or belongs to somebody else, it is written in place; what it held is kept in a copy
-// until the new content is whole, and an error names the copy.
+// cannot be replaced at once, because it is a mount of its own, or lies in a directory that
+// cannot be written to, or belongs to somebody else, it is written in place; what it held is kept
+// in a copy until the new content is whole, and an error names the copy.
 func Rewrite(path string, data []byte) error {
 	err := replace(path, data, 0, keepOwner)
 	if _, missing := os.Lstat(path); missing != nil || !needsPlace(err) {

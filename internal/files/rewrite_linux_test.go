@@ -76,7 +76,8 @@ func TestRewriteKeepsTheOwner(t *testing.T) {
 	}
 	was, is := before.Sys().(*syscall.Stat_t), after.Sys().(*syscall.Stat_t)
 	if was.Uid != is.Uid || was.Gid != is.Gid || before.Mode() != after.Mode() {
-		t.Errorf("it was %d:%d %v, is %d:%d %v", was.Uid, was.Gid, before.Mode(), is.Uid, is.Gid,
+		t.Errorf("it was %d:%d %v, is %d:%d %v", was.Uid, was.Gid, before.Mode(), is.Uid,
+			is.Gid,
 			after.Mode())
 	}
 	if was.Ino == is.Ino {
@@ -91,14 +92,16 @@ func TestRewriteInPlace(t *testing.T) {
 	path := filepath.Join(dir, "f")
 	write(t, path, "a longer old content", 0o600)
 	ownedByNobody(t, path, dir)
-	if err := errors.Join(os.Chmod(filepath.Dir(dir), 0o755), os.Chmod(dir, 0o555)); err != nil {
+	if err := errors.Join(os.Chmod(filepath.Dir(dir), 0o755), os.Chmod(dir,
+		0o555)); err != nil {
 		t.Fatal(err)
 	}
 	onThread(t, asNobody, func() {
 		if err := Rewrite(path, []byte("new")); err != nil {
 			t.Errorf("in a directory that cannot be written to: %v", err)
 		}
-		if err := Rewrite(filepath.Join(dir, "missing"), nil); !errors.Is(err, os.ErrPermission) {
+		if err := Rewrite(filepath.Join(dir, "missing"), nil); !errors.Is(err,
+			os.ErrPermission) {
 			t.Errorf("a new file there: %v", err)
 		}
 	})

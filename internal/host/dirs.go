@@ -158,7 +158,8 @@ func privateIn(base string) (string, error) {
 func (h *Host) KubeconfigPaths(explicit string) ([]string, error) {
 	if explicit != "" {
 		if _, err := os.Stat(explicit); err != nil {
-			return nil, fmt.Errorf("%w %q: %w", kubeconfig.ErrNoFile, explicit, errors.Unwrap(err))
+			return nil, fmt.Errorf("%w %q: %w", kubeconfig.ErrNoFile, explicit,
+				errors.Unwrap(err))
 		}
 	}
 	home, err := h.Home()

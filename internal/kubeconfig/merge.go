@@ -71,8 +71,8 @@ func Merge(paths []string, entry Entry, useContext bool) (changed bool, err erro
 	return mergeAll(paths, []Entry{entry}, useContext)
 }
 
-// CanMerge is the error that Merge would give for what the files hold now, for those who have more to
-// do before.
+// CanMerge is the error that Merge would give for what the files hold now, for those who have
+// more to do before.
 func CanMerge(paths []string, entry Entry, useContext bool) error {
 	source, err := entry.fill()
 	if err != nil {

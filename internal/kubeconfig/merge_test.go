@@ -240,9 +240,11 @@ func TestFilesThatAreLeftAlone(t *testing.T) {
 			testEntry().ClusterName), ErrForeign, "cluster"},
 		{"another's cluster of that name with an extension",
 			fmt.Sprintf("clusters: [{name: %q, cluster: "+
-				"{server: x, extensions: [{name: %s, extension: {apiVersion: other/v1, "+
+				"{server: x, extensions: [{name: %s, extension: {apiVersion: "+
+				"other/v1, "+
 				"profile: %q}}]}}]",
-				testEntry().ClusterName, execExtension, testEntry().Profile), ErrForeign,
+				testEntry().ClusterName, execExtension, testEntry().Profile),
+			ErrForeign,
 			"cluster"},
 		{"another's context of that name", fmt.Sprintf("contexts: [{name: %q, context: "+
 			"{user: x}}]",

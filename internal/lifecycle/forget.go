@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"slices"
 	"strings"
 
@@ -63,9 +61,6 @@ func PlanForget(h *host.Host, name, file string, report ui.Report) (*Forgetting,
 	}
 	if f.paths, err = h.KubeconfigPaths(file); err != nil {
 		return nil, err
-	}
-	if _, err := os.Stat(f.paths[0]); file != "" && errors.Is(err, fs.ErrNotExist) {
-		return nil, ui.Usagef("there is no file %q", file)
 	}
 	p, problem := profiles.Load(name)
 	switch {

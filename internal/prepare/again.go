@@ -61,7 +61,8 @@ func (o *Options) keepBootstrap(old profile.Bootstrap) {
 	if old.Duration != nil {
 		before = *old.Duration
 	}
-	o.Bootstrap.Duration = &profile.Duration{Duration: cmp.Or(o.BootstrapDuration, before.Duration,
+	o.Bootstrap.Duration = &profile.Duration{Duration: cmp.Or(o.BootstrapDuration,
+		before.Duration,
 		defaultBootstrapDuration)}
 }
 

@@ -60,7 +60,8 @@ func ProfileNames(h *host.Host, o Options, paths, contexts []string) map[string]
 		first := slices.Min(contexts)
 		if profiles, err := h.Profiles(); err == nil {
 			old, err := profiles.Load(name)
-			if err == nil && old.Origin != nil && slices.Contains(contexts, old.Origin.Context) {
+			if err == nil && old.Origin != nil && slices.Contains(contexts,
+				old.Origin.Context) {
 				first = old.Origin.Context
 			}
 		}

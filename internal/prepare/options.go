@@ -86,9 +86,11 @@ func (o Options) profileFor(h *host.Host, found kubeconfig.Context,
 		Audiences:      o.Audiences, Duration: profile.Duration{Duration: o.Duration},
 		Bootstrap: o.Bootstrap,
 		Store:     o.Store, In: o.In,
-		AllowMissingClusterInfo: o.AllowMissingClusterInfo != nil && *o.AllowMissingClusterInfo,
-		Origin:                  &profile.Origin{Context: found.Name, Kubeconfig: Absolute(paths)},
-		Setup:                   profile.Setup{NoRBAC: o.NoRBAC, NoLimits: o.NoLimits},
+		AllowMissingClusterInfo: o.AllowMissingClusterInfo != nil &&
+			*o.AllowMissingClusterInfo,
+		Origin: &profile.Origin{Context: found.Name,
+			Kubeconfig: Absolute(paths)},
+		Setup: profile.Setup{NoRBAC: o.NoRBAC, NoLimits: o.NoLimits},
 	}
 	if !o.KeepOutput && len(o.Output) == 1 {
 		p.Setup.Output = yamledit.Absolute(o.Output[0])

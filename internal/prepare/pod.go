@@ -46,7 +46,8 @@ func InPod(h *host.Host, o Options, report ui.Report) (*Preparation, error) {
 	}
 	p.options = o.keep(h, p.profile)
 	o = p.options
-	p.profile.Audiences, p.profile.Duration.Duration, p.profile.Store = o.Audiences, o.Duration, o.Store
+	p.profile.Audiences, p.profile.Duration.Duration, p.profile.Store = o.Audiences, o.Duration,
+		o.Store
 	p.profile.AllowMissingClusterInfo = *o.AllowMissingClusterInfo
 	return p, nil
 }

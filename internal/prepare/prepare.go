@@ -207,7 +207,8 @@ func (p *Preparation) whatBecameOf(ctx context.Context, old profile.Profile) str
 		p.host.Log.Debug("asking for the uid of the cluster", "error", err)
 		return ""
 	case uid == before:
-		return fmt.Sprintf(", the same cluster, which is at %s now", p.profile.Cluster.Server)
+		return fmt.Sprintf(", the same cluster, which is at %s now",
+			p.profile.Cluster.Server)
 	}
 	return fmt.Sprintf(", and %s is another cluster", p.profile.Cluster.Server)
 }

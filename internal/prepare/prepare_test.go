@@ -52,7 +52,8 @@ func TestSetupKeepsAProfileOfAnotherAccountOrServer(t *testing.T) {
 			wanted := kept
 			tt.change(&wanted)
 			p := &Preparation{host: h, profile: wanted}
-			if err := p.checkTaken(t.Context()); errors.Is(err, ErrProfileTaken) != tt.taken ||
+			if err := p.checkTaken(t.Context()); errors.Is(err,
+				ErrProfileTaken) != tt.taken ||
 				!tt.taken && err != nil {
 				t.Errorf("error %v", err)
 			}

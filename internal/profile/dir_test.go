@@ -97,7 +97,10 @@ func TestWhatOthersCouldHaveWrittenIsRefused(t *testing.T) {
 			do:  func(t *testing.T, f Dir) { chmod(t, string(f), 0o703) }},
 		{name: "a directory above it that others can write is refused",
 			err: files.ErrUntrusted,
-			do:  func(t *testing.T, f Dir) { chmod(t, filepath.Dir(string(f)), 0o777) }},
+			do: func(t *testing.T, f Dir) {
+				chmod(t, filepath.Dir(string(f)),
+					0o777)
+			}},
 		{name: "a linked profile is refused", err: files.ErrUntrusted,
 			do: func(t *testing.T, f Dir) { moveAndLink(t, f.path("p")) }},
 		{name: "a profile that is a directory is refused", err: files.ErrUntrusted,

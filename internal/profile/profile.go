@@ -74,9 +74,10 @@ type Profile struct {
 
 // Setup is what was asked of setup and shows nowhere else.
 type Setup struct {
-	NoRBAC   bool   `yaml:"noRBAC,omitempty" json:"noRBAC,omitempty"`
-	NoLimits bool   `yaml:"noLimits,omitempty" json:"noLimits,omitempty"`
-	Output   string `yaml:"output,omitempty" json:"output,omitempty"` // a kubeconfig's absolute path
+	NoRBAC   bool `yaml:"noRBAC,omitempty" json:"noRBAC,omitempty"`
+	NoLimits bool `yaml:"noLimits,omitempty" json:"noLimits,omitempty"`
+	// a kubeconfig's absolute path
+	Output string `yaml:"output,omitempty" json:"output,omitempty"`
 }
 
 // Origin names a context and the kubeconfig files that it was found in.
@@ -196,8 +197,9 @@ func CheckName(name string) error {
 	return nil
 }
 
-// DefaultName is SERVICEACCOUNT.NAMESPACE@CLUSTER. What a file name may not hold is replaced by "-",
-// and what is too long is cut; then a short hash of the whole tells it from others that look alike.
+// DefaultName is SERVICEACCOUNT.NAMESPACE@CLUSTER. What a file name may not hold is replaced by
+// "-", and what is too long is cut; then a short hash of the whole tells it from others that look
+// alike.
 func DefaultName(serviceAccount, namespace, cluster string) string {
 	wanted := serviceAccount + "." + namespace + "@" + cluster
 	name := strings.Map(func(r rune) rune {
@@ -212,7 +214,8 @@ func DefaultName(serviceAccount, namespace, cluster string) string {
 	return NameWith(name, wanted)
 }
 
-// NameWith is a profile's name with a short hash of what tells it from another profile of that name.
+// NameWith is a profile's name with a short hash of what tells it from another profile of that
+// name.
 func NameWith(name, difference string) string {
 	sum := sha256.Sum256([]byte(difference))
 	ending := "-" + hex.EncodeToString(sum[:4])

@@ -225,7 +225,8 @@ func TestDefaultName(t *testing.T) {
 			}
 		})
 	}
-	for _, alike := range [][2]string{{"prod/eu", "prod-eu"}, {"prod/eu", "prod:eu"}, {"生产", "测试"},
+	for _, alike := range [][2]string{{"prod/eu", "prod-eu"}, {"prod/eu", "prod:eu"},
+		{"生产", "测试"},
 		{"a\xff", "a\xfe"}} {
 		if one, other := DefaultName("ci", "build", alike[0]), DefaultName("ci", "build",
 			alike[1]); one == other {

@@ -10,8 +10,8 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
 )
 
-// Choose returns the name of a profile: the one that is named, by itself or by a kubeconfig context,
-// else that of the current context, else the only one there is.
+// Choose returns the name of a profile: the one that is named, by itself or by a kubeconfig
+// context, else that of the current context, else the only one there is.
 func Choose(h *host.Host, name, context, file string) (string, error) {
 	if name != "" {
 		return name, nil

@@ -14,8 +14,8 @@ import (
 // ErrReadOnly is a file that may not be changed, or a directory in which none can be created.
 var ErrReadOnly = errors.New("cannot be written to")
 
-// Check is the error that Edit would give for what the files hold now, without writing anything: for
-// those who have more to do before.
+// Check is the error that Edit would give for what the files hold now, without writing anything:
+// for those who have more to do before.
 func Check(paths []string, kind Kind, change func([]*File) error) (err error) {
 	defer func() { err = refused(err) }()
 	resolved, err := resolveAll(paths)
@@ -93,7 +93,8 @@ func checkWritable(path string) error {
 		return fmt.Errorf("%q is not a directory: %q %w", dir, path, ErrReadOnly)
 	}
 	if err := files.CheckCreate(dir); err != nil {
-		return fmt.Errorf("%q %w: in %q no file can be created: %w", path, ErrReadOnly, dir, err)
+		return fmt.Errorf("%q %w: in %q no file can be created: %w", path, ErrReadOnly, dir,
+			err)
 	}
 	return nil
 }

@@ -39,9 +39,11 @@ func TestWhatCannotBeWrittenIsSaidBefore(t *testing.T) {
 		}
 	}
 	asNobody(func() {
-		for _, name := range []string{"file", "file/below", "closed/new", "closed/a/b", "pipe", "."} {
+		for _, name := range []string{"file", "file/below", "closed/new", "closed/a/b",
+			"pipe", "."} {
 			path := filepath.Join(dir, name)
-			if err := Check([]string{path}, plain, rename); !errors.Is(err, ErrReadOnly) {
+			if err := Check([]string{path}, plain, rename); !errors.Is(err,
+				ErrReadOnly) {
 				t.Errorf("%s: Check gave %v", name, err)
 			}
 			changed, err := Edit([]string{path}, plain, rename)
@@ -50,7 +52,8 @@ func TestWhatCannotBeWrittenIsSaidBefore(t *testing.T) {
 			}
 		}
 	})
-	if data, err := os.ReadFile(filepath.Join(dir, "file")); err != nil || string(data) != text {
+	if data, err := os.ReadFile(filepath.Join(dir, "file")); err != nil ||
+		string(data) != text {
 		t.Errorf("the file holds %q, %v", data, err)
 	}
 }

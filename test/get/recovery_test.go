@@ -169,7 +169,8 @@ func TestARevokedMachineDoesNotRecover(t *testing.T) {
 			before := m.Configuration()
 			m.AsAdmin("delete", part, "-n", m.Namespace, before.Device.Name)
 			own := m.renewed()
-			// with which tokens cannot be bound, as with an account they still can for seconds
+			// with which tokens cannot be bound, as with an account they still can
+			// for seconds
 			if part == "secret" {
 				m.checkEnded()
 			}

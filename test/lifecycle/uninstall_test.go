@@ -42,12 +42,15 @@ func TestUninstallThatIsKilledAnywhereIsFinishedByTheNext(t *testing.T) {
 				s := installed(t)
 				s.Killed(i+1, true, "uninstall", lab.Account, "-n", s.Namespace,
 					"--kubeconfig", s.Admin)
-				s.Plugin("uninstall", lab.Account, "-n", s.Namespace, "--kubeconfig",
+				s.Plugin("uninstall", lab.Account, "-n", s.Namespace,
+					"--kubeconfig",
 					s.Admin).Succeeds()
 				nothingLeft(s)
-				r := s.Plugin("uninstall", lab.Account, "-n", s.Namespace, "--kubeconfig",
+				r := s.Plugin("uninstall", lab.Account, "-n", s.Namespace,
+					"--kubeconfig",
 					s.Admin).Succeeds()
-				lab.Has(t, "uninstall", r.Stderr, "nothing that setup created is there")
+				lab.Has(t, "uninstall", r.Stderr, "nothing that setup created is "+
+					"there")
 			})
 	}
 	if writes < 10 {

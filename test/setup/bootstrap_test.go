@@ -122,7 +122,8 @@ func (q question) allowed(t *testing.T, token string) bool {
 		"/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", map[string]any{
 			"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview",
 			"spec": map[string]any{
-				"resourceAttributes": map[string]any{"verb": q.verb, "group": q.group,
+				"resourceAttributes": map[string]any{"verb": q.verb,
+					"group":       q.group,
 					"resource":    q.resource,
 					"subresource": q.subresource, "namespace": q.namespace,
 					"name": q.name}}})

@@ -191,7 +191,8 @@ func (p plane) resourceVersions(objects []cluster.Object) map[cluster.Ref]string
 func everything(namespace, account string) cluster.Wanted {
 	return cluster.Wanted{Namespace: namespace, ServiceAccount: account,
 		ClusterRoles: []string{"view"},
-		Verbs:        []string{"get,list"}, Resources: []string{"po,deployments.apps", "pods/log",
+		Verbs:        []string{"get,list"}, Resources: []string{"po,deployments.apps",
+			"pods/log",
 			"nodes"},
 		Minter: &cluster.Subject{Namespace: "elsewhere", Name: "runner"}, Limits: true}
 }

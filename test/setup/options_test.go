@@ -335,7 +335,8 @@ func TestKubectlRefusesThePluginUntilSetupHasAllowedIt(t *testing.T) {
 	m.Ready(namespace, "it")
 	kuberc := m.Write(m.Path(".kube", "kuberc"),
 		"# mine\napiVersion: kubectl.config.k8s.io/v1beta1\nkind: Preference\n"+
-			"credentialPluginPolicy: Allowlist\ncredentialPluginAllowlist:\n- command: "+
+			"credentialPluginPolicy: Allowlist\ncredentialPluginAllowlist:\n- "+
+			"command: "+
 			"/usr/bin/other-plugin\n")
 	if r := m.Kubectl("--context", "it", "get", "pods"); r.Code == 0 ||
 		!strings.Contains(r.Stderr, "not permitted") && !strings.Contains(r.Stderr,
