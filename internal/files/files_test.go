@@ -150,9 +150,9 @@ func TestDirs(t *testing.T) {
 }
 
 func TestNothingIsCreatedWhereEverybodyCanWrite(t *testing.T) {
-	base := t.TempDir()
 	for mode, wanted := range map[fs.FileMode]bool{0o777: false, 0o777 | fs.ModeSticky: false,
 		0o770: true} {
+		base := t.TempDir()
 		if err := os.Chmod(base, mode); err != nil {
 			t.Fatal(err)
 		}
