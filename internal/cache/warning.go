@@ -39,14 +39,14 @@ func (c *callLog) noteWarnings(problems []error, now time.Time) {
 // Warning is what went wrong in the last call for a key that was answered all the same, of those
 // whose way nothing has gone right since. The zero time: nothing, or nothing that is still worth
 // telling.
-func Warning(dir, key string, kinds []error, now time.Time) (problem error, at time.Time) {
+func Warning(dir, key string, kinds []error, now time.Time) (at time.Time, problem error) {
 	for _, path := range Files(dir, key) {
 		w, found := readWarning(path)
 		if age := now.Sub(w.At); found && age >= 0 && age < warningHolds && w.At.After(at) {
-			problem, at = remember(w.Text, w.Kinds, kinds), w.At
+			at, problem = w.At, remember(w.Text, w.Kinds, kinds)
 		}
 	}
-	return problem, at
+	return at, problem
 }
 
 func readWarning(path string) (w warning, found bool) {

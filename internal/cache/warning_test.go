@@ -11,20 +11,20 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
 )
 
-func (w *world) warned() (error, time.Time) {
+func (w *world) warned() (at time.Time, problem error) {
 	return Warning(w.dir, "token:k", []error{errOther, keyring.ErrQuota}, w.clock())
 }
 
 func TestAWarningIsRememberedUntilACallWithoutIt(t *testing.T) {
 	w := newWorld(t)
 	w.get(1)
-	if problem, _ := w.warned(); problem != nil {
+	if _, problem := w.warned(); problem != nil {
 		t.Errorf("warned of %v", problem)
 	}
 	w.store.entries = map[string]keyring.Entry{}
 	w.store.setErr = fmt.Errorf("%w: full", keyring.ErrQuota)
 	w.cacheWith(1, func(c *Cache) { c.Kinds = []error{errOther, keyring.ErrQuota} })
-	problem, at := w.warned()
+	at, problem := w.warned()
 	if !errors.Is(problem, keyring.ErrQuota) || errors.Is(problem, errOther) ||
 		problem.Error() != "token not cached: "+w.store.setErr.Error() ||
 		!at.Equal(w.clock()) {
@@ -32,7 +32,7 @@ func TestAWarningIsRememberedUntilACallWithoutIt(t *testing.T) {
 	}
 	w.store.setErr = nil
 	w.get(2)
-	if problem, _ := w.warned(); problem != nil {
+	if _, problem := w.warned(); problem != nil {
 		t.Errorf("warned still: %v", problem)
 	}
 }
@@ -52,7 +52,7 @@ func TestAHitForgetsAWarning(t *testing.T) {
 	w.get(1)
 	w.keep(start, start.Add(time.Hour))
 	w.get(1)
-	if problem, _ := w.warned(); problem != nil || w.mints != 1 {
+	if _, problem := w.warned(); problem != nil || w.mints != 1 {
 		t.Errorf("%v after %d mints", problem, w.mints)
 	}
 }
@@ -65,7 +65,7 @@ func TestACallThatFailsLeavesTheWarningOfTheLastOne(t *testing.T) {
 	if _, err := w.cache(1).Get(t.Context()); err == nil {
 		t.Fatal("answered")
 	}
-	if problem, _ := w.warned(); problem == nil {
+	if _, problem := w.warned(); problem == nil {
 		t.Error("forgotten")
 	}
 }
@@ -75,15 +75,15 @@ func TestAWarningGetsTooOld(t *testing.T) {
 	w.store.setErr = keyring.ErrQuota
 	w.get(1)
 	w.advance(warningHolds - time.Second)
-	if problem, _ := w.warned(); problem == nil {
+	if _, problem := w.warned(); problem == nil {
 		t.Error("forgotten too early")
 	}
 	w.advance(time.Second)
-	if problem, _ := w.warned(); problem != nil {
+	if _, problem := w.warned(); problem != nil {
 		t.Errorf("warned still: %v", problem)
 	}
 	w.set(start.Add(-time.Minute))
-	if problem, _ := w.warned(); problem != nil {
+	if _, problem := w.warned(); problem != nil {
 		t.Errorf("warned of the future: %v", problem)
 	}
 }
@@ -95,7 +95,7 @@ func TestTheLastOfSeveralWaysWarns(t *testing.T) {
 	w.advance(time.Minute)
 	w.store.setErr = keyring.ErrLocked
 	w.get(1)
-	problem, at := w.warned()
+	at, problem := w.warned()
 	if problem == nil || !strings.Contains(problem.Error(), keyring.ErrLocked.Error()) ||
 		!at.Equal(w.clock()) {
 		t.Errorf("warned of %v, at %v", problem, at)
@@ -106,7 +106,7 @@ func TestAWarningIsBounded(t *testing.T) {
 	w := newWorld(t)
 	w.store.setErr = errors.New(strings.Repeat("ä", warningSize))
 	w.get(1)
-	if problem, _ := w.warned(); problem == nil || len(problem.Error()) > maxText+len("…") {
+	if _, problem := w.warned(); problem == nil || len(problem.Error()) > maxText+len("…") {
 		t.Errorf("warned of %v", problem)
 	}
 	if info, err := os.Stat(callsOf(w.dir)); err != nil ||

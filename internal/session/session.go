@@ -167,7 +167,7 @@ func (s *Session) cache() *cache.Cache {
 // nothing did.
 func (s *Session) LastWarning() *Warning {
 	now := s.host.Now()
-	problem, at := cache.Warning(s.host.RuntimeDir(), s.TokenKey(), failureKinds(), now)
+	at, problem := cache.Warning(s.host.RuntimeDir(), s.TokenKey(), failureKinds(), now)
 	if problem == nil {
 		return nil
 	}
