@@ -195,40 +195,39 @@ func (i *Installed) isNamedByUs(ref Ref) bool {
 // findAccount takes the account when setup created it.
 func (i *Installed) findAccount(ctx context.Context, client *api.Client) error {
 	ref := Ref{Kind: "ServiceAccount", Namespace: i.Namespace, Name: i.Account}
-	found, err := readMetadata(ctx, client, ref)
-	switch {
-	case errors.Is(err, api.ErrNotFound):
-	case errors.Is(err, api.ErrForbidden):
-		i.keep(ref, "you cannot read it")
-	case err != nil:
-		return &ObjectError{Doing: "reading", Object: ref, Err: err}
-	case found.DeletionTimestamp != "":
-	case i.isOwn(found, componentAccount):
-		i.Objects = append(i.Objects, Found{ref, found.UID})
-	default:
-		i.keep(ref, "setup did not create it")
+	found, err := i.own(ctx, client, ref, componentAccount, "setup did not create it")
+	if found != nil {
+		i.Objects = append(i.Objects, *found)
 	}
-	return nil
+	return err
 }
 
 // findSpace takes the namespace when setup created it for the account. What else is in it is not
 // looked at.
-func (i *Installed) findSpace(ctx context.Context, client *api.Client) error {
+func (i *Installed) findSpace(ctx context.Context, client *api.Client) (err error) {
 	ref := Ref{Kind: "Namespace", Name: i.Namespace}
+	i.Space, err = i.own(ctx, client, ref, componentNamespace,
+		"setup did not create it for this account")
+	return err
+}
+
+// own is an object that setup created, or nil. One that others did is kept, for a reason.
+func (i *Installed) own(ctx context.Context, client *api.Client, ref Ref, component,
+	others string) (*Found, error) {
 	found, err := readMetadata(ctx, client, ref)
 	switch {
 	case errors.Is(err, api.ErrNotFound):
 	case errors.Is(err, api.ErrForbidden):
 		i.keep(ref, "you cannot read it")
 	case err != nil:
-		return &ObjectError{Doing: "reading", Object: ref, Err: err}
+		return nil, &ObjectError{Doing: "reading", Object: ref, Err: err}
 	case found.DeletionTimestamp != "":
-	case !i.isOwn(found, componentNamespace):
-		i.keep(ref, "setup did not create it for this account")
+	case !i.isOwn(found, component):
+		i.keep(ref, "%s", others)
 	default:
-		i.Space = &Found{ref, found.UID}
+		return &Found{ref, found.UID}, nil
 	}
-	return nil
+	return nil, nil
 }
 
 // listLimit bounds an answer of which one item too many is enough.

@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/sa-exec-credential/sa-exec-credential/internal/files/filestest"
 )
 
 func TestReplace(t *testing.T) {
@@ -180,9 +182,6 @@ func TestCreateBelow(t *testing.T) {
 	}
 }
 
-// nobody is a user who is neither root nor, in most places, the one who runs the tests.
-const nobody = 65534
-
 // TestWhatBelongsToAnotherUserIsRefused gives everything away in turn, which only root can.
 func TestWhatBelongsToAnotherUserIsRefused(t *testing.T) {
 	checkLink := func(path string) error { return CheckDir(path + "-link") }
@@ -217,7 +216,7 @@ func TestWhatBelongsToAnotherUserIsRefused(t *testing.T) {
 			if os.Geteuid() != 0 {
 				return
 			}
-			if err := os.Lchown(path+tt.given, nobody, -1); err != nil {
+			if err := os.Lchown(path+tt.given, filestest.Nobody, -1); err != nil {
 				t.Fatal(err)
 			}
 			if err := tt.check(path); !errors.Is(err, ErrUntrusted) {

@@ -5,46 +5,19 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sa-exec-credential/sa-exec-credential/internal/files/filestest"
 )
-
-// onThread runs a function on a thread that ends with it, after what changes the thread alone.
-func onThread(t *testing.T, change func() error, function func()) {
-	t.Helper()
-	done := make(chan error)
-	go func() {
-		runtime.LockOSThread() // never unlocked
-		err := change()
-		if err == nil {
-			function()
-		}
-		done <- err
-	}()
-	if err := <-done; err != nil {
-		t.Fatal(err)
-	}
-}
-
-func asNobody() error {
-	if os.Geteuid() != 0 {
-		return nil // modes count for this user as it is
-	}
-	_, _, failed := syscall.RawSyscall(syscall.SYS_SETRESUID, nobody, nobody, nobody)
-	if failed != 0 {
-		return failed
-	}
-	return nil
-}
 
 func ownedByNobody(t *testing.T, paths ...string) {
 	t.Helper()
 	for _, path := range paths {
-		if err := os.Chown(path, nobody, nobody); err != nil && os.Geteuid() == 0 {
+		if err := os.Chown(path, filestest.Nobody, filestest.Nobody); err != nil && os.Geteuid() == 0 {
 			t.Fatal(err)
 		}
 	}
@@ -96,7 +69,7 @@ func TestRewriteInPlace(t *testing.T) {
 		0o555)); err != nil {
 		t.Fatal(err)
 	}
-	onThread(t, asNobody, func() {
+	filestest.AsNobody(t, func() {
 		if err := Rewrite(path, []byte("new")); err != nil {
 			t.Errorf("in a directory that cannot be written to: %v", err)
 		}
@@ -125,7 +98,7 @@ func TestRewriteOfAMount(t *testing.T) {
 		private := syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, "")
 		return errors.Join(private, syscall.Mount(other, path, "", syscall.MS_BIND, ""))
 	}
-	onThread(t, mount, func() {
+	filestest.OnThread(t, mount, func() {
 		if err := Rewrite(path, []byte("new")); err != nil {
 			t.Error(err)
 		}

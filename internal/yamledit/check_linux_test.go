@@ -4,24 +4,11 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"runtime"
 	"syscall"
 	"testing"
-)
 
-// asNobody runs a function as a user for whom modes count, on a thread that ends with it.
-func asNobody(function func()) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		runtime.LockOSThread() // never unlocked
-		if os.Geteuid() == 0 {
-			_, _, _ = syscall.RawSyscall(syscall.SYS_SETRESUID, nobody, nobody, nobody)
-		}
-		function()
-	}()
-	<-done
-}
+	"github.com/sa-exec-credential/sa-exec-credential/internal/files/filestest"
+)
 
 // TestWhatCannotBeWrittenIsSaidBefore also by an Edit, which could rename another file over it.
 func TestWhatCannotBeWrittenIsSaidBefore(t *testing.T) {
@@ -34,11 +21,11 @@ func TestWhatCannotBeWrittenIsSaidBefore(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range []string{".", "file", "closed", "pipe"} {
-		if err := os.Chown(filepath.Join(dir, name), nobody, -1); err != nil {
+		if err := os.Chown(filepath.Join(dir, name), filestest.Nobody, -1); err != nil {
 			t.Fatal(err)
 		}
 	}
-	asNobody(func() {
+	filestest.AsNobody(t, func() {
 		for _, name := range []string{"file", "file/below", "closed/new", "closed/a/b",
 			"pipe", "."} {
 			path := filepath.Join(dir, name)

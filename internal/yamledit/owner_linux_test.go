@@ -10,9 +10,6 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/files/filestest"
 )
 
-// nobody is a user who is neither root nor the one who runs the tests.
-const nobody = 65534
-
 // TestLinksOfOthersAreNotFollowed gives links away, which only root can, and is refused as root,
 // too.
 func TestLinksOfOthersAreNotFollowed(t *testing.T) {
@@ -40,7 +37,7 @@ func TestLinksOfOthersAreNotFollowed(t *testing.T) {
 	if os.Geteuid() != 0 {
 		return
 	}
-	if err := os.Lchown(link, nobody, -1); err != nil {
+	if err := os.Lchown(link, filestest.Nobody, -1); err != nil {
 		t.Fatal(err)
 	}
 	for _, path := range []string{link, chain} {

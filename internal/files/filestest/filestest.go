@@ -10,6 +10,9 @@ import (
 	"testing"
 )
 
+// Nobody is a user who is neither root nor, in most places, the one who runs the tests.
+const Nobody = 65534
+
 // Write creates or truncates a file with mode 0600.
 func Write(t *testing.T, path, text string) {
 	t.Helper()
