@@ -53,6 +53,18 @@ var deviceName = regexp.MustCompile("^.+" + devicePattern)
 // Owner says whose machine a device is, for people who list them.
 type Owner struct{ Host, User string }
 
+// String is " of USER at HOST", as far as they are known.
+func (o Owner) String() string {
+	text := ""
+	if o.User != "" {
+		text += " of " + o.User
+	}
+	if o.Host != "" {
+		text += " at " + o.Host
+	}
+	return text
+}
+
 // DeviceInfo is a machine that can mint, or what is left of one.
 type DeviceInfo struct {
 	profile.Device // a uid is empty where its object is missing

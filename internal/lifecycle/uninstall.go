@@ -249,8 +249,8 @@ func (u *Uninstalling) Lines() (lines []string) {
 	add("account %q in the cluster %s (context %q)",
 		u.account(), u.admin.Context.Cluster.Server, u.admin.Context.Name)
 	for _, d := range u.found.Devices {
-		add("remove: device %q of %s at %s: ServiceAccount, Secret, Role, RoleBinding",
-			u.found.Namespace+"/"+d.Name, d.Owner.User, d.Owner.Host)
+		add("remove: device %q%s: ServiceAccount, Secret, Role, RoleBinding",
+			u.found.Namespace+"/"+d.Name, d.Owner)
 	}
 	for _, o := range u.found.Objects {
 		add("remove: %v", o.Ref)

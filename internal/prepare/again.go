@@ -44,7 +44,7 @@ func (o Options) keep(h *host.Host, wanted profile.Profile) Options {
 	o.NoRBAC = o.NoRBAC || old.Setup.NoRBAC && !o.grants()
 	o.NoLimits = o.NoLimits || old.Setup.NoLimits
 	if o.KeepOutput && old.Setup.Output != "" {
-		o.Output = []string{old.Setup.Output}
+		o.Output, o.KeepOutput = []string{old.Setup.Output}, false // and remembered again
 	}
 	return o
 }
