@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -222,4 +223,9 @@ func certificateProblem(err error) string {
 		return "it is for another name"
 	}
 	return "it is not signed by the profile's certificate authority"
+}
+
+// IsAny reports whether err is one of some kinds.
+func IsAny(err error, kinds ...error) bool {
+	return slices.ContainsFunc(kinds, func(kind error) bool { return errors.Is(err, kind) })
 }

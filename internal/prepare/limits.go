@@ -81,7 +81,7 @@ func (p *Preparation) prepareLimits(ctx context.Context, s *session.Session) err
 		p.report(ui.Warning, warningText(cluster.Warning{Kind: cluster.LimitsKept,
 			Object: cluster.LimitsRef, Limits: inForce}))
 	}
-	if changed || p.policy.isNew {
+	if changed || p.policy.isNew || p.policy.forbidden != nil {
 		p.awaitLimits(ctx, s, inForce)
 	}
 	return nil

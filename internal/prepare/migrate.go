@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -165,7 +164,7 @@ func (m *Migration) findAccount(ctx context.Context) error {
 	named := mint.Username(m.options.Namespace, m.options.ServiceAccount)
 	user, err := m.whoAmI(ctx)
 	switch {
-	case isAny(err, api.ErrUnauthorized, api.ErrForbidden, api.ErrNotFound):
+	case api.IsAny(err, api.ErrUnauthorized, api.ErrForbidden, api.ErrNotFound):
 		return m.takeNamed(err)
 	case err != nil:
 		return fmt.Errorf("asking whom the old token stands for: %w", err)
@@ -208,10 +207,6 @@ func (m *Migration) takeNamed(reason error) error {
 		"(%v): taken for one of %q, as named",
 		reason, m.Account()))
 	return nil
-}
-
-func isAny(err error, kinds ...error) bool {
-	return slices.ContainsFunc(kinds, func(kind error) bool { return errors.Is(err, kind) })
 }
 
 func (m *Migration) step(format string, args ...any) { m.preparation.step(format, args...) }

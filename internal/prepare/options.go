@@ -76,6 +76,15 @@ func limitsFor(p profile.Profile) cluster.Limits {
 		Audiences: p.Audiences}
 }
 
+// remembered is what the next setup does the same way again.
+func (o Options) remembered() profile.Setup {
+	setup := profile.Setup{NoRBAC: o.NoRBAC, NoLimits: o.NoLimits}
+	if !o.KeepOutput && len(o.Output) == 1 {
+		setup.Output = yamledit.Absolute(o.Output[0])
+	}
+	return setup
+}
+
 // profileFor is the profile of a context.
 func (o Options) profileFor(h *host.Host, found kubeconfig.Context,
 	paths []string) profile.Profile {
@@ -90,10 +99,7 @@ func (o Options) profileFor(h *host.Host, found kubeconfig.Context,
 			*o.AllowMissingClusterInfo,
 		Origin: &profile.Origin{Context: found.Name,
 			Kubeconfig: Absolute(paths)},
-		Setup: profile.Setup{NoRBAC: o.NoRBAC, NoLimits: o.NoLimits},
-	}
-	if !o.KeepOutput && len(o.Output) == 1 {
-		p.Setup.Output = yamledit.Absolute(o.Output[0])
+		Setup: o.remembered(),
 	}
 	if o.Recover != nil && *o.Recover {
 		p.Recovery = &profile.Recovery{Credential: profile.Bootstrap{Source: profile.SourceContext,

@@ -48,6 +48,6 @@ func InPod(h *host.Host, o Options, report ui.Report) (*Preparation, error) {
 	o = p.options
 	p.profile.Audiences, p.profile.Duration.Duration, p.profile.Store = o.Audiences, o.Duration,
 		o.Store
-	p.profile.AllowMissingClusterInfo = *o.AllowMissingClusterInfo
+	p.profile.AllowMissingClusterInfo, p.profile.Setup = *o.AllowMissingClusterInfo, o.remembered()
 	return p, nil
 }

@@ -64,7 +64,7 @@ func (s *Session) isRecoverable(err error) bool {
 		kinds = append(kinds, ErrBootstrapRefused, bootstrap.ErrMissing,
 			bootstrap.ErrExpired)
 	}
-	return s.Device != nil && isAny(err, kinds...)
+	return s.Device != nil && api.IsAny(err, kinds...)
 }
 
 // adopt takes over the device that another process has put into the record since this one read it.

@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -238,11 +237,7 @@ func (s *Session) isShared(err error) bool {
 	own := []error{keyring.ErrLocked, keyring.ErrTimeout, keyring.ErrUnavailable,
 		keyring.ErrQuota,
 		syscall.EMFILE, syscall.ENFILE}
-	return s.Profile.Bootstrap.Source != profile.SourceEnv && !isAny(err, own...)
-}
-
-func isAny(err error, kinds ...error) bool {
-	return slices.ContainsFunc(kinds, func(kind error) bool { return errors.Is(err, kind) })
+	return s.Profile.Bootstrap.Source != profile.SourceEnv && !api.IsAny(err, own...)
 }
 
 // System is what the bootstrap source needs of this session.
