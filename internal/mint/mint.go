@@ -143,23 +143,6 @@ func issuerTime(date, issued time.Time) time.Time {
 	return date
 }
 
-// User is whom a credential stands for.
-type User struct{ Name string }
-
-// WhoAmI asks the API server whom the client's own credential stands for (SelfSubjectReview,
-// KEP-3325).
-func (c *Client) WhoAmI(ctx context.Context) (User, error) {
-	ctx, cancel := context.WithTimeout(ctx, Deadline)
-	defer cancel()
-	var answer authenticationv1.SelfSubjectReview
-	path := "/apis/authentication.k8s.io/v1/selfsubjectreviews"
-	if err := c.client.Post(ctx, path, &authenticationv1.SelfSubjectReview{},
-		&answer); err != nil {
-		return User{}, withoutMessage(err)
-	}
-	return User{Name: answer.Status.UserInfo.Username}, nil
-}
-
 // Claims are what a ServiceAccount token says of itself. They are not verified: good for showing
 // and for hints, not for decisions about trust.
 type Claims struct {

@@ -569,31 +569,6 @@ func TestADeadAddressIsPassedOver(t *testing.T) {
 	}
 }
 
-func TestWhoAmI(t *testing.T) {
-	_, config := serve(t, func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path != "/apis/authentication.k8s.io/v1/selfsubjectreviews" {
-			w.WriteHeader(404)
-			return
-		}
-		respond(201, "application/json",
-			`{"apiVersion":"authentication.k8s.io/v1","kind":"SelfSubjectReview",`+
-				`"status":{"userInfo":{"username":"system:serviceaccount:build:ci"}}}`)(w, r)
-	})
-	user, err := minterFor(t, config, time.Now).WhoAmI(t.Context())
-	if err != nil || user.Name != Username("build", "ci") {
-		t.Errorf("%+v, %v", user, err)
-	}
-}
-
-func TestWhoAmITellsNothingOfARefusal(t *testing.T) {
-	_, config := serve(t, respond(403, "application/json", failure(403, credential, nil)))
-	_, err := minterFor(t, config, time.Now).WhoAmI(t.Context())
-	var status *api.StatusError
-	if !errors.As(err, &status) || status.Kind != api.ErrForbidden || status.Message != "" {
-		t.Errorf("got %#v", status)
-	}
-}
-
 // TestCallsHaveTenSeconds looks at the deadline of the request, which is not waited for.
 func TestCallsHaveTenSeconds(t *testing.T) {
 	tests := map[string]func(*Client) error{
