@@ -15,7 +15,7 @@ SOAKTIME ?= 5m
 BUILD_FLAGS := -trimpath
 PLANE_FLAGS := -trimpath -gcflags=all=-dwarf=false
 
-.PHONY: help build install demo test unit race e2e interrupt cross windows brief-fuzz fuzz brief-soak soak bench bench-policy lint vuln cluster plane deps clean
+.PHONY: help build install demo test unit race e2e interrupt compat cross windows brief-fuzz fuzz brief-soak soak bench bench-policy lint vuln cluster plane deps clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 12
@@ -48,6 +48,9 @@ e2e: ## Test on the real control plane, with the real kubectl and keyrings
 
 interrupt: deps plane build ## Interrupt setup, rotate and revoke at every request and write, not only at some
 	cd test && INTERRUPT=everywhere CGO_ENABLED=0 SA_EXEC_CREDENTIAL=$(CURDIR)/$(PROGRAM) bin/cluster go test $(PLANE_FLAGS) -count=1 -p 1 -timeout 60m -run Interrupted\|Killed -v ./rotate ./setup
+
+compat: deps plane build ## Run every job on old and new versions of Kubernetes, and print a table
+	@SA_EXEC_CREDENTIAL=$(CURDIR)/$(PROGRAM) test/compat/run
 
 cross: ## See that the program builds for the other platforms
 	@for os in darwin windows; do echo "make: checking $$os" >&2; GOOS=$$os CGO_ENABLED=0 go build -o /dev/null ./cmd/sa-exec-credential; done

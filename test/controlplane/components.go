@@ -153,15 +153,16 @@ func (c *ControlPlane) startControllerManager() (err error) {
 }
 
 // controllerManagerArgs leave out all controllers but those whose work a client
-// of service accounts sees, and serve nothing.
+// of service accounts sees, and serve nothing. They have their names from before 1.28, which newer
+// versions know too.
 func (c *ControlPlane) controllerManagerArgs() []string {
 	controllers := []string{
-		"clusterrole-aggregation-controller",
-		"garbage-collector-controller",
-		"namespace-controller",
-		"root-ca-certificate-publisher-controller",
-		"serviceaccount-controller",
-		"serviceaccount-token-controller",
+		"clusterrole-aggregation",
+		"garbagecollector",
+		"namespace",
+		"root-ca-cert-publisher",
+		"serviceaccount",
+		"serviceaccount-token",
 	}
 	return []string{
 		"--kubeconfig=" + c.AdminKubeconfig,

@@ -1,0 +1,195 @@
+//go:build linux
+
+// Package compat_test runs every job once on whatever control plane it is given, so that compat/run
+// can tell which versions of Kubernetes the program works with.
+package compat_test
+
+import (
+	"encoding/base64"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+
+	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
+	"github.com/sa-exec-credential/sa-exec-credential/test/lab"
+)
+
+func TestMain(m *testing.M) { lab.Main(m, lab.Options{}) }
+
+// The variables that compat/run sets: the kubectl of the oldest version, and the answer to whether
+// the API server has admission policies, which is what enforces the limits.
+const (
+	oldestVariable = "COMPAT_OLDEST_KUBECTL"
+	limitsVariable = "COMPAT_LIMITS"
+)
+
+// TestJob goes through the jobs in the order in which a person has them: each needs the ones
+// before.
+func TestJob(t *testing.T) {
+	s := &site{lab.NewMachine(t, keyring.Kernel)}
+	s.Profile = "it"
+	for _, job := range []struct {
+		name string
+		run  func(*site)
+	}{
+		{"setup", (*site).setup},
+		{"newest-kubectl", (*site).newestKubectl},
+		{"oldest-kubectl", (*site).oldestKubectl},
+		{"limits", (*site).limits},
+		{"healing", (*site).healing},
+		{"doctor", (*site).doctor},
+		{"rotate", (*site).rotate},
+		{"migrate", (*site).migrate},
+		{"revoke", (*site).revoke},
+		{"uninstall", (*site).uninstall},
+	} {
+		t.Run(job.name, func(t *testing.T) { job.run(&site{s.In(t)}) })
+	}
+}
+
+// site is a machine, and a namespace on the control plane.
+type site struct{ *lab.Machine }
+
+const account = lab.Account
+
+func (s *site) setup() {
+	s.Helper()
+	r := s.Prepare("--profile", s.Profile)
+	lab.Has(s.T, "setup", r.Stdout, "It works.", s.Username())
+}
+
+// works expects that a kubectl may do what the account may do, and no more.
+func (s *site) works(kubectl string) {
+	s.Helper()
+	lab.Has(s.T, "kubectl", s.Exec(kubectl, "get", "pods").Succeeds().Stderr,
+		"No resources found in "+s.Namespace)
+	for verb, want := range map[string]string{"list": "yes", "delete": "no"} {
+		r := s.Exec(kubectl, "auth", "can-i", verb, "pods")
+		if got := strings.TrimSpace(r.Stdout); got != want {
+			s.Errorf("can-i %s pods: %q, not %q\n%s", verb, got, want, r.Stderr)
+		}
+	}
+}
+
+func (s *site) newestKubectl() { s.works(lab.Plane.Kubectl) }
+
+func (s *site) oldestKubectl() {
+	path := os.Getenv(oldestVariable)
+	if path == "" {
+		s.Skip("only compat/run has an old kubectl")
+	}
+	s.works(path)
+}
+
+// limits asks for what setup's policy forbids, with the bootstrap credential itself.
+func (s *site) limits() {
+	if os.Getenv(limitsVariable) == "no" {
+		s.Skip("the API server has no admission policies")
+	}
+	_, bootstrap := s.Tokens(s.Load(s.Profile))
+	code, answer := lab.Ask(s.T, bootstrap, http.MethodPost, "/api/v1/namespaces/"+s.Namespace+
+		"/serviceaccounts/"+account+"/token", map[string]any{
+		"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest",
+		"spec": map[string]any{"expirationSeconds": 360000}})
+	if code != http.StatusUnprocessableEntity && code != http.StatusForbidden {
+		s.Errorf("a token that is bound to nothing: %d", code)
+	}
+	lab.Has(s.T, "the refusal", string(answer), "sa-exec-credential")
+}
+
+func (s *site) healing() {
+	old, _ := s.Tokens(s.Load(s.Profile))
+	s.AsAdmin("delete", "serviceaccount", "-n", s.Namespace, account)
+	s.AsAdmin("create", "serviceaccount", "-n", s.Namespace, account)
+	s.refused(old)
+	s.Kubectl("get", "pods").Succeeds()
+}
+
+// refused waits until a token is.
+func (s *site) refused(token string) {
+	s.Helper()
+	lab.Eventually(s.T, "the token is refused", func() bool {
+		return lab.Status(s.T, token, "/version") == http.StatusUnauthorized
+	})
+}
+
+func (s *site) doctor() {
+	lab.Has(s.T, "doctor", s.Plugin("doctor").Succeeds().Stdout, "Nothing failed")
+}
+
+func (s *site) rotate() {
+	_, old := s.Tokens(s.Load(s.Profile))
+	s.Plugin("rotate", "--profile", s.Profile, "--kubeconfig", s.Admin).Succeeds()
+	s.NoteEntries()
+	s.refused(old)
+	s.works(lab.Plane.Kubectl)
+}
+
+// migrate is given a context with the token of a legacy Secret.
+func (s *site) migrate() {
+	const context = "jenkins"
+	s.AsAdmin("create", "serviceaccount", context, "-n", s.Namespace)
+	s.AsAdmin("create", "rolebinding", context, "--clusterrole=view", "--serviceaccount="+
+		s.Namespace+":"+context, "-n", s.Namespace)
+	s.AsAdminWith("apiVersion: v1\nkind: Secret\ntype: kubernetes.io/service-account-token\n"+
+		"metadata:\n  name: jenkins\n  annotations: "+
+		"{kubernetes.io/service-account.name: jenkins}\n", "apply", "-n", s.Namespace, "-f",
+		"-")
+	var token string
+	lab.Eventually(s.T, "the legacy Secret is filled", func() bool {
+		data, err := base64.StdEncoding.DecodeString(s.AdminsToken("get", "secret", context,
+			"-n", s.Namespace, "-o", "jsonpath={.data.token}"))
+		token = string(data)
+		return err == nil && token != ""
+	})
+	file := s.withToken(context, token)
+	r := s.Plugin("migrate", context, "--kubeconfig", file, "--admin-context", "admin@test",
+		"--store", "kernel", "--delete-legacy-secret").Succeeds()
+	s.NoteEntries()
+	lab.Has(s.T, "migrate", r.Stdout, "It works.", "system:serviceaccount:"+s.Namespace+
+		":"+context)
+	s.Kubectl("--kubeconfig", file, "--context", context, "get", "pods").Succeeds()
+	s.refused(token)
+}
+
+// withToken is a copy of the administrator's kubeconfig with a context that has a static token. It
+// is outside of what is searched for tokens.
+func (s *site) withToken(context, token string) (path string) {
+	s.Helper()
+	config, err := clientcmd.LoadFromFile(s.Admin)
+	if err != nil {
+		s.Fatal(err)
+	}
+	config.AuthInfos[context] = &clientcmdapi.AuthInfo{Token: token}
+	config.Contexts[context] = &clientcmdapi.Context{Cluster: "test", AuthInfo: context,
+		Namespace: s.Namespace}
+	path = filepath.Join(s.TempDir(), "kubeconfig")
+	if err := clientcmd.WriteToFile(*config, path); err != nil {
+		s.Fatal(err)
+	}
+	return path
+}
+
+func (s *site) revoke() {
+	token, bootstrap := s.Tokens(s.Load(s.Profile))
+	s.Plugin("revoke", "--profile", s.Profile, "--kubeconfig", s.Admin).Succeeds()
+	for _, t := range []string{token, bootstrap} {
+		if code := lab.Status(s.T, t, "/version"); code != http.StatusUnauthorized {
+			s.Errorf("a revoked credential is answered with %d", code)
+		}
+	}
+}
+
+// uninstall leaves the account, which healing has made anew, and the migrated one.
+func (s *site) uninstall() {
+	s.Plugin("uninstall", account, "-n", s.Namespace, "--kubeconfig", s.Admin).Succeeds()
+	left := s.AsAdmin("get", "roles,rolebindings", "-n", s.Namespace, "-o", "name")
+	if strings.Contains(left, "sa-exec-credential:"+account) {
+		s.Errorf("still there:\n%s", left)
+	}
+}
