@@ -233,8 +233,13 @@ func ofType(operation string, err error) (problem, bool) {
 		roleRef    *cluster.RoleRefError
 		unknown    *cluster.UnknownError
 		client     *session.ClientError
+		user       *kubeconfig.UserError
 	)
 	switch {
+	case errors.As(err, &user) && errors.Is(err, bootstrap.ErrSource):
+		return problem{code: exitBootstrap, hint: user.Fix}, true
+	case errors.As(err, &user):
+		return problem{code: exitUsage, hint: user.Fix}, true
 	case errors.As(err, &client):
 		return problem{code: exitProfile, hint: hintForClient(client)}, true
 	case errors.As(err, &escalation):

@@ -10,6 +10,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"github.com/sa-exec-credential/sa-exec-credential/internal/kubeconfig"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/kuberc"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
 )
@@ -69,6 +70,9 @@ func contextConfig(b profile.Bootstrap) (*rest.Config, error) {
 	rules := &clientcmd.ClientConfigLoadingRules{Precedence: b.Kubeconfig}
 	loaded, err := rules.Load()
 	if err == nil {
+		if err := kubeconfig.CheckUser(loaded, b.Context); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrSource, err)
+		}
 		client := clientcmd.NewNonInteractiveClientConfig(*loaded, b.Context,
 			&clientcmd.ConfigOverrides{}, rules)
 		var config *rest.Config
