@@ -8,6 +8,7 @@ import (
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/admin"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/api"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/authority"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/bootstrap"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/cluster"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/device"
@@ -21,6 +22,7 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/lifecycle"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/prepare"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/rights"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/session"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/yamledit"
@@ -72,7 +74,7 @@ const (
 	network     = "check the network, VPN and proxy on the way to the cluster"
 	otherLogin  = "log in again with the context's own tool, or name another one with --context"
 	allowedOnly = "use a --context that is allowed to"
-	toPrepare   = "use a --context that is allowed to, or have an administrator apply the output of --dry-run and use --no-rbac"
+	toPrepare   = "use a --context that is allowed to, or have an administrator run this with --dry-run and apply what it prints, and use --no-rbac"
 	adminServer = "check the network, VPN and proxy on the way to the context's server: kubectl get --raw /version tries it, too"
 	storeLater  = "once the store can be opened: sa-exec-credential logout --all"
 	allowPlugin = "allow the plugin's command in that file's credentialPluginAllowlist (kubectl kuberc view shows it)"
@@ -151,6 +153,7 @@ var general = []problem{
 	{profile.ErrMissing, exitProfile, "sa-exec-credential status lists the profiles; setup creates one"},
 	{profile.ErrMalformed, exitProfile, setupAgain + ", or fix the file"},
 	{profile.ErrUnreadable, exitProfile, "make sure that it is yours, then: chmod u+r on the file, u+rwx on its directories"},
+	{profile.ErrBundle, exitProfile, "take it out of the cluster's certificate-authority(-data), or put a good copy in its place: there can be nothing but certificates in PEM"},
 	{profile.ErrCluster, exitProfile, "the cluster needs an https server URL and, in PEM, nothing but certificates"},
 	{device.ErrMissing, exitProfile, setupAgain},
 	{device.ErrMalformed, exitProfile, setupAgain + "; if that does not help, remove the file first"},
@@ -164,6 +167,8 @@ var general = []problem{
 	{lifecycle.ErrStillAccepted, exitServer, "see whether another program creates the Secret again"},
 	{prepare.ErrNotInPod, exitBootstrap, "set automountServiceAccountToken: true for the pod, or use another --bootstrap"},
 	{prepare.ErrNotAccountToken, exitUsage, "only contexts with a ServiceAccount's token can be migrated"},
+	{prepare.ErrNoAccountTokens, exitServer, "use a context of the cluster's own address; in Rancher turn on the cluster's authorized cluster endpoint, and download its kubeconfig again"},
+	{authority.ErrTooLarge, exitProfile, "keep in the cluster's certificate-authority(-data) only what the server's certificate is signed by"},
 	{prepare.ErrProfileTaken, exitUsage, "to replace it: --take-over; to keep both: another --profile"},
 	{prepare.ErrStillHeld, exitUsage, "migrate the contexts of these users too, then delete the Secret with kubectl"},
 
@@ -234,8 +239,11 @@ func ofType(operation string, err error) (problem, bool) {
 		unknown    *cluster.UnknownError
 		client     *session.ClientError
 		user       *kubeconfig.UserError
+		lacking    *rights.Error
 	)
 	switch {
+	case errors.As(err, &lacking):
+		return problem{code: exitForbidden, hint: "use the context of somebody who is, or have an administrator run: " + lacking.Commands()}, true
 	case errors.As(err, &user) && errors.Is(err, bootstrap.ErrSource):
 		return problem{code: exitBootstrap, hint: user.Fix}, true
 	case errors.As(err, &user):

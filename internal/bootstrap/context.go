@@ -34,7 +34,7 @@ func fromContext(ctx context.Context, p profile.Profile, system System) (*rest.C
 	}
 	found := profile.Cluster{Server: config.Host, TLSServerName: config.ServerName,
 		CertificateAuthorityData: config.CAData}
-	switch err := p.Cluster.Difference(found); {
+	switch err := p.Cluster.DifferenceWithin(found); {
 	case errors.Is(err, profile.ErrCluster):
 		return nil, err
 	case err != nil:
@@ -44,7 +44,7 @@ func fromContext(ctx context.Context, p profile.Profile, system System) (*rest.C
 	if err != nil {
 		return nil, err
 	}
-	config.Proxy = anonymous.Proxy
+	config.Proxy, config.CAData = anonymous.Proxy, anonymous.CAData
 	if needsPlugin(config) {
 		find := func(name string) (string, error) {
 			return lookPath(name,

@@ -10,6 +10,7 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/prepare"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/rights"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/session"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
 )
@@ -24,6 +25,11 @@ func Rotate(ctx context.Context, h *host.Host, c admin.Choice, name string,
 		return err
 	}
 	defer m.record.Release()
+	if err := m.admin.Require(ctx, slices.Concat(rights.ForDevice(m.profile.Namespace),
+		rightsToEnd(m.profile.Namespace, append(m.record.Retired,
+			*m.record.Current)...))); err != nil {
+		return err
+	}
 	next, err := m.create(ctx)
 	if err != nil {
 		return err

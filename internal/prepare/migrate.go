@@ -140,11 +140,13 @@ func (m *Migration) plan(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := p.profile.Cluster.Difference(m.target.Cluster); err != nil {
+	if err := p.profile.Cluster.DifferenceWithin(m.target.Cluster); err != nil {
 		return ui.Usagef("context %q is for another cluster than %q", o.AdminContext,
 			o.Context)
 	}
+	authorities := p.profile.Cluster.CertificateAuthorityData
 	p.profile.Cluster = m.target.Cluster
+	p.profile.Cluster.CertificateAuthorityData = authorities
 	if err := p.checkTaken(ctx); err != nil {
 		return err
 	}

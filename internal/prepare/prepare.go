@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,6 +22,7 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/kubeconfig"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/mint"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/rights"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/session"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
 )
@@ -40,8 +42,12 @@ type Preparation struct {
 	profile profile.Profile
 	// of the profile's account, while Run changes it; nil without an admin
 	record *device.Locked
-	policy policyState // what is learned about the cluster's
-	risks  []string    // rights by which the account can become another
+	needed []rights.Right // beside those for what is created
+	policy policyState    // what is learned about the cluster's
+	// a token of the cluster has been shown to the server
+	tokensTried bool
+	created     []cluster.Ref // by this run, for the account
+	risks       []string      // rights by which the account can become another
 	// shared by the clusters of one setup; nil when there is one cluster
 	batch  *kubeconfig.Batch
 	report ui.Report
@@ -61,6 +67,10 @@ func New(ctx context.Context, h *host.Host, o Options, paths []string, name stri
 	o = o.keep(h, o.profileFor(h, found, paths))
 	p := &Preparation{host: h, options: o, profile: o.profileFor(h, found, paths),
 		report: report}
+	if err := p.checkAuthorities(ctx, found.ClusterName); err != nil {
+		return nil, err
+	}
+	found.Cluster = p.profile.Cluster
 	p.admin, err = admin.New(ctx, h, found, report)
 	return p, err
 }
@@ -114,6 +124,11 @@ func (p *Preparation) ready(ctx context.Context) (*session.Session, error) {
 	if err := p.prepareCluster(ctx, planned); err != nil {
 		return nil, err
 	}
+	if p.admin != nil && !p.tokensTried { // with the account that is there now
+		if err := p.checkTokens(ctx); err != nil {
+			return nil, errors.Join(err, p.undo(ctx))
+		}
+	}
 	return p.prepareMachine(ctx)
 }
 
@@ -143,26 +158,6 @@ func (p *Preparation) lock(ctx context.Context) (release func(), err error) {
 		return nil, err
 	}
 	return func() { releaseProfile(); p.record.Release() }, nil
-}
-
-// check finds out everything that can be known before a change.
-func (p *Preparation) check(ctx context.Context) (cluster.Planned, error) {
-	if err := p.checkTaken(ctx); err != nil {
-		return cluster.Planned{}, err
-	}
-	if err := p.checkOutput(); err != nil {
-		return cluster.Planned{}, err
-	}
-	if err := p.chooseStore(ctx); err != nil {
-		return cluster.Planned{}, err
-	}
-	if p.admin == nil {
-		return cluster.Planned{}, nil
-	}
-	if err := p.checkLimits(ctx); err != nil {
-		return cluster.Planned{}, err
-	}
-	return cluster.Plan(ctx, p.admin.Client, p.options.wanted(p.profile))
 }
 
 // checkTaken keeps a profile that other contexts name from becoming one for something else:
@@ -266,6 +261,10 @@ func (p *Preparation) prepareCluster(ctx context.Context, planned cluster.Planne
 		result cluster.Result) {
 		p.step("%v: %s", ref, result)
 		p.policy.isNew = p.policy.isNew || result.Wrote() && ref.IsPolicy()
+		if own := p.profile.Namespace; result.IsNew() &&
+			(ref.Namespace == own || ref == cluster.Ref{Kind: "Namespace", Name: own}) {
+			p.created = append(p.created, ref)
+		}
 	})
 	for _, warning := range warnings {
 		if warning.Kind == cluster.LimitsForbidden {
@@ -285,11 +284,23 @@ func (p *Preparation) prepareCluster(ctx context.Context, planned cluster.Planne
 
 // PrepareForPods is what an administrator does for pods that shall mint.
 func (p *Preparation) PrepareForPods(ctx context.Context) error {
-	planned, err := cluster.Plan(ctx, p.admin.Client, p.options.wanted(p.profile))
+	planned, err := p.checkCluster(ctx)
 	if err != nil {
 		return err
 	}
 	return p.prepareCluster(ctx, planned)
+}
+
+// undo deletes what this run has created for the account.
+func (p *Preparation) undo(ctx context.Context) error {
+	for _, ref := range slices.Backward(p.created) {
+		result, err := cluster.Delete(ctx, p.admin.Client, cluster.Found{Ref: ref})
+		if err != nil {
+			return err
+		}
+		p.step("%v: %s", ref, result)
+	}
+	return nil
 }
 
 // warnOfSuperseded names the rights that an earlier setup granted and this one does not ask for:
@@ -386,15 +397,17 @@ func bootstrapWorks(ctx context.Context, h *host.Host, s *session.Session) bool 
 	return err == nil && accepted
 }
 
-// Plan returns what would be applied to the cluster, and the kubeconfig that would be merged.
+// Plan returns what would be applied to the cluster, and the kubeconfig that would be merged, after
+// the checks that come before a change.
 func (p *Preparation) Plan(ctx context.Context) (manifests, rendered []byte, err error) {
-	if p.admin != nil {
-		planned, err := cluster.Plan(ctx, p.admin.Client, p.options.wanted(p.profile))
-		if err != nil {
-			return nil, nil, err
-		}
-		manifests = cluster.Manifests(planned.Objects)
+	check := p.check
+	if p.IsForPods() {
+		check = p.checkCluster
+	}
+	planned, err := check(ctx)
+	if err != nil {
+		return nil, nil, err
 	}
 	rendered, err = p.Render()
-	return manifests, rendered, err
+	return cluster.Manifests(planned.Objects), rendered, err
 }

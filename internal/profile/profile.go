@@ -267,7 +267,7 @@ func (p Profile) Encode() ([]byte, error) {
 	if err := p.Validate(); err != nil {
 		return nil, err
 	}
-	if err := checkCertificates(p.Cluster.CertificateAuthorityData); err != nil {
+	if err := CheckBundle(p.Cluster.CertificateAuthorityData); err != nil {
 		return nil, err
 	}
 	return yaml.Marshal(p)
