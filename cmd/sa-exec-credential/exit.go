@@ -168,7 +168,7 @@ var general = []problem{
 	{prepare.ErrNotInPod, exitBootstrap, "set automountServiceAccountToken: true for the pod, or use another --bootstrap"},
 	{prepare.ErrNotAccountToken, exitUsage, "only contexts with a ServiceAccount's token can be migrated"},
 	{prepare.ErrNoAccountTokens, exitServer, "use a context of the cluster's own address; in Rancher turn on the cluster's authorized cluster endpoint, and download its kubeconfig again"},
-	{authority.ErrTooLarge, exitProfile, "keep in the cluster's certificate-authority(-data) only what the server's certificate is signed by"},
+	{authority.ErrTooLarge, exitProfile, setupAgain + ": it takes what the server's certificate is signed by; or shorten the cluster's certificate-authority(-data)"},
 	{prepare.ErrProfileTaken, exitUsage, "to replace it: --take-over; to keep both: another --profile"},
 	{prepare.ErrStillHeld, exitUsage, "migrate the contexts of these users too, then delete the Secret with kubectl"},
 

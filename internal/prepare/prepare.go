@@ -344,7 +344,7 @@ func warningText(w cluster.Warning) string {
 }
 
 // Bootstrap makes sure that there is a bootstrap credential which can mint, and stores a token
-// that it minted.
+// that it minted. How long a new credential lives is noted in the session's profile.
 func Bootstrap(ctx context.Context, h *host.Host, a *admin.Admin, s *session.Session,
 	report ui.Report) error {
 	if err := requestBootstrap(ctx, h, a, s, report); err != nil {
@@ -358,11 +358,14 @@ func requestBootstrap(ctx context.Context, h *host.Host, a *admin.Admin, s *sess
 	if s.Profile.Bootstrap.Source != profile.SourceKeyring || bootstrapWorks(ctx, h, s) {
 		return nil
 	}
-	if err := s.RequestBootstrap(ctx, a.Config, a.Client); err != nil {
+	lifetime, err := s.RequestBootstrap(ctx, a.Config, a.Client)
+	if err != nil {
 		return err
 	}
 	report(ui.Step, fmt.Sprintf("bootstrap credential: requested for %s and kept in the store",
 		profile.ShortDuration(s.Profile.Bootstrap.Duration.Duration)))
+	s.Profile.Bootstrap.Granted = Granted(s.Profile.Bootstrap.Duration, lifetime)
+	reportShort(s.Profile, report)
 	return nil
 }
 
@@ -375,6 +378,7 @@ func storeToken(ctx context.Context, s *session.Session, report ui.Report) error
 	if err != nil {
 		return err
 	}
+	reportShorterToken(s.Profile.Duration.Duration, grant.ExpiresAt.Sub(grant.IssuedAt), report)
 	// A token that is there from before may look good and be refused: its account, or the
 	// keys, may have been created anew.
 	if err := s.Put(ctx, s.TokenKey(), grant); err != nil {
