@@ -60,9 +60,6 @@ type Result string
 // Wrote reports whether the object in the cluster is another one now.
 func (r Result) Wrote() bool { return r == created || r == changed || r == applied }
 
-// IsNew reports whether there was no such object before.
-func (r Result) IsNew() bool { return r == created }
-
 // Apply brings the cluster to hold objects, in their order, and calls progress after each. What
 // is right already is not written to, so that a second run changes no resourceVersion, and
 // namespaces and accounts that exist are left alone. Errors are *ObjectError; what was applied

@@ -36,7 +36,6 @@ func (p *Preparation) check(ctx context.Context) (cluster.Planned, error) {
 		return cluster.Planned{}, err
 	}
 	if _, found, err := p.before(); err != nil || found { // a token was accepted then
-		p.tokensTried = true
 		return planned, err
 	}
 	return planned, p.checkTokens(ctx)

