@@ -117,6 +117,7 @@ func migrators(missing string) []problem {
 // administrators are the answers that mean something about an administrator's context.
 func administrators(forbidden, missing string) []problem {
 	return []problem{
+		{bootstrap.ErrMissing, exitBootstrap, "what --bootstrap names has to hold a token now"},
 		{session.ErrBootstrapRefused, exitBootstrap, "wait a few seconds and run the same command again"},
 		{session.ErrDeviceGone, exitServer, "run the same command again"},
 		{session.ErrAccountGone, exitServer, "create the service account first, or run setup without --no-rbac"},

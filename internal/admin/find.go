@@ -162,22 +162,21 @@ func (a *Admin) Require(ctx context.Context, list []rights.Right) error {
 	if err != nil {
 		return err
 	}
-	return a.Lacks(ctx, missing)
+	return a.Lacks(ctx, rights.Error{Missing: missing})
 }
 
-// Lacks is a *rights.Error for rights that are missing: none of them, no error. absent are
-// namespaces that are not there yet.
-func (a *Admin) Lacks(ctx context.Context, missing []rights.Right, absent ...string) error {
-	if len(missing) == 0 {
+// Lacks is a *rights.Error for rights that are missing, and nil where none are. Who lacks them is
+// filled in.
+func (a *Admin) Lacks(ctx context.Context, e rights.Error) error {
+	if len(e.Missing) == 0 {
 		return nil
 	}
-	e := &rights.Error{Missing: missing, Absent: absent}
 	// A server that does not say who one is (before Kubernetes 1.28) leaves the name open.
 	if client, err := mint.New(a.Config, time.Now); err == nil {
 		user, _ := client.WhoAmI(ctx)
 		e.User = user.Name
 	}
-	return e
+	return &e
 }
 
 // Namespace is the one asked for, else the context's.

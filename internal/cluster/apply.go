@@ -51,6 +51,7 @@ const (
 	applied   Result = "applied" // what was there before could not be seen
 	unchanged Result = "unchanged"
 	leftAlone Result = "left as it is"
+	unseen    Result = "left as it is, if it is there: you cannot read it"
 	skipped   Result = "skipped"
 )
 
@@ -133,7 +134,7 @@ func decide(ctx context.Context, client *api.Client, object Object) (Result, err
 	case errors.Is(err, api.ErrForbidden) && object.isPlace():
 		// Whoever cannot read a namespace can still be its administrator. If it does not
 		// exist, the next object says so.
-		return leftAlone, nil
+		return unseen, nil
 	case errors.Is(err, api.ErrForbidden) && object.lenient == "":
 		return applied, nil
 	case err != nil:

@@ -95,6 +95,9 @@ func (o Object) IsWritten() (written, exists bool) {
 	return o.decision.Wrote() && o.lenient == "", o.decision == changed
 }
 
+// IsUnseen reports whether Plan could not find out if the namespace or account is there.
+func (o Object) IsUnseen() bool { return o.decision == unseen }
+
 // Rules are those of a role.
 func (o Object) Rules() []Rule {
 	rules, _ := o.content["rules"].([]any)

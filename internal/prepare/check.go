@@ -2,6 +2,7 @@ package prepare
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -50,16 +51,31 @@ func (p *Preparation) checkCluster(ctx context.Context) (cluster.Planned, error)
 	if err != nil {
 		return cluster.Planned{}, err
 	}
-	if err := p.checkRights(ctx, planned); err != nil {
+	lacking, perhaps, err := p.checkRights(ctx, planned)
+	if err != nil {
 		return cluster.Planned{}, err
 	}
-	objects := planned.Objects
-	if p.needsDevice() {
-		objects = append(slices.Clone(objects), cluster.DeviceObjects(p.profile.Namespace,
-			p.profile.ServiceAccount, cluster.NewDeviceName(p.profile.ServiceAccount,
-				""))...)
+	if len(lacking.Missing) > 0 {
+		lacking.Missing = append(lacking.Missing, perhaps...)
+		return cluster.Planned{}, p.admin.Lacks(ctx, lacking)
 	}
-	return planned, cluster.Try(ctx, p.admin.Client, objects)
+	err = cluster.Try(ctx, p.admin.Client, p.tried(planned))
+	var escalation *cluster.EscalationError
+	if errors.As(err, &escalation) && len(perhaps) > 0 {
+		lacking.Missing = perhaps
+		return cluster.Planned{}, p.admin.Lacks(ctx, lacking)
+	}
+	return planned, err
+}
+
+// tried are the objects that will be written, and those of a device.
+func (p *Preparation) tried(planned cluster.Planned) []cluster.Object {
+	if !p.needsDevice() {
+		return planned.Objects
+	}
+	account := p.profile.ServiceAccount
+	return append(slices.Clone(planned.Objects), cluster.DeviceObjects(p.profile.Namespace,
+		account, cluster.NewDeviceName(account, ""))...)
 }
 
 // needsDevice reports whether setup is nothing without a device. With other sources than the
@@ -68,19 +84,13 @@ func (p *Preparation) needsDevice() bool {
 	return p.profile.Bootstrap.Source == profile.SourceKeyring
 }
 
-// checkRights asks for the rights to every step that will be taken, and names all that are
-// missing at once.
-func (p *Preparation) checkRights(ctx context.Context, planned cluster.Planned) error {
+// checkRights asks for the rights to every step that will be taken, and collects all that are
+// missing. Whoever lacks perhaps may still be allowed to: only a try tells.
+func (p *Preparation) checkRights(ctx context.Context, planned cluster.Planned) (lacking rights.Error,
+	perhaps []rights.Right, err error) {
 	needed := slices.Concat(p.needed, rights.ForObjects(planned.Objects))
 	if p.needsDevice() {
 		needed = append(needed, rights.ForDevice(p.profile.Namespace)...)
-	}
-	var absent []string
-	for _, object := range planned.Objects {
-		written, exists := object.IsWritten()
-		if written && !exists && object.Ref().Kind == "Namespace" {
-			absent = append(absent, object.Ref().Name)
-		}
 	}
 	limits := rights.On("patch", cluster.LimitsRef)
 	if p.options.limited(p.profile) {
@@ -88,20 +98,29 @@ func (p *Preparation) checkRights(ctx context.Context, planned cluster.Planned) 
 	}
 	missing, err := rights.Missing(ctx, p.admin.Client, needed)
 	if err != nil {
-		return err
+		return lacking, nil, err
 	}
 	// Whoever cannot write limits lives within those that others have set.
 	if i := slices.Index(missing, limits); i >= 0 {
 		missing = slices.Delete(missing, i, i+1)
-		if err := p.fitsLimits(ctx, "have an administrator run the same setup"); err != nil {
-			return err
+		err := p.fitsLimits(ctx, "have an administrator run the same setup")
+		if err != nil {
+			return lacking, nil, err
 		}
 	}
-	toGrant, err := rights.MissingToGrant(ctx, p.admin.Client, planned)
-	if err != nil {
-		return err
+	toGrant, perhaps, err := rights.MissingToGrant(ctx, p.admin.Client, planned)
+	lacking.Missing = append(missing, toGrant...)
+	for _, object := range planned.Objects {
+		written, exists := object.IsWritten()
+		switch name := object.Ref().Name; {
+		case object.Ref().Kind != "Namespace" || name != p.profile.Namespace:
+		case object.IsUnseen():
+			lacking.Unseen = append(lacking.Unseen, name)
+		case written && !exists:
+			lacking.Absent = append(lacking.Absent, name)
+		}
 	}
-	return p.admin.Lacks(ctx, append(missing, toGrant...), absent...)
+	return lacking, perhaps, err
 }
 
 // checkAuthorities sees to it that every certificate authority of the cluster can be used, and

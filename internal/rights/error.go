@@ -18,6 +18,7 @@ type Error struct {
 	Missing []Right
 	User    string   // who is asking, empty when unknown
 	Absent  []string // namespaces that are not there yet
+	Unseen  []string // namespaces that the caller cannot read
 }
 
 // Error implements error.
@@ -40,6 +41,10 @@ func (e *Error) Commands() string {
 	for _, namespace := range e.Absent {
 		lines = append(lines, ui.CommandLine("kubectl", "create", "namespace", namespace))
 	}
+	for _, namespace := range e.Unseen { // && and || bind alike: from the left
+		lines = append(lines, ui.CommandLine("kubectl", "get", "namespace", namespace)+
+			" || "+ui.CommandLine("kubectl", "create", "namespace", namespace))
+	}
 	missing := slices.DeleteFunc(slices.Clone(e.Missing), func(r Right) bool {
 		return r.Resource == "namespaces" && slices.Contains(e.Absent, r.Name)
 	})
@@ -61,48 +66,47 @@ type bundled struct {
 // roles gains nothing by other people's, and their names say nothing to whoever grants it.
 func isForAll(verb string) bool { return verb == "patch" || verb == "create" }
 
-// bundle puts rights together that differ in nothing but their resources, or but their verbs.
-// forAll drops the names where isForAll.
+// bundle puts rights together that differ in nothing but their verbs, then their resources, then
+// their names. forAll drops the names where isForAll.
 func bundle(list []Right, forAll bool) (bundles []bundled) {
-	type target struct{ namespace, resource, name string }
-	verbs := map[target][]string{}
 	for _, r := range list {
-		t := target{r.Namespace, cluster.Qualified(r.Resource, r.Group), r.Name}
-		if forAll && isForAll(r.Verb) {
-			t.name = ""
+		b := bundled{namespace: r.Namespace, verbs: []string{r.Verb},
+			resources: []string{cluster.Qualified(r.Resource, r.Group)}}
+		if r.Name != "" && !(forAll && isForAll(r.Verb)) {
+			b.names = []string{r.Name}
 		}
-		if !slices.Contains(verbs[t], r.Verb) {
-			verbs[t] = append(verbs[t], r.Verb)
-		}
+		bundles = append(bundles, b)
 	}
-	together := map[string]*bundled{}
-	compareTargets := func(a, b target) int {
-		return strings.Compare(a.namespace+"\n"+a.name+"\n"+a.resource,
-			b.namespace+"\n"+b.name+"\n"+b.resource)
-	}
-	for _, t := range slices.SortedFunc(maps.Keys(verbs), compareTargets) {
-		slices.Sort(verbs[t])
-		resource := "" // those of one name are together only with their like
-		if t.name != "" {
-			resource = t.resource
-		}
-		key := fmt.Sprintf("%q %q %q", t.namespace, resource, verbs[t])
-		b := together[key]
-		if b == nil {
-			b = &bundled{namespace: t.namespace, verbs: verbs[t]}
-			together[key] = b
-		}
-		if t.name != "" {
-			b.names = append(b.names, t.name)
-		}
-		if !slices.Contains(b.resources, t.resource) {
-			b.resources = append(b.resources, t.resource)
-		}
-	}
-	for _, key := range slices.Sorted(maps.Keys(together)) {
-		bundles = append(bundles, *together[key])
+	for _, part := range []func(*bundled) *[]string{
+		func(b *bundled) *[]string { return &b.verbs },
+		func(b *bundled) *[]string { return &b.resources },
+		func(b *bundled) *[]string { return &b.names },
+	} {
+		bundles = together(bundles, part)
 	}
 	return bundles
+}
+
+// together merges those that are the same but for one part. Where that is the names, none means
+// all, and stays apart.
+func together(bundles []bundled, part func(*bundled) *[]string) []bundled {
+	merged := map[string]*bundled{}
+	for _, b := range bundles {
+		rest := b
+		*part(&rest) = nil
+		key := fmt.Sprintf("%q %v", rest, len(b.names) == 0)
+		if merged[key] == nil {
+			merged[key] = &rest
+		}
+		all := append(*part(merged[key]), *part(&b)...)
+		slices.Sort(all)
+		*part(merged[key]) = slices.Compact(all)
+	}
+	var list []bundled
+	for _, key := range slices.Sorted(maps.Keys(merged)) {
+		list = append(list, *merged[key])
+	}
+	return list
 }
 
 // String is such as `create, patch roles, rolebindings in namespace "build"`.

@@ -110,10 +110,15 @@ func ForDevice(namespace string) []Right {
 	return list
 }
 
-// ForObjects are the rights to write what has to be. A patch that creates an object needs both.
+// ForObjects are the rights to write what has to be. A patch that creates an object needs both. An
+// account that cannot be read may have to be created, and then is read again.
 func ForObjects(objects []cluster.Object) (list []Right) {
 	for _, object := range objects {
 		written, exists := object.IsWritten()
+		if object.IsUnseen() && object.Ref().Kind == "ServiceAccount" {
+			written = true
+			list = append(list, On("get", object.Ref()))
+		}
 		if !written {
 			continue
 		}
@@ -128,29 +133,32 @@ func ForObjects(objects []cluster.Object) (list []Right) {
 // MissingToGrant are the rights without which the API server takes an object for an escalation:
 // nobody grants what they do not hold, but for those who can bind or escalate roles
 // (https://kubernetes.io/docs/reference/access-authn-authz/rbac/#privilege-escalation-prevention-and-bootstrapping).
+// Whoever lacks perhaps may bind a role all the same: he cannot read it, but may hold what it grants.
 func MissingToGrant(ctx context.Context, client *api.Client,
-	planned cluster.Planned) (missing []Right, err error) {
+	planned cluster.Planned) (missing, perhaps []Right, err error) {
 	grants := grantsOf(planned)
 	list := slices.Collect(maps.Keys(grants))
 	left, err := Missing(ctx, client, list)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	slices.SortFunc(left, compare)
 	for _, r := range left {
 		lacking, err := notHeld(ctx, client, r.Namespace, grants[r].rules)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		switch {
-		case len(lacking) == 0 || !grants[r].known: // what cannot be read is tried
+		case !grants[r].known:
+			perhaps = append(perhaps, r)
+		case len(lacking) == 0:
 		case r.Verb == "bind" && !grants[r].created:
 			missing = append(missing, r)
 		default: // of a role to be created one holds the rules, and then can bind it
 			missing = append(missing, lacking...)
 		}
 	}
-	return missing, nil
+	return missing, perhaps, nil
 }
 
 // grant is what an object gives away.

@@ -87,9 +87,9 @@ func TestUninstallNamesEveryRightThatIsMissing(t *testing.T) {
 	r := s.Plugin("uninstall", lab.Account, "-n", s.Namespace, "--kubeconfig", lab.User(t,
 		reader))
 	ns := s.Namespace
-	r.Fails(7, "you are not allowed to ", "delete secrets", "delete rolebindings",
-		"delete roles",
-		fmt.Sprintf("delete clusterroles %q", "sa-exec-credential:"+ns+":ci"),
+	r.Fails(7, "you are not allowed to ",
+		`delete rolebindings, roles, secrets, serviceaccounts "ci-device-`,
+		fmt.Sprintf("clusterroles %q", "sa-exec-credential:"+ns+":ci"),
 		`delete serviceaccounts "ci"`,
 		`patch configmaps "limits" in namespace "sa-exec-credential"`)
 	// What cannot be listed in it may be there.
