@@ -116,13 +116,12 @@ func applyOne(ctx context.Context, client *api.Client, object Object) (Result, *
 }
 
 func reconcile(ctx context.Context, client *api.Client, object Object) (Result, error) {
-	if object.decision == "" && object.problem == nil {
-		object.decision, object.problem = decide(ctx, client, object)
+	// Looked at again: what a Plan has found out may be seconds old.
+	decision, err := decide(ctx, client, object)
+	if err != nil || !decision.Wrote() {
+		return decision, err
 	}
-	if object.problem != nil || !object.decision.Wrote() {
-		return object.decision, object.problem
-	}
-	return object.decision, write(ctx, client, object)
+	return decision, write(ctx, client, object)
 }
 
 // decide is what has to be done with an object. It is found out by reading.

@@ -29,7 +29,7 @@ var ErrNoAccountTokens = errors.New("the server does not accept ServiceAccount t
 const refusedAgain = time.Second
 
 // checkTokens finds out whether the server takes ServiceAccount tokens at all, with one of an
-// account that is there: the one that is set up, or else one that every namespace has. Its token
+// account that is there: one that every cluster has, or else one of the namespace. Its token
 // lives ten minutes, is shown to nobody but the server, and nothing is created. Where the caller
 // may request none, it is not known.
 func (p *Preparation) checkTokens(ctx context.Context) error {
@@ -37,8 +37,8 @@ func (p *Preparation) checkTokens(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, account := range [][2]string{{p.profile.Namespace, p.profile.ServiceAccount},
-		{p.profile.Namespace, "default"}, {"default", "default"}} {
+	for _, account := range [][2]string{{"default", "default"},
+		{p.profile.Namespace, p.profile.ServiceAccount}, {p.profile.Namespace, "default"}} {
 		grant, err := client.Mint(ctx, mint.Request{Namespace: account[0],
 			ServiceAccount: account[1], Duration: profile.MinDuration})
 		if err != nil {
@@ -79,7 +79,7 @@ func (p *Preparation) directAddresses(ctx context.Context) []string {
 	own, err := url.Parse(p.profile.Cluster.Server)
 	return slices.DeleteFunc(found, func(address string) bool {
 		other, problem := url.Parse(address)
-		return err != nil || problem != nil || other.Hostname() == own.Hostname()
+		return err != nil || problem != nil || other.Host == own.Host
 	})
 }
 

@@ -130,7 +130,7 @@ func TestABundleWithSomethingElse(t *testing.T) {
 	ca := lab.Plane.CAPEM
 	m.withAuthorities(slices.Concat(ca, []byte("# ours\n"), junk, ca))
 	arguments := []string{"ci", "-n", m.Namespace, "--cluster-role", "view"}
-	for _, more := range [][]string{nil, {"--dry-run"}, {"--no-rbac"}} {
+	for _, more := range [][]string{nil, {"--dry-run"}, {"--no-limits"}} {
 		r := m.Setup(append(arguments, more...)...)
 		r.Fails(3, `cluster "test": not a usable cluster: the certificate authority bundle `+
 			`holds a malformed certificate: number 2 of 3, at line`)
@@ -161,7 +161,8 @@ type loginProxy struct {
 	ca  []byte
 
 	mu       sync.Mutex
-	requests []string // that write
+	requests []string          // that write
+	answers  map[string]string // of its own, by path
 }
 
 const proxyToken = "kubeconfig-u-abc:0123456789"
@@ -194,6 +195,14 @@ func newLoginProxy(t *testing.T, as *rest.Config) *loginProxy {
 			p.requests = append(p.requests, line)
 			p.mu.Unlock()
 		}
+		p.mu.Lock()
+		answer := p.answers[r.URL.Path]
+		p.mu.Unlock()
+		if answer != "" {
+			w.Header().Set("Content-Type", "application/json")
+			_, _ = w.Write([]byte(answer))
+			return
+		}
 		forward.ServeHTTP(w, r)
 	}))
 	server.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
@@ -209,7 +218,7 @@ func (p *loginProxy) wrote() []string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return slices.DeleteFunc(slices.Clone(p.requests), func(line string) bool {
-		return strings.HasSuffix(line, "/default/token")
+		return strings.HasSuffix(line, "/token")
 	})
 }
 
@@ -231,16 +240,43 @@ func TestAServerThatTakesNoAccountTokens(t *testing.T) {
 	p := newLoginProxy(t, lab.Config())
 	m.through(p)
 	arguments := []string{"ci", "-n", m.Namespace, "--cluster-role", "view"}
-	direct, err := url.Parse(lab.Plane.Server)
-	if err != nil {
-		t.Fatal(err)
+	const (
+		info  = "/api/v1/namespaces/kube-public/configmaps/cluster-info"
+		slice = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes"
+		own   = "; the cluster's own address, as it says: "
+	)
+	published := func(server string) string {
+		return `{"data": {"kubeconfig": "clusters: [{name: '', cluster: {server: '` + server +
+			`'}}]"}}`
 	}
-	for _, more := range [][]string{nil, {"--dry-run"}} {
-		m.Setup(append(arguments, more...)...).Fails(5,
-			"the server does not accept ServiceAccount tokens",
-			"so "+p.url+" is a proxy with logins of its own",
-			"the cluster's own address, as it says: https://", direct.Port(),
-			"authorized cluster endpoint")
+	for _, tt := range []struct {
+		name    string
+		answers map[string]string
+		says    string // at the end of the error
+	}{
+		{"that says nothing of the cluster", nil, "is a proxy with logins of its own"},
+		{"in front of a cluster of kubeadm", map[string]string{
+			info: published("https://k8s.example.com:6443")}, own + "https://k8s.example.com:6443"},
+		{"in front of others", map[string]string{slice: `{"endpoints": [{"addresses": ` +
+			`["10.0.0.7"]}, {"addresses": ["fd00::7"]}], "ports": [{"port": 6443}]}`},
+			own + "https://10.0.0.7:6443, https://[fd00::7]:6443"},
+		{"that the cluster knows itself by", map[string]string{info: published(p.url)},
+			"is a proxy with logins of its own"},
+		{"that answers nonsense", map[string]string{info: published("ftp://x"), slice: "[]"},
+			"is a proxy with logins of its own"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			m := m.in(t)
+			p.mu.Lock()
+			p.answers = tt.answers
+			p.mu.Unlock()
+			for _, more := range [][]string{nil, {"--dry-run"}} {
+				m.Setup(append(arguments, more...)...).Fails(5,
+					"the server does not accept ServiceAccount tokens: one that "+
+						"was issued a moment ago is refused (401), so "+p.url,
+					tt.says+"\n", "authorized cluster endpoint")
+			}
+		})
 	}
 	if wrote := p.wrote(); len(wrote) > 0 {
 		t.Errorf("something was written: %q", wrote)
