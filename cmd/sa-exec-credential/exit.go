@@ -78,6 +78,7 @@ const (
 	adminServer = "check the network, VPN and proxy on the way to the context's server: kubectl get --raw /version tries it, too"
 	storeLater  = "once the store can be opened: sa-exec-credential logout --all"
 	allowPlugin = "allow the plugin's command in that file's credentialPluginAllowlist (kubectl kuberc view shows it)"
+	ownGKE      = `if you own a cluster of GKE, run first: kubectl create clusterrolebinding cluster-admin-me --clusterrole=cluster-admin --user="$(gcloud config get-value account)"`
 	sourceTried = "try the bootstrap source by hand, then run setup again"
 )
 
@@ -244,7 +245,11 @@ func ofType(operation string, err error) (problem, bool) {
 	)
 	switch {
 	case errors.As(err, &lacking):
-		return problem{code: exitForbidden, hint: "use the context of somebody who is, or have an administrator run: " + lacking.Commands()}, true
+		hint := "use the context of somebody who is, or have an administrator run: " + lacking.Commands()
+		if len(lacking.NotHeld) > 0 {
+			hint = ownGKE + "; else " + hint
+		}
+		return problem{code: exitForbidden, hint: hint}, true
 	case errors.As(err, &user) && errors.Is(err, bootstrap.ErrSource):
 		return problem{code: exitBootstrap, hint: user.Fix}, true
 	case errors.As(err, &user):
@@ -252,9 +257,7 @@ func ofType(operation string, err error) (problem, bool) {
 	case errors.As(err, &client):
 		return problem{code: exitProfile, hint: hintForClient(client)}, true
 	case errors.As(err, &escalation):
-		return problem{code: exitForbidden, hint: "nobody can grant more than they hold: have a cluster administrator run " + operation +
-			"; on GKE first run: kubectl create clusterrolebinding cluster-admin-me --clusterrole=cluster-admin " +
-			"--user=\"$(gcloud config get-value account)\""}, true
+		return problem{code: exitForbidden, hint: "nobody can grant more than they hold: have a cluster administrator run " + operation + "; " + ownGKE}, true
 	case errors.As(err, &conflict):
 		return problem{code: exitForbidden, hint: "change it where it is managed, or use --no-rbac"}, true
 	case errors.As(err, &roleRef):

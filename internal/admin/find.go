@@ -168,7 +168,7 @@ func (a *Admin) Require(ctx context.Context, list []rights.Right) error {
 // Lacks is a *rights.Error for rights that are missing, and nil where none are. Who lacks them is
 // filled in.
 func (a *Admin) Lacks(ctx context.Context, e rights.Error) error {
-	if len(e.Missing) == 0 {
+	if e.IsEmpty() {
 		return nil
 	}
 	// A server that does not say who one is (before Kubernetes 1.28) leaves the name open.

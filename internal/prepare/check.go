@@ -55,7 +55,7 @@ func (p *Preparation) checkCluster(ctx context.Context) (cluster.Planned, error)
 	if err != nil {
 		return cluster.Planned{}, err
 	}
-	if len(lacking.Missing) > 0 {
+	if !lacking.IsEmpty() {
 		lacking.Missing = append(lacking.Missing, perhaps...)
 		return cluster.Planned{}, p.admin.Lacks(ctx, lacking)
 	}
@@ -108,8 +108,8 @@ func (p *Preparation) checkRights(ctx context.Context, planned cluster.Planned) 
 			return lacking, nil, err
 		}
 	}
-	toGrant, perhaps, err := rights.MissingToGrant(ctx, p.admin.Client, planned)
-	lacking.Missing = append(missing, toGrant...)
+	grants, err := rights.CheckGrants(ctx, p.admin.Client, planned)
+	lacking.Missing, lacking.NotHeld = append(missing, grants.Bind...), grants.NotHeld
 	for _, object := range planned.Objects {
 		written, exists := object.IsWritten()
 		switch name := object.Ref().Name; {
@@ -120,7 +120,7 @@ func (p *Preparation) checkRights(ctx context.Context, planned cluster.Planned) 
 			lacking.Absent = append(lacking.Absent, name)
 		}
 	}
-	return lacking, perhaps, err
+	return lacking, grants.Perhaps, err
 }
 
 // checkAuthorities sees to it that every certificate authority of the cluster can be used, and

@@ -16,6 +16,7 @@ import (
 // Error lists all that a caller is not allowed to. It is an api.ErrForbidden.
 type Error struct {
 	Missing []Right
+	NotHeld []Right  // what would be granted, and the caller does not hold
 	User    string   // who is asking, empty when unknown
 	Absent  []string // namespaces that are not there yet
 	Unseen  []string // namespaces that the caller cannot read
@@ -23,12 +24,26 @@ type Error struct {
 
 // Error implements error.
 func (e *Error) Error() string {
+	var clauses []string
+	if len(e.Missing) > 0 {
+		clauses = append(clauses, list(e.Missing))
+	}
+	if len(e.NotHeld) > 0 {
+		clauses = append(clauses, "grant what you do not hold yourself: "+list(e.NotHeld))
+	}
+	return "you are not allowed to " + strings.Join(clauses, ", nor to ")
+}
+
+func list(rights []Right) string {
 	var parts []string
-	for _, b := range bundle(e.Missing, false) {
+	for _, b := range bundle(rights, false) {
 		parts = append(parts, b.String())
 	}
-	return "you are not allowed to " + strings.Join(parts, "; ")
+	return strings.Join(parts, "; ")
 }
+
+// IsEmpty reports whether nothing is missing.
+func (e *Error) IsEmpty() bool { return len(e.Missing)+len(e.NotHeld) == 0 }
 
 // Unwrap makes it an api.ErrForbidden.
 func (e *Error) Unwrap() error { return api.ErrForbidden }
@@ -45,7 +60,7 @@ func (e *Error) Commands() string {
 		lines = append(lines, ui.CommandLine("kubectl", "get", "namespace", namespace)+
 			" || "+ui.CommandLine("kubectl", "create", "namespace", namespace))
 	}
-	missing := slices.DeleteFunc(slices.Clone(e.Missing), func(r Right) bool {
+	missing := slices.DeleteFunc(slices.Concat(e.Missing, e.NotHeld), func(r Right) bool {
 		return r.Resource == "namespaces" && slices.Contains(e.Absent, r.Name)
 	})
 	for _, b := range bundle(missing, true) {

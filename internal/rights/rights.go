@@ -130,35 +130,43 @@ func ForObjects(objects []cluster.Object) (list []Right) {
 	return list
 }
 
-// MissingToGrant are the rights without which the API server takes an object for an escalation:
-// nobody grants what they do not hold, but for those who can bind or escalate roles
+// Ungrantable is what a caller cannot give away.
+type Ungrantable struct {
+	Bind    []Right // of roles that exist: the right to bind one
+	NotHeld []Right // of roles to be created: what the caller does not hold
+	// Perhaps are those of Bind where the caller cannot read the role, but may hold what it
+	// grants: only a try tells.
+	Perhaps []Right
+}
+
+// CheckGrants finds what the API server would take for an escalation: nobody grants what they do
+// not hold, but for those who can bind or escalate roles
 // (https://kubernetes.io/docs/reference/access-authn-authz/rbac/#privilege-escalation-prevention-and-bootstrapping).
-// Whoever lacks perhaps may bind a role all the same: he cannot read it, but may hold what it grants.
-func MissingToGrant(ctx context.Context, client *api.Client,
-	planned cluster.Planned) (missing, perhaps []Right, err error) {
+func CheckGrants(ctx context.Context, client *api.Client,
+	planned cluster.Planned) (u Ungrantable, err error) {
 	grants := grantsOf(planned)
-	list := slices.Collect(maps.Keys(grants))
-	left, err := Missing(ctx, client, list)
+	left, err := Missing(ctx, client, slices.Collect(maps.Keys(grants)))
 	if err != nil {
-		return nil, nil, err
+		return u, err
 	}
 	slices.SortFunc(left, compare)
 	for _, r := range left {
-		lacking, err := notHeld(ctx, client, r.Namespace, grants[r].rules)
-		if err != nil {
-			return nil, nil, err
+		if !grants[r].known {
+			u.Perhaps = append(u.Perhaps, r)
+			continue
 		}
+		lacking, err := notHeld(ctx, client, r.Namespace, grants[r].rules)
 		switch {
-		case !grants[r].known:
-			perhaps = append(perhaps, r)
+		case err != nil:
+			return u, err
 		case len(lacking) == 0:
 		case r.Verb == "bind" && !grants[r].created:
-			missing = append(missing, r)
+			u.Bind = append(u.Bind, r)
 		default: // of a role to be created one holds the rules, and then can bind it
-			missing = append(missing, lacking...)
+			u.NotHeld = append(u.NotHeld, lacking...)
 		}
 	}
-	return missing, perhaps, nil
+	return u, nil
 }
 
 // grant is what an object gives away.

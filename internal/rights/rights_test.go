@@ -175,11 +175,13 @@ func TestErrorNamesAllAndHowToGrantIt(t *testing.T) {
 		On("create", account), On("create", cluster.Ref{Kind: "Namespace", Name: "build"}),
 		On("patch", cluster.Ref{Kind: "Namespace", Name: "build"}),
 		On("create", cluster.Ref{Kind: "ClusterRoleBinding", Name: "x"})),
+		NotHeld: []Right{{"get", "", "nodes", "", ""}, {"list", "", "nodes", "", ""}},
 		User: "jane o'neill", Absent: []string{"build"}}
 	for _, part := range []string{
 		`create rolebindings, roles, secrets, serviceaccounts, serviceaccounts/token in ` +
 			`namespace "build"`,
 		`bind clusterroles "view" in namespace "build"`,
+		"nor to grant what you do not hold yourself: get, list nodes",
 		`create, patch namespaces "build"`, `create clusterrolebindings "x"`} {
 		if !strings.Contains(e.Error(), part) {
 			t.Errorf("%q is not in %q", part, e)
@@ -195,7 +197,7 @@ func TestErrorNamesAllAndHowToGrantIt(t *testing.T) {
 	for _, part := range []string{
 		"-n build create role sa-exec-credential-setup-",
 		"--verb=bind --resource=clusterroles.rbac.authorization.k8s.io --resource-name=view",
-		"create clusterrole ", "--verb=create --resource=clusterrolebindings.rbac." +
+		"--verb=get,list --resource=nodes", "create clusterrole ", "--verb=create --resource=clusterrolebindings.rbac." +
 			"authorization.k8s.io",
 		`'--user=jane o'\''neill'`, "--verb=create,patch --resource=serviceaccounts"} {
 		if !strings.Contains(e.Commands(), part) {
