@@ -247,32 +247,34 @@ func write(ctx context.Context, client *api.Client, object Object) error {
 }
 
 // Try finds out what the API server says to objects that have to be written, or that no Plan has
-// looked at, without writing any: whether admission denies one, whether others own its fields,
-// whether it grants too much. What cannot be tried, such as an object of a namespace that is not
-// there yet, is passed over. Errors are *ObjectError.
+// looked at and will be created, without writing any: whether admission denies one, whether others
+// own its fields, whether it grants too much. What cannot be tried, such as an object of a
+// namespace that is not there yet, is passed over. Errors are *ObjectError.
 func Try(ctx context.Context, client *api.Client, objects []Object) error {
 	problems := make([]error, len(objects))
 	parallel.ForEach(len(objects), reviewers, func(i int) {
-		o := objects[i]
-		if o.problem != nil || o.decision != "" && !o.decision.Wrote() {
-			return
+		o, err := objects[i], error(nil)
+		if written, _ := o.IsWritten(); written {
+			err = writeWith(ctx, client, o, tried)
+		} else if o.decision == "" && o.problem == nil {
+			_, err = send(ctx, client, http.MethodPost, o.Ref().collection(), tried,
+				"application/json", o.encode())
+			err = explain(err)
 		}
-		err := writeWith(ctx, client, o, map[string]string{"dryRun": "All"})
-		var escalation *EscalationError
-		if api.IsAny(err, api.ErrConflict, api.ErrAdmission) || errors.As(err, &escalation) {
+		if api.IsAny(err, api.ErrConflict, api.ErrAdmission, api.ErrForbidden) {
 			problems[i] = &ObjectError{Doing: "applying", Object: o.Ref(), Err: err}
 		}
 	})
 	return errors.Join(problems...)
 }
 
+// tried is the query of what is not to be written.
+var tried = map[string]string{"dryRun": "All"}
+
 func writeWith(ctx context.Context, client *api.Client, object Object,
-	query map[string]string) error {
-	query = maps.Clone(query)
-	if query == nil {
-		query = map[string]string{}
-	}
-	query["fieldManager"], query["fieldValidation"] = fieldManager, "Strict"
+	more map[string]string) error {
+	query := map[string]string{"fieldManager": fieldManager, "fieldValidation": "Strict"}
+	maps.Copy(query, more)
 	switch text(object.content, "metadata", "labels", componentLabel) {
 	case componentPolicy, componentDevice:
 		query["force"] = "true"

@@ -14,6 +14,7 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/kubeconfig"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/mint"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/rights"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
 )
 
@@ -84,6 +85,10 @@ func NewMigration(ctx context.Context, h *host.Host, o MigrateOptions,
 		return nil, err
 	}
 	m.findLegacySecret(ctx)
+	if m.legacy != nil && o.DeleteLegacySecret {
+		m.preparation.needed = []rights.Right{rights.On("delete", cluster.Ref{Kind: "Secret",
+			Namespace: m.namespace, Name: m.legacy.Name})}
+	}
 	return m, nil
 }
 

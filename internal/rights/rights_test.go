@@ -176,7 +176,7 @@ func TestErrorNamesAllAndHowToGrantIt(t *testing.T) {
 		On("patch", cluster.Ref{Kind: "Namespace", Name: "build"}),
 		On("create", cluster.Ref{Kind: "ClusterRoleBinding", Name: "x"})),
 		NotHeld: []Right{{"get", "", "nodes", "", ""}, {"list", "", "nodes", "", ""}},
-		User: "jane o'neill", Absent: []string{"build"}}
+		User:    "jane o'neill", Absent: []string{"build"}}
 	for _, part := range []string{
 		`create rolebindings, roles, secrets, serviceaccounts, serviceaccounts/token in ` +
 			`namespace "build"`,
