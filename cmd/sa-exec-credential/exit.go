@@ -8,6 +8,7 @@ import (
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/admin"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/api"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/authority"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/bootstrap"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/cluster"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/device"
@@ -21,6 +22,7 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/lifecycle"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/prepare"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/rights"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/session"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/yamledit"
@@ -72,10 +74,11 @@ const (
 	network     = "check the network, VPN and proxy on the way to the cluster"
 	otherLogin  = "log in again with the context's own tool, or name another one with --context"
 	allowedOnly = "use a --context that is allowed to"
-	toPrepare   = "use a --context that is allowed to, or have an administrator apply the output of --dry-run and use --no-rbac"
+	toPrepare   = "use a --context that is allowed to, or have an administrator run this with --dry-run and apply what it prints, and use --no-rbac"
 	adminServer = "check the network, VPN and proxy on the way to the context's server: kubectl get --raw /version tries it, too"
 	storeLater  = "once the store can be opened: sa-exec-credential logout --all"
 	allowPlugin = "allow the plugin's command in that file's credentialPluginAllowlist (kubectl kuberc view shows it)"
+	ownGKE      = `if you own a cluster of GKE, run first: kubectl create clusterrolebinding cluster-admin-me --clusterrole=cluster-admin --user="$(gcloud config get-value account)"`
 	sourceTried = "try the bootstrap source by hand, then run setup again"
 )
 
@@ -115,6 +118,7 @@ func migrators(missing string) []problem {
 // administrators are the answers that mean something about an administrator's context.
 func administrators(forbidden, missing string) []problem {
 	return []problem{
+		{bootstrap.ErrMissing, exitBootstrap, "what --bootstrap names has to hold a token now"},
 		{session.ErrBootstrapRefused, exitBootstrap, "wait a few seconds and run the same command again"},
 		{session.ErrDeviceGone, exitServer, "run the same command again"},
 		{session.ErrAccountGone, exitServer, "create the service account first, or run setup without --no-rbac"},
@@ -151,6 +155,7 @@ var general = []problem{
 	{profile.ErrMissing, exitProfile, "sa-exec-credential status lists the profiles; setup creates one"},
 	{profile.ErrMalformed, exitProfile, setupAgain + ", or fix the file"},
 	{profile.ErrUnreadable, exitProfile, "make sure that it is yours, then: chmod u+r on the file, u+rwx on its directories"},
+	{profile.ErrBundle, exitProfile, "take it out of the cluster's certificate-authority(-data), or put a good copy in its place: there can be nothing but certificates in PEM"},
 	{profile.ErrCluster, exitProfile, "the cluster needs an https server URL and, in PEM, nothing but certificates"},
 	{device.ErrMissing, exitProfile, setupAgain},
 	{device.ErrMalformed, exitProfile, setupAgain + "; if that does not help, remove the file first"},
@@ -164,6 +169,8 @@ var general = []problem{
 	{lifecycle.ErrStillAccepted, exitServer, "see whether another program creates the Secret again"},
 	{prepare.ErrNotInPod, exitBootstrap, "set automountServiceAccountToken: true for the pod, or use another --bootstrap"},
 	{prepare.ErrNotAccountToken, exitUsage, "only contexts with a ServiceAccount's token can be migrated"},
+	{prepare.ErrNoAccountTokens, exitServer, "use a context of the cluster's own address; in Rancher turn on the cluster's authorized cluster endpoint, and download its kubeconfig again"},
+	{authority.ErrTooLarge, exitProfile, setupAgain + ": it takes what the server's certificate is signed by; or shorten the cluster's certificate-authority(-data)"},
 	{prepare.ErrProfileTaken, exitUsage, "to replace it: --take-over; to keep both: another --profile"},
 	{prepare.ErrStillHeld, exitUsage, "migrate the contexts of these users too, then delete the Secret with kubectl"},
 
@@ -233,14 +240,24 @@ func ofType(operation string, err error) (problem, bool) {
 		roleRef    *cluster.RoleRefError
 		unknown    *cluster.UnknownError
 		client     *session.ClientError
+		user       *kubeconfig.UserError
+		lacking    *rights.Error
 	)
 	switch {
+	case errors.As(err, &lacking):
+		hint := "use the context of somebody who is, or have an administrator run: " + lacking.Commands()
+		if len(lacking.NotHeld) > 0 {
+			hint = ownGKE + "; else " + hint
+		}
+		return problem{code: exitForbidden, hint: hint}, true
+	case errors.As(err, &user) && errors.Is(err, bootstrap.ErrSource):
+		return problem{code: exitBootstrap, hint: user.Fix}, true
+	case errors.As(err, &user):
+		return problem{code: exitUsage, hint: user.Fix}, true
 	case errors.As(err, &client):
 		return problem{code: exitProfile, hint: hintForClient(client)}, true
 	case errors.As(err, &escalation):
-		return problem{code: exitForbidden, hint: "nobody can grant more than they hold: have a cluster administrator run " + operation +
-			"; on GKE first run: kubectl create clusterrolebinding cluster-admin-me --clusterrole=cluster-admin " +
-			"--user=\"$(gcloud config get-value account)\""}, true
+		return problem{code: exitForbidden, hint: "nobody can grant more than they hold: have a cluster administrator run " + operation + "; " + ownGKE}, true
 	case errors.As(err, &conflict):
 		return problem{code: exitForbidden, hint: "change it where it is managed, or use --no-rbac"}, true
 	case errors.As(err, &roleRef):

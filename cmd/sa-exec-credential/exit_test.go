@@ -22,8 +22,8 @@ func TestHintsAreForTheOperation(t *testing.T) {
 			"kubectl get --raw /version tries it, too"
 		allow = "allow the plugin's command in that file's credentialPluginAllowlist " +
 			"(kubectl kuberc view shows it), or "
-		dryRun = " is allowed to, or have an administrator apply the output of " +
-			"--dry-run and use --no-rbac"
+		dryRun = " is allowed to, or have an administrator run this with " +
+			"--dry-run and apply what it prints, and use --no-rbac"
 	)
 	for operation, hints := range map[string]map[error]string{
 		"get": {

@@ -18,7 +18,7 @@ func proofText(p *prepare.Proof, now time.Time, c ui.Colours) []byte {
 			fmt.Sprintf("until %s (%s), then a new one by itself",
 				ui.Date(p.Expires), ui.Age(p.Expires.Sub(now)))})
 	}
-	for i, can := range rights(p.Access) {
+	for i, can := range rightsText(p.Access) {
 		rows = append(rows, [2]string{map[bool]string{true: "can"}[i == 0], can})
 	}
 	rows = append(rows, [2]string{"cannot", strings.Join(p.Access.Cannot, ", ")},
@@ -35,7 +35,7 @@ func proofText(p *prepare.Proof, now time.Time, c ui.Colours) []byte {
 }
 
 // rights are lines on what an account can do.
-func rights(access cluster.Access) []string {
+func rightsText(access cluster.Access) []string {
 	var lines []string
 	for _, permission := range access.Can {
 		lines = append(lines, permission.String())

@@ -27,7 +27,7 @@ func TestRights(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if got := rights(tt.access); !slices.Equal(got, tt.want) {
+			if got := rightsText(tt.access); !slices.Equal(got, tt.want) {
 				t.Errorf("got %q", got)
 			}
 		})

@@ -51,7 +51,7 @@ func statusTable(items []session.Status, now time.Time) *ui.Table {
 	for _, item := range items {
 		cells := []string{item.Profile, item.Cluster, item.Namespace + "/" +
 			item.ServiceAccount, item.Store,
-			brief(item.Token, now), brief(item.Bootstrap, now), idOf(item.Token)}
+			brief(item.Token, now), brief(item.Bootstrap, now) + item.Lifetimes.Note(), idOf(item.Token)}
 		if item.Cluster == "" {
 			cells = []string{item.Profile, "", "", "", "", "", ""}
 		}

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
@@ -18,7 +19,9 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/api"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/kubeconfig"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/mint"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/rights"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
 )
 
@@ -48,6 +51,10 @@ func New(ctx context.Context, h *host.Host, found kubeconfig.Context,
 	config, err := found.ClientConfig()
 	if err != nil {
 		return nil, err
+	}
+	if authorities := found.Cluster.CertificateAuthorityData; len(authorities) > 0 {
+		// the profile's, where the context's bundle holds more
+		config.CAData, config.CAFile = authorities, ""
 	}
 	if err := login(ctx, h, found.Name, config, report); err != nil {
 		return nil, err
@@ -88,9 +95,10 @@ func FindFor(ctx context.Context, h *host.Host, c Choice, p profile.Profile,
 	if err != nil {
 		return nil, err
 	}
-	if err := p.Cluster.Difference(found.Cluster); err != nil {
+	if err := p.Cluster.DifferenceWithin(found.Cluster); err != nil {
 		return nil, fmt.Errorf("context %q: %w", found.Name, err)
 	}
+	found.Cluster.CertificateAuthorityData = p.Cluster.CertificateAuthorityData
 	return in(ctx, h, found, paths, report)
 }
 
@@ -146,6 +154,29 @@ func Resolve(h *host.Host, paths []string, name string, report ui.Report) (kubec
 		"that "+
 		"was set up", found.Name, old.Name, origin.Name))
 	return origin, old.Origin.Kubeconfig, nil
+}
+
+// Require is a *rights.Error that names all rights of a list that are missing.
+func (a *Admin) Require(ctx context.Context, list []rights.Right) error {
+	missing, err := rights.Missing(ctx, a.Client, list)
+	if err != nil {
+		return err
+	}
+	return a.Lacks(ctx, rights.Error{Missing: missing})
+}
+
+// Lacks is a *rights.Error for rights that are missing, and nil where none are. Who lacks them is
+// filled in.
+func (a *Admin) Lacks(ctx context.Context, e rights.Error) error {
+	if e.IsEmpty() {
+		return nil
+	}
+	// A server that does not say who one is (before Kubernetes 1.28) leaves the name open.
+	if client, err := mint.New(a.Config, time.Now); err == nil {
+		user, _ := client.WhoAmI(ctx)
+		e.User = user.Name
+	}
+	return &e
 }
 
 // Namespace is the one asked for, else the context's.

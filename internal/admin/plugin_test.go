@@ -229,11 +229,6 @@ func TestLoginsThatFail(t *testing.T) {
 				"interactiveMode: Never, " +
 				"installHint: get it}", "its plugin: executable nonexistent not " +
 				"found"},
-		{"one of another version",
-			"exec: {apiVersion: client.authentication.k8s.io/v1alpha1, command: " +
-				"/bin/sh, " +
-				"interactiveMode: Never}",
-			"its plugin cannot be used"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -92,7 +92,7 @@ func classify(ctx context.Context, err error) error {
 	if Kind(err) != nil {
 		return fmt.Errorf("%w", Kind(err))
 	}
-	return fromNetwork(ctx, err)
+	return FromNetwork(ctx, err)
 }
 
 func fromStatus(status metav1.Status) error {
@@ -132,9 +132,9 @@ func kindOf(code int) error {
 	return ErrInvalid
 }
 
-// fromNetwork says what went wrong on the way. It passes on no text of the packages that read an
+// FromNetwork says what went wrong on the way. It passes on no text of the packages that read an
 // answer: they quote what they cannot read, and a server could have put the credential there.
-func fromNetwork(ctx context.Context, err error) error {
+func FromNetwork(ctx context.Context, err error) error {
 	var (
 		verification *tls.CertificateVerificationError
 		authority    x509.UnknownAuthorityError

@@ -2,8 +2,9 @@
 // file.
 //
 // It knows nothing of caches or of how tokens are minted: of this module it imports
-// internal/execcred, internal/keyring, internal/kuberc, internal/profile and internal/secret. It
-// runs programs in environments of their own and leaves that of the process alone.
+// internal/execcred, internal/keyring, internal/kubeconfig, internal/kuberc, internal/profile and
+// internal/secret. It runs programs in environments of their own and leaves that of the process
+// alone.
 package bootstrap
 
 import (

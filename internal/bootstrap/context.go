@@ -10,6 +10,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"github.com/sa-exec-credential/sa-exec-credential/internal/kubeconfig"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/kuberc"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
 )
@@ -33,7 +34,7 @@ func fromContext(ctx context.Context, p profile.Profile, system System) (*rest.C
 	}
 	found := profile.Cluster{Server: config.Host, TLSServerName: config.ServerName,
 		CertificateAuthorityData: config.CAData}
-	switch err := p.Cluster.Difference(found); {
+	switch err := p.Cluster.DifferenceWithin(found); {
 	case errors.Is(err, profile.ErrCluster):
 		return nil, err
 	case err != nil:
@@ -43,7 +44,7 @@ func fromContext(ctx context.Context, p profile.Profile, system System) (*rest.C
 	if err != nil {
 		return nil, err
 	}
-	config.Proxy = anonymous.Proxy
+	config.Proxy, config.CAData = anonymous.Proxy, anonymous.CAData
 	if needsPlugin(config) {
 		find := func(name string) (string, error) {
 			return lookPath(name,
@@ -69,6 +70,9 @@ func contextConfig(b profile.Bootstrap) (*rest.Config, error) {
 	rules := &clientcmd.ClientConfigLoadingRules{Precedence: b.Kubeconfig}
 	loaded, err := rules.Load()
 	if err == nil {
+		if err := kubeconfig.CheckUser(loaded, b.Context); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrSource, err)
+		}
 		client := clientcmd.NewNonInteractiveClientConfig(*loaded, b.Context,
 			&clientcmd.ConfigOverrides{}, rules)
 		var config *rest.Config

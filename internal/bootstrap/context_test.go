@@ -30,7 +30,7 @@ import (
 const server = "https://k8s.example"
 
 // kubeconfig is a file with one context x, whose cluster and user are given as YAML flow mappings.
-func kubeconfig(t *testing.T, cluster, user string) string {
+func kubeconfigFile(t *testing.T, cluster, user string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "config")
 	text := fmt.Sprintf("{apiVersion: v1, kind: Config, clusters: [{name: c, cluster: {%s}}], "+
@@ -169,7 +169,7 @@ func TestContexts(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			p := fromContextX(kubeconfig(t, tt.cluster, tt.user))
+			p := fromContextX(kubeconfigFile(t, tt.cluster, tt.user))
 			found, err := Find(t.Context(), p, systemWith(nil, nil))
 			if !errors.Is(err, tt.err) {
 				t.Fatalf("error %v, want %v", err, tt.err)
@@ -186,7 +186,7 @@ func TestContextsThatAreMissing(t *testing.T) {
 	// missing.
 	t.Setenv("KUBERNETES_SERVICE_HOST", "k8s.example")
 	t.Setenv("KUBERNETES_SERVICE_PORT", "443")
-	path := kubeconfig(t, "server: "+server, "token: tok")
+	path := kubeconfigFile(t, "server: "+server, "token: tok")
 	broken := filepath.Join(t.TempDir(), "broken")
 	if err := os.WriteFile(broken, []byte("token: tok: tok"), 0o600); err != nil {
 		t.Fatal(err)
@@ -320,14 +320,16 @@ func TestPluginsOfContexts(t *testing.T) {
 			user: execSection(token(`tok\nHost: other`)), says: "holds no token"},
 		{name: "one that prints without end has none", says: "is no ExecCredential",
 			user: execSection("head -c 4000000 /dev/zero | tr '\\0' x")},
-		{name: "a version that nobody knows is refused", says: "unknown apiVersion",
+		{name: "a version that nobody knows is refused", says: "of apiVersion",
 			user: execSection(token("tok"), "apiVersion: client.authentication.k8s.io/v1alpha1")},
+		{name: "an auth-provider is refused", says: `has the auth-provider "gcp"`,
+			user: "auth-provider: {name: gcp}"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			stderr := captureStderr(t)
 			before := os.Environ()
-			p := fromContextX(kubeconfig(t, "server: "+server, tt.user))
+			p := fromContextX(kubeconfigFile(t, "server: "+server, tt.user))
 			found, err := Find(t.Context(), p, systemWith(nil, nil))
 			if said := stderr(); said != "" {
 				t.Errorf("on standard error: %q", said)
@@ -380,7 +382,7 @@ func TestPluginsAreToldOfTheirCaller(t *testing.T) {
 				answerOf(`{"token": "tok"}`)
 			user := strings.Replace(execSection(script, tt.more), "IfAvailable",
 				tt.mode, 1)
-			p := fromContextX(kubeconfig(t, "server: "+server+", proxy-url: "+
+			p := fromContextX(kubeconfigFile(t, "server: "+server+", proxy-url: "+
 				"http://other.example", user))
 			p.Cluster.ProxyURL = tt.proxy
 			if _, err := Find(t.Context(), p, systemWith(nil, nil)); err != nil {
@@ -410,7 +412,7 @@ func TestContextsAreReachedThroughTheProxyOfTheProfile(t *testing.T) {
 	for _, user := range []string{"token: tok", execSection(answerOf(`{"token": "tok"}`))} {
 		for _, proxy := range []string{"", "http://proxy.example:3128"} {
 			cluster := "server: " + server + ", proxy-url: http://other.example:3128"
-			p := fromContextX(kubeconfig(t, cluster, user))
+			p := fromContextX(kubeconfigFile(t, cluster, user))
 			p.Cluster.ProxyURL = proxy
 			found, err := Find(t.Context(), p, systemWith(nil, nil))
 			if err != nil {
@@ -442,7 +444,7 @@ func proxyOf(t *testing.T, config *rest.Config) string {
 
 func TestPluginsOfOtherClustersAreNotRun(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "ran")
-	p := fromContextX(kubeconfig(t, "server: https://other.example",
+	p := fromContextX(kubeconfigFile(t, "server: https://other.example",
 		execSection("touch "+file)))
 	if _, err := Find(t.Context(), p, systemWith(nil, nil)); !errors.Is(err, ErrSource) {
 		t.Errorf("error %v", err)
@@ -455,7 +457,7 @@ func TestPluginsOfOtherClustersAreNotRun(t *testing.T) {
 func TestPluginsThatKubectlWouldNotRunAreNotRun(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "ran")
 	script := "touch " + file + "; " + answerOf(`{"token": "tok"}`)
-	p := fromContextX(kubeconfig(t, "server: "+server, execSection(script)))
+	p := fromContextX(kubeconfigFile(t, "server: "+server, execSection(script)))
 	system := systemWith(nil, nil)
 	system.Kuberc = filepath.Join(t.TempDir(), "kuberc")
 	policy := func(text string) {
@@ -487,7 +489,7 @@ func TestPluginsThatKubectlWouldNotRunAreNotRun(t *testing.T) {
 	}
 	// A token needs no plugin, as for kubectl.
 	policy("credentialPluginPolicy: DenyAll\n")
-	p = fromContextX(kubeconfig(t, "server: "+server, "token: tok"))
+	p = fromContextX(kubeconfigFile(t, "server: "+server, "token: tok"))
 	found, err := Find(t.Context(), p, system)
 	check(t, found, err, "tok", nil)
 }
@@ -502,7 +504,7 @@ func TestABareNameIsNotLookedUpInThePathOfTheProcess(t *testing.T) {
 	t.Setenv("PATH", dir)
 	t.Chdir(dir)
 	user := strings.Replace(execSection(""), "/bin/sh", "forged-plugin", 1)
-	p := fromContextX(kubeconfig(t, "server: "+server, user))
+	p := fromContextX(kubeconfigFile(t, "server: "+server, user))
 	for _, path := range []string{"/usr/bin:/bin", "", ".", ":/bin"} {
 		p.Bootstrap.Environment["PATH"] = path
 		if _, err := Find(t.Context(), p, systemWith(nil, nil)); !errors.Is(err,
@@ -519,7 +521,7 @@ func TestAPluginThatHangsIsEndedWithItsChildren(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "pid")
 	ctx := untilWritten(t, file)
 	user := execSection("sleep 1000 & echo $! > " + file + "; wait")
-	p := fromContextX(kubeconfig(t, "server: "+server, user))
+	p := fromContextX(kubeconfigFile(t, "server: "+server, user))
 	if _, err := Find(ctx, p, systemWith(nil, nil)); !errors.Is(err, ErrSource) {
 		t.Errorf("error %v", err)
 	}

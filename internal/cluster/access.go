@@ -42,8 +42,9 @@ func (p Permission) String() string {
 	return strings.Join(p.Verbs, ", ") + ": " + resources
 }
 
-// reviewedRule has the fields of a SelfSubjectRulesReview's resourceRules and nonResourceRules.
-type reviewedRule struct {
+// Rule is one of a Role or ClusterRole, and has the fields of a SelfSubjectRulesReview's
+// resourceRules and nonResourceRules.
+type Rule struct {
 	Verbs           []string `json:"verbs"`
 	APIGroups       []string `json:"apiGroups"`
 	Resources       []string `json:"resources"`
@@ -51,24 +52,32 @@ type reviewedRule struct {
 	NonResourceURLs []string `json:"nonResourceURLs"`
 }
 
-// Rules asks, with client's own credential, what it can do in namespace.
-func Rules(ctx context.Context, client *api.Client, namespace string) (Access, error) {
+// HeldRules asks, with client's own credential, for the rules that it holds in namespace.
+// incomplete says that an authorizer, such as a webhook, cannot list its own.
+func HeldRules(ctx context.Context, client *api.Client, namespace string) (rules []Rule,
+	incomplete bool, err error) {
 	var review struct {
 		Status struct {
-			ResourceRules    []reviewedRule `json:"resourceRules"`
-			NonResourceRules []reviewedRule `json:"nonResourceRules"`
-			Incomplete       bool           `json:"incomplete"`
+			ResourceRules    []Rule `json:"resourceRules"`
+			NonResourceRules []Rule `json:"nonResourceRules"`
+			Incomplete       bool   `json:"incomplete"`
 		} `json:"status"`
 	}
-	if err := ask(ctx, client, "SelfSubjectRulesReview", map[string]any{"namespace": namespace},
-		&review); err != nil {
+	err = ask(ctx, client, "SelfSubjectRulesReview", map[string]any{"namespace": namespace},
+		&review)
+	return slices.Concat(review.Status.ResourceRules, review.Status.NonResourceRules),
+		review.Status.Incomplete, err
+}
+
+// Rules asks, with client's own credential, what it can do in namespace.
+func Rules(ctx context.Context, client *api.Client, namespace string) (Access, error) {
+	rules, incomplete, err := HeldRules(ctx, client, namespace)
+	if err != nil {
 		return Access{}, fmt.Errorf("asking what the account can do: %w", err)
 	}
-	access := Access{Incomplete: review.Status.Incomplete,
-		Can: sumUp(slices.Concat(review.Status.ResourceRules,
-			review.Status.NonResourceRules))}
+	access := Access{Incomplete: incomplete, Can: sumUp(rules)}
 	for _, check := range sensitiveChecks(namespace) {
-		allowed, err := allowed(ctx, client, check.attributes)
+		allowed, err := Allowed(ctx, client, check.attributes)
 		if err != nil {
 			return Access{}, fmt.Errorf("asking whether the account can %s: %w",
 				check.name, err)
@@ -102,8 +111,9 @@ func sensitiveChecks(namespace string) []accessCheck {
 	}
 }
 
-// allowed asks with a SelfSubjectAccessReview.
-func allowed(ctx context.Context, client *api.Client, attributes map[string]any) (bool, error) {
+// Allowed asks with a SelfSubjectAccessReview whether the client's own credential has a right, by
+// the attributes of resourceAttributes.
+func Allowed(ctx context.Context, client *api.Client, attributes map[string]any) (bool, error) {
 	var review struct {
 		Status struct {
 			Allowed bool `json:"allowed"`
@@ -131,7 +141,7 @@ func ask(ctx context.Context, client *api.Client, kind string, spec map[string]a
 }
 
 // sumUp puts resources with the same verbs together: most resources first.
-func sumUp(rules []reviewedRule) []Permission {
+func sumUp(rules []Rule) []Permission {
 	verbs := map[target][]string{}
 	for _, rule := range rules {
 		for _, t := range rule.targets() {
@@ -169,13 +179,13 @@ func splitNames(names string) []string {
 	return strings.Split(names, nameSeparator)
 }
 
-func (r reviewedRule) targets() []target {
+func (r Rule) targets() []target {
 	var targets []target
 	for _, group := range r.APIGroups {
 		for _, resource := range r.Resources {
 			if !isEverybodys(group, resource) {
 				targets = append(targets,
-					target{qualified(resource, group),
+					target{Qualified(resource, group),
 						strings.Join(r.ResourceNames, nameSeparator)})
 			}
 		}

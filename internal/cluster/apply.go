@@ -5,11 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"time"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/api"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/parallel"
 )
 
 // callDeadline bounds each single call of this package.
@@ -49,6 +51,7 @@ const (
 	applied   Result = "applied" // what was there before could not be seen
 	unchanged Result = "unchanged"
 	leftAlone Result = "left as it is"
+	unseen    Result = "left as it is, if it is there: you cannot read it"
 	skipped   Result = "skipped"
 )
 
@@ -92,9 +95,9 @@ func addWarning(warnings []Warning, warning *Warning, object Ref) []Warning {
 
 // applyOne turns a refusal of an object that can be done without into a warning.
 func applyOne(ctx context.Context, client *api.Client, object Object) (Result, *Warning, error) {
-	result, warning, err := reconcile(ctx, client, object.normalised())
+	result, err := reconcile(ctx, client, object.normalised())
 	if err == nil || object.lenient == "" {
-		return result, warning, err
+		return result, nil, err
 	}
 	var otherRole *RoleRefError
 	switch isPolicy := text(object.content, "metadata", "labels",
@@ -104,50 +107,77 @@ func applyOne(ctx context.Context, client *api.Client, object Object) (Result, *
 	case errors.Is(err, api.ErrForbidden):
 		return skipped, &Warning{Kind: object.lenient}, nil
 	case object.lenient != MinterUnknown:
-		return result, warning, err
+		return result, nil, err
 	case errors.Is(err, api.ErrConflict), errors.Is(err, ErrForeign), errors.As(err,
 		&otherRole):
 		return leftAlone, &Warning{Kind: MinterDiffers}, nil
 	}
-	return result, warning, err
+	return result, nil, err
 }
 
-func reconcile(ctx context.Context, client *api.Client, object Object) (Result, *Warning, error) {
+func reconcile(ctx context.Context, client *api.Client, object Object) (Result, error) {
+	// Looked at again: what a Plan has found out may be seconds old.
+	decision, err := decide(ctx, client, object)
+	if err != nil || !decision.Wrote() {
+		return decision, err
+	}
+	return decision, write(ctx, client, object)
+}
+
+// decide is what has to be done with an object. It is found out by reading.
+func decide(ctx context.Context, client *api.Client, object Object) (Result, error) {
 	live, err := read(ctx, client, object.Ref())
 	switch {
 	case errors.Is(err, api.ErrNotFound):
-		return created, nil, write(ctx, client, object)
+		return created, nil
 	case errors.Is(err, api.ErrForbidden) && object.isPlace():
 		// Whoever cannot read a namespace can still be its administrator. If it does not
 		// exist, the next object says so.
-		return leftAlone, nil, nil
+		return unseen, nil
 	case errors.Is(err, api.ErrForbidden) && object.lenient == "":
-		return applied, nil, write(ctx, client, object)
+		return applied, nil
 	case err != nil:
-		return "", nil, err
+		return "", err
 	}
-	return reconcileWith(ctx, client, object, live)
+	return decideFor(object, live)
 }
 
-func reconcileWith(ctx context.Context, client *api.Client, object Object,
-	live map[string]any) (Result, *Warning, error) {
+func decideFor(object Object, live map[string]any) (Result, error) {
 	if text(live, "metadata", "deletionTimestamp") != "" {
-		return "", nil, ErrTerminating
+		return "", ErrTerminating
 	}
 	if object.isPlace() {
-		return leftAlone, nil, nil
+		return leftAlone, nil
 	}
 	if object.Ref().Kind == "ServiceAccount" && !isOurs(live) {
-		return "", nil, ErrForeign // or its pods would become minters
+		return "", ErrForeign // or its pods would become minters
 	}
 	if err := checkRoleRef(object, live); err != nil {
-		return "", nil, err
+		return "", err
 	}
 	if object.isIn(live) || isNewer(object, live) {
-		return unchanged, nil, nil
+		return unchanged, nil
 	}
-	return changed, nil, write(ctx, client, object)
+	return changed, nil
 }
+
+// review decides about objects before any is applied. Errors are *ObjectError, one for each object
+// that cannot be had and not done without.
+func review(ctx context.Context, client *api.Client, objects []Object) error {
+	problems := make([]error, len(objects))
+	parallel.ForEach(len(objects), reviewers, func(i int) {
+		o := &objects[i]
+		o.decision, o.problem = decide(ctx, client, o.normalised())
+		if o.problem != nil && o.lenient == "" {
+			problems[i] = &ObjectError{Doing: "applying", Object: o.Ref(),
+				Err: o.problem}
+		}
+	})
+	return errors.Join(problems...)
+}
+
+// reviewers is how many objects are looked at at once.
+const reviewers = 4
 
 // isPlace holds for what setup needs to exist and has no wish about.
 func (o Object) isPlace() bool {
@@ -197,7 +227,8 @@ func (o Object) normalised() Object {
 	if err := json.Unmarshal(o.encode(), &content); err != nil {
 		panic(err) // it was encoded a moment ago
 	}
-	return Object{content: content, lenient: o.lenient}
+	o.content = content
+	return o
 }
 
 func read(ctx context.Context, client *api.Client, ref Ref) (map[string]any, error) {
@@ -212,7 +243,38 @@ func read(ctx context.Context, client *api.Client, ref Ref) (map[string]any, err
 // write applies without force: what another manager owns and has otherwise is a ConflictError. What
 // protects a cluster, and the rights of a device, are nobody else's to have otherwise.
 func write(ctx context.Context, client *api.Client, object Object) error {
+	return writeWith(ctx, client, object, nil)
+}
+
+// Try finds out what the API server says to objects that have to be written, or that no Plan has
+// looked at and will be created, without writing any: whether admission denies one, whether others
+// own its fields, whether it grants too much. What cannot be tried, such as an object of a
+// namespace that is not there yet, is passed over. Errors are *ObjectError.
+func Try(ctx context.Context, client *api.Client, objects []Object) error {
+	problems := make([]error, len(objects))
+	parallel.ForEach(len(objects), reviewers, func(i int) {
+		o, err := objects[i], error(nil)
+		if written, _ := o.IsWritten(); written {
+			err = writeWith(ctx, client, o, tried)
+		} else if o.decision == "" && o.problem == nil {
+			_, err = send(ctx, client, http.MethodPost, o.Ref().collection(), tried,
+				"application/json", o.encode())
+			err = explain(err)
+		}
+		if api.IsAny(err, api.ErrConflict, api.ErrAdmission, api.ErrForbidden) {
+			problems[i] = &ObjectError{Doing: "applying", Object: o.Ref(), Err: err}
+		}
+	})
+	return errors.Join(problems...)
+}
+
+// tried is the query of what is not to be written.
+var tried = map[string]string{"dryRun": "All"}
+
+func writeWith(ctx context.Context, client *api.Client, object Object,
+	more map[string]string) error {
 	query := map[string]string{"fieldManager": fieldManager, "fieldValidation": "Strict"}
+	maps.Copy(query, more)
 	switch text(object.content, "metadata", "labels", componentLabel) {
 	case componentPolicy, componentDevice:
 		query["force"] = "true"

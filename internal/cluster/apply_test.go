@@ -62,7 +62,7 @@ func minterObjects() []Object {
 
 func TestWhatIsThereAlready(t *testing.T) {
 	minter := minterObjects()
-	role, binding, device := minter[0], minter[1], deviceObjects("build", "ci", deviceX)[1]
+	role, binding, device := minter[0], minter[1], DeviceObjects("build", "ci", deviceX)[1]
 	var otherRole *RoleRefError
 	isOtherRole := func(err error) bool { return errors.As(err, &otherRole) }
 	is := func(want error) func(error) bool {

@@ -108,7 +108,7 @@ func isDeviceOf(account, name string) bool {
 func EnsureDevice(ctx context.Context, client *api.Client, namespace, account, name string,
 	owner Owner) (profile.Device, error) {
 	d := profile.Device{Name: name}
-	objects := deviceObjects(namespace, account, name)
+	objects := DeviceObjects(namespace, account, name)
 	for i := range objects {
 		uid, err := ensure(ctx, client, objects[i].annotated(owner))
 		if err != nil {
@@ -125,8 +125,8 @@ func EnsureDevice(ctx context.Context, client *api.Client, namespace, account, n
 	return d, nil
 }
 
-// deviceObjects are a device's: what it is bound to, what it mints as, and its one right.
-func deviceObjects(namespace, account, name string) []Object {
+// DeviceObjects are a device's: what it is bound to, what it mints as, and its one right.
+func DeviceObjects(namespace, account, name string) []Object {
 	ref := func(kind string) Ref { return Ref{Kind: kind, Namespace: namespace, Name: name} }
 	return []Object{
 		newObject(ref("Secret"), account, componentDevice).
@@ -162,7 +162,7 @@ func ensure(ctx context.Context, client *api.Client, object Object) (uid string,
 		return "", explain(err)
 	}
 	if object.content["rules"] != nil || object.content["subjects"] != nil {
-		_, _, err := reconcile(ctx, client, object.normalised())
+		_, err := reconcile(ctx, client, object.normalised())
 		return "", err
 	}
 	found, err := readMetadata(ctx, client, ref)

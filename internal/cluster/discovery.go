@@ -25,9 +25,10 @@ type Resource struct {
 }
 
 // String is the spelling that names no other resource, such as "deployments.apps/scale".
-func (r Resource) String() string { return qualified(r.Name, r.Group) }
+func (r Resource) String() string { return Qualified(r.Name, r.Group) }
 
-func qualified(name, group string) string {
+// Qualified is a resource, or a subresource behind a slash, with its group, as kubectl spells it.
+func Qualified(name, group string) string {
 	if group == "" {
 		return name
 	}

@@ -146,11 +146,11 @@ func explain(err error) error {
 // pkg/apis/rbac/v1/helpers.go). What it cannot read it leaves out: nothing else of the server's
 // words is shown.
 func missingRules(text string) []string {
-	var rules []reviewedRule
+	var rules []Rule
 	for line := range strings.Lines(text) {
 		if strings.HasPrefix(line, "{") {
 			rules = append(rules,
-				reviewedRule{Verbs: fieldOf(line, "Verbs"), APIGroups: fieldOf(line,
+				Rule{Verbs: fieldOf(line, "Verbs"), APIGroups: fieldOf(line,
 					"APIGroups"),
 					Resources:       fieldOf(line, "Resources"),
 					ResourceNames:   fieldOf(line, "ResourceNames"),

@@ -250,10 +250,10 @@ func (r Resource) List(ctx context.Context, client *api.Client, namespace string
 }
 
 // Qualified is the resource with its group.
-func (r Ref) Qualified() string { return qualified(r.Resource(), r.group()) }
+func (r Ref) Qualified() string { return Qualified(r.Resource(), r.Group()) }
 
-// group is the API group, empty for the core group.
-func (r Ref) group() string {
+// Group is the API group, empty for the core group.
+func (r Ref) Group() string {
 	group, _, found := strings.Cut(collections[r.Kind].apiVersion, "/")
 	if !found {
 		return ""
@@ -278,25 +278,6 @@ func (i *Installed) Refs() (refs []Ref) {
 		refs = append(refs, LimitsRef)
 	}
 	return refs
-}
-
-// RightsError lists all that the caller is not allowed to do.
-type RightsError struct{ Missing []string }
-
-// Error implements error.
-func (e *RightsError) Error() string {
-	return "you are not allowed to " + strings.Join(e.Missing, ", ")
-}
-
-// Unwrap makes it an api.ErrForbidden.
-func (e *RightsError) Unwrap() error { return api.ErrForbidden }
-
-// Allowed asks whether the caller can do something with an object, or with all of its kind in its
-// namespace where it has no name.
-func Allowed(ctx context.Context, client *api.Client, verb string, ref Ref) (bool, error) {
-	attributes := map[string]any{"verb": verb, "group": ref.group(), "resource": ref.Resource(),
-		"namespace": ref.Namespace, "name": ref.Name}
-	return allowed(ctx, client, attributes)
 }
 
 // Delete deletes what was found, and nothing else that has its name by now. Errors are

@@ -25,6 +25,9 @@ type Object struct {
 	// lenient objects are done without when the caller cannot read or write them, or the
 	// server has no such kind.
 	lenient WarningKind
+	// what Plan has found out: what has to be done, or why it cannot be told or done
+	decision Result
+	problem  error
 }
 
 // collections maps the kinds created here to where their objects are found.
@@ -84,6 +87,28 @@ func (o Object) annotate(name, value string) Object {
 	}
 	annotations[name] = value
 	return o
+}
+
+// IsWritten reports whether Plan has found that the object has to be written, and not done without
+// where that is forbidden; exists, whether it is there and differs.
+func (o Object) IsWritten() (written, exists bool) {
+	return o.decision.Wrote() && o.lenient == "", o.decision == changed
+}
+
+// IsUnseen reports whether Plan could not find out if the namespace or account is there.
+func (o Object) IsUnseen() bool { return o.decision == unseen }
+
+// Rules are those of a role.
+func (o Object) Rules() []Rule {
+	rules, _ := o.content["rules"].([]any)
+	return asRules(rules)
+}
+
+// RoleRef is what a binding binds, in the namespace where it does.
+func (o Object) RoleRef() (role Ref, isBinding bool) {
+	role = Ref{Kind: text(o.content, "roleRef", "kind"), Namespace: o.Ref().Namespace,
+		Name: text(o.content, "roleRef", "name")}
+	return role, role.Name != ""
 }
 
 // Ref names the object.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -14,14 +15,17 @@ import (
 // Planned is what would be applied.
 type Planned struct {
 	Objects []Object
+	// Roles are the rules of the roles that exist and are to be bound; those that the caller
+	// cannot read are missing.
+	Roles map[Ref][]Rule
 	// Risks are rights among those that are granted in the account's own namespace, by which
 	// it can become another account there, such as "create pods".
 	Risks []string
 }
 
 // Plan is Objects with what has to be asked of the cluster first: its resources when a role is to
-// be created, whether the roles to bind and the namespaces exist, and what they give away. It
-// only reads, so a dry run can call it.
+// be created, whether the roles to bind and the namespaces exist, what they give away, and which
+// objects have to be written. It only reads, so a dry run can call it.
 func Plan(ctx context.Context, client *api.Client, w Wanted) (Planned, error) {
 	if err := w.Check(); err != nil {
 		return Planned{}, err
@@ -53,9 +57,13 @@ func Plan(ctx context.Context, client *api.Client, w Wanted) (Planned, error) {
 	if err != nil {
 		return Planned{}, err
 	}
-	planned := Planned{Objects: objects}
+	if err := review(ctx, client, objects); err != nil {
+		return Planned{}, err
+	}
+	planned := Planned{Objects: objects, Roles: rules}
 	if w.ClusterWide || slices.Contains(w.grantedIn(), w.Namespace) {
-		planned.Risks = risksOf(slices.Concat(rules, asRules(own.all)))
+		planned.Risks = risksOf(slices.Concat(slices.Concat(
+			slices.Collect(maps.Values(rules))...), asRules(own.all)))
 	}
 	return planned, nil
 }
@@ -91,8 +99,8 @@ func checkAccount(ctx context.Context, client *api.Client, w Wanted) error {
 	return nil
 }
 
-// checkRoles returns the rules of all roles to bind.
-func checkRoles(ctx context.Context, client *api.Client, w Wanted) ([]policyRule, error) {
+// checkRoles returns the rules of all roles to bind that the caller can read.
+func checkRoles(ctx context.Context, client *api.Client, w Wanted) (map[Ref][]Rule, error) {
 	var refs []Ref
 	for _, role := range split(w.Roles) {
 		for _, in := range w.grantedIn() {
@@ -102,42 +110,45 @@ func checkRoles(ctx context.Context, client *api.Client, w Wanted) ([]policyRule
 	for _, role := range split(w.ClusterRoles) {
 		refs = append(refs, Ref{Kind: "ClusterRole", Name: role})
 	}
-	var all []policyRule
+	all := map[Ref][]Rule{}
 	for _, ref := range refs {
-		rules, err := checkRole(ctx, client, w, ref)
+		rules, readable, err := checkRole(ctx, client, w, ref)
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, rules...)
+		if readable {
+			all[ref] = rules
+		}
 	}
 	return all, nil
 }
 
 // checkRole looks at a role to bind. The API server lets an administrator bind a role that does
 // not exist.
-func checkRole(ctx context.Context, client *api.Client, w Wanted, ref Ref) ([]policyRule, error) {
+func checkRole(ctx context.Context, client *api.Client, w Wanted, ref Ref) (rules []Rule,
+	readable bool, err error) {
 	answer, err := get(ctx, client, ref.path(), "", nil)
 	switch {
 	case errors.Is(err, api.ErrNotFound):
-		return nil, unknownRole(ctx, client, ref)
+		return nil, false, unknownRole(ctx, client, ref)
 	case errors.Is(err, api.ErrForbidden):
-		return nil, nil // to bind a role one need not be allowed to read it
+		return nil, false, nil // to bind a role one need not be allowed to read it
 	case err != nil:
-		return nil, &ObjectError{Doing: "reading", Object: ref, Err: err}
+		return nil, false, &ObjectError{Doing: "reading", Object: ref, Err: err}
 	}
 	var role struct {
-		Rules []policyRule `json:"rules"`
+		Rules []Rule `json:"rules"`
 	}
 	if err := decode(answer, &role); err != nil {
-		return nil, &ObjectError{Doing: "reading", Object: ref, Err: err}
+		return nil, false, &ObjectError{Doing: "reading", Object: ref, Err: err}
 	}
 	for _, rule := range role.Rules {
 		if slices.Contains(rule.Verbs, "*") && slices.Contains(rule.Resources, "*") &&
 			!w.AllowAdmin {
-			return nil, fmt.Errorf("%w: %v", ErrAdmin, ref)
+			return nil, false, fmt.Errorf("%w: %v", ErrAdmin, ref)
 		}
 	}
-	return role.Rules, nil
+	return role.Rules, true, nil
 }
 
 func unknownRole(ctx context.Context, client *api.Client, ref Ref) error {

@@ -5,16 +5,9 @@ import (
 	"slices"
 )
 
-// policyRule is a rule of a Role or ClusterRole, as far as it is looked at.
-type policyRule struct {
-	APIGroups []string `json:"apiGroups"`
-	Verbs     []string `json:"verbs"`
-	Resources []string `json:"resources"`
-}
-
 // asRules reads rules that were built here.
-func asRules(built []any) []policyRule {
-	var rules []policyRule
+func asRules(built []any) []Rule {
+	var rules []Rule
 	encoded, err := json.Marshal(built)
 	if err != nil || json.Unmarshal(encoded, &rules) != nil {
 		return nil // strings and lists of them always encode
@@ -40,10 +33,10 @@ var risky = []struct {
 }
 
 // risksOf names the risky rights among rules, each once.
-func risksOf(rules []policyRule) []string {
+func risksOf(rules []Rule) []string {
 	var found []string
 	for _, r := range risky {
-		grants := slices.ContainsFunc(rules, func(rule policyRule) bool {
+		grants := slices.ContainsFunc(rules, func(rule Rule) bool {
 			return hasAny(rule.Verbs, r.verb) && hasAny(rule.Resources, r.resources...)
 		})
 		if grants && !slices.Contains(found, r.name) {

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -56,9 +57,12 @@ func (rs requests) wrote() requests {
 func serve(t *testing.T, answers map[string]answer) (*api.Client, *requests) {
 	t.Helper()
 	var all requests
+	var lock sync.Mutex
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		line := r.Method + " " + r.URL.Path
 		body, _ := io.ReadAll(r.Body)
+		lock.Lock()
+		defer lock.Unlock()
 		all = append(all, received{line, r.URL.Query(), r.Header.Get("Content-Type"),
 			string(body)})
 		number := len(slices.DeleteFunc(all.lines(),

@@ -386,7 +386,7 @@ func TestDeviceNames(t *testing.T) {
 }
 
 func TestSumUp(t *testing.T) {
-	rules := []reviewedRule{
+	rules := []Rule{
 		{Verbs: []string{"create"}, APIGroups: []string{"authorization.k8s.io"},
 			Resources: []string{"selfsubjectaccessreviews"}},
 		{Verbs: []string{"get"},

@@ -212,6 +212,12 @@ func (c *profileChecks) bootstrapAccepted(ctx context.Context) *mint.Client {
 		return nil
 	}
 	c.add(ok(check, "%s", c.describe(ctx, user, credential.Config)))
+	if text := prepare.ShortLife(c.profile); text != "" && c.profile.Recovery == nil {
+		recovering := c.profile
+		recovering.Recovery = &profile.Recovery{Credential: profile.Bootstrap{
+			Environment: c.profile.Bootstrap.Environment}}
+		c.add(warn("renewal", prepare.SetupLine(recovering), "%s", text))
+	}
 	return minter
 }
 

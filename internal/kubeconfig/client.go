@@ -11,8 +11,8 @@ import (
 )
 
 // ClientConfig returns how a client would act with a context of the files, or with the current one
-// when name is empty: with its credentials, exec plugins among them. It is an ErrNoContext or
-// ErrReference when there is no such way.
+// when name is empty: with its credentials, exec plugins among them. It is an ErrNoContext,
+// ErrReference or *UserError when there is no such way.
 func ClientConfig(paths []string, name string) (*rest.Config, error) {
 	config, err := load(paths)
 	if err != nil {
@@ -40,6 +40,9 @@ func clientConfig(config *clientcmdapi.Config, name string) (*rest.Config, error
 	}
 	if config.Contexts[name] == nil {
 		return nil, fmt.Errorf("%w: %q", ErrNoContext, name)
+	}
+	if err := CheckUser(config, name); err != nil {
+		return nil, err
 	}
 	none := &clientcmd.ConfigOverrides{}
 	client, err := clientcmd.NewNonInteractiveClientConfig(*config, name, none,

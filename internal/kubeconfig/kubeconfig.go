@@ -2,7 +2,8 @@
 // tokens out of them. What it does not mean to change survives, as internal/yamledit proves.
 //
 // It knows nothing of stores, minting or the API server: of this module it imports
-// internal/yamledit, internal/profile, internal/secret and the templates.
+// internal/yamledit, internal/profile, internal/secret, the templates, and of internal/ui what
+// quotes a command.
 package kubeconfig
 
 import (

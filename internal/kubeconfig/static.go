@@ -162,13 +162,13 @@ func checkReplaceable(paths []string, context string, entry Entry) (Static, erro
 	return static, nil
 }
 
-// checkCluster is nil when a context leads to the wanted cluster.
+// checkCluster is nil when a context leads to the wanted cluster, or will once it has its bundle.
 func checkCluster(config *clientcmdapi.Config, context string, wanted profile.Cluster) error {
 	cluster, err := clusterOf(config, context)
 	if err != nil {
 		return err
 	}
-	return wanted.Difference(profile.Cluster{Server: cluster.Server,
+	return wanted.DifferenceWithin(profile.Cluster{Server: cluster.Server,
 		TLSServerName:            cluster.TLSServerName,
 		CertificateAuthorityData: cluster.CertificateAuthorityData})
 }
@@ -251,14 +251,24 @@ func completeCluster(body *yaml.Node, ca []byte, extensions *yaml.Node) (changed
 		list.Content = append(list.Content, extensions.Content...)
 		changed = true
 	}
-	if yamledit.Text(body, "certificate-authority-data") == "" &&
-		yamledit.Text(body, "certificate-authority") != "" {
+	inline, file := yamledit.Text(body, "certificate-authority-data"),
+		yamledit.Text(body, "certificate-authority")
+	if inline == "" && file != "" || inline != "" && len(ca) > 0 && !isBundle(inline, ca) {
 		yamledit.RemoveField(body, "certificate-authority")
 		data := yamledit.NewText(base64.StdEncoding.EncodeToString(ca))
 		yamledit.SetField(body, "certificate-authority-data", data)
 		changed = true
 	}
 	return changed, true
+}
+
+// isBundle reports whether base64 holds the certificates of a bundle, and no others: one of more
+// than clients can hand to a plugin is replaced.
+func isBundle(text string, ca []byte) bool {
+	data, err := base64.StdEncoding.DecodeString(text)
+	wanted := profile.Cluster{Server: "https://x", CertificateAuthorityData: ca}
+	return err == nil && wanted.Difference(profile.Cluster{Server: "https://x",
+		CertificateAuthorityData: data}) == nil
 }
 
 // scrub removes a token from comments, such as a line that somebody has commented out.

@@ -2,6 +2,7 @@ package kubeconfig
 
 import (
 	"encoding/base64"
+	"encoding/pem"
 	"errors"
 	"io/fs"
 	"os"
@@ -185,6 +186,9 @@ func TestReplaceUserLetsPythonSayWhereTheTokenGoes(t *testing.T) {
 			extensions: []any{exec(ours)}},
 		{name: "data", fields: "certificate-authority-data: DATA",
 			extensions: []any{exec(ours)}},
+		{name: "data of more authorities than the entry has",
+			fields:     "certificate-authority-data: MORE",
+			extensions: []any{exec(ours)}},
 		{name: "no extensions", fields: "certificate-authority: ca.crt, extensions: null",
 			extensions: []any{exec(ours)}},
 		{name: "others' extensions",
@@ -203,9 +207,11 @@ func TestReplaceUserLetsPythonSayWhereTheTokenGoes(t *testing.T) {
 			ca := testEntry().CA
 			write(t, filepath.Join(filepath.Dir(path), "ca.crt"), string(ca))
 			data := base64.StdEncoding.EncodeToString(ca)
+			more := base64.StdEncoding.EncodeToString(append(pem.EncodeToMemory(
+				&pem.Block{Type: "CERTIFICATE", Bytes: []byte("other")}), ca...))
 			text := "shared: &x []\nclusters: [{name: c, cluster: {server: " +
 				"\"https://api.example.com:6443\", " +
-				strings.ReplaceAll(tt.fields, "DATA", data) + "}}]\n" +
+				strings.NewReplacer("DATA", data, "MORE", more).Replace(tt.fields) + "}}]\n" +
 				"contexts: [{name: a, context: {cluster: c, user: a}}]\nusers: " +
 				"[{name: a, user: {token: s3cr3t}}]\n"
 			write(t, path, text)

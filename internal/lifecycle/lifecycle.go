@@ -14,6 +14,7 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/device"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/rights"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/session"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
 )
@@ -94,6 +95,17 @@ func deleteDevice(ctx context.Context, a *admin.Admin, namespace string, d profi
 		}
 		report(kind, fmt.Sprintf("%v: %s", ref, result))
 	})
+}
+
+// rightsToEnd are those to delete devices. Their roles are of no use to anybody then.
+func rightsToEnd(namespace string, devices ...profile.Device) (list []rights.Right) {
+	for _, d := range devices {
+		for _, kind := range []string{"ServiceAccount", "Secret"} {
+			list = append(list, rights.On("delete", cluster.Ref{Kind: kind,
+				Namespace: namespace, Name: d.Name}))
+		}
+	}
+	return list
 }
 
 // List is every machine that can mint for an account.

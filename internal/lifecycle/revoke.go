@@ -45,6 +45,10 @@ func Revoke(ctx context.Context, h *host.Host, c admin.Choice, name string,
 		return err
 	}
 	defer m.record.Release()
+	if err := m.admin.Require(ctx, rightsToEnd(m.profile.Namespace,
+		append(m.record.Retired, *m.record.Current)...)); err != nil {
+		return err
+	}
 	if err := m.end(ctx); err != nil {
 		return err
 	}
@@ -125,6 +129,9 @@ func RevokeDevice(ctx context.Context, h *host.Host, c admin.Choice, namespace, 
 	}
 	for _, d := range devices {
 		if d.Name == name || d.Short == name {
+			if err := found.Require(ctx, rightsToEnd(namespace, d.Device)); err != nil {
+				return err
+			}
 			return end(ctx, h, found, namespace, account, d.Device, report)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/prepare"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/rights"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/session"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
 )
@@ -24,6 +25,11 @@ func Rotate(ctx context.Context, h *host.Host, c admin.Choice, name string,
 		return err
 	}
 	defer m.record.Release()
+	if err := m.admin.Require(ctx, slices.Concat(rights.ForDevice(m.profile.Namespace),
+		rightsToEnd(m.profile.Namespace, append(m.record.Retired,
+			*m.record.Current)...))); err != nil {
+		return err
+	}
 	next, err := m.create(ctx)
 	if err != nil {
 		return err
@@ -66,22 +72,52 @@ func (m *machine) create(ctx context.Context) (profile.Device, error) {
 // that it mints. Profiles that keep it in the same store share it.
 func (m *machine) credentials(ctx context.Context, sharing []profile.Profile,
 	next profile.Device) error {
-	done := map[string]bool{}
+	granted := map[string]*profile.Duration{}
 	for _, p := range sharing {
 		s, err := session.With(ctx, m.host, p, &next)
 		if err != nil {
 			return fmt.Errorf("profile %q: %w", p.Name, err)
 		}
 		place := string(p.Store) + " " + s.BootstrapKey()
-		if p.Bootstrap.Source != profile.SourceKeyring || done[place] {
+		if p.Bootstrap.Source != profile.SourceKeyring {
 			continue
 		}
-		done[place] = true
-		if err := prepare.Bootstrap(ctx, m.host, m.admin, s, m.report); err != nil {
-			return fmt.Errorf("profile %q: %w", p.Name, err)
+		if _, done := granted[place]; !done {
+			s.Profile.Bootstrap.Granted = nil
+			if err := prepare.Bootstrap(ctx, m.host, m.admin, s, m.report); err != nil {
+				return fmt.Errorf("profile %q: %w", p.Name, err)
+			}
+			granted[place] = s.Profile.Bootstrap.Granted
+		}
+		if err := m.noteGranted(ctx, p, granted[place]); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// noteGranted keeps in a profile how long its new credential lives, where that has changed.
+func (m *machine) noteGranted(ctx context.Context, p profile.Profile,
+	granted *profile.Duration) error {
+	if granted != nil {
+		granted = prepare.Granted(p.Bootstrap.Duration, granted.Duration)
+	}
+	if was := p.Bootstrap.Granted; was == granted || was != nil && granted != nil && *was == *granted {
+		return nil
+	}
+	profiles, err := m.host.Profiles()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, busyLimit)
+	defer cancel()
+	release, err := profiles.Lock(ctx, p.Name)
+	if err != nil {
+		return err
+	}
+	defer release()
+	p.Bootstrap.Granted = granted
+	return profiles.Save(p)
 }
 
 // switchTo makes the next device the current one, for all profiles at once: what they have is in

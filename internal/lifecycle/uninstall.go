@@ -15,6 +15,7 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/kubeconfig"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/prepare"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/rights"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/secret"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/session"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
@@ -96,7 +97,7 @@ func (u *Uninstalling) findLocal(namespace, account, file string) (in []string, 
 			continue
 		}
 		if p.Account() != namespace+"/"+account ||
-			p.Cluster.Difference(u.admin.Context.Cluster) != nil {
+			p.Cluster.DifferenceWithin(u.admin.Context.Cluster) != nil {
 			continue
 		}
 		f, err := PlanForget(u.host, name, "", u.report)
@@ -201,37 +202,17 @@ func occupied(ctx context.Context, client *api.Client,
 	return why, nil
 }
 
-// checkRights is a *cluster.RightsError unless the caller can remove all of it. Whoever can do so
-// with all objects of a kind in a namespace is asked about none by its name.
+// checkRights is a *rights.Error unless the caller can remove all of it.
 func (u *Uninstalling) checkRights(ctx context.Context) error {
-	asked := map[cluster.Ref]bool{}
-	var missing []string
+	var needed []rights.Right
 	for _, ref := range u.found.Refs() {
 		verb := "delete"
 		if ref == cluster.LimitsRef {
 			verb = "patch"
 		}
-		all := cluster.Ref{Kind: ref.Kind, Namespace: ref.Namespace}
-		can, known := asked[all]
-		var err error
-		if !known {
-			can, err = cluster.Allowed(ctx, u.admin.Client, verb, all)
-			asked[all] = can
-		}
-		if err == nil && !can {
-			can, err = cluster.Allowed(ctx, u.admin.Client, verb, ref)
-		}
-		if err != nil {
-			return fmt.Errorf("asking what you can delete: %w", err)
-		}
-		if !can {
-			missing = append(missing, verb+" "+ref.String())
-		}
+		needed = append(needed, rights.On(verb, ref))
 	}
-	if len(missing) > 0 {
-		return &cluster.RightsError{Missing: missing}
-	}
-	return nil
+	return u.admin.Require(ctx, needed)
 }
 
 func (u *Uninstalling) account() string { return u.found.Namespace + "/" + u.found.Account }

@@ -2,14 +2,26 @@ package prepare
 
 import (
 	"errors"
+	"fmt"
 	"path/filepath"
 
+	"github.com/sa-exec-credential/sa-exec-credential/internal/authority"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/kubeconfig"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/kuberc"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
 )
 
+// entry is an error also for a cluster that no client could hand to the plugin.
 func (p *Preparation) entry() (kubeconfig.Entry, error) {
+	authorities := p.profile.Cluster.CertificateAuthorityData
+	if err := profile.CheckBundle(authorities); err != nil {
+		return kubeconfig.Entry{}, err
+	}
+	if !authority.Fits(p.profile.Cluster) {
+		return kubeconfig.Entry{}, fmt.Errorf("%w: %d bytes", authority.ErrTooLarge,
+			len(authorities))
+	}
 	command, err := host.PluginPath()
 	if err != nil {
 		return kubeconfig.Entry{}, err

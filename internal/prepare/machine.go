@@ -28,9 +28,11 @@ func (p *Preparation) prepareMachine(ctx context.Context) (*session.Session, err
 	if err != nil {
 		return nil, err
 	}
+	p.keepGranted(old, s)
 	if err := requestBootstrap(ctx, p.host, p.admin, s, p.report); err != nil {
 		return nil, err
 	}
+	p.profile.Bootstrap.Granted = s.Profile.Bootstrap.Granted
 	if err := p.prepareLimits(ctx, s); err != nil {
 		return nil, err
 	}
@@ -42,6 +44,20 @@ func (p *Preparation) prepareMachine(ctx context.Context) (*session.Session, err
 		p.forgetReplaced(ctx, old, s)
 	}
 	return s, p.saveProfile()
+}
+
+// keepGranted remembers what earlier setups have learned of the credential that may stay, also
+// those of other profiles that share it.
+func (p *Preparation) keepGranted(old profile.Profile, s *session.Session) {
+	sharing, err := session.Sharing(p.host, p.profile.Device)
+	p.host.Log.Debug("looked for profiles that share the credential", "error", err)
+	s.Profile.Bootstrap.Granted = nil
+	for _, other := range append(sharing, old) {
+		if granted := other.Bootstrap.Granted; granted != nil {
+			s.Profile.Bootstrap.Granted = Granted(s.Profile.Bootstrap.Duration,
+				granted.Duration)
+		}
+	}
 }
 
 // prepareDevice creates the device that this machine's tokens are bound to, or finds it. It is in

@@ -14,6 +14,7 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/kubeconfig"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/mint"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/rights"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
 )
 
@@ -84,6 +85,10 @@ func NewMigration(ctx context.Context, h *host.Host, o MigrateOptions,
 		return nil, err
 	}
 	m.findLegacySecret(ctx)
+	if m.legacy != nil && o.DeleteLegacySecret {
+		m.preparation.needed = []rights.Right{rights.On("delete", cluster.Ref{Kind: "Secret",
+			Namespace: m.namespace, Name: m.legacy.Name})}
+	}
 	return m, nil
 }
 
@@ -140,11 +145,13 @@ func (m *Migration) plan(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := p.profile.Cluster.Difference(m.target.Cluster); err != nil {
+	if err := p.profile.Cluster.DifferenceWithin(m.target.Cluster); err != nil {
 		return ui.Usagef("context %q is for another cluster than %q", o.AdminContext,
 			o.Context)
 	}
+	authorities := p.profile.Cluster.CertificateAuthorityData
 	p.profile.Cluster = m.target.Cluster
+	p.profile.Cluster.CertificateAuthorityData = authorities
 	if err := p.checkTaken(ctx); err != nil {
 		return err
 	}

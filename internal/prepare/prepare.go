@@ -21,6 +21,7 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/kubeconfig"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/mint"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/rights"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/session"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
 )
@@ -40,8 +41,9 @@ type Preparation struct {
 	profile profile.Profile
 	// of the profile's account, while Run changes it; nil without an admin
 	record *device.Locked
-	policy policyState // what is learned about the cluster's
-	risks  []string    // rights by which the account can become another
+	needed []rights.Right // beside those for what is created
+	policy policyState    // what is learned about the cluster's
+	risks  []string       // rights by which the account can become another
 	// shared by the clusters of one setup; nil when there is one cluster
 	batch  *kubeconfig.Batch
 	report ui.Report
@@ -61,6 +63,10 @@ func New(ctx context.Context, h *host.Host, o Options, paths []string, name stri
 	o = o.keep(h, o.profileFor(h, found, paths))
 	p := &Preparation{host: h, options: o, profile: o.profileFor(h, found, paths),
 		report: report}
+	if err := p.checkAuthorities(ctx, found.ClusterName); err != nil {
+		return nil, err
+	}
+	found.Cluster = p.profile.Cluster
 	p.admin, err = admin.New(ctx, h, found, report)
 	return p, err
 }
@@ -143,26 +149,6 @@ func (p *Preparation) lock(ctx context.Context) (release func(), err error) {
 		return nil, err
 	}
 	return func() { releaseProfile(); p.record.Release() }, nil
-}
-
-// check finds out everything that can be known before a change.
-func (p *Preparation) check(ctx context.Context) (cluster.Planned, error) {
-	if err := p.checkTaken(ctx); err != nil {
-		return cluster.Planned{}, err
-	}
-	if err := p.checkOutput(); err != nil {
-		return cluster.Planned{}, err
-	}
-	if err := p.chooseStore(ctx); err != nil {
-		return cluster.Planned{}, err
-	}
-	if p.admin == nil {
-		return cluster.Planned{}, nil
-	}
-	if err := p.checkLimits(ctx); err != nil {
-		return cluster.Planned{}, err
-	}
-	return cluster.Plan(ctx, p.admin.Client, p.options.wanted(p.profile))
 }
 
 // checkTaken keeps a profile that other contexts name from becoming one for something else:
@@ -285,7 +271,7 @@ func (p *Preparation) prepareCluster(ctx context.Context, planned cluster.Planne
 
 // PrepareForPods is what an administrator does for pods that shall mint.
 func (p *Preparation) PrepareForPods(ctx context.Context) error {
-	planned, err := cluster.Plan(ctx, p.admin.Client, p.options.wanted(p.profile))
+	planned, err := p.checkCluster(ctx)
 	if err != nil {
 		return err
 	}
@@ -333,7 +319,7 @@ func warningText(w cluster.Warning) string {
 }
 
 // Bootstrap makes sure that there is a bootstrap credential which can mint, and stores a token
-// that it minted.
+// that it minted. How long a new credential lives is noted in the session's profile.
 func Bootstrap(ctx context.Context, h *host.Host, a *admin.Admin, s *session.Session,
 	report ui.Report) error {
 	if err := requestBootstrap(ctx, h, a, s, report); err != nil {
@@ -347,11 +333,14 @@ func requestBootstrap(ctx context.Context, h *host.Host, a *admin.Admin, s *sess
 	if s.Profile.Bootstrap.Source != profile.SourceKeyring || bootstrapWorks(ctx, h, s) {
 		return nil
 	}
-	if err := s.RequestBootstrap(ctx, a.Config, a.Client); err != nil {
+	lifetime, err := s.RequestBootstrap(ctx, a.Config, a.Client)
+	if err != nil {
 		return err
 	}
 	report(ui.Step, fmt.Sprintf("bootstrap credential: requested for %s and kept in the store",
 		profile.ShortDuration(s.Profile.Bootstrap.Duration.Duration)))
+	s.Profile.Bootstrap.Granted = Granted(s.Profile.Bootstrap.Duration, lifetime)
+	reportShort(s.Profile, report)
 	return nil
 }
 
@@ -364,6 +353,7 @@ func storeToken(ctx context.Context, s *session.Session, report ui.Report) error
 	if err != nil {
 		return err
 	}
+	reportShorterToken(s.Profile.Duration.Duration, grant.ExpiresAt.Sub(grant.IssuedAt), report)
 	// A token that is there from before may look good and be refused: its account, or the
 	// keys, may have been created anew.
 	if err := s.Put(ctx, s.TokenKey(), grant); err != nil {
@@ -386,15 +376,17 @@ func bootstrapWorks(ctx context.Context, h *host.Host, s *session.Session) bool 
 	return err == nil && accepted
 }
 
-// Plan returns what would be applied to the cluster, and the kubeconfig that would be merged.
+// Plan returns what would be applied to the cluster, and the kubeconfig that would be merged, after
+// the checks that come before a change.
 func (p *Preparation) Plan(ctx context.Context) (manifests, rendered []byte, err error) {
-	if p.admin != nil {
-		planned, err := cluster.Plan(ctx, p.admin.Client, p.options.wanted(p.profile))
-		if err != nil {
-			return nil, nil, err
-		}
-		manifests = cluster.Manifests(planned.Objects)
+	check := p.check
+	if p.IsForPods() {
+		check = p.checkCluster
+	}
+	planned, err := check(ctx)
+	if err != nil {
+		return nil, nil, err
 	}
 	rendered, err = p.Render()
-	return manifests, rendered, err
+	return cluster.Manifests(planned.Objects), rendered, err
 }

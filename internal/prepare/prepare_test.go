@@ -3,10 +3,15 @@
 package prepare
 
 import (
+	"bytes"
+	"encoding/pem"
 	"errors"
+	"net/http/httptest"
+	"path/filepath"
 	"testing"
 	"time"
 
+	"github.com/sa-exec-credential/sa-exec-credential/internal/authority"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
@@ -58,5 +63,37 @@ func TestSetupKeepsAProfileOfAnotherAccountOrServer(t *testing.T) {
 				t.Errorf("error %v", err)
 			}
 		})
+	}
+}
+
+// A profile of an earlier version may have a bundle that no client can hand on.
+func TestNoKubeconfigComesOfABundleThatNoClientCanHandOn(t *testing.T) {
+	h := host.System().With(func(string) (string, bool) { return "", false })
+	certificate := func(size int) []byte {
+		return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: make([]byte, size)})
+	}
+	p := profile.Profile{Name: "p", Cluster: profile.Cluster{Server: "https://a",
+		CertificateAuthorityData: certificate(10)}, Namespace: "build", ServiceAccount: "ci"}
+	if _, err := ForProfile(h, p).Render(); !errors.Is(err, profile.ErrBundle) {
+		t.Errorf("of one that cannot be parsed: %v", err)
+	}
+	server := httptest.NewTLSServer(nil)
+	server.Close()
+	one := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+	p.Cluster.CertificateAuthorityData = one
+	if _, err := ForProfile(h, p).Render(); err != nil {
+		t.Errorf("of a small one: %v", err)
+	}
+	p.Cluster.CertificateAuthorityData = bytes.Repeat(one, 200<<10/len(one))
+	for _, write := range []func(*Preparation) error{
+		func(p *Preparation) error { _, err := p.Render(); return err },
+		func(p *Preparation) error {
+			_, err := p.Merge([]string{filepath.Join(t.TempDir(), "config")}, false)
+			return err
+		},
+	} {
+		if err := write(ForProfile(h, p)); !errors.Is(err, authority.ErrTooLarge) {
+			t.Errorf("of a large one: %v", err)
+		}
 	}
 }

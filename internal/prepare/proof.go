@@ -2,6 +2,7 @@ package prepare
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -49,6 +50,9 @@ func (p *Preparation) prove(ctx context.Context, s *session.Session) (*Proof, er
 		return nil, err
 	}
 	user, err := client.WhoAmI(ctx)
+	if errors.Is(err, api.ErrUnauthorized) && p.admin != nil && len(p.profile.Audiences) == 0 {
+		return nil, p.noAccountTokens(ctx) // none could be tried before
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNotProven, err)
 	}

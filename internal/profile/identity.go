@@ -1,18 +1,12 @@
 package profile
 
 import (
-	"bytes"
-	"crypto/sha256"
-	"crypto/x509"
-	"encoding/hex"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"net/url"
 	"path"
-	"slices"
 	"strconv"
 	"strings"
 )
@@ -145,58 +139,6 @@ func normalisePath(parsed *url.URL) (normalised string, plain bool) {
 	return trimmed, path.Clean(decoded) == decoded && !strings.ContainsAny(decoded, "\\")
 }
 
-// digestCA hashes the certificates themselves, so that order, repetition and comments between them
-// do not matter. Anything else in the bundle is refused: what one TLS library passes over, another
-// may trust.
-func digestCA(bundle []byte) (string, error) {
-	if len(bundle) == 0 {
-		return "", nil
-	}
-	var sums [][32]byte
-	for rest := bundle; ; {
-		var block *pem.Block
-		block, rest = pem.Decode(rest)
-		if block == nil {
-			break
-		}
-		if block.Type != "CERTIFICATE" || len(block.Headers) != 0 {
-			return "", fmt.Errorf("%w: the certificate authority bundle holds a %q "+
-				"block",
-				ErrCluster, block.Type)
-		}
-		sums = append(sums, sha256.Sum256(block.Bytes))
-	}
-	if len(sums) == 0 {
-		return "", fmt.Errorf("%w: the certificate authority bundle holds no certificate",
-			ErrCluster)
-	}
-	if bytes.Count(bundle, []byte("-----BEGIN")) != len(sums) {
-		return "", fmt.Errorf("%w: the certificate authority bundle holds a malformed "+
-			"block",
-			ErrCluster)
-	}
-	slices.SortFunc(sums, func(a, b [32]byte) int { return slices.Compare(a[:], b[:]) })
-	hash := sha256.New()
-	for _, sum := range slices.Compact(sums) {
-		hash.Write(sum[:])
-	}
-	return hex.EncodeToString(hash.Sum(nil)), nil
-}
-
-// checkCertificates makes sure that every certificate of a bundle can be used. It is for setup; to
-// tell bundles apart the bytes are enough, and parsing takes time that every kubectl call would
-// wait for.
-func checkCertificates(bundle []byte) error {
-	for block, rest := pem.Decode(bundle); block != nil; block, rest = pem.Decode(rest) {
-		if _, err := x509.ParseCertificate(block.Bytes); err != nil {
-			return fmt.Errorf("%w: the certificate authority bundle holds a "+
-				"malformed certificate",
-				ErrCluster)
-		}
-	}
-	return nil
-}
-
 // Identity is which cluster it is.
 func (c Cluster) Identity() (Identity, error) {
 	return IdentityOf(c.Server, c.TLSServerName, c.CertificateAuthorityData)
@@ -215,4 +157,14 @@ func (c Cluster) Difference(other Cluster) error {
 		return fmt.Errorf("%w: %w", ErrOtherCluster, err)
 	}
 	return first.difference(second)
+}
+
+// DifferenceWithin is Difference, and nil also where the other's bundle only holds more than c's
+// certificates. It is for those who then connect with c's: they reach nobody else.
+func (c Cluster) DifferenceWithin(other Cluster) error {
+	if len(c.CertificateAuthorityData) > 0 &&
+		holdsAll(other.CertificateAuthorityData, c.CertificateAuthorityData) {
+		other.CertificateAuthorityData = c.CertificateAuthorityData
+	}
+	return c.Difference(other)
 }

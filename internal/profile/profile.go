@@ -155,6 +155,8 @@ type Bootstrap struct {
 	Source Source `yaml:"source" json:"source"`
 	// keyring: lifetime asked for
 	Duration *Duration `yaml:"duration,omitempty" json:"duration,omitempty"`
+	// keyring: lifetime that the server grants, where it is shorter
+	Granted *Duration `yaml:"granted,omitempty" json:"granted,omitempty"`
 	// context: the kubeconfig files and the context in them, as they were chosen at setup
 	Context string `yaml:"context,omitempty" json:"context,omitempty"`
 	// absolute paths
@@ -267,7 +269,7 @@ func (p Profile) Encode() ([]byte, error) {
 	if err := p.Validate(); err != nil {
 		return nil, err
 	}
-	if err := checkCertificates(p.Cluster.CertificateAuthorityData); err != nil {
+	if err := CheckBundle(p.Cluster.CertificateAuthorityData); err != nil {
 		return nil, err
 	}
 	return yaml.Marshal(p)
@@ -402,7 +404,8 @@ func (p Profile) digest(use, account string, seconds int64, audiences []string, 
 	if err != nil {
 		panic("digest of a profile that is not valid: " + err.Error())
 	}
-	bootstrap.Duration = nil // how long the credential lives says nothing about the token
+	// how long the credential lives says nothing about the token
+	bootstrap.Duration, bootstrap.Granted = nil, nil
 	audiences = slices.Sorted(slices.Values(audiences))
 	// encoding/json is canonical here: fixed field order, sorted map keys, no floats.
 	encoded, err := json.Marshal(struct {

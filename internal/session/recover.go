@@ -121,7 +121,8 @@ func (s *Session) recover(ctx context.Context) (release func(), err error) {
 	if s.Profile.Bootstrap.Source != profile.SourceKeyring {
 		return release, nil
 	}
-	return release, s.RequestBootstrap(ctx, config, client)
+	_, err = s.RequestBootstrap(ctx, config, client)
+	return release, err
 }
 
 // errNoRecovery leaves the error of the mint as it is.
@@ -221,16 +222,17 @@ func (s *Session) notRecovered(cause, problem error) error {
 		cause, s.Profile.Recovery.Credential.Context, problem)
 }
 
-// RequestBootstrap requests a bootstrap credential as an administrator and stores it.
+// RequestBootstrap requests a bootstrap credential as an administrator, stores it, and returns how
+// long it lives.
 func (s *Session) RequestBootstrap(ctx context.Context, config *rest.Config,
-	client *api.Client) error {
+	client *api.Client) (lifetime time.Duration, err error) {
 	minter, err := mint.New(config, s.host.Now)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	grant, err := minter.Mint(ctx, s.BootstrapRequest())
 	if err != nil {
-		return fmt.Errorf("requesting the bootstrap credential: %w", err)
+		return 0, fmt.Errorf("requesting the bootstrap credential: %w", err)
 	}
 	// Noted first: a setup that was interrupted in between finds no credential, and comes by
 	// here again.
@@ -239,9 +241,9 @@ func (s *Session) RequestBootstrap(ctx context.Context, config *rest.Config,
 		s.host.Log.Debug("noting the bootstrap credential at its device", "error", err)
 	}
 	if err := s.Put(ctx, s.BootstrapKey(), grant); err != nil {
-		return fmt.Errorf("storing the bootstrap credential: %w", err)
+		return 0, fmt.Errorf("storing the bootstrap credential: %w", err)
 	}
-	return nil
+	return grant.ExpiresAt.Sub(grant.IssuedAt), nil
 }
 
 // Owner says whose machine this is, to those who list devices.

@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/cache"
@@ -28,8 +29,34 @@ type Status struct {
 	Device         string       `json:"device,omitempty"` // name of the device in the cluster
 	Token          *TokenStatus `json:"token,omitempty"`
 	Bootstrap      *TokenStatus `json:"bootstrap,omitempty"`
-	Warning        *Warning     `json:"warning,omitempty"`
-	Error          string       `json:"error,omitempty"`
+	// where the server grants the bootstrap credential less than was asked for
+	Lifetimes *Lifetimes `json:"bootstrapLifetimes,omitempty"`
+	Warning   *Warning   `json:"warning,omitempty"`
+	Error     string     `json:"error,omitempty"`
+}
+
+// Lifetimes are of bootstrap credentials, in whole seconds.
+type Lifetimes struct {
+	Asked   int64 `json:"askedSeconds"`
+	Granted int64 `json:"grantedSeconds"`
+}
+
+// Note is " of 24h, not 720h", and empty for nil.
+func (l *Lifetimes) Note() string {
+	if l == nil {
+		return ""
+	}
+	return fmt.Sprintf(" of %s, not %s",
+		profile.ShortDuration(time.Duration(l.Granted)*time.Second),
+		profile.ShortDuration(time.Duration(l.Asked)*time.Second))
+}
+
+// lifetimesOf is nil where the server grants what was asked for.
+func lifetimesOf(b profile.Bootstrap) *Lifetimes {
+	if b.Granted == nil || b.Duration == nil {
+		return nil
+	}
+	return &Lifetimes{Asked: int64(b.Duration.Seconds()), Granted: int64(b.Granted.Seconds())}
 }
 
 // Warning is what a call that was answered could not do.
@@ -79,7 +106,7 @@ func statusOf(ctx context.Context, h *host.Host, dir profile.Dir, name string) S
 	}
 	status := Status{Profile: name, Cluster: p.Cluster.Server, Namespace: p.Namespace,
 		ServiceAccount: p.ServiceAccount, Store: string(p.Store),
-		Source: string(p.Bootstrap.Source)}
+		Source: string(p.Bootstrap.Source), Lifetimes: lifetimesOf(p.Bootstrap)}
 	s, err := Open(ctx, h, p)
 	if err == nil {
 		status.Warning = s.LastWarning()

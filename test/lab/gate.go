@@ -17,7 +17,7 @@ type Gate struct {
 	URL string
 
 	mu     sync.Mutex
-	passed []string // method and path of each request
+	passed []string // method and path of each request, and whether it is a dry run
 	at     int      // the number of the request, from 1
 	after  bool
 	strike func()
@@ -61,7 +61,11 @@ func (g *Gate) struck(r *http.Request, answered bool) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if !answered {
-		g.passed = append(g.passed, r.Method+" "+r.URL.Path)
+		line := r.Method + " " + r.URL.Path
+		if r.URL.Query().Has("dryRun") {
+			line += dryRun
+		}
+		g.passed = append(g.passed, line)
 	}
 	if len(g.passed) != g.at || g.after != answered {
 		return false
@@ -84,11 +88,15 @@ func (g *Gate) Requests() []string {
 	return append([]string(nil), g.passed...)
 }
 
-// Writes tells the requests that change something from those that ask. A review and a token leave
-// nothing behind.
+// dryRun ends the path of a request that is only tried.
+const dryRun = "?dryRun"
+
+// Writes tells the requests that change something, or come to a token, from those that ask. A
+// review leaves nothing behind.
 func Writes(request string) bool {
 	method, path, _ := strings.Cut(request, " ")
-	return method != http.MethodGet && !strings.Contains(path, "subject")
+	return method != http.MethodGet && !strings.Contains(path, "subject") &&
+		!strings.HasSuffix(path, dryRun)
 }
 
 // Site is a machine that reaches the API server through a gate.

@@ -87,13 +87,13 @@ func TestUninstallNamesEveryRightThatIsMissing(t *testing.T) {
 	r := s.Plugin("uninstall", lab.Account, "-n", s.Namespace, "--kubeconfig", lab.User(t,
 		reader))
 	ns := s.Namespace
-	r.Fails(7, "you are not allowed to delete ServiceAccount", "delete Secret",
-		"delete RoleBinding", "delete Role",
-		fmt.Sprintf("delete ClusterRole %q", "sa-exec-credential:"+ns+":ci"),
-		fmt.Sprintf("delete ServiceAccount %q", ns+"/ci"),
-		`patch ConfigMap "sa-exec-credential/limits"`)
+	r.Fails(7, "you are not allowed to ",
+		`delete rolebindings, roles, secrets, serviceaccounts "ci-device-`,
+		fmt.Sprintf("clusterroles %q", "sa-exec-credential:"+ns+":ci"),
+		`delete serviceaccounts "ci"`,
+		`patch configmaps "limits" in namespace "sa-exec-credential"`)
 	// What cannot be listed in it may be there.
-	if strings.Contains(r.Stderr, "delete Namespace") {
+	if strings.Contains(r.Stderr, "delete namespaces") {
 		t.Errorf("it would delete a namespace that it cannot look into:\n%s", r.Stderr)
 	}
 	if after := s.AsAdmin("get", "roles,rolebindings,serviceaccounts,secrets", "-n", ns, "-o",

@@ -340,9 +340,9 @@ func (p plane) checkTerminating() {
 	p.adminWith(`{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"stays","namespace":"dying","finalizers":["example.com/stays"]}}`,
 		"create", "-f", "-")
 	p.admin("delete", "namespace", "dying", "--wait=false")
-	if _, err := p.applyAs(p.client, p.plan(minimal("dying", "ci"))); !errors.Is(err,
+	if _, err := cluster.Plan(p.Context(), p.client, minimal("dying", "ci")); !errors.Is(err,
 		cluster.ErrTerminating) {
-		p.Errorf("applying into a dying namespace: %v, want %v", err,
+		p.Errorf("planning in a dying namespace: %v, want %v", err,
 			cluster.ErrTerminating)
 	}
 }
@@ -351,7 +351,7 @@ func (p plane) checkRoleRef() {
 	p.admin("create", "namespace", "roleref")
 	p.admin("create", "rolebinding", madeRole, "-n", "roleref", "--clusterrole=edit",
 		"--user=jane")
-	_, err := p.applyAs(p.client, p.plan(minimal("roleref", "ci")))
+	_, err := cluster.Plan(p.Context(), p.client, minimal("roleref", "ci"))
 	var mismatch *cluster.RoleRefError
 	if !errors.As(err, &mismatch) || mismatch.Has != `ClusterRole "edit"` ||
 		mismatch.Wanted != `Role "`+madeRole+`"` {

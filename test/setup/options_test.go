@@ -26,7 +26,8 @@ func TestADryRunTouchesNothingAndItsManifestsMakeTheSame(t *testing.T) {
 	before := s.Files()
 	printed := s.Plugin(append(s.arguments(), "--dry-run")...).Succeeds().Stdout
 	for _, request := range s.Gate.Requests() {
-		if lab.Writes(request) {
+		// A token that is tried and forgotten changes nothing.
+		if lab.Writes(request) && !strings.HasSuffix(request, "/token") {
 			t.Errorf("the dry run made the request %s", request)
 		}
 	}
@@ -222,12 +223,13 @@ func TestWhoMayNotGrantIsToldWhy(t *testing.T) {
 	m.Admin = lab.User(m.T, "climber-"+namespace)
 	r := m.Setup("ci", "-n", namespace, "--cluster-role", "admin", "--verb", "get",
 		"--resource", "nodes")
-	r.Fails(7, "forbidden", "hint: ")
+	r.Fails(7, `create, patch clusterrolebindings, clusterroles "sa-exec-credential:`+namespace,
+		"nor to grant what you do not hold yourself: get nodes\n", "hint: ")
 	m.Admin = lab.User(m.T, "nobody-"+namespace)
-	m.Setup("ci", "-n", namespace).Fails(7, "forbidden", "hint: ")
+	m.Setup("ci", "-n", namespace).Fails(7, "you are not allowed to create", "hint: ")
 	m.Admin = m.preparerOfRoles(namespace)
 	m.Setup("ci", "-n", namespace, "--verb", "delete", "--resource", "secrets").Fails(7,
-		"permissions that you do not hold", "gcloud")
+		"grant what you do not hold yourself: delete secrets", "gcloud")
 }
 
 // preparerOfRoles is the kubeconfig of somebody who may write roles and hold none of what is in
