@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"syscall"
@@ -68,14 +69,16 @@ func explain(operation string, err error) (code int, hint string) {
 
 // What several errors are answered with.
 const (
-	setupAgain  = "run setup again for this service account"
-	network     = "check the network, VPN and proxy on the way to the cluster"
-	otherLogin  = "log in again with the context's own tool, or name another one with --context"
-	allowedOnly = "use a --context that is allowed to"
-	toPrepare   = "use a --context that is allowed to, or have an administrator apply the output of --dry-run and use --no-rbac"
-	adminServer = "check the network, VPN and proxy on the way to the context's server: kubectl get --raw /version tries it, too"
-	storeLater  = "once the store can be opened: sa-exec-credential logout --all"
-	allowPlugin = "allow the plugin's command in that file's credentialPluginAllowlist (kubectl kuberc view shows it)"
+	setupAgain   = "run setup again for this service account"
+	network      = "check the network, VPN and proxy on the way to the cluster"
+	otherLogin   = "log in again with the context's own tool, or name another one with --context"
+	allowedOnly  = "use a --context that is allowed to"
+	toPrepare    = "use a --context that is allowed to, or have an administrator apply the output of --dry-run and use --no-rbac"
+	adminServer  = "check the network, VPN and proxy on the way to the context's server: kubectl get --raw /version tries it, too"
+	storeLater   = "once the store can be opened: sa-exec-credential logout --all"
+	allowPlugin  = "allow the plugin's command in that file's credentialPluginAllowlist (kubectl kuberc view shows it)"
+	noCollection = `create one in the terminal: read -rs P && printf '%s\n' "$P" | gnome-keyring-daemon --replace --unlock` +
+		"; on a desktop: a keyring called Login in its password manager, set as default; or run setup with --store kernel"
 	sourceTried = "try the bootstrap source by hand, then run setup again"
 )
 
@@ -195,7 +198,7 @@ var general = []problem{
 	{doctor.ErrCommandMissing, exitProfile, "install sa-exec-credential there"},
 	{doctor.ErrExecSection, exitProfile, "sa-exec-credential kubeconfig prints one that works"},
 	{doctor.ErrPluginDenied, exitProfile, "kubectl kuberc view shows the policy"},
-	{doctor.ErrNotKept, exitStore, "run setup with another --store"},
+	{keyring.ErrNotKept, exitStore, "run setup with another --store"},
 
 	{session.ErrBootstrapRefused, exitBootstrap, setupAgain + "; its device may have been revoked"},
 	{bootstrap.ErrMissing, exitBootstrap, setupAgain},
@@ -206,6 +209,7 @@ var general = []problem{
 
 	{keyring.ErrLocked, exitStore, "unlock the keyring, or run setup with --store kernel"},
 	{keyring.ErrTimeout, exitStore, "see whether the keyring waits for a password; --store kernel at setup does without it"},
+	{keyring.ErrNoCollection, exitStore, noCollection},
 	{keyring.ErrUnavailable, exitStore, "start the keyring service, or run setup with --store kernel"},
 	{keyring.ErrTooBig, exitStore, "run setup with another --store"},
 	{keyring.ErrQuota, exitStore, "sa-exec-credential logout --all frees room; keyctl show @u lists what else is there"},
@@ -233,8 +237,11 @@ func ofType(operation string, err error) (problem, bool) {
 		roleRef    *cluster.RoleRefError
 		unknown    *cluster.UnknownError
 		client     *session.ClientError
+		quota      *keyring.QuotaError
 	)
 	switch {
+	case errors.As(err, &quota):
+		return problem{code: exitStore, hint: hintForQuota(quota)}, true
 	case errors.As(err, &client):
 		return problem{code: exitProfile, hint: hintForClient(client)}, true
 	case errors.As(err, &escalation):
@@ -251,6 +258,16 @@ func ofType(operation string, err error) (problem, bool) {
 		return problem{code: exitUsage, hint: "what there is: " + listing[unknown.What]}, true
 	}
 	return problem{}, false
+}
+
+// hintForQuota says who has used a quota up, and how there is more.
+func hintForQuota(e *keyring.QuotaError) string {
+	users := ""
+	if len(e.Users) > 0 {
+		users = "it is used by " + ui.QuotedList(e.Users) + "; "
+	}
+	return fmt.Sprintf("%skeep this one elsewhere with --store keyring, or raise the quota: sudo sysctl -w %skeys=%d %sbytes=%d",
+		users, e.Room.Sysctl, 10*e.Room.MaxKeys, e.Room.Sysctl, 10*e.Room.MaxBytes)
 }
 
 // hintForClient has the whole command that lets the client have tokens. The plugin cannot see the

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
@@ -50,7 +51,7 @@ func statusTable(items []session.Status, now time.Time) *ui.Table {
 		"BOOTSTRAP", "TOKEN ID"}}
 	for _, item := range items {
 		cells := []string{item.Profile, item.Cluster, item.Namespace + "/" +
-			item.ServiceAccount, item.Store,
+			item.ServiceAccount, strings.TrimSuffix(item.Store+", "+item.StoreLifetime, ", "),
 			brief(item.Token, now), brief(item.Bootstrap, now), idOf(item.Token)}
 		if item.Cluster == "" {
 			cells = []string{item.Profile, "", "", "", "", "", ""}

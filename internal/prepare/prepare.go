@@ -17,7 +17,6 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/cluster"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/device"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
-	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/kubeconfig"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/mint"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
@@ -44,6 +43,7 @@ type Preparation struct {
 	risks  []string    // rights by which the account can become another
 	// shared by the clusters of one setup; nil when there is one cluster
 	batch  *kubeconfig.Batch
+	trial  *StoreTrial // the same; nil until the store is chosen
 	report ui.Report
 }
 
@@ -223,35 +223,6 @@ func (p *Preparation) before() (old profile.Profile, found bool, err error) {
 	return old, err == nil, nil
 }
 
-// chooseStore turns auto into the store that works here.
-func (p *Preparation) chooseStore(ctx context.Context) error {
-	needed := p.profile.Bootstrap.Source == profile.SourceKeyring
-	if p.profile.Store == keyring.None && needed {
-		return ui.Usagef("--store none needs another --bootstrap than keyring")
-	}
-	store, err := p.host.Store(ctx, p.profile.Store)
-	if errors.Is(err, keyring.ErrUnavailable) && p.profile.Store == keyring.Auto && !needed {
-		store, err = p.host.Store(ctx, keyring.None)
-	}
-	if err != nil {
-		return err
-	}
-	// One that was asked for by its name has not been tried yet, and the cluster has not been
-	// changed yet.
-	if _, err := store.Keys(ctx); err != nil {
-		return err
-	}
-	p.profile.Store = store.Kind()
-	p.step("store: %s", store.Description())
-	if file, isPlain := p.host.PlainKeyring(store.Kind()); isPlain {
-		p.warn("the login keyring has no password: %q holds all that is in it as plain "+
-			"text; "+
-			"set one in the desktop's password manager, or keep credentials with "+
-			"--store kernel", file)
-	}
-	return nil
-}
-
 func (p *Preparation) prepareCluster(ctx context.Context, planned cluster.Planned) error {
 	if p.admin == nil {
 		return nil
@@ -388,6 +359,11 @@ func bootstrapWorks(ctx context.Context, h *host.Host, s *session.Session) bool 
 
 // Plan returns what would be applied to the cluster, and the kubeconfig that would be merged.
 func (p *Preparation) Plan(ctx context.Context) (manifests, rendered []byte, err error) {
+	if !p.IsForPods() {
+		if err := p.tryStore(ctx); err != nil {
+			return nil, nil, err
+		}
+	}
 	if p.admin != nil {
 		planned, err := cluster.Plan(ctx, p.admin.Client, p.options.wanted(p.profile))
 		if err != nil {
