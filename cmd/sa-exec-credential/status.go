@@ -38,7 +38,7 @@ func (c *statusCommand) Run(ctx context.Context, h *host.Host) error {
 		return h.Write(result)
 	}
 	if len(items) == 0 {
-		h.Log.Line(ui.Hint, "there are no profiles yet; setup creates one")
+		h.Log.Line(ui.Hint, "there are no profiles yet in "+h.ProfilesPlace()+"; setup creates one")
 		return nil
 	}
 	return h.Write(statusTable(items, h.Now()).Text(h.Colours()))

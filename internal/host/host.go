@@ -49,6 +49,7 @@ type Host struct {
 	// returns only when it fails.
 	Restart func(environment []string) error
 
+	pipes    *pipes        // what kubeconfigs that can be read once held
 	terminal chan struct{} // holds something while a program can ask there
 	isGet    bool          // see ForGet
 	patience time.Duration // with a store, see Patient
@@ -74,6 +75,7 @@ func System() *Host {
 		OpenStore:  keyring.Open,
 		MountedDir: filepath.Dir(bootstrap.MountedToken),
 		Restart:    restart,
+		pipes:      &pipes{},
 		terminal:   make(chan struct{}, 1),
 	}
 }

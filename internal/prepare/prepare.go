@@ -61,6 +61,9 @@ func New(ctx context.Context, h *host.Host, o Options, paths []string, name stri
 	o = o.keep(h, o.profileFor(h, found, paths))
 	p := &Preparation{host: h, options: o, profile: o.profileFor(h, found, paths),
 		report: report}
+	if err := p.checkSources(found); err != nil {
+		return nil, err
+	}
 	p.admin, err = admin.New(ctx, h, found, report)
 	return p, err
 }
