@@ -281,11 +281,15 @@ func IsTemporary(path string) bool {
 		return true
 	}
 	return (dir == filepath.Clean(os.TempDir()) || dir == "/tmp" || dir == "/var/tmp") &&
-		temporaryName.MatchString(name)
+		hasTemporaryName(name)
 }
 
-// temporaryName is what mktemp(1) and Python's tempfile call a file.
-var temporaryName = regexp.MustCompile(`^(tmp\.[A-Za-z0-9]{6,}|tmp[a-z0-9_]{8})(\.[a-z]+)?$`)
+// hasTemporaryName knows how mktemp(1) and Python's tempfile call a file.
+func hasTemporaryName(name string) bool {
+	const names = `^(tmp\.[A-Za-z0-9]{6,}|tmp[a-z0-9_]{8})(\.[a-z]+)?$`
+	matched, _ := regexp.MatchString(names, name)
+	return matched
+}
 
 // KubercPath is the file of kubectl's preferences; empty when they are turned off.
 func (h *Host) KubercPath() (string, error) {

@@ -3,10 +3,14 @@ package prepare
 import (
 	"errors"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/kubeconfig"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/kuberc"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/secret"
 )
 
 func (p *Preparation) entry() (kubeconfig.Entry, error) {
@@ -87,6 +91,40 @@ func (p *Preparation) allowPlugin() error {
 	}
 	p.step("allowlist in %q: %s", path, outcomeWord(changed))
 	return nil
+}
+
+// warnOfPasswords says what of a proxy's the profile and the kubeconfig will hold in plain text.
+func (p *Preparation) warnOfPasswords() {
+	if secret.HasUser(p.profile.Cluster.ProxyURL) {
+		p.warn("the proxy-url %q has user information, which the profile and the kubeconfig "+
+			"hold as plain text; HTTPS_PROXY in the environment of the clients keeps "+
+			"it out of both", secret.URL(p.profile.Cluster.ProxyURL))
+	}
+	var names []string
+	for _, b := range []profile.Bootstrap{p.profile.Bootstrap, p.recoverySource()} {
+		for name, value := range b.Environment {
+			isURL := strings.Contains(value, "://") ||
+				strings.HasSuffix(strings.ToLower(name), "_proxy")
+			if isURL && secret.HasUser(value) {
+				names = append(names, name)
+			}
+		}
+	}
+	slices.Sort(names)
+	if names = slices.Compact(names); len(names) > 0 {
+		p.warn("the profile keeps the value of %s for programs that it runs, and a URL in it "+
+			"has user information", strings.Join(names, ", "))
+	}
+}
+
+// renderForShow is Render without user information: what it returns is only looked at.
+func (p *Preparation) renderForShow() ([]byte, error) {
+	entry, err := p.entry()
+	if err != nil {
+		return nil, err
+	}
+	entry.ProxyURL = secret.URL(entry.ProxyURL)
+	return kubeconfig.Render(entry)
 }
 
 // Render returns a kubeconfig with nothing but the profile's context.

@@ -64,6 +64,7 @@ func New(ctx context.Context, h *host.Host, o Options, paths []string, name stri
 	if err := p.checkSources(found); err != nil {
 		return nil, err
 	}
+	p.warnOfPasswords()
 	p.admin, err = admin.New(ctx, h, found, report)
 	return p, err
 }
@@ -374,6 +375,6 @@ func (p *Preparation) Plan(ctx context.Context) (manifests, rendered []byte, err
 		}
 		manifests = cluster.Manifests(planned.Objects)
 	}
-	rendered, err = p.Render()
+	rendered, err = p.renderForShow()
 	return manifests, rendered, err
 }
