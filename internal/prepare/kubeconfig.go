@@ -34,7 +34,7 @@ func (p *Preparation) mergeKubeconfig() error {
 	if err != nil {
 		return err
 	}
-	p.step("context %q in %q: %s", p.profile.Name, kubeconfig.Target(p.options.Output),
+	p.step("context %q in %q: %s", p.context, kubeconfig.Target(p.options.Output),
 		outcomeWord(changed))
 	return nil
 }
@@ -58,6 +58,9 @@ func outcomeWord(changed bool) string {
 	return "unchanged"
 }
 
+// Context is the name of the profile's context, as Merge has left it.
+func (p *Preparation) Context() string { return p.context }
+
 // Merge puts the profile's context into kubeconfig files.
 func (p *Preparation) Merge(paths []string, useContext bool) (changed bool, err error) {
 	entry, err := p.entry()
@@ -65,9 +68,12 @@ func (p *Preparation) Merge(paths []string, useContext bool) (changed bool, err 
 		return false, err
 	}
 	if p.batch != nil {
-		return p.batch.Merge(entry)
+		changed, err = p.batch.Merge(&entry)
+	} else {
+		changed, err = kubeconfig.MergeAs(paths, &entry, useContext)
 	}
-	return kubeconfig.Merge(paths, entry, useContext)
+	p.context = entry.ContextName
+	return changed, err
 }
 
 // allowPlugin adds this program to the allowlist in the user's kuberc.

@@ -38,9 +38,10 @@ type Preparation struct {
 	admin   *admin.Admin // nil in a pod, where nothing is prepared
 	profile profile.Profile
 	// of the profile's account, while Run changes it; nil without an admin
-	record *device.Locked
-	policy policyState // what is learned about the cluster's
-	risks  []string    // rights by which the account can become another
+	record  *device.Locked
+	context string      // in the kubeconfig that was merged into
+	policy  policyState // what is learned about the cluster's
+	risks   []string    // rights by which the account can become another
 	// shared by the clusters of one setup; nil when there is one cluster
 	batch  *kubeconfig.Batch
 	trial  *StoreTrial // the same; nil until the store is chosen

@@ -61,7 +61,7 @@ func (p *Preparation) prove(ctx context.Context, s *session.Session) (*Proof, er
 	proof := &Proof{User: user.Name, Store: keyring.Describe(s.Store), Profile: p.profile.Name,
 		Bootstrap: describeBootstrap(ctx, s), Risks: p.risks}
 	if p.options.Output != nil {
-		proof.Context, proof.File = p.profile.Name, kubeconfig.Target(p.options.Output)
+		proof.Context, proof.File = p.context, kubeconfig.Target(p.options.Output)
 		own, err := p.host.KubeconfigPaths("")
 		proof.IsElsewhere = err == nil && !slices.Contains(Absolute(own), proof.File)
 	}
@@ -79,7 +79,7 @@ func (p *Preparation) prove(ctx context.Context, s *session.Session) (*Proof, er
 
 func (p *Preparation) provenConfig() (*rest.Config, error) {
 	if p.options.Output != nil {
-		return kubeconfig.ClientConfig(p.options.Output, p.profile.Name)
+		return kubeconfig.ClientConfig(p.options.Output, p.context)
 	}
 	rendered, err := p.Render()
 	if err != nil {
