@@ -238,8 +238,12 @@ func ofType(operation string, err error) (problem, bool) {
 		unknown    *cluster.UnknownError
 		client     *session.ClientError
 		quota      *keyring.QuotaError
+		lacking    *prepare.EnvironmentError
 	)
 	switch {
+	case errors.As(err, &lacking):
+		return problem{code: exitBootstrap, hint: "run the same command with " + ui.CommandLine(lacking.Flags()...) +
+			"; the profile keeps their values of now"}, true
 	case errors.As(err, &quota):
 		return problem{code: exitStore, hint: hintForQuota(quota)}, true
 	case errors.As(err, &client):

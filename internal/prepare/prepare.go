@@ -161,6 +161,9 @@ func (p *Preparation) check(ctx context.Context) (cluster.Planned, error) {
 	if err := p.chooseStore(ctx); err != nil {
 		return cluster.Planned{}, err
 	}
+	if err := p.checkSource(ctx); err != nil {
+		return cluster.Planned{}, err
+	}
 	if p.admin == nil {
 		return cluster.Planned{}, nil
 	}
