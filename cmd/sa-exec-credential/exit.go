@@ -119,6 +119,7 @@ func migrators(missing string) []problem {
 func administrators(forbidden, missing string) []problem {
 	return []problem{
 		{session.ErrBootstrapRefused, exitBootstrap, "wait a few seconds and run the same command again"},
+		{bootstrap.ErrMissing, exitBootstrap, sourceTried},
 		{session.ErrDeviceGone, exitServer, "run the same command again"},
 		{session.ErrAccountGone, exitServer, "create the service account first, or run setup without --no-rbac"},
 		{kuberc.ErrDenied, exitBootstrap, allowPlugin + ", or name another context with --context"},
@@ -157,6 +158,7 @@ var general = []problem{
 	{profile.ErrCluster, exitProfile, "the cluster needs an https server URL and, in PEM, nothing but certificates"},
 	{device.ErrMissing, exitProfile, setupAgain},
 	{device.ErrMalformed, exitProfile, setupAgain + "; if that does not help, remove the file first"},
+	{files.ErrNoModes, exitProfile, "set XDG_CONFIG_HOME to a directory on a file system of Linux's own, or mount this one with the metadata option (WSL)"},
 	{files.ErrUntrusted, exitProfile, "make sure that the file is yours, then: chmod go-w on it and its directory"},
 	{files.ErrBusy, exitUnexpected, "wait until the other command is done, then run the same command again"},
 	{host.ErrNoHome, exitProfile, "set HOME"},

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/sa-exec-credential/sa-exec-credential/internal/files"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/kubeconfig"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/kuberc"
@@ -34,9 +35,19 @@ func (p *Preparation) mergeKubeconfig() error {
 	if err != nil {
 		return err
 	}
+	p.trial.modes.Do(p.warnOfModes)
 	p.step("context %q in %q: %s", p.context, kubeconfig.Target(p.options.Output),
 		outcomeWord(changed))
 	return nil
+}
+
+// warnOfModes says that a kubeconfig cannot be private where it is.
+func (p *Preparation) warnOfModes() {
+	target := kubeconfig.Target(p.options.Output)
+	if err := files.CheckModes(filepath.Dir(target)); errors.Is(err, files.ErrNoModes) {
+		p.warn("others may be able to read and to change %q, and with it the programs that "+
+			"clients run: %v", target, err)
+	}
 }
 
 // checkOutput is an error when the context cannot be written as the files are now.

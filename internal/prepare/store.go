@@ -17,6 +17,7 @@ type StoreTrial struct {
 	mutex sync.Mutex
 	tried map[keyring.Kind]error
 	rooms map[keyring.Kind]keyring.Room
+	modes sync.Once // about the kubeconfig's file system is warned once
 }
 
 // Check writes, reads and deletes an entry, and takes the room of further ones off the store's
