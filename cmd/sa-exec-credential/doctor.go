@@ -38,7 +38,7 @@ func (c *doctorCommand) Run(ctx context.Context, h *host.Host) error {
 	if ctx.Err() != nil {
 		return prepare.ErrInterrupted
 	}
-	result := doctor.Page{Colours: h.Colours(), Width: ui.Width(h.Stdout)}.Render(items, names)
+	result := doctor.Page{Colours: h.Colours(), Width: ui.Width(h.Stdout), Profiles: h.ProfilesPlace()}.Render(items, names)
 	if c.Output == "json" {
 		list := report{APIVersion: ui.Version, Kind: "Report", Items: items}
 		if result, err = ui.Encode(c.Output, list); err != nil {

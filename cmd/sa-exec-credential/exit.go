@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"syscall"
@@ -70,15 +71,17 @@ func explain(operation string, err error) (code int, hint string) {
 
 // What several errors are answered with.
 const (
-	setupAgain  = "run setup again for this service account"
-	network     = "check the network, VPN and proxy on the way to the cluster"
-	otherLogin  = "log in again with the context's own tool, or name another one with --context"
-	allowedOnly = "use a --context that is allowed to"
-	toPrepare   = "use a --context that is allowed to, or have an administrator run this with --dry-run and apply what it prints, and use --no-rbac"
-	adminServer = "check the network, VPN and proxy on the way to the context's server: kubectl get --raw /version tries it, too"
-	storeLater  = "once the store can be opened: sa-exec-credential logout --all"
-	allowPlugin = "allow the plugin's command in that file's credentialPluginAllowlist (kubectl kuberc view shows it)"
-	ownGKE      = `if you own a cluster of GKE, run first: kubectl create clusterrolebinding cluster-admin-me --clusterrole=cluster-admin --user="$(gcloud config get-value account)"`
+	setupAgain   = "run setup again for this service account"
+	network      = "check the network, VPN and proxy on the way to the cluster"
+	otherLogin   = "log in again with the context's own tool, or name another one with --context"
+	allowedOnly  = "use a --context that is allowed to"
+	toPrepare    = "use a --context that is allowed to, or have an administrator run this with --dry-run and apply what it prints, and use --no-rbac"
+	adminServer  = "check the network, VPN and proxy on the way to the context's server: kubectl get --raw /version tries it, too"
+	storeLater   = "once the store can be opened: sa-exec-credential logout --all"
+	allowPlugin  = "allow the plugin's command in that file's credentialPluginAllowlist (kubectl kuberc view shows it)"
+	ownGKE       = `if you own a cluster of GKE, run first: kubectl create clusterrolebinding cluster-admin-me --clusterrole=cluster-admin --user="$(gcloud config get-value account)"`
+	noCollection = `create one in the terminal: read -rs P && printf '%s\n' "$P" | gnome-keyring-daemon --replace --unlock` +
+		"; on a desktop: a keyring called Login in its password manager, set as default; or run setup with --store kernel"
 	sourceTried = "try the bootstrap source by hand, then run setup again"
 )
 
@@ -120,6 +123,7 @@ func administrators(forbidden, missing string) []problem {
 	return []problem{
 		{bootstrap.ErrMissing, exitBootstrap, "what --bootstrap names has to hold a token now"},
 		{session.ErrBootstrapRefused, exitBootstrap, "wait a few seconds and run the same command again"},
+		{bootstrap.ErrMissing, exitBootstrap, sourceTried},
 		{session.ErrDeviceGone, exitServer, "run the same command again"},
 		{session.ErrAccountGone, exitServer, "create the service account first, or run setup without --no-rbac"},
 		{kuberc.ErrDenied, exitBootstrap, allowPlugin + ", or name another context with --context"},
@@ -159,6 +163,7 @@ var general = []problem{
 	{profile.ErrCluster, exitProfile, "the cluster needs an https server URL and, in PEM, nothing but certificates"},
 	{device.ErrMissing, exitProfile, setupAgain},
 	{device.ErrMalformed, exitProfile, setupAgain + "; if that does not help, remove the file first"},
+	{files.ErrNoModes, exitProfile, "set XDG_CONFIG_HOME to a directory on a file system of Linux's own, or mount this one with the metadata option (WSL)"},
 	{files.ErrUntrusted, exitProfile, "make sure that the file is yours, then: chmod go-w on it and its directory"},
 	{files.ErrBusy, exitUnexpected, "wait until the other command is done, then run the same command again"},
 	{host.ErrNoHome, exitProfile, "set HOME"},
@@ -202,7 +207,7 @@ var general = []problem{
 	{doctor.ErrCommandMissing, exitProfile, "install sa-exec-credential there"},
 	{doctor.ErrExecSection, exitProfile, "sa-exec-credential kubeconfig prints one that works"},
 	{doctor.ErrPluginDenied, exitProfile, "kubectl kuberc view shows the policy"},
-	{doctor.ErrNotKept, exitStore, "run setup with another --store"},
+	{keyring.ErrNotKept, exitStore, "run setup with another --store"},
 
 	{session.ErrBootstrapRefused, exitBootstrap, setupAgain + "; its device may have been revoked"},
 	{bootstrap.ErrMissing, exitBootstrap, setupAgain},
@@ -213,6 +218,7 @@ var general = []problem{
 
 	{keyring.ErrLocked, exitStore, "unlock the keyring, or run setup with --store kernel"},
 	{keyring.ErrTimeout, exitStore, "see whether the keyring waits for a password; --store kernel at setup does without it"},
+	{keyring.ErrNoCollection, exitStore, noCollection},
 	{keyring.ErrUnavailable, exitStore, "start the keyring service, or run setup with --store kernel"},
 	{keyring.ErrTooBig, exitStore, "run setup with another --store"},
 	{keyring.ErrQuota, exitStore, "sa-exec-credential logout --all frees room; keyctl show @u lists what else is there"},
@@ -242,6 +248,8 @@ func ofType(operation string, err error) (problem, bool) {
 		client     *session.ClientError
 		user       *kubeconfig.UserError
 		lacking    *rights.Error
+		quota      *keyring.QuotaError
+		missing    *prepare.EnvironmentError
 	)
 	switch {
 	case errors.As(err, &lacking):
@@ -254,6 +262,11 @@ func ofType(operation string, err error) (problem, bool) {
 		return problem{code: exitBootstrap, hint: user.Fix}, true
 	case errors.As(err, &user):
 		return problem{code: exitUsage, hint: user.Fix}, true
+	case errors.As(err, &missing):
+		return problem{code: exitBootstrap, hint: "run the same command with " + ui.CommandLine(missing.Flags()...) +
+			"; the profile keeps their values of now"}, true
+	case errors.As(err, &quota):
+		return problem{code: exitStore, hint: hintForQuota(quota)}, true
 	case errors.As(err, &client):
 		return problem{code: exitProfile, hint: hintForClient(client)}, true
 	case errors.As(err, &escalation):
@@ -268,6 +281,16 @@ func ofType(operation string, err error) (problem, bool) {
 		return problem{code: exitUsage, hint: "what there is: " + listing[unknown.What]}, true
 	}
 	return problem{}, false
+}
+
+// hintForQuota says who has used a quota up, and how there is more.
+func hintForQuota(e *keyring.QuotaError) string {
+	users := ""
+	if len(e.Users) > 0 {
+		users = "it is used by " + ui.QuotedList(e.Users) + "; "
+	}
+	return fmt.Sprintf("%skeep this one elsewhere with --store keyring, or raise the quota: sudo sysctl -w %skeys=%d %sbytes=%d",
+		users, e.Room.Sysctl, 10*e.Room.MaxKeys, e.Room.Sysctl, 10*e.Room.MaxBytes)
 }
 
 // hintForClient has the whole command that lets the client have tokens. The plugin cannot see the

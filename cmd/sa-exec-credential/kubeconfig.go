@@ -35,7 +35,7 @@ func (k *kubeconfigCommand) Run(h *host.Host) error {
 	if _, err := p.Merge([]string{k.Output}, k.UseContext); err != nil {
 		return err
 	}
-	h.Log.Line("kubeconfig", fmt.Sprintf("context %q is in %q", k.Profile,
+	h.Log.Line("kubeconfig", fmt.Sprintf("context %q is in %q", p.Context(),
 		kubeconfig.Target([]string{k.Output})))
 	return nil
 }

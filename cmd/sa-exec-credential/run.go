@@ -65,7 +65,7 @@ func run(args []string, h *host.Host) (code int) {
 		return int(code)
 	}
 	code, hint := explain(operation, err)
-	h.Log.Failure(err, hint)
+	h.Log.Failure(h.Located(err), hint)
 	return code
 }
 

@@ -62,7 +62,7 @@ func (c *setupCommand) Run(ctx context.Context, h *host.Host) error {
 	if err := c.check(); err != nil {
 		return err
 	}
-	paths, err := h.KubeconfigPaths(c.Kubeconfig)
+	paths, err := h.SourcePaths(c.Kubeconfig)
 	if err != nil {
 		return err
 	}
@@ -72,6 +72,9 @@ func (c *setupCommand) Run(ctx context.Context, h *host.Host) error {
 	}
 	if c.inPod(h) {
 		return c.runInPod(ctx, h, o)
+	}
+	for _, warning := range h.Stray() {
+		h.Log.Line(ui.Warning, warning)
 	}
 	names, err := c.contexts(paths)
 	if err != nil {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
@@ -37,7 +38,7 @@ func (c *statusCommand) Run(ctx context.Context, h *host.Host) error {
 		return h.Write(result)
 	}
 	if len(items) == 0 {
-		h.Log.Line(ui.Hint, "there are no profiles yet; setup creates one")
+		h.Log.Line(ui.Hint, "there are no profiles yet in "+h.ProfilesPlace()+"; setup creates one")
 		return nil
 	}
 	return h.Write(statusTable(items, h.Now()).Text(h.Colours()))
@@ -50,7 +51,7 @@ func statusTable(items []session.Status, now time.Time) *ui.Table {
 		"BOOTSTRAP", "TOKEN ID"}}
 	for _, item := range items {
 		cells := []string{item.Profile, item.Cluster, item.Namespace + "/" +
-			item.ServiceAccount, item.Store,
+			item.ServiceAccount, strings.TrimSuffix(item.Store+", "+item.StoreLifetime, ", "),
 			brief(item.Token, now), brief(item.Bootstrap, now) + item.Lifetimes.Note(), idOf(item.Token)}
 		if item.Cluster == "" {
 			cells = []string{item.Profile, "", "", "", "", "", ""}

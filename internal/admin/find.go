@@ -111,7 +111,7 @@ func resolve(h *host.Host, c Choice, origin *profile.Origin, report ui.Report) (
 	}
 	if paths == nil {
 		var err error
-		if paths, err = h.KubeconfigPaths(c.Kubeconfig); err != nil {
+		if paths, err = h.SourcePaths(c.Kubeconfig); err != nil {
 			return kubeconfig.Context{}, nil, err
 		}
 	}

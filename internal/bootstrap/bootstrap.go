@@ -117,7 +117,7 @@ func Anonymous(cluster profile.Cluster) (*rest.Config, error) {
 	proxy, err := url.Parse(cluster.ProxyURL)
 	if err != nil {
 		return nil, fmt.Errorf("%w: proxy-url %q is not a URL", profile.ErrCluster,
-			cluster.ProxyURL)
+			secret.URL(cluster.ProxyURL))
 	}
 	config.Proxy = http.ProxyURL(proxy)
 	return config, nil

@@ -104,7 +104,7 @@ func newDoctor(h *host.Host, o Options) (*doctor, error) {
 	if err != nil {
 		return nil, err
 	}
-	if d.paths, err = h.KubeconfigPaths(o.Kubeconfig); err != nil {
+	if d.paths, err = h.SourcePaths(o.Kubeconfig); err != nil {
 		return nil, err
 	}
 	if d.kuberc, err = h.KubercPath(); err != nil {
@@ -154,6 +154,7 @@ func (d *doctor) fail(check string, err error, fix string) Finding {
 	if fix == "" {
 		fix = d.options.Hint(err)
 	}
+	err = d.host.Located(err)
 	return Finding{Check: check, Result: Failed, Detail: ui.Printable(err.Error()),
 		Fix: ui.Printable(fix), Err: err}
 }

@@ -1,10 +1,7 @@
 package doctor
 
 import (
-	"cmp"
 	"context"
-	"crypto/rand"
-	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -14,7 +11,6 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/kubeconfig"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
-	"github.com/sa-exec-credential/sa-exec-credential/internal/secret"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
 )
 
@@ -97,7 +93,7 @@ func (d *doctor) store(ctx context.Context, kind keyring.Kind) (Finding, error) 
 			nil
 	}
 	began := time.Now()
-	if err := roundTrip(ctx, store, d.host.Now()); err != nil {
+	if err := keyring.Probe(ctx, store, d.host.Now()); err != nil {
 		return d.fail(check, fmt.Errorf("%s: %w", store.Description(), err), ""), err
 	}
 	took := time.Since(began)
@@ -113,31 +109,8 @@ func (d *doctor) store(ctx context.Context, kind keyring.Kind) (Finding, error) 
 			"%s: an entry took %v to write, read and delete, and every call of a "+
 				"client waits for it", store.Description(), roughly(took)), nil
 	}
-	return ok(check, "%s: an entry written, read and deleted in %v", store.Description(),
+	return ok(check, "%s: an entry written, read and deleted in %v", keyring.Describe(store),
 		roughly(took)), nil
-}
-
-// ErrNotKept is a store that takes an entry and does not give it back.
-var ErrNotKept = errors.New("it does not give back what was put in")
-
-// roundTrip uses a key that is no profile's and that two doctors do not share. Its error is the
-// first one: a store that takes nothing does not delete either, mostly for the same reason.
-func roundTrip(ctx context.Context, store keyring.Store, now time.Time) (err error) {
-	key := "token:doctor-" + rand.Text()
-	defer func() { err = cmp.Or(err, store.Delete(context.WithoutCancel(ctx), key)) }()
-	probe := keyring.Entry{Token: secret.New(rand.Text()), IssuedAt: now,
-		ExpiresAt: now.Add(time.Minute)}
-	if err := store.Set(ctx, key, probe); err != nil {
-		return err
-	}
-	kept, err := store.Get(ctx, key)
-	if err != nil {
-		return err
-	}
-	if kept.Token != probe.Token {
-		return fmt.Errorf("%w: %w", keyring.ErrUnavailable, ErrNotKept)
-	}
-	return nil
 }
 
 // preferences is about the files of kubectl that could not be read at all.

@@ -11,8 +11,9 @@ import (
 
 // Page is how findings are shown to a person.
 type Page struct {
-	Colours ui.Colours
-	Width   int // columns of the terminal; 0: lines are not broken
+	Profiles string // where they were looked for
+	Colours  ui.Colours
+	Width    int // columns of the terminal; 0: lines are not broken
 }
 
 // Render shows the machine, then the profiles. Of several profiles those that are well take one
@@ -100,7 +101,7 @@ func (p Page) summary(items []Finding, profiles int) string {
 	}
 	if profiles == 0 {
 		return p.Colours.Paint(colour, text) +
-			". There are no profiles yet; setup creates one.\n"
+			". There are no profiles yet; setup creates one. Looked in " + p.Profiles + ".\n"
 	}
 	return p.Colours.Paint(colour, text) + " (" + ui.Plural(profiles, "profile") + ").\n"
 }

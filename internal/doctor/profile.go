@@ -20,6 +20,7 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/mint"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/prepare"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/secret"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/session"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
 )
@@ -144,7 +145,7 @@ func (c *profileChecks) serverFix(err error) string {
 	}
 	line := []string{"curl", "-kv"}
 	if c.profile.Cluster.ProxyURL != "" {
-		line = append(line, "--proxy", c.profile.Cluster.ProxyURL)
+		line = append(line, "--proxy", secret.PlainURL(c.profile.Cluster.ProxyURL))
 	}
 	return ui.CommandLine(append(line, strings.TrimRight(c.profile.Cluster.Server,
 		"/")+"/version")...) + " shows what is in the way: network, VPN or proxy"

@@ -27,6 +27,10 @@ const tempSuffix = ".tmp"
 // no regular files.
 var ErrUntrusted = errors.New("file is not trusted")
 
+// ErrNoModes is a file system that keeps no owners and modes, as those of Windows drives do (drvfs,
+// vfat): chmod is refused there, or does nothing, and others can write to what is created.
+var ErrNoModes = errors.New("the file system keeps no owners and modes")
+
 // CreatePrivateDir creates path with mode 0700, in a directory that exists and that every user
 // cannot write to. One that is there already is left as it is. It is an ErrUntrusted when path, or
 // the directory that it would be created in, belongs to another user, when others can write to it,
@@ -60,7 +64,57 @@ func createIn(base, path string) error {
 	if err != nil {
 		return err
 	}
-	return os.Chmod(path, PrivateDir) // whatever the umask says
+	if err := setMode(path, PrivateDir); err != nil { // whatever the umask says
+		_ = os.Remove(path)
+		return err
+	}
+	return nil
+}
+
+// setMode is an ErrNoModes where what this process has just created cannot have a mode.
+func setMode(path string, mode fs.FileMode) error {
+	err := os.Chmod(path, mode)
+	if errors.Is(err, fs.ErrPermission) || errors.Is(err, errors.ErrUnsupported) {
+		return noModes(path, err)
+	}
+	if err != nil {
+		return err
+	}
+	info, err := os.Lstat(path)
+	if err == nil && !hasMode(info, mode) {
+		err = noModes(path, fmt.Errorf("mode %04o instead of %04o", info.Mode().Perm(), mode))
+	}
+	return err
+}
+
+func noModes(path string, err error) error {
+	var refused *fs.PathError
+	if errors.As(err, &refused) {
+		err = refused.Err
+	}
+	return fmt.Errorf("%w: %q: %w", ErrNoModes, path, err)
+}
+
+// CheckModes is an ErrNoModes when a file in a directory, or in the nearest one above it that
+// exists, would keep no mode. It creates one for that, and removes it.
+func CheckModes(dir string) error {
+	for {
+		_, err := os.Stat(dir)
+		if !errors.Is(err, fs.ErrNotExist) || dir == filepath.Dir(dir) {
+			break
+		}
+		dir = filepath.Dir(dir)
+	}
+	file, err := os.CreateTemp(dir, ".*"+tempSuffix)
+	if err != nil {
+		return nil // that is for whoever wants to write there
+	}
+	defer os.Remove(file.Name())
+	_ = file.Close()
+	if err := setMode(file.Name(), PrivateFile); err != nil {
+		return noModes(dir, err)
+	}
+	return nil
 }
 
 // CreateBelow creates the directories of a path below one that exists, where they are missing, with
@@ -150,12 +204,14 @@ func readAtMost(r io.Reader, path string, limit int64) ([]byte, error) {
 // over path. An existing path must be a regular file; it keeps its mode when mode is 0, and a new
 // one then gets 0600.
 func Replace(path string, data []byte, mode fs.FileMode) error {
-	return replace(path, data, mode, func(string, *os.File) error { return nil })
+	return replace(path, data, mode, func(string, *os.File) error { return nil }, (*os.File).Chmod)
 }
 
-// replace lets adapt change the new file before it takes the place of the old one.
+// replace lets adapt change the new file before it takes the place of the old one. chmod sets its
+// mode.
 func replace(path string, data []byte, mode fs.FileMode,
-	adapt func(path string, temp *os.File) error) (err error) {
+	adapt func(path string, temp *os.File) error, chmod func(*os.File, fs.FileMode) error,
+) (err error) {
 	mode, err = modeOf(path, mode)
 	if err != nil {
 		return err
@@ -173,7 +229,7 @@ func replace(path string, data []byte, mode fs.FileMode,
 	if err := adapt(path, temp); err != nil {
 		return err
 	}
-	if err := writeSynced(temp, data, mode); err != nil {
+	if err := writeSynced(temp, data, mode, chmod); err != nil {
 		return err
 	}
 	if err := os.Rename(temp.Name(), path); err != nil {
@@ -200,9 +256,13 @@ func modeOf(path string, mode fs.FileMode) (fs.FileMode, error) {
 	return mode, nil
 }
 
-func writeSynced(file *os.File, data []byte, mode fs.FileMode) error {
+func writeSynced(file *os.File, data []byte, mode fs.FileMode,
+	chmod func(*os.File, fs.FileMode) error) error {
 	// CreateTemp created it with 0600: nobody reads it before its final mode is set on purpose.
-	if err := file.Chmod(mode); err != nil && !errors.Is(err, errors.ErrUnsupported) {
+	switch err := chmod(file, mode); {
+	case errors.Is(err, fs.ErrPermission):
+		return noModes(file.Name(), err)
+	case err != nil && !errors.Is(err, errors.ErrUnsupported):
 		return err
 	}
 	if _, err := file.Write(data); err != nil {

@@ -38,6 +38,8 @@ func checkOwner(path string, info fs.FileInfo) error {
 	return nil
 }
 
+func hasMode(info fs.FileInfo, mode fs.FileMode) bool { return info.Mode().Perm() == mode }
+
 // syncFolder makes a rename survive a power cut.
 func syncDir(path string) error {
 	dir, err := os.Open(path)

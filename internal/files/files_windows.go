@@ -14,6 +14,8 @@ func checkShared(string, fs.FileInfo) error { return nil }
 
 func checkOwner(string, fs.FileInfo) error { return nil }
 
+func hasMode(fs.FileInfo, fs.FileMode) bool { return true }
+
 func syncDir(string) error { return nil }
 
 // CheckCreate is nil: only trying tells whether a file can be created.

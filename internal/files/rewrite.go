@@ -15,13 +15,22 @@ var errOwner = errors.New("the owner cannot be kept")
 // Rewrite is Replace for a file that others have made: it keeps its mode, owner and group. Where it
 // cannot be replaced at once, because it is a mount of its own, or lies in a directory that
 // cannot be written to, or belongs to somebody else, it is written in place; what it held is kept
-// in a copy until the new content is whole, and an error names the copy.
+// in a copy until the new content is whole, and an error names the copy. A file system that keeps
+// no modes is no reason not to write.
 func Rewrite(path string, data []byte) error {
-	err := replace(path, data, 0, keepOwner)
+	err := replace(path, data, 0, keepOwner, chmodIfKept)
 	if _, missing := os.Lstat(path); missing != nil || !needsPlace(err) {
 		return err
 	}
 	return writeInPlace(path, data)
+}
+
+// chmodIfKept is for a file that this process has created: a refusal is the file system's.
+func chmodIfKept(file *os.File, mode fs.FileMode) error {
+	if err := file.Chmod(mode); !errors.Is(err, fs.ErrPermission) {
+		return err
+	}
+	return nil
 }
 
 func needsPlace(err error) bool {
@@ -72,5 +81,5 @@ func keepCopy(path string, data []byte) (kept string, err error) {
 	if err != nil {
 		return "", err
 	}
-	return file.Name(), writeSynced(file, data, PrivateFile)
+	return file.Name(), writeSynced(file, data, PrivateFile, chmodIfKept)
 }

@@ -5,7 +5,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
+	"strconv"
+	"strings"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/files"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
@@ -17,17 +20,20 @@ import (
 
 // Home is the user's home directory.
 func (h *Host) Home() (string, error) {
-	variable := "HOME"
-	if runtime.GOOS == "windows" {
-		variable = "USERPROFILE"
-	}
-	if home := h.place(variable); filepath.IsAbs(home) {
+	if home := h.place(homeName()); filepath.IsAbs(home) {
 		return home, nil
 	}
 	if home, err := h.UserHome(); err == nil && filepath.IsAbs(home) {
 		return home, nil
 	}
 	return "", ErrNoHome
+}
+
+func homeName() string {
+	if runtime.GOOS == "windows" {
+		return "USERPROFILE"
+	}
+	return "HOME"
 }
 
 // baseDir is where a platform keeps a kind of files: in the directory that a variable names, else
@@ -121,11 +127,91 @@ func (h *Host) Profiles() (profile.Dir, error) {
 	return profile.DirIn(dir), nil
 }
 
+// ProfilesPlace is the directory of profiles and what has chosen it, for messages.
+func (h *Host) ProfilesPlace() string {
+	dir, err := h.Profiles()
+	if err != nil {
+		return err.Error()
+	}
+	return fmt.Sprintf("%q (%s chose it)", string(dir), h.chooser(configDirs()))
+}
+
+// chooser is the variable that decides over the directory of a kind of files.
+func (h *Host) chooser(dirs map[string]baseDir) string {
+	for _, variable := range []string{ofThisSystem(dirs).variable, homeName()} {
+		if filepath.IsAbs(h.place(variable)) {
+			return variable
+		}
+	}
+	return "the user database"
+}
+
+// Located adds to an error about a profile that is missing where it was looked for.
+func (h *Host) Located(err error) error {
+	if !errors.Is(err, profile.ErrMissing) {
+		return err
+	}
+	return fmt.Errorf("%w, in %s", err, h.ProfilesPlace())
+}
+
+// Bare is the host of a program that is started with the home directory and no other variable, as
+// those of cron, systemd and sudo are.
+func (h *Host) Bare() *Host {
+	home, err := h.Home()
+	if err != nil {
+		home = ""
+	}
+	return h.With(Snapshot([]string{homeName() + "=" + home}))
+}
+
+// Stray says which of this program's directories a bare program would look for elsewhere, and for
+// want of which variable.
+func (h *Host) Stray() (warnings []string) {
+	bare := h.Bare()
+	here, err := h.ConfigDir()
+	there, errBare := bare.ConfigDir()
+	if err == nil && errBare == nil && here != there {
+		variable := h.chooser(configDirs())
+		warnings = append(warnings, fmt.Sprintf("profiles are in %q because of %s: programs "+
+			"that lack it (of cron, systemd, sudo) look in %q; for those set %s=%s",
+			here, variable, there, variable, ui.CommandLine(here)))
+	}
+	here, variable := h.lockBase()
+	if there, _ := bare.lockBase(); here != there {
+		warnings = append(warnings, fmt.Sprintf("locks are in %q because of %s: programs "+
+			"that lack it have theirs in %q, and request tokens of their own", here,
+			variable, there))
+	}
+	return warnings
+}
+
+// lockBase is the directory that RuntimeDir's is in, and what has chosen it.
+func (h *Host) lockBase() (dir, variable string) {
+	if base := h.runtimeBase(); base != "" {
+		return base, "XDG_RUNTIME_DIR"
+	}
+	dir, _ = h.userDir(cacheDirs())
+	return dir, h.chooser(cacheDirs())
+}
+
+// runtimeBase is a user's runtime directory, empty when there is none that is to be trusted. Where
+// the variable is missing it is looked for where systemd creates it, so that a program of cron's
+// waits for those of the desktop.
+func (h *Host) runtimeBase() string {
+	base := h.place("XDG_RUNTIME_DIR")
+	if base == "" && runtime.GOOS == "linux" {
+		base = filepath.Join("/run/user", strconv.Itoa(os.Geteuid()))
+	}
+	if !filepath.IsAbs(base) || files.CheckDir(base) != nil {
+		return ""
+	}
+	return base
+}
+
 // RuntimeDir is where locks and call records go; empty when there is no such place, which costs
 // only comfort.
 func (h *Host) RuntimeDir() string {
-	base := h.place("XDG_RUNTIME_DIR")
-	if filepath.IsAbs(base) && files.CheckDir(base) == nil {
+	if base := h.runtimeBase(); base != "" {
 		if dir, err := privateIn(base); err == nil {
 			return dir
 		}
@@ -167,6 +253,42 @@ func (h *Host) KubeconfigPaths(explicit string) ([]string, error) {
 		return nil, err
 	}
 	return kubeconfig.Paths(explicit, h.place("KUBECONFIG"), home), nil
+}
+
+// SourcePaths are KubeconfigPaths for those who only read them. A pipe, as a shell makes it of
+// <(COMMAND), can be read once: what it held is found under another path, in memory, until this
+// process ends.
+func (h *Host) SourcePaths(explicit string) ([]string, error) {
+	paths, err := h.KubeconfigPaths(explicit)
+	for i, path := range paths {
+		if paths[i], err = h.pipes.keep(path); err != nil {
+			return nil, err
+		}
+	}
+	return paths, err
+}
+
+// IsTemporary reports whether a file will not be there for a later command: a pipe, a file that
+// mktemp or a program's own library for that has named, or one that only this process has.
+func IsTemporary(path string) bool {
+	info, err := os.Stat(path)
+	if err == nil && !info.Mode().IsRegular() {
+		return true
+	}
+	dir, name := filepath.Split(path)
+	dir = filepath.Clean(dir)
+	if dir == "/dev/fd" || strings.HasPrefix(dir, "/proc/") {
+		return true
+	}
+	return (dir == filepath.Clean(os.TempDir()) || dir == "/tmp" || dir == "/var/tmp") &&
+		hasTemporaryName(name)
+}
+
+// hasTemporaryName knows how mktemp(1) and Python's tempfile call a file.
+func hasTemporaryName(name string) bool {
+	const names = `^(tmp\.[A-Za-z0-9]{6,}|tmp[a-z0-9_]{8})(\.[a-z]+)?$`
+	matched, _ := regexp.MatchString(names, name)
+	return matched
 }
 
 // KubercPath is the file of kubectl's preferences; empty when they are turned off.

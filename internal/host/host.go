@@ -37,6 +37,8 @@ type Host struct {
 	Stderr    io.Writer
 	Log       *ui.Log // writes to Stderr
 	Variables Variables
+	// Settings are all variables that this process was started with, as NAME=VALUE.
+	Settings []string
 	// ClientVariables are what the client was started with; nil when unknown.
 	ClientVariables func() Variables
 	UserHome        func() (string, error) // from the user database, for when no variable tells
@@ -49,6 +51,7 @@ type Host struct {
 	// returns only when it fails.
 	Restart func(environment []string) error
 
+	pipes    *pipes        // what kubeconfigs that can be read once held
 	terminal chan struct{} // holds something while a program can ask there
 	isGet    bool          // see ForGet
 	patience time.Duration // with a store, see Patient
@@ -63,6 +66,7 @@ func System() *Host {
 		Stderr:          os.Stderr,
 		Log:             &ui.Log{Out: os.Stderr},
 		Variables:       Snapshot(os.Environ()),
+		Settings:        os.Environ(),
 		ClientVariables: func() Variables { return clientVariables(found().Environment) },
 		UserHome:        userHome,
 		Now:             time.Now,
@@ -74,6 +78,7 @@ func System() *Host {
 		OpenStore:  keyring.Open,
 		MountedDir: filepath.Dir(bootstrap.MountedToken),
 		Restart:    restart,
+		pipes:      &pipes{},
 		terminal:   make(chan struct{}, 1),
 	}
 }

@@ -162,7 +162,7 @@ func (k kernelItems) addWithinQuota(name string, value []byte) (int, error) {
 		return 0, listErr
 	}
 	for _, victim := range victims {
-		if err := k.drop(victim); err != nil {
+		if err := k.drop(victim.name); err != nil {
 			return 0, err
 		}
 		if id, err = k.addSoon(name, value); !errors.Is(err, unix.EDQUOT) {
@@ -204,15 +204,18 @@ func (k kernelItems) addSoon(name string, value []byte) (id int, err error) {
 	return id, err
 }
 
-// victims lists the names that may go for name, the most useless first.
-func (k kernelItems) victims(name string) ([]string, error) {
+// victim is an entry that may go for another one.
+type victim struct {
+	name  string
+	size  int // of the quota, in bytes
+	entry Entry
+}
+
+// victims lists what may go for name, the most useless first.
+func (k kernelItems) victims(name string) ([]victim, error) {
 	keys, err := k.list()
 	if err != nil {
 		return nil, err
-	}
-	type victim struct {
-		name  string
-		entry Entry
 	}
 	var expired, tokens []victim
 	for _, key := range keys {
@@ -222,22 +225,63 @@ func (k kernelItems) victims(name string) ([]string, error) {
 		}
 		value, err := readKey(key.id)
 		entry, decodeErr := Decode(whole, value)
+		// the kernel counts the payload, and the description with a byte at its end
+		v := victim{name: key.name, entry: entry,
+			size: len(value) + len(k.prefix+key.name) + 1}
 		switch {
 		case errors.Is(err, unix.EKEYEXPIRED),
 			decodeErr == nil && !entry.ExpiresAt.After(k.sys.Now()):
-			expired = append(expired, victim{name: key.name})
+			expired = append(expired, v)
 		case strings.HasPrefix(whole, "token:"):
 			// an undecodable one has the zero time: first
-			tokens = append(tokens, victim{name: key.name, entry: entry})
+			tokens = append(tokens, v)
 		}
 	}
 	slices.SortStableFunc(tokens,
 		func(a, b victim) int { return a.entry.IssuedAt.Compare(b.entry.IssuedAt) })
-	var names []string
-	for _, v := range append(expired, tokens...) {
-		names = append(names, v.name)
+	return append(expired, tokens...), nil
+}
+
+// keyUsers is where the kernel shows quotas, see proc_key_users(5).
+const keyUsers = "/proc/key-users"
+
+// room reads the quota, and adds what would be dropped to make room.
+func (k kernelItems) room() (Room, error) {
+	data, err := os.ReadFile(keyUsers)
+	if err != nil {
+		return Room{}, err
 	}
-	return names, nil
+	room, err := parseKeyUsers(string(data), k.uid)
+	if err != nil {
+		return Room{}, err
+	}
+	victims, err := k.victims("")
+	for _, v := range victims {
+		room.Keys++
+		room.Bytes += v.size
+	}
+	return room, err
+}
+
+// parseKeyUsers reads the line of a user: "UID: USAGE NKEYS/NIKEYS QNKEYS/MAXKEYS
+// QNBYTES/MAXBYTES". Who has no line has no key yet, and no quota that can be read.
+func parseKeyUsers(text string, uid int) (room Room, err error) {
+	for line := range strings.Lines(text) {
+		var user, usage, keys, instantiated, counted, bytes int
+		if _, err := fmt.Sscanf(line, "%d: %d %d/%d %d/%d %d/%d", &user, &usage, &keys,
+			&instantiated, &counted, &room.MaxKeys, &bytes, &room.MaxBytes); err != nil {
+			return Room{}, err
+		}
+		if user == uid {
+			room.Keys, room.Bytes = room.MaxKeys-counted, room.MaxBytes-bytes
+			room.Sysctl = "kernel.keys.max"
+			if uid == 0 {
+				room.Sysctl = "kernel.keys.root_max"
+			}
+			return room, nil
+		}
+	}
+	return Room{}, fmt.Errorf("%s has no user %d", keyUsers, uid)
 }
 
 // drop takes the key out of the user keyring. It is revoked first, because that gives its bytes

@@ -58,7 +58,10 @@ var (
 	ErrNotFound    = errors.New("not found")
 	ErrLocked      = errors.New("the keyring is locked")
 	ErrUnavailable = errors.New("no keyring is available")
-	ErrTimeout     = errors.New("the keyring did not answer in time")
-	ErrTooBig      = errors.New("the value exceeds the keyring's limit")
-	ErrQuota       = errors.New("the keyring's quota is used up")
+	// ErrNoCollection is an ErrUnavailable: a Secret Service that has nowhere to put a secret.
+	ErrNoCollection error = &reason{&ErrUnavailable,
+		"the Secret Service has no default collection"}
+	ErrTimeout = errors.New("the keyring did not answer in time")
+	ErrTooBig  = errors.New("the value exceeds the keyring's limit")
+	ErrQuota   = errors.New("the keyring's quota is used up")
 )

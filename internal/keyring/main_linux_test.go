@@ -37,6 +37,7 @@ var helpers = map[string]func(arguments []string) error{
 	"get":        helpGet,
 	"read":       helpRead,
 	"quota":      helpQuota,
+	"room":       helpRoom,
 	"listen":     helpListen,
 	"no keyctl":  func([]string) error { return helpFiltered(unix.EPERM) },
 	"old kernel": func([]string) error { return helpFiltered(unix.ENOSYS) },

@@ -377,7 +377,7 @@ func (c *caller) usernames(ctx context.Context, items []dbus.ObjectPath) ([]stri
 
 // errNoCollection means that a Secret Service runs that has nowhere to put a secret, as
 // gnome-keyring has where nobody ever logged in with a password.
-var errNoCollection error = &reason{&ErrUnavailable, "the Secret Service has no default collection"}
+var errNoCollection error = &reason{&ErrNoCollection, "no login keyring was ever created"}
 
 // state reports whether a secret can be kept now: nil, ErrLocked, errNoCollection or another
 // ErrUnavailable.

@@ -14,7 +14,7 @@ type Batch struct {
 
 // pending is one caller's entry. Whoever writes it fills in the rest.
 type pending struct {
-	entry   Entry
+	entry   *Entry
 	done    bool
 	changed bool
 	err     error
@@ -23,9 +23,9 @@ type pending struct {
 // NewBatch returns a batch for the files.
 func NewBatch(paths []string) *Batch { return &Batch{paths: paths} }
 
-// Merge is the package's Merge. An entry that cannot be merged does not keep the others from it.
+// Merge is the package's MergeAs. An entry that cannot be merged does not keep the others from it.
 // changed can also be true because of an entry that was merged together with this one.
-func (b *Batch) Merge(entry Entry) (changed bool, err error) {
+func (b *Batch) Merge(entry *Entry) (changed bool, err error) {
 	mine := &pending{entry: entry}
 	b.queue.Lock()
 	b.waiting = append(b.waiting, mine)
@@ -47,7 +47,7 @@ func (b *Batch) take() []*pending {
 }
 
 func (b *Batch) write(all []*pending) {
-	entries := make([]Entry, len(all))
+	entries := make([]*Entry, len(all))
 	for i, p := range all {
 		entries[i] = p.entry
 	}
@@ -55,7 +55,7 @@ func (b *Batch) write(all []*pending) {
 	for _, p := range all {
 		p.done, p.changed, p.err = true, changed, err
 		if err != nil && len(all) > 1 {
-			p.changed, p.err = Merge(b.paths, p.entry, false)
+			p.changed, p.err = MergeAs(b.paths, p.entry, false)
 		}
 	}
 }

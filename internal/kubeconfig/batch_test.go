@@ -21,7 +21,10 @@ func TestBatchMergesAllEntriesButTheOneWhoseNameIsTaken(t *testing.T) {
 	errs := make([]error, callers)
 	var wait sync.WaitGroup
 	for i := range callers {
-		wait.Go(func() { _, errs[i] = batch.Merge(numberedEntry(i)) })
+		wait.Go(func() {
+			entry := numberedEntry(i)
+			_, errs[i] = batch.Merge(&entry)
+		})
 	}
 	wait.Wait()
 	for i, err := range errs {

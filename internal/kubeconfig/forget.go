@@ -176,7 +176,7 @@ func (c *configs) take(parts []part) error {
 	for _, f := range c.files {
 		if c.isCurrentAmong(f, parts) {
 			f.Touch(currentContext)
-			f.SetExisting(currentContext, "")
+			yamledit.SetText(yamledit.Field(f.Root(), currentContext), "")
 		}
 	}
 	for _, p := range parts {

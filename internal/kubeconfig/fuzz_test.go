@@ -28,6 +28,10 @@ func seed(f *testing.F) {
 	} {
 		f.Add([]byte(text))
 	}
+	for _, text := range forms {
+		f.Add([]byte(text))
+		f.Add([]byte("\ufeff" + strings.ReplaceAll(text, "\n", "\r\n")))
+	}
 }
 
 func FuzzMerge(f *testing.F) {

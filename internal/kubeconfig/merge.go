@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	yaml "go.yaml.in/yaml/v3"
 	"k8s.io/client-go/tools/clientcmd"
@@ -67,8 +68,15 @@ func appendNew(list []string, text string) []string {
 // The current context changes only with useContext, except that a kubeconfig without any context
 // gets one: there is nothing that it could be switched away from. changed is false, and nothing is
 // written, when all is right already.
+//
+// A context that the user has given another name keeps it: MergeAs tells which.
 func Merge(paths []string, entry Entry, useContext bool) (changed bool, err error) {
-	return mergeAll(paths, []Entry{entry}, useContext)
+	return MergeAs(paths, &entry, useContext)
+}
+
+// MergeAs is Merge, and gives the entry the name that its context has in the files.
+func MergeAs(paths []string, entry *Entry, useContext bool) (changed bool, err error) {
+	return mergeAll(paths, []*Entry{entry}, useContext)
 }
 
 // CanMerge is the error that Merge would give for what the files hold now, for those who have
@@ -80,11 +88,11 @@ func CanMerge(paths []string, entry Entry, useContext bool) error {
 	}
 	target := Target(paths)
 	return yamledit.Check(paths, kind, func(files []*yamledit.File) error {
-		return within(files, target).merge(entry, source.Content[0], useContext)
+		return within(files, target).merge(&entry, source.Content[0], useContext)
 	})
 }
 
-func mergeAll(paths []string, entries []Entry, useContext bool) (changed bool, err error) {
+func mergeAll(paths []string, entries []*Entry, useContext bool) (changed bool, err error) {
 	sources := make([]*yaml.Node, len(entries))
 	for i, entry := range entries {
 		if sources[i], err = entry.fill(); err != nil {
@@ -174,9 +182,12 @@ func without[T any](all map[string]T, names []string) map[string]T {
 	return others
 }
 
-func (c *configs) merge(entry Entry, source *yaml.Node, useContext bool) error {
+func (c *configs) merge(entry *Entry, source *yaml.Node, useContext bool) error {
 	fresh := c.isFresh()
-	if err := c.checkNames(entry); err != nil {
+	entry.ContextName = c.nameFor(*entry)
+	yamledit.SetText(yamledit.Field(yamledit.Items(source, contexts)[0], "name"),
+		entry.ContextName)
+	if err := c.checkNames(*entry); err != nil {
 		return err
 	}
 	oldCluster, oldUser := c.references(entry.ContextName)
@@ -191,6 +202,25 @@ func (c *configs) merge(entry Entry, source *yaml.Node, useContext bool) error {
 		c.use(entry.ContextName)
 	}
 	return nil
+}
+
+// nameFor is the name that the entry's context has already, when the user has renamed it: a second
+// one would be one that nobody has asked for. A context that migrate has given the plugin has a
+// user with a name of its own, and is none of setup's.
+func (c *configs) nameFor(entry Entry) string {
+	if _, item := c.find(contexts, entry.ContextName); item != nil {
+		return entry.ContextName
+	}
+	name := entry.ContextName
+	for _, p := range c.all(contexts) {
+		user := yamledit.Text(p.item, "context", "user")
+		isOurs := strings.HasPrefix(user, entry.Profile+"-") &&
+			profileOfUser(c.body(users, user)) == entry.Profile
+		if isOurs && (name == entry.ContextName || p.name() < name) {
+			name = p.name()
+		}
+	}
+	return name
 }
 
 // checkNames is an ErrForeign when a name of the entry belongs to what was not created for its

@@ -4,14 +4,17 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 
 	yaml "go.yaml.in/yaml/v3"
+	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/yamledit"
 )
@@ -569,4 +572,88 @@ func TestOurContextGetsTheUserBackThatWasDeleted(t *testing.T) {
 		t.Fatal(err)
 	}
 	checkEntry(t, mustLoadFile(t, path), e)
+}
+
+func TestARenamedContextKeepsItsName(t *testing.T) {
+	rename := func(t *testing.T, path, from, to string) {
+		t.Helper()
+		config := mustLoadFile(t, path)
+		config.Contexts[to] = config.Contexts[from]
+		delete(config.Contexts, from)
+		if err := clientcmd.WriteToFile(*config, path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	e := testEntry()
+	tests := []struct {
+		name   string
+		change func(t *testing.T, path string, entry *Entry)
+		want   []string
+		as     string
+	}{
+		{name: "renamed", as: "prod", want: []string{"prod"},
+			change: func(t *testing.T, path string, _ *Entry) {
+				rename(t, path, e.ContextName, "prod")
+			}},
+		{name: "renamed, and the cluster has another authority since", as: "prod",
+			want: []string{"prod"},
+			change: func(t *testing.T, path string, entry *Entry) {
+				rename(t, path, e.ContextName, "prod")
+				entry.ClusterName, entry.UserName = "ci.build@prod-ffffffff",
+					"ci.build@prod-ffffffff"
+			}},
+		{name: "copied", as: e.ContextName, want: []string{e.ContextName, "copy"},
+			change: func(t *testing.T, path string, _ *Entry) {
+				config := mustLoadFile(t, path)
+				config.Contexts["copy"] = config.Contexts[e.ContextName]
+				if err := clientcmd.WriteToFile(*config, path); err != nil {
+					t.Fatal(err)
+				}
+			}},
+		{name: "that of a user who has a name of its own", as: e.ContextName,
+			want: []string{e.ContextName, "jenkins"},
+			change: func(t *testing.T, path string, _ *Entry) {
+				config := mustLoadFile(t, path)
+				config.AuthInfos["jenkins"] = config.AuthInfos[e.UserName]
+				config.Contexts["jenkins"] = config.Contexts[e.ContextName]
+				config.Contexts["jenkins"].AuthInfo = "jenkins"
+				delete(config.Contexts, e.ContextName)
+				delete(config.AuthInfos, e.UserName)
+				if err := clientcmd.WriteToFile(*config, path); err != nil {
+					t.Fatal(err)
+				}
+			}},
+		{name: "another profile's", as: e.ContextName, want: []string{e.ContextName, "prod"},
+			change: func(t *testing.T, path string, _ *Entry) {
+				rename(t, path, e.ContextName, "prod")
+				text := strings.ReplaceAll(read(t, path), "- "+e.Profile+"\n", "- other\n")
+				write(t, path, strings.ReplaceAll(strings.ReplaceAll(text, e.UserName,
+					"other-0a1b2c3d"), "profile: "+e.Profile, "profile: other"))
+			}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "config")
+			if _, err := Merge([]string{path}, e, true); err != nil {
+				t.Fatal(err)
+			}
+			entry := e
+			tt.change(t, path, &entry)
+			if _, err := MergeAs([]string{path}, &entry, true); err != nil {
+				t.Fatal(err)
+			}
+			after := mustLoadFile(t, path)
+			if got := slices.Sorted(maps.Keys(after.Contexts)); !slices.Equal(got,
+				tt.want) || entry.ContextName != tt.as || after.CurrentContext != tt.as {
+				t.Fatalf("contexts %q, the entry's %q, the current one %q", got,
+					entry.ContextName, after.CurrentContext)
+			}
+			context := after.Contexts[tt.as]
+			if context.AuthInfo != entry.UserName || after.AuthInfos[entry.UserName] == nil ||
+				after.Clusters[context.Cluster] == nil {
+				t.Errorf("it leads to user %q and cluster %q", context.AuthInfo,
+					context.Cluster)
+			}
+		})
+	}
 }

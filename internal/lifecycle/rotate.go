@@ -30,11 +30,14 @@ func Rotate(ctx context.Context, h *host.Host, c admin.Choice, name string,
 			*m.record.Current)...))); err != nil {
 		return err
 	}
-	next, err := m.create(ctx)
+	sharing, err := session.Sharing(h, m.record.Name)
 	if err != nil {
 		return err
 	}
-	sharing, err := session.Sharing(h, m.record.Name)
+	if err := m.checkStores(ctx, sharing); err != nil {
+		return err
+	}
+	next, err := m.create(ctx)
 	if err != nil {
 		return err
 	}
@@ -48,6 +51,25 @@ func Rotate(ctx context.Context, h *host.Host, c admin.Choice, name string,
 		m.step("profile %q: uses the new credentials", p.Name)
 	}
 	return m.retire(ctx, sharing)
+}
+
+// checkStores makes sure that what is new can be kept beside what is old, before it is created.
+func (m *machine) checkStores(ctx context.Context, sharing []profile.Profile) error {
+	trial, done := &prepare.StoreTrial{}, map[string]bool{}
+	for _, p := range sharing {
+		store, err := m.host.Store(ctx, p.Store)
+		if err != nil {
+			return fmt.Errorf("profile %q: %w", p.Name, err)
+		}
+		entries := 1
+		if p.Bootstrap.Source == profile.SourceKeyring && !done[string(p.Store)] {
+			done[string(p.Store)], entries = true, 2
+		}
+		if err := trial.Check(ctx, m.host, store, entries); err != nil {
+			return fmt.Errorf("profile %q: %w", p.Name, err)
+		}
+	}
+	return nil
 }
 
 // create is the next device. Its name is in the record before there is one.

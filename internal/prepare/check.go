@@ -7,11 +7,9 @@ import (
 	"slices"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/authority"
-	"github.com/sa-exec-credential/sa-exec-credential/internal/bootstrap"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/cluster"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/rights"
-	"github.com/sa-exec-credential/sa-exec-credential/internal/session"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
 )
 
@@ -26,11 +24,11 @@ func (p *Preparation) check(ctx context.Context) (cluster.Planned, error) {
 	if err := p.chooseStore(ctx); err != nil {
 		return cluster.Planned{}, err
 	}
-	if p.admin == nil {
-		return cluster.Planned{}, nil
-	}
 	if err := p.checkSource(ctx); err != nil {
 		return cluster.Planned{}, err
+	}
+	if p.admin == nil {
+		return cluster.Planned{}, nil
 	}
 	planned, err := p.checkCluster(ctx)
 	if err != nil {
@@ -142,18 +140,4 @@ func (p *Preparation) checkAuthorities(ctx context.Context, name string) error {
 			ui.QuotedList(taken))
 	}
 	return nil
-}
-
-// checkSource obtains the bootstrap credential of others once, which shows whether its source
-// works.
-func (p *Preparation) checkSource(ctx context.Context) error {
-	if p.profile.Bootstrap.Source == profile.SourceKeyring {
-		return nil
-	}
-	s, err := session.With(ctx, p.host, p.profile, nil)
-	if err != nil {
-		return err
-	}
-	_, err = bootstrap.Find(ctx, p.profile, s.System())
-	return err
 }

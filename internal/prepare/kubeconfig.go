@@ -4,12 +4,16 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/authority"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/files"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/kubeconfig"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/kuberc"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/secret"
 )
 
 // entry is an error also for a cluster that no client could hand to the plugin.
@@ -42,9 +46,19 @@ func (p *Preparation) mergeKubeconfig() error {
 	if err != nil {
 		return err
 	}
-	p.step("context %q in %q: %s", p.profile.Name, kubeconfig.Target(p.options.Output),
+	p.trial.modes.Do(p.warnOfModes)
+	p.step("context %q in %q: %s", p.context, kubeconfig.Target(p.options.Output),
 		outcomeWord(changed))
 	return nil
+}
+
+// warnOfModes says that a kubeconfig cannot be private where it is.
+func (p *Preparation) warnOfModes() {
+	target := kubeconfig.Target(p.options.Output)
+	if err := files.CheckModes(filepath.Dir(target)); errors.Is(err, files.ErrNoModes) {
+		p.warn("others may be able to read and to change %q, and with it the programs that "+
+			"clients run: %v", target, err)
+	}
 }
 
 // checkOutput is an error when the context cannot be written as the files are now.
@@ -66,6 +80,9 @@ func outcomeWord(changed bool) string {
 	return "unchanged"
 }
 
+// Context is the name of the profile's context, as Merge has left it.
+func (p *Preparation) Context() string { return p.context }
+
 // Merge puts the profile's context into kubeconfig files.
 func (p *Preparation) Merge(paths []string, useContext bool) (changed bool, err error) {
 	entry, err := p.entry()
@@ -73,9 +90,12 @@ func (p *Preparation) Merge(paths []string, useContext bool) (changed bool, err 
 		return false, err
 	}
 	if p.batch != nil {
-		return p.batch.Merge(entry)
+		changed, err = p.batch.Merge(&entry)
+	} else {
+		changed, err = kubeconfig.MergeAs(paths, &entry, useContext)
 	}
-	return kubeconfig.Merge(paths, entry, useContext)
+	p.context = entry.ContextName
+	return changed, err
 }
 
 // allowPlugin adds this program to the allowlist in the user's kuberc.
@@ -99,6 +119,40 @@ func (p *Preparation) allowPlugin() error {
 	}
 	p.step("allowlist in %q: %s", path, outcomeWord(changed))
 	return nil
+}
+
+// warnOfPasswords says what of a proxy's the profile and the kubeconfig will hold in plain text.
+func (p *Preparation) warnOfPasswords() {
+	if secret.HasUser(p.profile.Cluster.ProxyURL) {
+		p.warn("the proxy-url %q has user information, which the profile and the kubeconfig "+
+			"hold as plain text; HTTPS_PROXY in the environment of the clients keeps "+
+			"it out of both", secret.URL(p.profile.Cluster.ProxyURL))
+	}
+	var names []string
+	for _, b := range []profile.Bootstrap{p.profile.Bootstrap, p.recoverySource()} {
+		for name, value := range b.Environment {
+			isURL := strings.Contains(value, "://") ||
+				strings.HasSuffix(strings.ToLower(name), "_proxy")
+			if isURL && secret.HasUser(value) {
+				names = append(names, name)
+			}
+		}
+	}
+	slices.Sort(names)
+	if names = slices.Compact(names); len(names) > 0 {
+		p.warn("the profile keeps the value of %s for programs that it runs, and a URL in it "+
+			"has user information", strings.Join(names, ", "))
+	}
+}
+
+// renderForShow is Render without user information: what it returns is only looked at.
+func (p *Preparation) renderForShow() ([]byte, error) {
+	entry, err := p.entry()
+	if err != nil {
+		return nil, err
+	}
+	entry.ProxyURL = secret.URL(entry.ProxyURL)
+	return kubeconfig.Render(entry)
 }
 
 // Render returns a kubeconfig with nothing but the profile's context.

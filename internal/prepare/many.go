@@ -31,11 +31,11 @@ func Many(ctx context.Context, h *host.Host, o Options, paths, names []string, l
 	report func(context string) ui.Report, done func(Outcome)) []Outcome {
 	outcomes := make([]Outcome, len(names))
 	batch := kubeconfig.NewBatch(o.Output)
-	profiles := ProfileNames(h, o, paths, names)
+	profiles, trial := ProfileNames(h, o, paths, names), &StoreTrial{}
 	parallel.ForEach(len(names), limit, func(i int) {
 		o := o
 		o.Profile = profiles[names[i]]
-		outcomes[i] = prepareOne(ctx, h, o, paths, names[i], batch, report(names[i]))
+		outcomes[i] = prepareOne(ctx, h, o, paths, names[i], batch, trial, report(names[i]))
 		done(outcomes[i])
 	})
 	return outcomes
@@ -75,7 +75,7 @@ func ProfileNames(h *host.Host, o Options, paths, contexts []string) map[string]
 }
 
 func prepareOne(ctx context.Context, h *host.Host, o Options, paths []string, name string,
-	batch *kubeconfig.Batch, report ui.Report) Outcome {
+	batch *kubeconfig.Batch, trial *StoreTrial, report ui.Report) Outcome {
 	if ctx.Err() != nil {
 		return Outcome{Context: name, Err: ErrInterrupted}
 	}
@@ -86,6 +86,7 @@ func prepareOne(ctx context.Context, h *host.Host, o Options, paths []string, na
 	if err != nil {
 		return Outcome{Context: name, Err: err}
 	}
+	p.trial = trial
 	if slices.Equal(p.options.Output, o.Output) {
 		p.batch = batch
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/kubeconfig"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/yamledit"
 )
 
@@ -97,18 +98,52 @@ func (o Options) profileFor(h *host.Host, found kubeconfig.Context,
 		Store:     o.Store, In: o.In,
 		AllowMissingClusterInfo: o.AllowMissingClusterInfo != nil &&
 			*o.AllowMissingClusterInfo,
-		Origin: &profile.Origin{Context: found.Name,
-			Kubeconfig: Absolute(paths)},
-		Setup: o.remembered(),
+		Origin: originOf(found, paths),
+		Setup:  o.remembered(),
 	}
 	if o.Recover != nil && *o.Recover {
 		p.Recovery = &profile.Recovery{Credential: profile.Bootstrap{Source: profile.SourceContext,
-			Context: found.Name, Kubeconfig: p.Origin.Kubeconfig,
+			Context: found.Name, Kubeconfig: Absolute(paths),
 			Environment: h.Pinned(o.BootstrapEnv)}}
 	}
 	p.Name = cmp.Or(p.Name, profile.DefaultName(p.ServiceAccount, p.Namespace,
 		found.ClusterName))
 	return p
+}
+
+// originOf is what later commands find the context by, nil when it is in a file that will not be
+// there any more.
+func originOf(found kubeconfig.Context, paths []string) *profile.Origin {
+	if host.IsTemporary(found.File) {
+		return nil
+	}
+	lasting := slices.DeleteFunc(Absolute(paths), host.IsTemporary)
+	return &profile.Origin{Context: found.Name, Kubeconfig: lasting}
+}
+
+// checkSources is about files that a later get could not read.
+func (p *Preparation) checkSources(found kubeconfig.Context) error {
+	for flag, b := range map[string]profile.Bootstrap{"--bootstrap context=": p.profile.Bootstrap,
+		"--recover": p.recoverySource()} {
+		i := slices.IndexFunc(b.Kubeconfig, host.IsTemporary)
+		if b.Source == profile.SourceContext && i >= 0 {
+			return ui.Usagef("%s reads the kubeconfig again at each get, and %q is "+
+				"temporary: save it as a file, and name that with --kubeconfig",
+				flag, b.Kubeconfig[i])
+		}
+	}
+	if p.profile.Origin == nil {
+		p.warn("the kubeconfig %q is temporary and not remembered: rotate, revoke and a "+
+			"further setup need --kubeconfig and --context again", found.File)
+	}
+	return nil
+}
+
+func (p *Preparation) recoverySource() profile.Bootstrap {
+	if p.profile.Recovery == nil {
+		return profile.Bootstrap{}
+	}
+	return p.profile.Recovery.Credential
 }
 
 // Absolute are the paths from the root on, as later commands need them.

@@ -17,7 +17,6 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/cluster"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/device"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
-	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/kubeconfig"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/mint"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
@@ -40,12 +39,14 @@ type Preparation struct {
 	admin   *admin.Admin // nil in a pod, where nothing is prepared
 	profile profile.Profile
 	// of the profile's account, while Run changes it; nil without an admin
-	record *device.Locked
-	needed []rights.Right // beside those for what is created
-	policy policyState    // what is learned about the cluster's
-	risks  []string       // rights by which the account can become another
+	record  *device.Locked
+	context string         // in the kubeconfig that was merged into
+	needed  []rights.Right // beside those for what is created
+	policy  policyState    // what is learned about the cluster's
+	risks   []string       // rights by which the account can become another
 	// shared by the clusters of one setup; nil when there is one cluster
 	batch  *kubeconfig.Batch
+	trial  *StoreTrial // the same; nil until the store is chosen
 	report ui.Report
 }
 
@@ -67,6 +68,10 @@ func New(ctx context.Context, h *host.Host, o Options, paths []string, name stri
 		return nil, err
 	}
 	found.Cluster = p.profile.Cluster
+	if err := p.checkSources(found); err != nil {
+		return nil, err
+	}
+	p.warnOfPasswords()
 	p.admin, err = admin.New(ctx, h, found, report)
 	return p, err
 }
@@ -207,35 +212,6 @@ func (p *Preparation) before() (old profile.Profile, found bool, err error) {
 	}
 	old, err = profiles.Load(p.profile.Name)
 	return old, err == nil, nil
-}
-
-// chooseStore turns auto into the store that works here.
-func (p *Preparation) chooseStore(ctx context.Context) error {
-	needed := p.profile.Bootstrap.Source == profile.SourceKeyring
-	if p.profile.Store == keyring.None && needed {
-		return ui.Usagef("--store none needs another --bootstrap than keyring")
-	}
-	store, err := p.host.Store(ctx, p.profile.Store)
-	if errors.Is(err, keyring.ErrUnavailable) && p.profile.Store == keyring.Auto && !needed {
-		store, err = p.host.Store(ctx, keyring.None)
-	}
-	if err != nil {
-		return err
-	}
-	// One that was asked for by its name has not been tried yet, and the cluster has not been
-	// changed yet.
-	if _, err := store.Keys(ctx); err != nil {
-		return err
-	}
-	p.profile.Store = store.Kind()
-	p.step("store: %s", store.Description())
-	if file, isPlain := p.host.PlainKeyring(store.Kind()); isPlain {
-		p.warn("the login keyring has no password: %q holds all that is in it as plain "+
-			"text; "+
-			"set one in the desktop's password manager, or keep credentials with "+
-			"--store kernel", file)
-	}
-	return nil
 }
 
 func (p *Preparation) prepareCluster(ctx context.Context, planned cluster.Planned) error {
@@ -387,6 +363,6 @@ func (p *Preparation) Plan(ctx context.Context) (manifests, rendered []byte, err
 	if err != nil {
 		return nil, nil, err
 	}
-	rendered, err = p.Render()
+	rendered, err = p.renderForShow()
 	return cluster.Manifests(planned.Objects), rendered, err
 }

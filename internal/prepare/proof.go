@@ -14,6 +14,7 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/api"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/bootstrap"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/cluster"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/kubeconfig"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/mint"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
@@ -61,10 +62,10 @@ func (p *Preparation) prove(ctx context.Context, s *session.Session) (*Proof, er
 		return nil, fmt.Errorf("%w: the API server says %q, not %q", ErrNotProven,
 			user.Name, wanted)
 	}
-	proof := &Proof{User: user.Name, Store: s.Store.Description(), Profile: p.profile.Name,
+	proof := &Proof{User: user.Name, Store: keyring.Describe(s.Store), Profile: p.profile.Name,
 		Bootstrap: describeBootstrap(ctx, s), Risks: p.risks}
 	if p.options.Output != nil {
-		proof.Context, proof.File = p.profile.Name, kubeconfig.Target(p.options.Output)
+		proof.Context, proof.File = p.context, kubeconfig.Target(p.options.Output)
 		own, err := p.host.KubeconfigPaths("")
 		proof.IsElsewhere = err == nil && !slices.Contains(Absolute(own), proof.File)
 	}
@@ -82,7 +83,7 @@ func (p *Preparation) prove(ctx context.Context, s *session.Session) (*Proof, er
 
 func (p *Preparation) provenConfig() (*rest.Config, error) {
 	if p.options.Output != nil {
-		return kubeconfig.ClientConfig(p.options.Output, p.profile.Name)
+		return kubeconfig.ClientConfig(p.options.Output, p.context)
 	}
 	rendered, err := p.Render()
 	if err != nil {

@@ -9,6 +9,8 @@ import (
 	"path"
 	"strconv"
 	"strings"
+
+	"github.com/sa-exec-credential/sa-exec-credential/internal/secret"
 )
 
 // Identity says which cluster a token may be sent to. Two descriptions of a cluster are the same
@@ -69,37 +71,38 @@ func (i Identity) difference(other Identity) error {
 
 func normaliseServer(server string) (normalised, host string, err error) {
 	parsed, err := url.Parse(server)
+	refused := func(problem string) (string, string, error) {
+		return "", "", fmt.Errorf("%w: server %q %s", ErrCluster, secret.URL(server),
+			problem)
+	}
 	if err != nil {
-		return "", "", fmt.Errorf("%w: server %q is not a URL", ErrCluster, server)
+		return refused("is not a URL")
 	}
 	switch {
 	case !strings.EqualFold(parsed.Scheme, "https"):
-		return "", "", fmt.Errorf("%w: server %q is not an https URL", ErrCluster, server)
+		return refused("is not an https URL")
 	case parsed.User != nil:
 		return "", "", fmt.Errorf("%w: the server's URL holds user information", ErrCluster)
 	case parsed.RawQuery != "" || parsed.ForceQuery || strings.Contains(server, "#"):
-		return "", "", fmt.Errorf("%w: server %q has a query or a fragment", ErrCluster,
-			server)
+		return refused("has a query or a fragment")
 	}
 	host = normaliseHost(parsed.Hostname())
 	if host == "" || strings.HasSuffix(host, ".") {
-		return "", "", fmt.Errorf("%w: server %q names no host", ErrCluster, server)
+		return refused("names no host")
 	}
 	port, err := normalisePort(parsed.Port())
 	if err != nil {
-		return "", "", fmt.Errorf("%w: server %q names no port", ErrCluster, server)
+		return refused("names no port")
 	}
 	below, ok := normalisePath(parsed)
 	if !ok {
-		return "", "", fmt.Errorf("%w: server %q has a path that clients may understand "+
-			"differently", ErrCluster, server)
+		return refused("has a path that clients may understand differently")
 	}
 	// RFC 6874: the "%" before an IPv6 zone is escaped in a URL.
 	normalised = "https://" + net.JoinHostPort(strings.ReplaceAll(host, "%", "%25"), port) +
 		below
 	if again, err := url.Parse(normalised); err != nil || again.Hostname() != host {
-		return "", "", fmt.Errorf("%w: server %q has a host that clients may understand "+
-			"differently", ErrCluster, server)
+		return refused("has a host that clients may understand differently")
 	}
 	return normalised, host, nil
 }

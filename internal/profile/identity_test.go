@@ -299,3 +299,20 @@ func block(kind string, headers map[string]string) []byte {
 }
 
 func join(parts ...[]byte) []byte { return slices.Concat(parts...) }
+
+func TestNoErrorShowsUserInformation(t *testing.T) {
+	const password = "hunter2"
+	for _, server := range []string{
+		"https://jane:" + password + "@host", "http://jane:" + password + "@host",
+		"https://" + password + "@host", "jane:" + password + "@host:6443",
+		"https://jane:" + password + "%zz@host", "https://jane:" + password + "@ho st",
+		"https://jane:" + password + "/@host:6443", "https://host?token=" + password,
+		"ftp://jane:" + password + "@host?x", "https://jane:" + password + "@host:99999",
+		"https://host#" + password, "https://jane:" + password + "@host/a/../b",
+	} {
+		_, err := IdentityOf(server, "", nil)
+		if !errors.Is(err, ErrCluster) || strings.Contains(err.Error(), password) {
+			t.Errorf("%q: %v", server, err)
+		}
+	}
+}

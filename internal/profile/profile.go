@@ -3,7 +3,7 @@
 // are kept.
 //
 // It knows nothing of the API server or of what is in a store: of this module it imports
-// internal/files and the names of the stores from internal/keyring.
+// internal/files, internal/secret and the names of the stores from internal/keyring.
 package profile
 
 import (

@@ -41,7 +41,7 @@ func Choose(h *host.Host, name, context, file string) (string, error) {
 // profileOfContext returns the profile that a context of the user's kubeconfig names; an empty name
 // is the current context.
 func profileOfContext(h *host.Host, file, name string) (string, error) {
-	paths, err := h.KubeconfigPaths(file)
+	paths, err := h.SourcePaths(file)
 	if err != nil {
 		return "", err
 	}

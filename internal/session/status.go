@@ -20,15 +20,17 @@ const statusWorkers = 8
 
 // Status is one profile and what is kept for it. Times are absent where there is nothing.
 type Status struct {
-	Profile        string       `json:"profile"`
-	Cluster        string       `json:"cluster,omitempty"` // server URL
-	Namespace      string       `json:"namespace,omitempty"`
-	ServiceAccount string       `json:"serviceAccount,omitempty"`
-	Store          string       `json:"store,omitempty"`
-	Source         string       `json:"bootstrapSource,omitempty"`
-	Device         string       `json:"device,omitempty"` // name of the device in the cluster
-	Token          *TokenStatus `json:"token,omitempty"`
-	Bootstrap      *TokenStatus `json:"bootstrap,omitempty"`
+	Profile        string `json:"profile"`
+	Cluster        string `json:"cluster,omitempty"` // server URL
+	Namespace      string `json:"namespace,omitempty"`
+	ServiceAccount string `json:"serviceAccount,omitempty"`
+	Store          string `json:"store,omitempty"`
+	// for how long the store keeps what it has; empty: until it is deleted
+	StoreLifetime string       `json:"storeLifetime,omitempty"`
+	Source        string       `json:"bootstrapSource,omitempty"`
+	Device        string       `json:"device,omitempty"` // name of the device in the cluster
+	Token         *TokenStatus `json:"token,omitempty"`
+	Bootstrap     *TokenStatus `json:"bootstrap,omitempty"`
 	// where the server grants the bootstrap credential less than was asked for
 	Lifetimes *Lifetimes `json:"bootstrapLifetimes,omitempty"`
 	Warning   *Warning   `json:"warning,omitempty"`
@@ -106,7 +108,8 @@ func statusOf(ctx context.Context, h *host.Host, dir profile.Dir, name string) S
 	}
 	status := Status{Profile: name, Cluster: p.Cluster.Server, Namespace: p.Namespace,
 		ServiceAccount: p.ServiceAccount, Store: string(p.Store),
-		Source: string(p.Bootstrap.Source), Lifetimes: lifetimesOf(p.Bootstrap)}
+		StoreLifetime: p.Store.Lifetime(), Lifetimes: lifetimesOf(p.Bootstrap),
+		Source: string(p.Bootstrap.Source)}
 	s, err := Open(ctx, h, p)
 	if err == nil {
 		status.Warning = s.LastWarning()

@@ -3,8 +3,6 @@ package yamledit
 import (
 	"bytes"
 	"cmp"
-	"encoding/json"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -17,80 +15,18 @@ type splice struct {
 	text     string
 }
 
-// RemoveItem removes an item from one of the root's lists: its own bytes and no others, where the
-// file shows which these are. Comments above and below it stay then.
-func (f *File) RemoveItem(list string, item *yaml.Node) error {
-	items := Field(f.Root(), list)
-	i := -1
-	if items != nil && items.Kind == yaml.SequenceNode && items.Anchor == "" {
-		i = slices.Index(items.Content, item)
-	}
-	if i < 0 {
-		return fmt.Errorf("%w: %q: %s is shared through an anchor", ErrUnsupported, f.path,
-			list)
-	}
-	if items.Style&yaml.FlowStyle != 0 {
-		f.cut(f.flowItem(item))
-	} else {
-		f.cut(f.blockItem(item))
-	}
-	items.Content = slices.Delete(items.Content, i, i+1)
-	if len(items.Content) == 0 && items.Style&yaml.FlowStyle == 0 {
-		f.cut(f.afterKey(list)) // or readers would find no list at all
-	}
-	return nil
-}
-
-// SetExisting gives a field of the root that has a text another one.
-func (f *File) SetExisting(field, text string) {
-	node := Field(f.Root(), field)
-	from, known := f.offset(node.Line, node.Column)
-	plain := splice{}
-	for _, quote := range []string{"", `"`, "'"} {
-		if written := quote + node.Value + quote; known && bytes.HasPrefix(f.data[from:],
-			[]byte(written)) {
-			plain = splice{from, from + len(written), literal(text)}
-			break
-		}
-	}
-	f.cut(plain, plain.to > 0)
-	SetText(node, text)
-}
-
-// literal is a text as YAML and JSON write it on one line.
-func literal(text string) string {
-	encoded, err := json.Marshal(text)
-	if err != nil {
-		panic(err) // strings always encode
-	}
-	return string(encoded)
-}
-
-// cut notes a splice, or that one is not known: then the file is written anew as a whole.
-func (f *File) cut(s splice, known bool) {
-	f.splices = append(f.splices, s)
-	f.uncut = f.uncut || !known
-}
-
-// spliced is the file with nothing but its splices done.
-func (f *File) spliced() (data []byte, possible bool) {
-	if f.uncut || len(f.splices) == 0 {
-		return nil, false
-	}
-	slices.SortStableFunc(f.splices, func(a, b splice) int {
-		return cmp.Compare(a.from,
-			b.from)
-	})
+// spliced is data with nothing but its splices done; not possible where they overlap.
+func spliced(data []byte, splices []splice) (result []byte, possible bool) {
+	slices.SortStableFunc(splices, func(a, b splice) int { return cmp.Compare(a.from, b.from) })
 	end := 0
-	for _, s := range f.splices {
+	for _, s := range splices {
 		if s.from < end {
 			return nil, false
 		}
-		data = append(append(data, f.data[end:s.from]...), s.text...)
+		result = append(append(result, data[end:s.from]...), s.text...)
 		end = s.to
 	}
-	data = append(data, f.data[end:]...)
-	return data, !f.layout.json || json.Valid(data)
+	return append(result, data[end:]...), true
 }
 
 // offset is where a line and column of the YAML library, which counts characters, begin.
@@ -137,18 +73,6 @@ func (f *File) blockItem(item *yaml.Node) (s splice, known bool) {
 		}
 	}
 	return s, true
-}
-
-// afterKey puts an empty list behind the key of one that has no items any more.
-func (f *File) afterKey(list string) (s splice, known bool) {
-	i := fieldIndex(f.Root(), list)
-	key := f.Root().Content[i]
-	from, known := f.offset(key.Line, key.Column)
-	if !known || !bytes.HasPrefix(f.data[from:], []byte(list+":")) {
-		return s, false
-	}
-	from += len(list) + 1
-	return splice{from, from, " []"}, true
 }
 
 // flowItem covers an item in braces, and the comma behind it or, where there is none, before it.

@@ -22,6 +22,11 @@ type layout struct {
 	compact bool   // YAML: list items start in their key's column
 	prefix  string // JSON: one level of indentation; empty for all in one line
 	newline bool   // JSON: it ends in one
+	flow    bool   // braces over several lines that are no JSON, such as KYAML (KEP-5295)
+	start   string // of a flow file: the line that begins its document
+	tail    string // documents at the end that are empty
+	crlf    bool   // lines end as on Windows
+	marked  bool   // it begins with a byte order mark
 }
 
 // newLayout is kubectl's.
@@ -35,7 +40,7 @@ func Parse(path string, data []byte) ([]*yaml.Node, error) {
 		var document yaml.Node
 		err := decoder.Decode(&document)
 		if errors.Is(err, io.EOF) {
-			return documents, nil
+			return withoutEmpty(documents), nil
 		}
 		if err != nil {
 			return nil, Malformed(path, err, "not valid YAML")
@@ -46,6 +51,15 @@ func Parse(path string, data []byte) ([]*yaml.Node, error) {
 		}
 		documents = append(documents, &document)
 	}
+}
+
+// withoutEmpty drops documents at the end that hold nothing, as a final "---" makes one.
+func withoutEmpty(documents []*yaml.Node) []*yaml.Node {
+	last := len(documents) - 1
+	for last > 0 && IsNull(documents[last].Content[0]) {
+		last--
+	}
+	return documents[:last+1]
 }
 
 // Malformed is an ErrMalformed for a file, with the line that the YAML library's error names.
@@ -76,16 +90,25 @@ func lineOf(err error) int {
 
 // layoutOf looks at how a file with one document is written.
 func layoutOf(data []byte, document *yaml.Node) layout {
+	crlf := bytes.Contains(data, []byte("\r\n"))
 	if trimmed := bytes.TrimSpace(data); len(trimmed) > 0 && trimmed[0] == '{' &&
 		json.Valid(data) {
 		return layout{json: true, prefix: jsonPrefix(data), newline: bytes.HasSuffix(data,
-			[]byte("\n"))}
+			[]byte("\n")), crlf: crlf}
 	}
 	found := newLayout
+	found.crlf, found.tail = crlf, emptyTail(data)
 	if len(document.Content) == 0 || document.Content[0].Kind != yaml.MappingNode {
 		return found
 	}
 	root := document.Content[0]
+	if root.Style&yaml.FlowStyle != 0 {
+		found.flow = bytes.Contains(bytes.TrimSpace(data), []byte("\n"))
+		if bytes.HasPrefix(data, []byte("---")) {
+			found.start = "---\n"
+		}
+		return found
+	}
 	for i := 0; i+1 < len(root.Content); i += 2 {
 		list := root.Content[i+1]
 		if list.Kind != yaml.SequenceNode || list.Style&yaml.FlowStyle != 0 ||
@@ -101,8 +124,24 @@ func layoutOf(data []byte, document *yaml.Node) layout {
 	return found
 }
 
+// emptyTail is the end of a file from a "---" on behind which there is nothing but comments.
+func emptyTail(data []byte) string {
+	tail := ""
+	for i := bytes.LastIndex(data, []byte("\n---")); i > 0; i = bytes.LastIndex(data[:i],
+		[]byte("\n---")) {
+		for line := range strings.Lines(string(data[i+1 : len(data)-len(tail)])) {
+			line = strings.TrimSpace(strings.TrimPrefix(line, "---"))
+			if line != "" && line != "..." && line[0] != '#' {
+				return tail
+			}
+		}
+		tail = string(data[i+1:])
+	}
+	return tail
+}
+
 func jsonPrefix(data []byte) string {
-	_, rest, found := bytes.Cut(data, []byte("\n"))
+	_, rest, found := bytes.Cut(bytes.TrimSpace(data), []byte("\n"))
 	if !found {
 		return ""
 	}
@@ -116,8 +155,27 @@ func Encode(document *yaml.Node) ([]byte, error) {
 
 // encode writes documents in a layout, with their comments.
 func encode(documents []*yaml.Node, as layout) ([]byte, error) {
-	if as.json {
+	data, err := encodeIn(documents, as)
+	if as.crlf {
+		data = bytes.ReplaceAll(data, []byte("\n"), []byte("\r\n"))
+	}
+	for line := range strings.Lines(as.tail) {
+		if strings.HasPrefix(line, "---") { // its comments are those of the last document
+			data = append(data, line...)
+		}
+	}
+	return data, err
+}
+
+func encodeIn(documents []*yaml.Node, as layout) ([]byte, error) {
+	switch {
+	case as.json:
 		return encodeJSON(documents[0], as)
+	case as.flow && len(documents) == 1:
+		out := bytes.NewBufferString(as.start)
+		if writeFlow(out, documents[0].Content[0], "") == nil {
+			return append(out.Bytes(), '\n'), nil
+		}
 	}
 	return encodeYAML(documents, as)
 }

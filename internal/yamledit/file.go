@@ -1,6 +1,7 @@
 package yamledit
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -8,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 
 	yaml "go.yaml.in/yaml/v3"
@@ -25,9 +27,8 @@ type File struct {
 	layout    layout
 	before    []any // what the documents meant when they were read
 	touched   Touched
-	scrubbed  bool // comments were removed, which does not change what it means
-	splices   []splice
-	uncut     bool // not all of the edit is in splices
+	scrubbed  bool    // comments were removed, which does not change what it means
+	fields    []field // of the root, as they were read
 }
 
 // Root returns the mapping that is edited.
@@ -42,8 +43,17 @@ func (f *File) Is(path string) bool {
 	return err == nil && isSame(f.path, resolved)
 }
 
-// ReadFile returns a bounded file's content, nil and no error when there is none.
+// byteOrderMark begins some files that Windows programs have written (RFC 3629, section 6).
+const byteOrderMark = "\ufeff"
+
+// ReadFile returns a bounded file's content without a byte order mark, nil and no error when there
+// is none.
 func ReadFile(path string) ([]byte, error) {
+	data, err := readAll(path)
+	return bytes.TrimPrefix(data, []byte(byteOrderMark)), err
+}
+
+func readAll(path string) ([]byte, error) {
 	opened, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -81,10 +91,11 @@ func Open(path string, kind Kind) (*File, error) {
 	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("%q is not a regular file: %w", path, ErrReadOnly)
 	}
-	data, err := ReadFile(path)
+	read, err := readAll(path)
 	if err != nil {
 		return nil, err
 	}
+	data := bytes.TrimPrefix(read, []byte(byteOrderMark))
 	f := &File{path: path, kind: kind, data: data, touched: Touched{}}
 	if f.documents, err = Parse(path, data); err != nil {
 		return nil, err
@@ -96,8 +107,12 @@ func Open(path string, kind Kind) (*File, error) {
 		return nil, err
 	}
 	f.layout = layoutOf(data, f.documents[f.chosen])
-	f.before, err = f.values()
-	return f, err
+	f.layout.marked = len(data) < len(read)
+	if f.before, err = f.values(); err != nil {
+		return nil, err
+	}
+	f.fields = fieldsOf(f.Root())
+	return f, nil
 }
 
 func isEmpty(documents []*yaml.Node) bool {
@@ -140,16 +155,16 @@ func (f *File) changed() bool {
 }
 
 // encode returns the edited file after it was proven to mean what the documents mean, and that to
-// be what the edit can change. Where an edit only takes something out, all other bytes stay.
-// Comments are given up when the library cannot write the file with them, which happens inside of
-// flow collections.
+// be what the edit can change. All bytes stay but those of the items that differ, where the file
+// shows which these are. Elsewhere it is written anew, and comments are given up when the library
+// cannot write the file with them, which happens inside of flow collections.
 func (f *File) encode() ([]byte, error) {
 	want, err := f.values()
 	if err != nil {
 		return nil, err
 	}
-	// An edit that is more than its splices means something else than they do.
-	if data, possible := f.spliced(); possible && f.means(data, want) {
+	// A patch that does not do all of the edit means something else than the edit.
+	if data, possible := f.patched(); possible && f.means(data, want) {
 		return data, f.prove(want, data)
 	}
 	for range 2 {
@@ -176,6 +191,9 @@ func (f *File) means(data []byte, want []any) bool {
 // write replaces the file, keeping its mode, and removes what a killed predecessor left beside it.
 func (f *File) write(data []byte) error {
 	removeLeftovers(f.path)
+	if f.layout.marked {
+		data = append([]byte(byteOrderMark), data...)
+	}
 	return files.Rewrite(f.path, data)
 }
 
@@ -193,6 +211,21 @@ func (f *File) Append(list string, item *yaml.Node) error {
 		items.Style = 0 // "[]" would put all of it on one line
 	}
 	items.Content = append(items.Content, item)
+	return nil
+}
+
+// RemoveItem removes an item from one of the root's lists.
+func (f *File) RemoveItem(list string, item *yaml.Node) error {
+	items := Field(f.Root(), list)
+	i := -1
+	if items != nil && items.Kind == yaml.SequenceNode && items.Anchor == "" {
+		i = slices.Index(items.Content, item)
+	}
+	if i < 0 {
+		return fmt.Errorf("%w: %q: %s is shared through an anchor", ErrUnsupported, f.path,
+			list)
+	}
+	items.Content = slices.Delete(items.Content, i, i+1)
 	return nil
 }
 

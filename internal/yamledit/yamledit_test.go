@@ -280,6 +280,30 @@ func rename(all []*File) error {
 	return nil
 }
 
+func TestWhatTheYAMLLibraryWouldChangeStays(t *testing.T) {
+	for name, rest := range map[string]string{
+		"a folded text with an indented line": "note: >\n  a\n   b\n  c\n",
+		"a missing key":                       "note:\n  ? \n",
+		"a comment behind a text":             "note: |+\n  a\n\n# comment\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "f")
+			filestest.Write(t, path, "kind: Plain # aligned\n\n"+rest)
+			changed, err := Edit([]string{path}, plain, rename)
+			want := "kind: \"x\" # aligned\n\n" + rest
+			if got := filestest.Read(t, path); !changed || err != nil || got != want {
+				t.Errorf("changed %v, %v\n%s", changed, err, got)
+			}
+		})
+	}
+}
+
+// anew is rename in a file that shows no place for it, and so is written anew.
+func anew(files []*File) error {
+	files[0].Root().Line = 0
+	return rename(files)
+}
+
 func TestWhatTheYAMLLibraryWouldChangeIsLeftAlone(t *testing.T) {
 	for name, text := range map[string]string{
 		"a folded text with an indented line": "kind: Plain\nnote: >\n  a\n   b\n  c\n",
@@ -288,7 +312,7 @@ func TestWhatTheYAMLLibraryWouldChangeIsLeftAlone(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "f")
 			filestest.Write(t, path, text)
-			changed, err := Edit([]string{path}, plain, rename)
+			changed, err := Edit([]string{path}, plain, anew)
 			if changed || !errors.Is(err, ErrUnsupported) || filestest.Read(t,
 				path) != text {
 				t.Errorf("changed %v, %v\n%s", changed, err, filestest.Read(t,
@@ -301,10 +325,35 @@ func TestWhatTheYAMLLibraryWouldChangeIsLeftAlone(t *testing.T) {
 func TestCommentsAreGivenUpWhereTheyWouldChangeAValue(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "f")
 	filestest.Write(t, path, "kind: Plain\nnote: |+\n  a\n\n# comment\n")
-	if changed, err := Edit([]string{path}, plain, rename); err != nil || !changed {
+	if changed, err := Edit([]string{path}, plain, anew); err != nil || !changed {
 		t.Fatal(changed, err)
 	}
 	if got := filestest.Read(t, path); got != "kind: \"x\"\nnote: |+\n  a\n\n" {
 		t.Errorf("the file is %q", got)
+	}
+}
+
+func TestAFileThatIsWrittenAnewKeepsItsForm(t *testing.T) {
+	for name, text := range map[string][2]string{
+		"lines that end as on Windows": {"kind: Plain\r\n\r\nnote: a\r\n",
+			"kind: \"x\"\r\nnote: a\r\n"},
+		"a byte order mark": {"\ufeffkind: Plain\n", "\ufeffkind: \"x\"\n"},
+		"an end of the document": {"kind: Plain\n---\n# end\n",
+			"kind: \"x\"\n\n# end\n---\n"},
+		"two of them": {"kind: Plain\n---\n---\n", "kind: \"x\"\n---\n---\n"},
+		"KYAML": {"---\n{\n  kind: \"Plain\", # note\n  \"no\": [1, \"a\"], l: [{a: b}]\n}\n",
+			"---\n{\n  kind: \"x\",\n  \"no\": [\n    1,\n    \"a\",\n  ],\n" +
+				"  l: [{\n    a: \"b\",\n  }],\n}\n"},
+		"JSON with a mark": {"\ufeff{\r\n  \"kind\": \"Plain\"\r\n}\r\n",
+			"\ufeff{\r\n  \"kind\": \"x\"\r\n}\r\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "f")
+			filestest.Write(t, path, text[0])
+			changed, err := Edit([]string{path}, plain, anew)
+			if got := filestest.Read(t, path); !changed || err != nil || got != text[1] {
+				t.Errorf("changed %v, %v\n%q\nwant\n%q", changed, err, got, text[1])
+			}
+		})
 	}
 }

@@ -1,0 +1,56 @@
+package keyring
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/sa-exec-credential/sa-exec-credential/internal/secret"
+)
+
+// ErrNotKept is a store that takes an entry and does not give it back.
+var ErrNotKept = errors.New("it does not give back what was put in")
+
+// Probe writes, reads and deletes an entry under a key of its own: only that tells whether a store
+// keeps secrets. Its error is the first one: a store that takes nothing does not delete either,
+// mostly for the same reason. A store that keeps nothing on purpose passes.
+func Probe(ctx context.Context, store Store, now time.Time) (err error) {
+	if store.Kind() == None {
+		return nil
+	}
+	key := "token:probe-" + rand.Text() // no profile's, and no two probes share it
+	defer func() { err = cmp.Or(err, store.Delete(context.WithoutCancel(ctx), key)) }()
+	probe := Entry{Token: secret.New(rand.Text()), IssuedAt: now,
+		ExpiresAt: now.Add(time.Minute)}
+	if err := store.Set(ctx, key, probe); err != nil {
+		return err
+	}
+	kept, err := store.Get(ctx, key)
+	if err != nil {
+		return err
+	}
+	if kept.Token != probe.Token {
+		return fmt.Errorf("%w: %w", ErrUnavailable, ErrNotKept)
+	}
+	return nil
+}
+
+// Lifetime says for how long a store of this kind keeps what it is given, where that is not until
+// it is deleted.
+func (k Kind) Lifetime() string {
+	if k == Kernel {
+		return "until this machine restarts"
+	}
+	return ""
+}
+
+// Describe is a store's description with its lifetime, where it has one.
+func Describe(store Store) string {
+	if lifetime := store.Kind().Lifetime(); lifetime != "" {
+		return store.Description() + ", " + lifetime
+	}
+	return store.Description()
+}
