@@ -2,6 +2,8 @@ package prepare
 
 import (
 	"cmp"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
@@ -11,11 +13,17 @@ import (
 )
 
 // SetupLine is the command that creates a profile's credentials anew and leaves the profile as it
-// is. The account keeps its rights: setup takes none away.
+// is. It grants the account's rights again, as the last setup has: the account may be gone.
 func SetupLine(p profile.Profile) string {
 	line := []string{ui.Program, "setup", p.ServiceAccount, "-n", p.Namespace, "--profile",
 		p.Name}
 	line = append(append(line, p.Origin.Flags()...), tokenFlags(p)...)
+	if rights := p.Setup.Rights.Flags(); len(rights) > 0 {
+		line = append(line, rights...)
+		for _, namespace := range p.In {
+			line = append(line, "--in", namespace)
+		}
+	}
 	if p.Setup.NoRBAC {
 		line = append(line, "--no-rbac")
 	}
@@ -36,6 +44,10 @@ func SetupLine(p profile.Profile) string {
 	}
 	for _, name := range furtherVariables(p) {
 		line = append(line, "--bootstrap-env", name)
+	}
+	if p.Origin != nil && len(p.Origin.Kubeconfig) > 1 {
+		files := strings.Join(p.Origin.Kubeconfig, string(filepath.ListSeparator))
+		return "KUBECONFIG=" + ui.CommandLine(files) + " " + ui.CommandLine(line...)
 	}
 	return ui.CommandLine(line...)
 }
