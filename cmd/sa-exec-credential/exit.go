@@ -72,7 +72,7 @@ func explain(at advice.Situation, err error) (code int, hint string) {
 // What several errors are answered with.
 const (
 	setupAgain   = "set it up again: {setup}"
-	network      = "check the network, VPN and proxy on the way to the cluster"
+	network      = "check the network, VPN and proxy on the way to the cluster; if it has moved: {move}"
 	otherLogin   = "log in again with the context's own tool, or name another one with --context"
 	allowedOnly  = "use a --context that is allowed to"
 	toPrepare    = "use a --context that is allowed to, or have an administrator apply the output of --dry-run and use --no-rbac"
@@ -172,7 +172,7 @@ var general = []problem{
 	{lifecycle.ErrStillAccepted, exitServer, "see whether another program creates the Secret again"},
 	{prepare.ErrNotInPod, exitBootstrap, "set automountServiceAccountToken: true for the pod, or use another --bootstrap"},
 	{prepare.ErrNotAccountToken, exitUsage, "only contexts with a ServiceAccount's token can be migrated"},
-	{prepare.ErrProfileTaken, exitUsage, "to replace it: --take-over; to keep both: another --profile"},
+	{prepare.ErrProfileTaken, exitUsage, "to keep both, name another --profile; to replace it: {again --take-over}"},
 	{prepare.ErrStillHeld, exitUsage, "migrate the contexts of these users too, then delete the Secret with kubectl"},
 
 	// before what it wraps where the policy cannot be read
@@ -195,8 +195,8 @@ var general = []problem{
 	{kubeconfig.ErrEntry, exitUsage, "run: sa-exec-credential setup --help"},
 
 	{cluster.ErrUsage, exitUsage, "run: sa-exec-credential setup --help"},
-	{cluster.ErrDefaultAccount, exitUsage, "use an account of its own; to go on nevertheless: --allow-default-account"},
-	{cluster.ErrAdmin, exitUsage, "grant what the work needs and no more; to go on nevertheless: --allow-admin"},
+	{cluster.ErrDefaultAccount, exitUsage, "use an account of its own; to go on nevertheless: {again --allow-default-account}"},
+	{cluster.ErrAdmin, exitUsage, "grant what the work needs and no more; to go on nevertheless: {again --allow-admin}"},
 	{cluster.ErrForeign, exitForbidden, "choose another name, or have its owner remove it"},
 	{cluster.ErrTerminating, exitServer, "try again when it is gone"},
 

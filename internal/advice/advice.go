@@ -36,6 +36,8 @@ var open = regexp.MustCompile(`\{(\w+)((?: [^{}]+)?)\}`)
 //	{setup}        the setup that creates the profile's credentials anew; in setup the command
 //	               itself, as it was typed
 //	{again}        the command as it was typed
+//	{move}         {setup} for a cluster whose address is another one now in the context that
+//	               the profile was set up with
 //	{store}        {setup}, with another store
 //	{admin}        {again}, with the credentials of a context that can be an administrator's
 //	{kubectl}      kubectl with the kubeconfig and context that the command was given
@@ -74,6 +76,9 @@ func (s Situation) command(name string, more []string) (line string, known bool)
 	switch name {
 	case "setup":
 		return s.setup(more)
+	case "move":
+		p, _ := s.known()
+		return prepare.MoveLine(p)
 	case "store":
 		return s.setup(append([]string{"--store", s.otherStore()}, more...))
 	case "again":

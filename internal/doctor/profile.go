@@ -113,6 +113,7 @@ func (c *profileChecks) credentials(ctx context.Context) {
 		c.add(c.limited(ctx))
 	}
 	c.token(ctx, grant, stored)
+	c.rights(ctx, grant)
 }
 
 // lastWarning is what a get had to leave out: clients are told nothing but the token.
@@ -143,10 +144,13 @@ func (c *profileChecks) server() bool {
 }
 
 // serverFix is the command that shows what is in the way, or that takes over a new certificate
-// authority.
+// authority or address.
 func (c *profileChecks) serverFix(err error) string {
 	if errors.Is(err, api.ErrTLS) {
 		return prepare.SetupLine(c.profile)
+	}
+	if line, moved := prepare.MoveLine(c.profile); moved {
+		return "if the cluster has moved: " + line
 	}
 	line := []string{"curl", "-kv"}
 	if c.profile.Cluster.ProxyURL != "" {

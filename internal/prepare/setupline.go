@@ -8,6 +8,7 @@ import (
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/kubeconfig"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
 )
@@ -50,6 +51,19 @@ func SetupLine(p profile.Profile) string {
 		return "KUBECONFIG=" + ui.CommandLine(files) + " " + ui.CommandLine(line...)
 	}
 	return ui.CommandLine(line...)
+}
+
+// MoveLine is SetupLine for a cluster whose address has changed in the context that the profile was
+// set up with, and whether it has.
+func MoveLine(p profile.Profile) (line string, moved bool) {
+	if p.Origin == nil {
+		return "", false
+	}
+	found, err := kubeconfig.Resolve(p.Origin.Kubeconfig, p.Origin.Context)
+	if err != nil || found.Cluster.Server == p.Cluster.Server {
+		return "", false
+	}
+	return SetupLine(p) + " --take-over", true
 }
 
 // furtherVariables are those that setup was told to keep for programs that the profile runs.

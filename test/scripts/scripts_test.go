@@ -8,11 +8,14 @@ package scripts_test
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -29,7 +32,7 @@ func TestMain(m *testing.M) { lab.Main(m, lab.Options{}) }
 // administrator's kubeconfig; NOBODY, that of somebody without any right; OUTSIDE, a directory
 // for what holds a secret.
 func TestScripts(t *testing.T) {
-	testscript.RunT(script{t}, testscript.Params{
+	testscript.RunT(script{t, newHints()}, testscript.Params{
 		Dir:                 "testdata",
 		WorkdirRoot:         lab.Dir(t, "work"),
 		RequireExplicitExec: true,
@@ -37,6 +40,9 @@ func TestScripts(t *testing.T) {
 		Setup:               setUp,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"fails":        failsCommand,
+			"works":        worksCommand,
+			"hint":         hintCommand,
+			"excuse":       excuseCommand,
 			"eventually":   eventuallyCommand,
 			"static-token": staticTokenCommand,
 			"entries":      entriesCommand,
@@ -45,11 +51,14 @@ func TestScripts(t *testing.T) {
 }
 
 // script is a script as a test, the whole log of which is searched for tokens.
-type script struct{ *testing.T }
+type script struct {
+	*testing.T
+	hints *hints
+}
 
 // Run implements testscript.T.
 func (s script) Run(name string, run func(testscript.T)) {
-	s.T.Run(name, func(t *testing.T) { run(script{t}) })
+	s.T.Run(name, func(t *testing.T) { run(script{t, newHints()}) })
 }
 
 // Verbose implements testscript.T: the log has everything that was printed.
@@ -59,16 +68,44 @@ func (script) Verbose() bool { return true }
 func (s script) Log(args ...any) {
 	lab.Search("the log of "+s.Name(), fmt.Sprint(args...))
 	s.T.Log(args...)
+	s.hints.mu.Lock()
+	defer s.hints.mu.Unlock()
+	if s.Failed() {
+		return
+	}
+	for _, command := range lab.UnfollowedHints(fmt.Sprint(args...), s.hints.typed,
+		s.hints.excused) {
+		s.T.Errorf("it was told to type this, and has not:\n%s", command)
+	}
 }
 
 // machineKey is where a script keeps its machine.
 type machineKey struct{}
 
+// hintsKey is where it keeps its hints.
+type hintsKey struct{}
+
+// hints are the commands that a script has typed because the program said so, and patterns of
+// those that it need not type.
+type hints struct {
+	mu             sync.Mutex
+	typed, excused []string
+}
+
+// excusedEverywhere are the hints that no script has to follow, with the reasons.
+var excusedEverywhere = map[string]string{
+	` FILE\b|CLUSTER`: "something has to be filled in; scripts that do type it as it is then",
+}
+
+func newHints() *hints {
+	return &hints{excused: slices.Collect(maps.Keys(excusedEverywhere))}
+}
+
 func setUp(env *testscript.Env) error {
 	m := lab.NewMachine(env.T().(script).T, keyring.Keyring)
 	m.Profile = "it"
 	env.Defer(m.NoteEntries)
-	env.Values[machineKey{}] = m
+	env.Values[machineKey{}], env.Values[hintsKey{}] = m, env.T().(script).hints
 	outside := m.TempDir()
 	admin := filepath.Join(outside, "admin.kubeconfig")
 	m.Write(admin, m.Read(m.Admin))
@@ -97,6 +134,61 @@ func failsCommand(ts *testscript.TestScript, neg bool, args []string) {
 	case !strings.Contains(ts.ReadFile("stderr"), "error: "):
 		ts.Fatalf("it does not say why")
 	}
+	follow(ts)
+}
+
+// worksCommand runs a program that succeeds, and what it says to type next, if that only looks.
+func worksCommand(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) == 0 {
+		ts.Fatalf("usage: works PROGRAM [ARGUMENT...]")
+	}
+	ts.Check(ts.Exec(args[0], args[1:]...))
+	follow(ts)
+}
+
+// said is what the last program has said and printed.
+func said(ts *testscript.TestScript) string {
+	return ts.ReadFile("stderr") + ts.ReadFile("stdout")
+}
+
+// follow types the commands that the last program gave to look at something. What the script sees
+// of that program stays.
+func follow(ts *testscript.TestScript) {
+	m, h := ts.Value(machineKey{}).(*lab.Machine), ts.Value(hintsKey{}).(*hints)
+	for _, command := range lab.Hints(said(ts)) {
+		if !lab.IsHarmless(command) || strings.Contains(command, " FILE ") ||
+			slices.Contains(h.typed, command) {
+			continue
+		}
+		c := m.Command("/bin/sh", "-c", command)
+		c.Dir = ts.MkAbs(".")
+		c.Env = append(c.Env, "DBUS_SESSION_BUS_ADDRESS="+ts.Getenv("DBUS_SESSION_BUS_ADDRESS"))
+		if r := c.Run(m.T); r.Code != 0 {
+			ts.Fatalf("%s\nends with %d: %s", command, r.Code, r.Stderr)
+		}
+		h.typed = append(h.typed, command)
+	}
+}
+
+// hintCommand is "[!] hint [WORD...]": it types the command that the last program gave, as it is
+// printed; of several the one that holds all words.
+func hintCommand(ts *testscript.TestScript, neg bool, words []string) {
+	h := ts.Value(hintsKey{}).(*hints)
+	command, err := lab.Hint(said(ts), words...)
+	ts.Check(err)
+	h.typed = append(h.typed, command)
+	if err := ts.Exec("/bin/sh", "-c", command); (err != nil) != neg {
+		ts.Fatalf("%s\nended with %v", command, err)
+	}
+}
+
+// excuseCommand is "excuse PATTERN REASON...": hints of this script that it need not follow.
+func excuseCommand(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: excuse PATTERN REASON...")
+	}
+	h := ts.Value(hintsKey{}).(*hints)
+	h.excused = append(h.excused, args[0])
 }
 
 // eventuallyCommand runs a program until it succeeds, or with ! until it fails.

@@ -1,0 +1,238 @@
+//go:build linux
+
+// Package circle_test breaks a machine that works in every way there is, and then does nothing but
+// what is printed: the hint of what has failed, or else what doctor says. All ways lead back.
+package circle_test
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
+	"github.com/sa-exec-credential/sa-exec-credential/test/lab"
+)
+
+// Policies are broken, too, so the control plane is this package's own.
+func TestMain(m *testing.M) { lab.Main(m, lab.Options{OwnPlane: true}) }
+
+// person has the administrator's kubeconfig, and another one of his own, the current context of
+// which is the profile's.
+type person struct {
+	*lab.Machine
+	door *lab.Door
+}
+
+func newPerson(t *testing.T) *person {
+	t.Helper()
+	p := &person{Machine: lab.NewMachine(t, keyring.Keyring), door: lab.NewDoor(t)}
+	p.Behind(p.door)
+	p.Admin = p.Write(p.Path("admin"), p.Read(p.Admin))
+	p.Prepare()
+	p.kubectl().Succeeds()
+	return p
+}
+
+func (p *person) kubectl() lab.Result { return p.Kubectl("get", "pods") }
+
+func (p *person) asAdmin(args ...string) {
+	p.Helper()
+	p.AsAdmin(append(args, "-n", p.Namespace)...)
+}
+
+// file is one of the program's own.
+func (p *person) file(kind string) string {
+	p.Helper()
+	name := p.Profile
+	if kind == "devices" {
+		name = p.Configuration().Profile.Device
+	}
+	return p.Path(".config", "sa-exec-credential", kind, name+".yaml")
+}
+
+// steps are how many hints a person follows before he asks somebody.
+const steps = 5
+
+// states are what can be broken. seen is whether kubectl fails then; else doctor tells.
+var states = []struct {
+	name   string
+	unseen bool
+	breaks func(p *person)
+}{
+	{"the store is empty", false, func(p *person) {
+		p.Plugin("logout", "--all", "--bootstrap").Succeeds()
+	}},
+	{"the store is locked", false, func(p *person) {
+		if err := p.Service.Lock(); err != nil {
+			p.Fatal(err)
+		}
+	}},
+	{"the store is gone", false, func(p *person) { p.Service.StopKeyring() }},
+	{"the device is deleted", false, func(p *person) {
+		device := p.Configuration().Device.Name
+		p.asAdmin("delete", "secret", device)
+		p.asAdmin("delete", "serviceaccount", device)
+	}},
+	{"the device's Secret is another one", false, func(p *person) {
+		device := p.Configuration().Device.Name
+		p.asAdmin("delete", "secret", device)
+		p.asAdmin("create", "secret", "generic", device)
+	}},
+	{"the device's rights are deleted", false, func(p *person) {
+		p.asAdmin("delete", "rolebinding", p.Configuration().Device.Name)
+		p.Forget()
+	}},
+	{"the account is deleted", false, func(p *person) {
+		p.asAdmin("delete", "serviceaccount", lab.Account)
+	}},
+	{"the account is another one", false, func(p *person) {
+		p.asAdmin("delete", "serviceaccount", lab.Account)
+		p.asAdmin("create", "serviceaccount", lab.Account)
+		p.asAdmin("delete", "rolebinding", "--all")
+	}},
+	{"the account's rights are deleted", false, func(p *person) {
+		p.asAdmin("delete", "rolebinding", "sa-exec-credential:ci:cluster-role:view")
+	}},
+	{"the namespace is deleted", false, func(p *person) {
+		p.AsAdmin("delete", "namespace", p.Namespace)
+	}},
+	{"the policy is deleted", true, func(p *person) {
+		p.AsAdmin("delete", "validatingadmissionpolicybinding", "sa-exec-credential")
+		p.AsAdmin("delete", "validatingadmissionpolicy", "sa-exec-credential")
+	}},
+	{"the profile is deleted", false, func(p *person) { p.Exec("rm", p.file("profiles")) }},
+	{"the profile is cut off", false, func(p *person) {
+		path := p.file("profiles")
+		text := p.Read(path)
+		p.Write(path, text[:len(text)*2/3])
+	}},
+	{"the profile is no YAML", false, func(p *person) {
+		p.Replace(p.file("profiles"), "version: 1", "version: [")
+	}},
+	{"the profile is of another version", false, func(p *person) {
+		p.Replace(p.file("profiles"), "version: 1", "version: 99")
+	}},
+	{"the profile is empty", false, func(p *person) { p.Write(p.file("profiles"), "") }},
+	{"everybody can write the profile", false, func(p *person) {
+		p.Exec("chmod", "666", p.file("profiles")).Succeeds()
+	}},
+	{"everybody can write the directory", false, func(p *person) {
+		p.Exec("chmod", "777", filepath.Dir(p.file("profiles"))).Succeeds()
+	}},
+	{"the device's record is deleted", false, func(p *person) { p.Exec("rm", p.file("devices")) }},
+	{"the device's record is no YAML", false, func(p *person) { p.Write(p.file("devices"), "{") }},
+	{"all the program's files are deleted", false, func(p *person) {
+		p.Exec("rm", "-r", p.Path(".config", "sa-exec-credential")).Succeeds()
+	}},
+	{"the context is deleted", false, func(p *person) {
+		p.Kubectl("config", "delete-context", p.Profile).Succeeds()
+	}},
+	{"the context's command is wrong", false, func(p *person) {
+		p.Replace(p.Kubeconfig(), lab.Plugin, "/usr/local/bin/gone")
+	}},
+	{"the context names another profile", false, func(p *person) {
+		p.Replace(p.Kubeconfig(), "- "+p.Profile, "- other")
+	}},
+	{"the context says nothing of its cluster", false, func(p *person) {
+		p.Replace(p.Kubeconfig(), "provideClusterInfo: true", "provideClusterInfo: false")
+	}},
+	{"the context runs another command", false, func(p *person) {
+		p.Replace(p.Kubeconfig(), "- get", "- status")
+	}},
+	{"the context's cluster is elsewhere", false, func(p *person) {
+		p.Replace(p.Kubeconfig(), p.Server, lab.Plane.Server)
+	}},
+	{"the kubeconfig is deleted", false, func(p *person) {
+		p.Exec("rm", p.Kubeconfig()).Succeeds()
+	}},
+	{"the cluster has moved", false, func(p *person) {
+		p.Replace(p.Admin, p.Server, lab.Plane.Server)
+		p.door.Lead(lab.Reset)
+		p.Forget()
+	}},
+	{"the administrator's kubeconfig is gone, and the store is empty", false, func(p *person) {
+		p.Plugin("logout", "--all", "--bootstrap").Succeeds()
+		p.keepAdmin()
+		p.Exec("rm", p.Admin).Succeeds()
+	}},
+	{"the administrator's context is renamed, and the store is empty", false, func(p *person) {
+		p.Plugin("logout", "--all", "--bootstrap").Succeeds()
+		p.Kubectl("--kubeconfig", p.Admin, "config", "rename-context", "admin@test", "root").
+			Succeeds()
+		p.keepAdmin()
+	}},
+	{"all files are deleted, and the administrator's context is the user's own", false,
+		func(p *person) {
+			p.keepAdmin()
+			p.Exec("rm", "-r", p.Path(".config", "sa-exec-credential")).Succeeds()
+		}},
+}
+
+// keepAdmin adds the administrator's context to the user's own kubeconfig, under another name.
+func (p *person) keepAdmin() {
+	p.Helper()
+	both := p.Command(lab.Plane.Kubectl, "config", "view", "--flatten")
+	both.Env = append(both.Env, "KUBECONFIG="+p.Kubeconfig()+":"+p.Admin)
+	text := both.Run(p.T).Succeeds().Stdout
+	p.Write(p.Kubeconfig(), strings.ReplaceAll(text, "admin@test", "mine@test"))
+}
+
+func TestAllWaysLeadBack(t *testing.T) {
+	for _, state := range states {
+		t.Run(state.name, func(t *testing.T) {
+			t.Parallel()
+			p := newPerson(t)
+			state.breaks(p)
+			if !state.unseen {
+				lab.Eventually(t, "it is broken", func() bool {
+					return p.kubectl().Code != 0
+				})
+			}
+			p.walk(state.unseen)
+		})
+	}
+}
+
+// walk does what is printed until kubectl works, and doctor has nothing that failed.
+func (p *person) walk(unseen bool) {
+	p.Helper()
+	typed := map[string]bool{}
+	var way []string
+	for said := p.kubectl(); ; said = p.kubectl() {
+		if said.Code == 0 && !unseen {
+			return
+		}
+		command := next(said, typed)
+		if command == "" {
+			said = p.Plugin("doctor")
+			if unseen && said.Code == 0 && len(typed) > 0 {
+				return
+			}
+			command = next(said, typed)
+		}
+		for command != "" && len(typed) < steps {
+			typed[command] = true
+			followed := p.Exec("/bin/sh", "-c", command)
+			p.NoteEntries()
+			way = append(way, said.Stderr, "$ "+command, followed.Stderr)
+			if followed.Code == 0 {
+				break
+			}
+			said, command = followed, next(followed, typed)
+		}
+		if command == "" || len(typed) >= steps && p.kubectl().Code != 0 {
+			p.Fatalf("it does not lead back:\n%s\n%s", strings.Join(way, "\n"),
+				said.Stderr+said.Stdout)
+		}
+	}
+}
+
+// next is the first command of a text that does something, and has not been typed.
+func next(said lab.Result, typed map[string]bool) string {
+	for _, command := range said.Hints() {
+		if !lab.IsHarmless(command) && !typed[command] {
+			return command
+		}
+	}
+	return ""
+}
