@@ -17,7 +17,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode"
 
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"sigs.k8s.io/yaml"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
@@ -210,6 +213,11 @@ func checkBlock(block docs.Block) (problem string) {
 				return err.Error()
 			}
 		}
+	case "hcl":
+		_, problems := hclsyntax.ParseConfig([]byte(block.Text), "", hcl.InitialPos)
+		if problems.HasErrors() {
+			return problems.Error()
+		}
 	case "json":
 		decoder := json.NewDecoder(bytes.NewReader([]byte(block.Text)))
 		var any any
@@ -254,14 +262,61 @@ func TestEveryCommandWithinTheTextExists(t *testing.T) {
 	}
 }
 
+var target = regexp.MustCompile("(?m)(?:^|`)make ([a-z-]+)")
+
 // TestMakeTargetsExist is about the commands within the text and in blocks.
 func TestMakeTargetsExist(t *testing.T) {
 	for _, page := range pages(t) {
-		for _, match := range regexp.MustCompile("(?m)(?:^|`)make ([a-z-]+)").FindAllStringSubmatch(page.text, -1) {
+		for _, match := range target.FindAllStringSubmatch(page.text, -1) {
 			make := exec.Command("make", "-C", filepath.Join("..", ".."), "-n", match[1])
 			if said, err := make.CombinedOutput(); err != nil {
 				t.Errorf("%s: make %s: %v\n%s", page.name, match[1], err, said)
 			}
 		}
 	}
+}
+
+// TestEveryLinkLeadsSomewhere is about the pages themselves, and the headings in them.
+func TestEveryLinkLeadsSomewhere(t *testing.T) {
+	for _, page := range pages(t) {
+		for _, match := range link.FindAllStringSubmatch(page.text, -1) {
+			path, anchor, _ := strings.Cut(match[1], "#")
+			if strings.Contains(path, ":") {
+				continue // elsewhere
+			}
+			text := page.text
+			if path != "" {
+				data, err := os.ReadFile(filepath.Join("..", "..", filepath.Dir(page.name), path))
+				if err != nil {
+					t.Errorf("%s: %v", page.name, err)
+					continue
+				}
+				text = string(data)
+			}
+			if anchor != "" && !slices.Contains(anchors(text), anchor) {
+				t.Errorf("%s: %q leads to no heading", page.name, match[1])
+			}
+		}
+	}
+}
+
+var (
+	link    = regexp.MustCompile(`\]\(([^)\s]+)\)`)
+	heading = regexp.MustCompile(`(?m)^#+ (.+)$`)
+)
+
+// anchors are the headings of a page as GitHub names them.
+func anchors(page string) (names []string) {
+	for _, match := range heading.FindAllStringSubmatch(page, -1) {
+		names = append(names, strings.Map(func(r rune) rune {
+			switch {
+			case r == ' ':
+				return '-'
+			case unicode.IsLetter(r), unicode.IsDigit(r), r == '-', r == '_':
+				return unicode.ToLower(r)
+			}
+			return -1
+		}, match[1]))
+	}
+	return names
 }
