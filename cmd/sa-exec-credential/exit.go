@@ -241,10 +241,13 @@ func ofType(at advice.Situation, err error) (problem, bool) {
 		roleRef    *cluster.RoleRefError
 		unknown    *cluster.UnknownError
 		client     *session.ClientError
+		several    *session.SeveralError
 	)
 	switch {
 	case errors.As(err, &client):
 		return problem{code: exitProfile, hint: hintForClient(client)}, true
+	case errors.As(err, &several):
+		return problem{code: exitUsage, hint: "name one: " + at.Again("--profile", several.Names[0])}, true
 	case errors.As(err, &escalation):
 		return problem{code: exitForbidden, hint: "nobody can grant more than they hold: have a cluster administrator run " + at.Operation +
 			"; on GKE first run: kubectl create clusterrolebinding cluster-admin-me --clusterrole=cluster-admin " +

@@ -82,10 +82,10 @@ func (s Situation) command(name string, more []string) (line string, known bool)
 	case "store":
 		return s.setup(append([]string{"--store", s.otherStore()}, more...))
 	case "again":
-		return s.again(more), true
+		return s.Again(more...), true
 	case "admin":
 		context, file := s.administrator()
-		return s.again([]string{"--context", context, "--kubeconfig", file}), context != ""
+		return s.Again("--context", context, "--kubeconfig", file), context != ""
 	case "kubectl":
 		return ui.CommandLine(append(append([]string{"kubectl"},
 			s.flags("--kubeconfig", "--context")...), more...)...), true
@@ -103,8 +103,8 @@ func (s Situation) command(name string, more []string) (line string, known bool)
 	return "", false
 }
 
-// again is the command as it was typed, with other values for some flags.
-func (s Situation) again(flags []string) string {
+// Again is the command as it was typed, with other values for some flags.
+func (s Situation) Again(flags ...string) string {
 	line := []string{ui.Program}
 	for i := 0; i < len(s.Args); i++ {
 		name, _, joined := strings.Cut(s.Args[i], "=")
@@ -121,7 +121,7 @@ func (s Situation) again(flags []string) string {
 // on this machine tells.
 func (s Situation) setup(more []string) (line string, known bool) {
 	if s.Operation == "setup" {
-		return s.again(more), true
+		return s.Again(more...), true
 	}
 	p, known := s.known()
 	if !known {
@@ -134,8 +134,7 @@ func (s Situation) setup(more []string) (line string, known bool) {
 	return line, true
 }
 
-// known is the profile, or what can be told of one that cannot be read: what is left of its file,
-// or its name alone where setup has chosen that.
+// known is the profile, or what can be told of one that cannot be read.
 func (s Situation) known() (p profile.Profile, known bool) {
 	name := s.name()
 	profiles, err := s.Host.Profiles()
@@ -145,9 +144,7 @@ func (s Situation) known() (p profile.Profile, known bool) {
 	if p, err = profiles.Load(name); err == nil {
 		return p, true
 	}
-	if p = profiles.Salvage(name); p.ServiceAccount == "" {
-		p.ServiceAccount, p.Namespace = profile.AccountOf(name)
-	}
+	p = profiles.Salvage(name)
 	return p, p.ServiceAccount != ""
 }
 
@@ -170,11 +167,14 @@ func (s Situation) otherStore() string {
 	return string(keyring.None)
 }
 
+// notAdministered are the commands that take no administrator's context.
+var notAdministered = []string{"get", "token", "kubeconfig", "doctor", "logout", "status", "forget"}
+
 // administrator is a context of the user's kubeconfig that is not of this program's making, and its
 // file: the first that leads to the cluster that the command is about, or the only one there is.
 func (s Situation) administrator() (context, file string) {
 	paths, err := s.Host.KubeconfigPaths("")
-	if err != nil {
+	if err != nil || slices.Contains(notAdministered, s.Operation) {
 		return "", ""
 	}
 	names, err := prepare.Candidates(paths, nil)

@@ -11,18 +11,29 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
 )
 
-// Salvage is what can still be read of a malformed profile, for a command that a person is shown
-// and for nothing else: no token is minted by it. ServiceAccount is empty where nothing can be, as
-// in a file that others can write.
+// Salvage is what can still be told of a malformed or missing profile, by what is left of its file
+// or by its name, for a command that a person is shown and for nothing else: no token is minted by
+// it. ServiceAccount is empty where nothing can be.
 func (f Dir) Salvage(name string) Profile {
-	if CheckName(name) != nil || f.check() != nil {
+	if CheckName(name) != nil {
 		return Profile{}
 	}
+	p := f.remains(name)
+	if p.ServiceAccount == "" {
+		p.ServiceAccount, p.Namespace = AccountOf(name)
+	}
+	if p.ServiceAccount == "" {
+		return Profile{}
+	}
+	return p.plausible(name)
+}
+
+// remains are the fields that can be read, of a file that nobody else can write.
+func (f Dir) remains(name string) (p Profile) {
 	data, err := files.ReadTrusted(f.path(name), maxSize)
-	if err != nil {
+	if err != nil || f.check() != nil {
 		return Profile{}
 	}
-	var p Profile
 	for _, field := range fields(string(data)) {
 		before := p
 		if yaml.Unmarshal([]byte(field), &p) != nil {
@@ -32,7 +43,7 @@ func (f Dir) Salvage(name string) Profile {
 	if CheckServiceAccount(p.ServiceAccount) != nil || CheckNamespace(p.Namespace) != nil {
 		return Profile{}
 	}
-	return p.plausible(name)
+	return p
 }
 
 // fields cuts a document where a line begins without a space: one that is broken does not keep the
