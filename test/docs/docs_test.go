@@ -119,8 +119,8 @@ func (r *reader) types(page string, block docs.Block, command docs.Command) {
 	case "":
 		result = r.shell(text, nil)
 	case "each": // the lines are alternatives: each is for somebody who is set up
-		r.shell("sa-exec-credential setup ci -n build --cluster-role view --context admin@prod",
-			nil).Succeeds()
+		r.shell("sa-exec-credential setup ci -n build --cluster-role view "+
+			"--context admin@prod", nil).Succeeds()
 		result = r.shell(text, nil)
 	case "job":
 		result = r.shell(text, r.job())
@@ -200,7 +200,8 @@ func checkBlock(block docs.Block) (problem string) {
 		}
 	case "":
 		for line := range strings.Lines(block.Text) {
-			word, _, _ := strings.Cut(strings.TrimPrefix(strings.TrimSpace(line), "$ "), " ")
+			line = strings.TrimPrefix(strings.TrimSpace(line), "$ ")
+			word, _, _ := strings.Cut(line, " ")
 			if slices.Contains([]string{"sa-exec-credential", "kubectl", "curl", "helm",
 				"make", "docker"}, word) {
 				return "a command in a block that is not run: " + line
@@ -248,11 +249,12 @@ func TestEveryCommandWithinTheTextExists(t *testing.T) {
 	}
 	for _, page := range pages(t) {
 		for _, span := range docs.Inline(page.text) {
-			words := strings.Fields(strings.TrimPrefix(span.Text, "sa-exec-credential "))
+			text := strings.TrimPrefix(span.Text, "sa-exec-credential ")
+			words := strings.Fields(text)
 			words = slices.DeleteFunc(words, func(word string) bool {
 				return word == "…" || word == "|"
 			})
-			if len(words) < 2 || !names[words[0]] || strings.ContainsAny(span.Text, "/<|") {
+			if len(words) < 2 || !names[words[0]] || strings.ContainsAny(text, "/<|") {
 				continue
 			}
 			if r := m.Plugin(append(words, "--help")...); r.Code != 0 {
@@ -268,7 +270,7 @@ var target = regexp.MustCompile("(?m)(?:^|`)make ([a-z-]+)")
 func TestMakeTargetsExist(t *testing.T) {
 	for _, page := range pages(t) {
 		for _, match := range target.FindAllStringSubmatch(page.text, -1) {
-			make := exec.Command("make", "-C", filepath.Join("..", ".."), "-n", match[1])
+			make := exec.Command("make", "-C", "../..", "-n", match[1])
 			if said, err := make.CombinedOutput(); err != nil {
 				t.Errorf("%s: make %s: %v\n%s", page.name, match[1], err, said)
 			}
@@ -286,7 +288,8 @@ func TestEveryLinkLeadsSomewhere(t *testing.T) {
 			}
 			text := page.text
 			if path != "" {
-				data, err := os.ReadFile(filepath.Join("..", "..", filepath.Dir(page.name), path))
+				data, err := os.ReadFile(filepath.Join("../..",
+					filepath.Dir(page.name), path))
 				if err != nil {
 					t.Errorf("%s: %v", page.name, err)
 					continue

@@ -10,14 +10,15 @@ import (
 )
 
 // programs are those that hints, fixes and the last line of a setup begin commands with.
-const programs = `sa-exec-credential|kubectl|KUBECONFIG=\S+ sa-exec-credential|chmod|rm|keyctl|curl|export`
+const programs = `(?:KUBECONFIG=\S+ )?sa-exec-credential|kubectl|chmod|rm|keyctl|curl|export`
 
 // command is one of them in a text: all that is printed to be typed stands after "run: ", "fix: ",
 // "Next: " or another word with a colon.
 var command = regexp.MustCompile(`: ((?:` + programs + `) )`)
 
 // Hints are the commands that a text of the program's, what it has said or printed, gives its
-// reader to type, in their order. Each is as it is printed, up to the end of its line or a ";".
+// reader to type, in their order, each of them once. It is as it is printed, up to the end of its
+// line or a ";".
 func Hints(text string) (commands []string) {
 	for line := range strings.Lines(text) {
 		line = strings.TrimSuffix(line, "\n")
@@ -27,7 +28,9 @@ func Hints(text string) (commands []string) {
 				break
 			}
 			typed := untilSemicolon(line[found[2]:])
-			commands = append(commands, typed)
+			if !slices.Contains(commands, typed) { // kubectl runs the plugin several times
+				commands = append(commands, typed)
+			}
 			line = line[found[2]+len(typed):]
 		}
 	}
@@ -60,8 +63,8 @@ func untilSemicolon(text string) string {
 // harmless are commands that only look at something, and that whoever reads a hint may type at any
 // time.
 var harmless = regexp.MustCompile(`^(sa-exec-credential (.* )?--help$|sa-exec-credential ` +
-	`(status|devices|kubeconfig --profile \S+$)|kubectl .*\b(get|can-i|get-contexts|` +
-	`api-resources|view)\b|keyctl show|curl )`)
+	`(status|devices|kubeconfig --profile \S+$)|kubectl ((--\S+|-n) \S+ )*(get|auth can-i|` +
+	`config get-contexts|config view|api-resources|kuberc view)\b|keyctl show|curl )`)
 
 // IsHarmless reports whether a command changes nothing.
 func IsHarmless(command string) bool { return harmless.MatchString(command) }
