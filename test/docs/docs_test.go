@@ -42,6 +42,9 @@ var notRun = map[string]string{
 	"make test": "TestMakeTargetsExist; make test runs this very test",
 }
 
+// comment is what explains a command on its own line.
+var comment = regexp.MustCompile(`\s{2,}# .*$`)
+
 // page is one of them, with its path from the repository's root.
 type page struct{ name, text string }
 
@@ -73,8 +76,9 @@ func TestEveryCommandThatThePagesShow(t *testing.T) {
 					continue
 				}
 				for _, command := range block.Commands() {
-					delete(listed, command.Text)
-					if notRun[command.Text] == "" {
+					plain := comment.ReplaceAllString(command.Text, "")
+					delete(listed, plain)
+					if notRun[plain] == "" {
 						r.types(page.name, block, command)
 					}
 				}
@@ -91,6 +95,7 @@ func TestEveryCommandThatThePagesShow(t *testing.T) {
 type reader struct {
 	*lab.Machine
 	pods map[string]*lab.Pod
+	job  *reader
 }
 
 func newReader(t *testing.T) *reader {
@@ -117,13 +122,13 @@ func (r *reader) types(page string, block docs.Block, command docs.Command) {
 	var result lab.Result
 	switch as, of := kindOf(block); as {
 	case "":
-		result = r.shell(text, nil)
+		result = r.shell(text)
 	case "each": // the lines are alternatives: each is for somebody who is set up
-		r.shell("sa-exec-credential setup ci -n build --cluster-role view "+
-			"--context admin@prod", nil).Succeeds()
-		result = r.shell(text, nil)
+		r.shell("sa-exec-credential setup ci -n build --cluster-role view " +
+			"--context admin@prod").Succeeds()
+		result = r.shell(text)
 	case "job":
-		result = r.shell(text, r.job())
+		result = r.theJob().shell(text)
 	case "pod":
 		result = r.inPod(of, text)
 	default:
@@ -152,11 +157,11 @@ func kindOf(block docs.Block) (as, of string) {
 // typed is what a terminal shows of a command: both of its outputs.
 const typed = `exec 2>&1; eval "$1"`
 
-func (r *reader) shell(text string, variables []string) lab.Result {
+func (r *reader) shell(text string) lab.Result {
 	r.Helper()
 	c := r.Command("bash", "-c", typed, "bash", text)
-	c.Env = append(c.Env, variables...)
-	c.PrintsToken = strings.Contains(text, "sa-exec-credential token")
+	c.PrintsToken = strings.Contains(text, "sa-exec-credential token") ||
+		strings.Contains(text, "create token")
 	return c.Run(r.T)
 }
 
@@ -166,18 +171,25 @@ func (r *reader) inPod(of, text string) lab.Result {
 	namespace, account, _ := strings.Cut(of, "/")
 	if r.pods[of] == nil {
 		r.pods[of] = lab.NewPod(r.Machine, namespace, account)
+		r.AsAdmin("create", "rolebinding", account, "-n", namespace, "--clusterrole=view",
+			"--serviceaccount="+namespace+":"+account)
 	}
 	text = strings.ReplaceAll(text, "/tmp/", "$HOME/")
 	return r.pods[of].Inside([]string{"HOME=" + r.pods[of].Writable}, "/bin/bash", "-c",
 		typed, "bash", text)
 }
 
-// job is the environment of a CI job: what its variables hold, and a directory of its own.
-func (r *reader) job() []string {
+// theJob is a machine that is there for one job, with what the CI system gives it in variables.
+func (r *reader) theJob() *reader {
 	r.Helper()
-	token := r.AdminsToken("create", "token", "ci", "-n", "build")
-	lab.Permit(token)
-	return []string{"CI_BOOTSTRAP_TOKEN=" + token, "RUNNER_TEMP=" + r.Path("tmp")}
+	if r.job == nil {
+		token := r.AdminsToken("create", "token", "ci-minter", "-n", "build")
+		lab.Permit(token)
+		r.job = &reader{Machine: lab.NewMachine(r.T, keyring.Kernel)}
+		r.job.Variables = []string{"CI_BOOTSTRAP_TOKEN=" + token,
+			"RUNNER_TEMP=" + r.job.Path("tmp")}
+	}
+	return r.job
 }
 
 // TestEveryBlockIsOfAKindThatIsTested keeps commands out of blocks that are not run, and has files
@@ -256,6 +268,10 @@ func TestEveryCommandWithinTheTextExists(t *testing.T) {
 			})
 			if len(words) < 2 || !names[words[0]] || strings.ContainsAny(text, "/<|") {
 				continue
+			}
+			if strings.HasPrefix(words[len(words)-1], "--") &&
+				m.Plugin(append(words, "--help")...).Code != 0 {
+				words = append(words, "VALUE")
 			}
 			if r := m.Plugin(append(words, "--help")...); r.Code != 0 {
 				t.Errorf("%s:%d: %s\n%s", page.name, span.Line, span.Text, r.Stderr)
