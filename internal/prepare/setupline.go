@@ -3,6 +3,7 @@ package prepare
 import (
 	"cmp"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -46,11 +47,22 @@ func SetupLine(p profile.Profile) string {
 	for _, name := range furtherVariables(p) {
 		line = append(line, "--bootstrap-env", name)
 	}
-	if p.Origin != nil && len(p.Origin.Kubeconfig) > 1 {
-		files := strings.Join(p.Origin.Kubeconfig, string(filepath.ListSeparator))
-		return "KUBECONFIG=" + ui.CommandLine(files) + " " + ui.CommandLine(line...)
+	return commandAt(p.Origin, line)
+}
+
+// KubectlLine is a command of kubectl with the credentials of an administrator's context.
+func KubectlLine(o *profile.Origin, words ...string) string {
+	return commandAt(o, slices.Concat([]string{"kubectl"}, o.Flags(), words))
+}
+
+// commandAt is a command that reads the files in which the context was found: of several no flag
+// tells kubectl.
+func commandAt(o *profile.Origin, line []string) string {
+	if o == nil || len(o.Kubeconfig) < 2 {
+		return ui.CommandLine(line...)
 	}
-	return ui.CommandLine(line...)
+	files := strings.Join(o.Kubeconfig, string(filepath.ListSeparator))
+	return "KUBECONFIG=" + ui.CommandLine(files) + " " + ui.CommandLine(line...)
 }
 
 // MoveLine is SetupLine for a cluster whose address has changed in the context that the profile was

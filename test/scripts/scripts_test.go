@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -73,11 +74,14 @@ func (s script) Log(args ...any) {
 	if s.Failed() {
 		return
 	}
-	for _, command := range lab.UnfollowedHints(fmt.Sprint(args...), s.hints.typed,
-		s.hints.excused) {
+	log := scriptLine.ReplaceAllString(fmt.Sprint(args...), "")
+	for _, command := range lab.UnfollowedHints(log, s.hints.typed, s.hints.excused) {
 		s.T.Errorf("it was told to type this, and has not:\n%s", command)
 	}
 }
+
+// scriptLine is a line of the script itself, in its log.
+var scriptLine = regexp.MustCompile(`(?m)^> .*$`)
 
 // machineKey is where a script keeps its machine.
 type machineKey struct{}
@@ -90,11 +94,19 @@ type hintsKey struct{}
 type hints struct {
 	mu             sync.Mutex
 	typed, excused []string
+	work           string // the script's directory, which its log calls $WORK
+	said, followed string // what gave the last hint, and what its command has said
+}
+
+// note remembers a command as the log shows it.
+func (h *hints) note(command string) {
+	h.typed = append(h.typed, strings.ReplaceAll(command, h.work, "$WORK"))
 }
 
 // excusedEverywhere are the hints that no script has to follow, with the reasons.
 var excusedEverywhere = map[string]string{
-	` FILE\b|CLUSTER`: "something has to be filled in; scripts that do type it as it is then",
+	` FILE\b|CLUSTER`:      "something has to be filled in; a script that has it types it",
+	` get --raw /version$`: "tries once more what has just failed",
 }
 
 func newHints() *hints {
@@ -105,7 +117,9 @@ func setUp(env *testscript.Env) error {
 	m := lab.NewMachine(env.T().(script).T, keyring.Keyring)
 	m.Profile = "it"
 	env.Defer(m.NoteEntries)
-	env.Values[machineKey{}], env.Values[hintsKey{}] = m, env.T().(script).hints
+	h := env.T().(script).hints
+	h.work = env.WorkDir
+	env.Values[machineKey{}], env.Values[hintsKey{}] = m, h
 	outside := m.TempDir()
 	admin := filepath.Join(outside, "admin.kubeconfig")
 	m.Write(admin, m.Read(m.Admin))
@@ -137,14 +151,20 @@ func failsCommand(ts *testscript.TestScript, neg bool, args []string) {
 	follow(ts)
 }
 
-// worksCommand runs a program that succeeds, and what it says to type next, if that only looks.
+// worksCommand is "[!] works PROGRAM [ARGUMENT...]": exec, and then what the program says to type
+// next, if that only looks.
 func worksCommand(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) == 0 {
-		ts.Fatalf("usage: works PROGRAM [ARGUMENT...]")
+	if len(args) == 0 {
+		ts.Fatalf("usage: [!] works PROGRAM [ARGUMENT...]")
 	}
-	ts.Check(ts.Exec(args[0], args[1:]...))
+	if err := ts.Exec(args[0], args[1:]...); (err != nil) != neg {
+		ts.Fatalf("it ended with %v", err)
+	}
 	follow(ts)
 }
+
+// rawVersion is what tries once more what has just failed.
+var rawVersion = regexp.MustCompile(` get --raw /version$`)
 
 // said is what the last program has said and printed.
 func said(ts *testscript.TestScript) string {
@@ -157,7 +177,7 @@ func follow(ts *testscript.TestScript) {
 	m, h := ts.Value(machineKey{}).(*lab.Machine), ts.Value(hintsKey{}).(*hints)
 	for _, command := range lab.Hints(said(ts)) {
 		if !lab.IsHarmless(command) || strings.Contains(command, " FILE ") ||
-			slices.Contains(h.typed, command) {
+			rawVersion.MatchString(command) {
 			continue
 		}
 		c := m.Command("/bin/sh", "-c", command)
@@ -166,20 +186,26 @@ func follow(ts *testscript.TestScript) {
 		if r := c.Run(m.T); r.Code != 0 {
 			ts.Fatalf("%s\nends with %d: %s", command, r.Code, r.Stderr)
 		}
-		h.typed = append(h.typed, command)
+		h.note(command)
 	}
 }
 
 // hintCommand is "[!] hint [WORD...]": it types the command that the last program gave, as it is
-// printed; of several the one that holds all words.
+// printed; of several the one that holds all words. Another hint after it is of the same program.
 func hintCommand(ts *testscript.TestScript, neg bool, words []string) {
 	h := ts.Value(hintsKey{}).(*hints)
-	command, err := lab.Hint(said(ts), words...)
+	if now := said(ts); now != h.followed {
+		h.said = now
+	}
+	command, err := lab.Hint(h.said, words...)
 	ts.Check(err)
-	h.typed = append(h.typed, command)
-	if err := ts.Exec("/bin/sh", "-c", command); (err != nil) != neg {
+	h.note(command)
+	err = ts.Exec("/bin/sh", "-c", command)
+	h.followed = said(ts)
+	if (err != nil) != neg {
 		ts.Fatalf("%s\nended with %v", command, err)
 	}
+	follow(ts)
 }
 
 // excuseCommand is "excuse PATTERN REASON...": hints of this script that it need not follow.
