@@ -242,10 +242,14 @@ func ofType(at advice.Situation, err error) (problem, bool) {
 		unknown    *cluster.UnknownError
 		client     *session.ClientError
 		several    *session.SeveralError
+		record     *device.MalformedError
 	)
 	switch {
 	case errors.As(err, &client):
 		return problem{code: exitProfile, hint: hintForClient(client)}, true
+	case errors.As(err, &record):
+		return problem{code: exitProfile, hint: "remove the record: " + ui.CommandLine("rm", record.Path) +
+			at.Complete("; then set it up again: {setup}")}, true
 	case errors.As(err, &several):
 		return problem{code: exitUsage, hint: "name one: " + at.Again("--profile", several.Names[0])}, true
 	case errors.As(err, &escalation):
