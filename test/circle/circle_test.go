@@ -5,12 +5,15 @@
 package circle_test
 
 import (
+	"encoding/base64"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
+	"github.com/sa-exec-credential/sa-exec-credential/test/controlplane"
 	"github.com/sa-exec-credential/sa-exec-credential/test/lab"
 )
 
@@ -145,6 +148,27 @@ var states = []struct {
 		p.Replace(p.Admin, p.Server, lab.Plane.Server)
 		p.door.Lead(lab.Reset)
 		p.Forget()
+	}},
+	{"the cluster has another certificate authority", func(p *person) {
+		other, err := controlplane.NewAuthority("another", time.Now().Add(time.Hour))
+		if err != nil {
+			p.Fatal(err)
+		}
+		encode := base64.StdEncoding.EncodeToString
+		for _, file := range []string{p.file("profiles"), p.Kubeconfig()} {
+			p.Replace(file, encode(lab.Plane.CAPEM), encode(other.PEM))
+		}
+	}},
+	{"the store is empty, and names hold what a shell would run", func(p *person) {
+		name := "it's \"mine\"; $(touch x) `touch y` *"
+		p.Kubectl("--kubeconfig", p.Admin, "config", "rename-context", "admin@test", name).
+			Succeeds()
+		file := p.Path("the admin's; file")
+		p.Write(file, p.Read(p.Admin))
+		p.Exec("rm", p.Admin).Succeeds()
+		p.Admin = file
+		p.Prepare()
+		p.Plugin("logout", "--all", "--bootstrap").Succeeds()
 	}},
 	{"the administrator's kubeconfig is gone, and the store is empty", func(p *person) {
 		p.Plugin("logout", "--all", "--bootstrap").Succeeds()
