@@ -50,7 +50,7 @@ type problem struct {
 // in each operation, so the operation's own list comes first. What a hint of the tables leaves open,
 // package advice fills in.
 func explain(at advice.Situation, err error) (code int, hint string) {
-	operation := at.Operation
+	at, operation := at.Of(err), at.Operation
 	var usage usageError
 	if errors.As(err, &usage) {
 		return exitUsage, "run: " + strings.Join(strings.Fields(ui.Program+" "+usage.command+" --help"), " ")

@@ -78,7 +78,7 @@ func worst(outcomes []prepare.Outcome) error {
 		if o.Err != nil {
 			failed++
 			if first == nil {
-				first = fmt.Errorf("context %q: %w", o.Context, o.Err)
+				first = &prepare.ContextError{Context: o.Context, Err: o.Err}
 			}
 		}
 	}

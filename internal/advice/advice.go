@@ -5,6 +5,7 @@ package advice
 
 import (
 	"cmp"
+	"errors"
 	"path/filepath"
 	"regexp"
 	"runtime"
@@ -26,6 +27,19 @@ type Situation struct {
 	Operation string   // the command's name
 	Args      []string // of the process, the command's name among them
 	Profile   string   // empty: the one that Args name, or that would be chosen
+}
+
+// Of is the situation of the one context that an error is about, when the command was for many.
+func (s Situation) Of(err error) Situation {
+	var one *prepare.ContextError
+	if s.Host == nil || !errors.As(err, &one) {
+		return s
+	}
+	s.Args = slices.DeleteFunc(s.words("--context"), func(arg string) bool {
+		return arg == "--all-contexts"
+	})
+	s.Args = append(s.Args, "--context", one.Context)
+	return s
 }
 
 // open is what a hint can leave open. Words behind the name are added to the command.
@@ -105,7 +119,11 @@ func (s Situation) command(name string, more []string) (line string, known bool)
 
 // Again is the command as it was typed, with other values for some flags.
 func (s Situation) Again(flags ...string) string {
-	line := []string{ui.Program}
+	return ui.CommandLine(slices.Concat([]string{ui.Program}, s.words(flags...), flags)...)
+}
+
+// words are Args without some flags and their values.
+func (s Situation) words(flags ...string) (line []string) {
 	for i := 0; i < len(s.Args); i++ {
 		name, _, joined := strings.Cut(s.Args[i], "=")
 		if !strings.HasPrefix(name, "--") || !slices.Contains(flags, name) {
@@ -114,7 +132,7 @@ func (s Situation) Again(flags ...string) string {
 			i++ // its value
 		}
 	}
-	return ui.CommandLine(append(line, flags...)...)
+	return line
 }
 
 // setup is the whole command that creates the credentials of the profile anew, as far as anything
