@@ -75,8 +75,9 @@ func (b Block) Commands() (commands []Command) {
 
 // isWhole reports whether a shell would run a text and not ask for more.
 func isWhole(text string) bool {
-	return !strings.HasSuffix(text, "\\") &&
-		exec.Command("bash", "-n", "-c", text).Run() == nil
+	// of a here-document that has no end bash only warns
+	said, err := exec.Command("bash", "-n", "-c", text).CombinedOutput()
+	return !strings.HasSuffix(text, "\\") && err == nil && len(said) == 0
 }
 
 // inline is a command of the program within the text, or in a table.
