@@ -190,7 +190,7 @@ var general = []problem{
 	{kubeconfig.ErrNotStatic, exitUsage, "only contexts with a ServiceAccount's token can be migrated"},
 	{kubeconfig.ErrOurs, exitUsage, "nothing needs to be done"},
 	{kuberc.ErrDenyAll, exitUsage, "change credentialPluginPolicy in kuberc first"},
-	{kuberc.ErrNoAllowlist, exitUsage, "kubectl allows every plugin already; to change that set credentialPluginPolicy: Allowlist"},
+	{kuberc.ErrNoAllowlist, exitUsage, "every plugin is allowed already; to change that set credentialPluginPolicy: Allowlist"},
 	{kuberc.ErrPolicy, exitUsage, "fix kuberc: kubectl itself would refuse it"},
 	{kubeconfig.ErrEntry, exitUsage, "run: sa-exec-credential setup --help"},
 
@@ -200,7 +200,7 @@ var general = []problem{
 	{cluster.ErrForeign, exitForbidden, "choose another name, or have its owner remove it"},
 	{cluster.ErrTerminating, exitServer, "try again when it is gone"},
 
-	{doctor.ErrCommandMissing, exitProfile, "install sa-exec-credential there"},
+	{doctor.ErrCommandMissing, exitProfile, "install the program there"},
 	{doctor.ErrExecSection, exitProfile, "to print one that works: {program kubeconfig}"},
 	{doctor.ErrPluginDenied, exitProfile, "to see the policy: kubectl kuberc view"},
 	{doctor.ErrNotKept, exitStore, otherStore},

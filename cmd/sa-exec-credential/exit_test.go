@@ -2,6 +2,9 @@ package main
 
 import (
 	"fmt"
+	"maps"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -106,6 +109,27 @@ func TestEveryKindIsAnsweredOnce(t *testing.T) {
 				seen[p.kind])
 		}
 		seen[p.kind] = true
+	}
+}
+
+// TestWhatHintsGiveToTypeStandsAfterAColon is about the tables: tests in test/scripts and
+// test/circle find commands there, and type them.
+func TestWhatHintsGiveToTypeStandsAfterAColon(t *testing.T) {
+	lists := append(slices.Collect(maps.Values(ofOperation)), general)
+	command := regexp.MustCompile(`(sa-exec-credential|kubectl|chmod|rm|keyctl) [a-z-]`)
+	known := regexp.MustCompile(`\{(setup|again|store|move|admin|kubectl|config|program|account)` +
+		`( [^{}]*)?\}`)
+	for _, p := range slices.Concat(lists...) {
+		hint := strings.ReplaceAll(p.hint, " {directory}", " /directory")
+		hint = known.ReplaceAllString(hint, "kubectl x")
+		for _, at := range command.FindAllStringIndex(hint, -1) {
+			if before := hint[:at[0]]; !strings.HasSuffix(before, ": ") {
+				t.Errorf("%v: %s: a command that is not after a colon", p.kind, p.hint)
+			}
+		}
+		if strings.ContainsAny(hint, "{}") {
+			t.Errorf("%v: %s: nobody completes that", p.kind, p.hint)
+		}
 	}
 }
 
