@@ -246,7 +246,7 @@ func ofType(at advice.Situation, err error) (problem, bool) {
 	)
 	switch {
 	case errors.As(err, &client):
-		return problem{code: exitProfile, hint: hintForClient(client)}, true
+		return problem{code: exitProfile, hint: at.Own(hintForClient(client))}, true
 	case errors.As(err, &record):
 		return problem{code: exitProfile, hint: "remove the record: " + ui.CommandLine("rm", record.Path) +
 			at.Complete("; then set it up again: {setup}")}, true

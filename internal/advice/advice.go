@@ -42,6 +42,29 @@ func (s Situation) Of(err error) Situation {
 	return s
 }
 
+// IsOwn reports whether what is on this machine is the user's and not a kubeconfig's: whoever wrote
+// that could have a get print a command of his own making, for the user to type.
+func (s Situation) IsOwn() bool {
+	return s.Operation != "get" && !s.Host.CalledByClient() ||
+		session.CheckOwnDir(s.host()) == nil
+}
+
+// host is this machine, as the command saw it.
+func (s Situation) host() *host.Host {
+	if s.Operation == "get" {
+		return s.Host.ForGet()
+	}
+	return s.Host
+}
+
+// Own is the hint, which has what a profile says, where that is the user's.
+func (s Situation) Own(hint string) string {
+	if s.Host == nil || s.IsOwn() {
+		return hint
+	}
+	return "remove HOME and XDG_CONFIG_HOME from env in the kubeconfig user's exec section"
+}
+
 // open is what a hint can leave open. Words behind the name are added to the command.
 var open = regexp.MustCompile(`\{(\w+)((?: [^{}]+)?)\}`)
 
@@ -111,7 +134,7 @@ func (s Situation) command(name string, more []string) (line string, known bool)
 	case "account":
 		return s.account()
 	case "directory":
-		profiles, err := s.Host.Profiles()
+		profiles, err := s.host().Profiles()
 		return ui.CommandLine(filepath.Dir(string(profiles))), err == nil
 	}
 	return "", false
@@ -155,8 +178,8 @@ func (s Situation) setup(more []string) (line string, known bool) {
 // known is the profile, or what can be told of one that cannot be read.
 func (s Situation) known() (p profile.Profile, known bool) {
 	name := s.name()
-	profiles, err := s.Host.Profiles()
-	if err != nil || profile.CheckName(name) != nil {
+	profiles, err := s.host().Profiles()
+	if err != nil || !s.IsOwn() || profile.CheckName(name) != nil {
 		return p, false
 	}
 	if p, err = profiles.Load(name); err == nil {
@@ -191,7 +214,7 @@ var notAdministered = []string{"get", "token", "kubeconfig", "doctor", "logout",
 // administrator is a context of the user's kubeconfig that is not of this program's making, and its
 // file: the first that leads to the cluster that the command is about, or the only one there is.
 func (s Situation) administrator() (context, file string) {
-	paths, err := s.Host.KubeconfigPaths("")
+	paths, err := s.host().KubeconfigPaths("")
 	if err != nil || slices.Contains(notAdministered, s.Operation) {
 		return "", ""
 	}

@@ -75,17 +75,17 @@ func TestHintsAreCompletedToWholeCommands(t *testing.T) {
 		hint string
 		want string
 	}{
-		{"the setup of a profile", "get --profile p", "do it: {setup}", "do it: " + setup},
-		{"flags are added", "get --profile p", "{setup --store kernel}",
+		{"the setup of a profile", "token --profile p", "do it: {setup}", "do it: " + setup},
+		{"flags are added", "token --profile p", "{setup --store kernel}",
 			setup + " --store kernel"},
-		{"a flag's value may be joined to it", "get --profile=p", "{setup}", setup},
+		{"a flag's value may be joined to it", "token --profile=p", "{setup}", setup},
 		{"the setup itself, as it was typed", "setup ci -n build", "{setup}",
 			"sa-exec-credential setup ci -n build"},
 		{"another value takes the place of one", "setup ci --store=kernel -n build",
 			"{setup --store none}", "sa-exec-credential setup ci -n build --store none"},
-		{"a malformed profile's name says something", "get --profile ci.build@prod", "{setup}",
+		{"a malformed profile's name says something", "token --profile ci.build@prod", "{setup}",
 			"sa-exec-credential setup ci -n build --profile ci.build@prod"},
-		{"a name that says nothing", "get --profile other", "{setup}",
+		{"a name that says nothing", "token --profile other", "{setup}",
 			"sa-exec-credential setup --help"},
 		{"the same command once more", "forget --profile p", "{again}",
 			"sa-exec-credential forget --profile p"},
@@ -99,16 +99,16 @@ func TestHintsAreCompletedToWholeCommands(t *testing.T) {
 			"kubectl --context x get pods"},
 		{"its configuration", "devices ci --kubeconfig f", "{config view}",
 			"kubectl config view --kubeconfig f"},
-		{"this program, for the profile", "get --profile p", "{program token}",
+		{"this program, for the profile", "token --profile p", "{program token}",
 			"sa-exec-credential token --profile p"},
 		{"the account's devices", "revoke --serviceaccount ci -n build", "{account}",
 			"sa-exec-credential devices ci -n build"},
 		{"the profile's account", "revoke --profile p", "{account}",
 			"sa-exec-credential devices ci -n build"},
-		{"where everything is", "get --profile p", "{directory}", "HOME/sa-exec-credential"},
+		{"where everything is", "token --profile p", "{directory}", "HOME/sa-exec-credential"},
 		{"what is not known is left out", "devices ci", "look; to see it: {account}; or ask",
 			"look; or ask"},
-		{"a cluster that has not moved", "get --profile p", "look; if it has: {move}", "look"},
+		{"a cluster that has not moved", "token --profile p", "look; if it has: {move}", "look"},
 		{"nothing is left but the help", "revoke", "{account}",
 			"run: sa-exec-credential revoke --help"},
 	} {
@@ -125,5 +125,23 @@ func TestHintsAreCompletedToWholeCommands(t *testing.T) {
 func TestWithoutAHostAHintStaysAsItIs(t *testing.T) {
 	if got := (Situation{}).Complete("{setup}"); got != "{setup}" {
 		t.Errorf("got %s", got)
+	}
+}
+
+// TestAGetSaysNothingThatItsKubeconfigMadeUp: exec.env can lead to a profile of its author's.
+func TestAGetSaysNothingThatItsKubeconfigMadeUp(t *testing.T) {
+	s, home := situation(t, "get", "--profile", "p")
+	s.Host = s.Host.With(func(name string) (string, bool) {
+		if name == "XDG_CONFIG_HOME" {
+			return home, true
+		}
+		return "", false
+	})
+	if got := s.Complete("{setup}"); got != "sa-exec-credential setup --help" {
+		t.Errorf("it says %s", got)
+	}
+	s.Operation, s.Args = "token", []string{"token", "--profile", "p"}
+	if got := s.Complete("{setup}"); !strings.Contains(got, "setup ci -n build") {
+		t.Errorf("a person is told %s", got)
 	}
 }
