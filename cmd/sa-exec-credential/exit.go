@@ -47,8 +47,8 @@ type problem struct {
 }
 
 // explain is the exit code of an error, and its hint. The same answer of an API server has another cure
-// in each operation, so the operation's own list comes first. What a hint of the tables leaves open,
-// package advice fills in.
+// in each operation, so the operation's own list comes first. What the tables leave open, package
+// advice fills in.
 func explain(at advice.Situation, err error) (code int, hint string) {
 	at, operation := at.Of(err), at.Operation
 	var usage usageError

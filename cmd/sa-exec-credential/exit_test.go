@@ -23,27 +23,28 @@ func TestHintsAreForTheOperation(t *testing.T) {
 		admin  = otherLogin
 		dryRun = " is allowed to, or have an administrator apply the output of " +
 			"--dry-run and use --no-rbac"
-		policy = "; to see the policy: kubectl kuberc view"
+		elsewhere, named = ", or set it up with another --bootstrap", ", or name another context with "
+		policy           = "; to see the policy: kubectl kuberc view"
 	)
 	for operation, hints := range map[string]map[error]string{
 		"get": {
 			api.ErrUnauthorized: setupAgain,
 			api.ErrForbidden:    granted,
-			kuberc.ErrDenied:    allowPlugin + ", or set it up with another --bootstrap" + policy,
+			kuberc.ErrDenied:    allowPlugin + elsewhere + policy,
 			api.ErrNotFound:     setupAgain,
 			api.ErrTimeout:      network,
 		},
 		"doctor": {
 			api.ErrUnauthorized: setupAgain,
 			api.ErrForbidden:    granted,
-			kuberc.ErrDenied:    allowPlugin + ", or set it up with another --bootstrap" + policy,
+			kuberc.ErrDenied:    allowPlugin + elsewhere + policy,
 			api.ErrNotFound:     setupAgain,
 			api.ErrTimeout:      network,
 		},
 		"setup": {
 			api.ErrUnauthorized: admin,
 			api.ErrForbidden:    "use a --context that" + dryRun,
-			kuberc.ErrDenied:    allowPlugin + ", or name another context with --context",
+			kuberc.ErrDenied:    allowPlugin + named + "--context",
 			api.ErrNotFound: "create what is missing, or leave out the flag that " +
 				"names it",
 			api.ErrTimeout: adminServer,
@@ -52,7 +53,7 @@ func TestHintsAreForTheOperation(t *testing.T) {
 			api.ErrUnauthorized: "log in again with the context's own tool, or name " +
 				"another one with --admin-context",
 			api.ErrForbidden: "use an --admin-context that is allowed to",
-			kuberc.ErrDenied: allowPlugin + ", or name another context with --admin-context",
+			kuberc.ErrDenied: allowPlugin + named + "--admin-context",
 			api.ErrNotFound:  "create what is missing, then run migrate again",
 			api.ErrTimeout:   adminServer,
 		},
@@ -80,8 +81,8 @@ func TestHintsAreForTheOperation(t *testing.T) {
 	} {
 		for kind, want := range hints {
 			t.Run(operation+"/"+kind.Error(), func(t *testing.T) {
-				if _, hint := explain(advice.Situation{Operation: operation}, fmt.Errorf("doing: %w",
-					kind)); hint != want {
+				at := advice.Situation{Operation: operation}
+				if _, hint := explain(at, fmt.Errorf("doing: %w", kind)); hint != want {
 					t.Errorf("got  %s\nwant %s", hint, want)
 				}
 			})
@@ -117,14 +118,14 @@ func TestEveryKindIsAnsweredOnce(t *testing.T) {
 func TestWhatHintsGiveToTypeStandsAfterAColon(t *testing.T) {
 	lists := append(slices.Collect(maps.Values(ofOperation)), general)
 	command := regexp.MustCompile(`(sa-exec-credential|kubectl|chmod|rm|keyctl) [a-z-]`)
-	known := regexp.MustCompile(`\{(setup|again|store|move|admin|kubectl|config|program|account)` +
-		`( [^{}]*)?\}`)
+	known := regexp.MustCompile(`\{(setup|again|store|move|admin|kubectl|config|program|` +
+		`account)( [^{}]*)?\}`)
 	for _, p := range slices.Concat(lists...) {
 		hint := strings.ReplaceAll(p.hint, " {directory}", " /directory")
 		hint = known.ReplaceAllString(hint, "kubectl x")
 		for _, at := range command.FindAllStringIndex(hint, -1) {
 			if before := hint[:at[0]]; !strings.HasSuffix(before, ": ") {
-				t.Errorf("%v: %s: a command that is not after a colon", p.kind, p.hint)
+				t.Errorf("%v: %s: a command without a colon", p.kind, p.hint)
 			}
 		}
 		if strings.ContainsAny(hint, "{}") {

@@ -29,7 +29,8 @@ func (c *setupCommand) runMany(ctx context.Context, h *host.Host, o prepare.Opti
 				o.Context,
 				resultOf(o)))
 		})
-	if err := h.Write(outcomesTable(outcomes, ui.Width(h.Stdout)).Text(h.Colours())); err != nil {
+	table := outcomesTable(outcomes, ui.Width(h.Stdout))
+	if err := h.Write(table.Text(h.Colours())); err != nil {
 		return err
 	}
 	if err := worst(outcomes); err != nil {
@@ -44,7 +45,8 @@ func (c *setupCommand) runMany(ctx context.Context, h *host.Host, o prepare.Opti
 const narrow = 120
 
 func outcomesTable(outcomes []prepare.Outcome, width int) *ui.Table {
-	table := &ui.Table{Header: []string{"CONTEXT", "PROFILE", "ACCOUNT", "RESULT"}, Width: width}
+	table := &ui.Table{Width: width}
+	table.Header = []string{"CONTEXT", "PROFILE", "ACCOUNT", "RESULT"}
 	isNarrow := width > 0 && width < narrow
 	if isNarrow {
 		table.Header = slices.Delete(table.Header, 2, 3)

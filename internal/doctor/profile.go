@@ -123,7 +123,8 @@ func (c *profileChecks) lastWarning(ctx context.Context) {
 		return // said already
 	}
 	if last := s.LastWarning(); last != nil {
-		c.add(warn("get", c.options.Hint(c.profile.Name, last.Err), "the last one, %s ago: %s",
+		fix := c.options.Hint(c.profile.Name, last.Err)
+		c.add(warn("get", fix, "the last one, %s ago: %s",
 			ui.Age(c.host.Now().Sub(last.At)), last.Text))
 	}
 }

@@ -34,9 +34,9 @@ func (c *profileChecks) rights(ctx context.Context, grant mint.Grant) {
 	switch {
 	case err != nil || access.Incomplete:
 	case len(access.Can) == 0:
-		c.add(warn(check, prepare.SetupLine(c.profile), "the account is allowed nothing in "+
-			"namespace %q; setup had granted it %s", namespace,
-			strings.Join(granted, " ")))
+		c.add(warn(check, prepare.SetupLine(c.profile),
+			"the account is allowed nothing in namespace %q; setup had granted it %s",
+			namespace, strings.Join(granted, " ")))
 	default:
 		c.add(ok(check, "the account is allowed %s in namespace %q", access.Can[0],
 			namespace))

@@ -50,7 +50,7 @@ func (f Dir) remains(name string) (p Profile) {
 // others from being read.
 func fields(text string) (list []string) {
 	for line := range strings.Lines(text) {
-		if len(list) == 0 || !strings.HasPrefix(line, " ") && !strings.HasPrefix(line, "-") {
+		if len(list) == 0 || !strings.ContainsAny(line[:1], " -") {
 			list = append(list, "")
 		}
 		list[len(list)-1] += line

@@ -177,8 +177,8 @@ var states = []struct {
 	}},
 	{"the administrator's context is renamed, and the store is empty", func(p *person) {
 		p.Plugin("logout", "--all", "--bootstrap").Succeeds()
-		p.Kubectl("--kubeconfig", p.Admin, "config", "rename-context", "admin@test", "root").
-			Succeeds()
+		p.Kubectl("--kubeconfig", p.Admin, "config", "rename-context", "admin@test",
+			"root").Succeeds()
 		p.keepAdmin()
 	}},
 	{"all files are deleted, and the administrator's context is the user's own",
@@ -203,7 +203,9 @@ func TestAllWaysLeadBack(t *testing.T) {
 			t.Parallel()
 			p := newPerson(t)
 			state.breaks(p)
-			lab.Eventually(t, "it is broken", func() bool { return p.kubectl().Code != 0 })
+			lab.Eventually(t, "it is broken", func() bool {
+				return p.kubectl().Code != 0
+			})
 			p.walk(p.kubectl)
 		})
 	}
@@ -248,9 +250,8 @@ func (p *person) walk(works func() lab.Result) {
 				break
 			}
 			said = followed
-			if answer := " --context admin@test --kubeconfig " + p.Admin; strings.HasSuffix(
-				followed.Stderr, asks) && !p.knows(p.Admin) {
-				command += answer
+			if strings.HasSuffix(followed.Stderr, asks) && !p.knows(p.Admin) {
+				command += " --context admin@test --kubeconfig " + p.Admin
 				continue
 			}
 			command = next(followed, typed)

@@ -28,7 +28,8 @@ func Hints(text string) (commands []string) {
 				break
 			}
 			typed := untilSemicolon(line[found[2]:])
-			if !slices.Contains(commands, typed) { // kubectl runs the plugin several times
+			// kubectl runs the plugin several times
+			if !slices.Contains(commands, typed) {
 				commands = append(commands, typed)
 			}
 			line = line[found[2]+len(typed):]

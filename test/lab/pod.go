@@ -43,7 +43,8 @@ func NewPod(m *Machine, namespace, account string) *Pod {
 	m.AsAdminWith(`{"apiVersion":"v1","kind":"Pod","metadata":{"name":"`+account+
 		`","namespace":"`+namespace+`"},"spec":{"serviceAccountName":"`+account+
 		`","containers":[{"name":"worker","image":"none"}]}}`, "create", "-f", "-")
-	if err := errors.Join(os.MkdirAll(p.mounted(), 0o755), os.Mkdir(p.Writable, 0o700)); err != nil {
+	if err := errors.Join(os.MkdirAll(p.mounted(), 0o755),
+		os.Mkdir(p.Writable, 0o700)); err != nil {
 		m.Fatal(err)
 	}
 	p.Mount(namespace)

@@ -182,7 +182,8 @@ func follow(ts *testscript.TestScript) {
 		}
 		c := m.Command("/bin/sh", "-c", command)
 		c.Dir = ts.MkAbs(".")
-		c.Env = append(c.Env, "DBUS_SESSION_BUS_ADDRESS="+ts.Getenv("DBUS_SESSION_BUS_ADDRESS"))
+		const bus = "DBUS_SESSION_BUS_ADDRESS"
+		c.Env = append(c.Env, bus+"="+ts.Getenv(bus))
 		if r := c.Run(m.T); r.Code != 0 {
 			ts.Fatalf("%s\nends with %d: %s", command, r.Code, r.Stderr)
 		}

@@ -75,7 +75,8 @@ func TestAPodWithoutAnyPlaceToWriteToIsToldSo(t *testing.T) {
 	t.Parallel()
 	p := newPod(t, lab.Namespace())
 	for _, home := range [][]string{nil, {"HOME=/"}, {"HOME=/nonexistent"}} {
-		r := p.Inside(home, lab.Plugin, "setup", "--bootstrap", "in-cluster", "--store", "none")
+		r := p.Inside(home, lab.Plugin, "setup", "--bootstrap", "in-cluster", "--store",
+			"none")
 		if r.Code == 0 || !strings.Contains(r.Stderr, "error: ") ||
 			!strings.Contains(r.Stderr, "hint: ") {
 			t.Errorf("%q: exit code %d\n%s", home, r.Code, r.Stderr)
