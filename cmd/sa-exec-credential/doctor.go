@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 
+	"github.com/sa-exec-credential/sa-exec-credential/internal/advice"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/doctor"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/prepare"
@@ -27,9 +28,9 @@ type report struct {
 func (c *doctorCommand) Run(ctx context.Context, h *host.Host) error {
 	items, names, err := doctor.Run(ctx, h, doctor.Options{Profile: c.Profile,
 		Kubeconfig: c.Kubeconfig,
-		Hint: func(err error) string {
-			_, hint := explain("doctor",
-				err)
+		Hint: func(profile string, err error) string {
+			_, hint := explain(advice.Situation{Host: h, Operation: "doctor",
+				Profile: profile}, err)
 			return hint
 		}})
 	if err != nil {
@@ -50,7 +51,7 @@ func (c *doctorCommand) Run(ctx context.Context, h *host.Host) error {
 	}
 	for _, item := range items {
 		if item.Result == doctor.Failed {
-			code, _ := explain("doctor", item.Err)
+			code, _ := explain(advice.Situation{Operation: "doctor"}, item.Err)
 			return silentExit(code)
 		}
 	}

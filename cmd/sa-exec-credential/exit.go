@@ -8,6 +8,7 @@ import (
 	"syscall"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/admin"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/advice"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/api"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/authority"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/bootstrap"
@@ -49,18 +50,20 @@ type problem struct {
 }
 
 // explain is the exit code of an error, and its hint. The same answer of an API server has another cure
-// in each operation, so the operation's own list comes first.
-func explain(operation string, err error) (code int, hint string) {
+// in each operation, so the operation's own list comes first. What the tables leave open, package
+// advice fills in.
+func explain(at advice.Situation, err error) (code int, hint string) {
+	at, operation := at.Of(err), at.Operation
 	var usage usageError
 	if errors.As(err, &usage) {
 		return exitUsage, "run: " + strings.Join(strings.Fields(ui.Program+" "+usage.command+" --help"), " ")
 	}
-	if p, found := ofType(operation, err); found {
+	if p, found := ofType(at, err); found {
 		return p.code, p.hint
 	}
 	for _, p := range slices.Concat(ofOperation[operation], general) {
 		if errors.Is(err, p.kind) {
-			return p.code, p.hint
+			return p.code, at.Complete(p.hint)
 		}
 	}
 	if errors.Is(err, ui.ErrUsage) {
@@ -71,33 +74,38 @@ func explain(operation string, err error) (code int, hint string) {
 
 // What several errors are answered with.
 const (
-	setupAgain   = "run setup again for this service account"
-	network      = "check the network, VPN and proxy on the way to the cluster"
+	setupAgain   = "set it up again: {setup}"
+	network      = "check the network, VPN and proxy on the way to the cluster; if it has moved: {move}"
 	otherLogin   = "log in again with the context's own tool, or name another one with --context"
 	allowedOnly  = "use a --context that is allowed to"
 	toPrepare    = "use a --context that is allowed to, or have an administrator run this with --dry-run and apply what it prints, and use --no-rbac"
-	adminServer  = "check the network, VPN and proxy on the way to the context's server: kubectl get --raw /version tries it, too"
+	adminServer  = "check the network, VPN and proxy on the way to the context's server; to try it: {kubectl get --raw /version}"
 	storeLater   = "once the store can be opened: sa-exec-credential logout --all"
-	allowPlugin  = "allow the plugin's command in that file's credentialPluginAllowlist (kubectl kuberc view shows it)"
+	allowPlugin  = "allow the plugin's command in that file's credentialPluginAllowlist"
+	sourceTried  = "try the bootstrap source by hand, then set it up again: {setup}"
+	listAccounts = "to see the names: {kubectl get serviceaccounts -A}"
+	listDevices  = "to see what is there: {account}"
+	granted      = "grant create on serviceaccounts/token for this service account, as setup does: {setup}"
+	otherStore   = "set it up with another store: {store}"
+	listProfiles = "to see the profiles: sa-exec-credential status"
 	ownGKE       = `if you own a cluster of GKE, run first: kubectl create clusterrolebinding cluster-admin-me --clusterrole=cluster-admin --user="$(gcloud config get-value account)"`
 	noCollection = `create one in the terminal: read -rs P && printf '%s\n' "$P" | gnome-keyring-daemon --replace --unlock` +
-		"; on a desktop: a keyring called Login in its password manager, set as default; or run setup with --store kernel"
-	sourceTried = "try the bootstrap source by hand, then run setup again"
+		"; on a desktop: a keyring called Login in its password manager, set as default; or " + otherStore
 )
 
 // ofOperation is what is answered otherwise in one operation, where an administrator's context acts.
 var ofOperation = map[string][]problem{
 	"setup":   administrators(toPrepare, "create what is missing, or leave out the flag that names it"),
 	"migrate": migrators("create what is missing, then run migrate again"),
-	"devices": administrators(allowedOnly+" list Secrets in the namespace", "check the names: kubectl get serviceaccounts -A"),
-	"revoke":  administrators(allowedOnly+" list and delete Secrets in the namespace", "sa-exec-credential devices lists what is there"),
+	"devices": administrators(allowedOnly+" list Secrets in the namespace", listAccounts),
+	"revoke":  administrators(allowedOnly+" list and delete Secrets in the namespace", listDevices),
 	"rotate":  administrators(allowedOnly+" create and delete Secrets and to create tokens", setupAgain),
-	"forget":  append(leftovers, problem{profile.ErrMissing, exitProfile, "sa-exec-credential status lists the profiles"}),
+	"forget":  append(leftovers, problem{profile.ErrMissing, exitProfile, listProfiles}),
 	"uninstall": slices.Concat(leftovers,
-		administrators(allowedOnly+" do this", "check the names: kubectl get serviceaccounts -A")),
+		administrators(allowedOnly+" do this", listAccounts)),
 	"doctor": {
 		{api.ErrUnauthorized, exitBootstrap, setupAgain},
-		{api.ErrForbidden, exitForbidden, "grant create on serviceaccounts/token for this service account; setup does"},
+		{api.ErrForbidden, exitForbidden, granted},
 	},
 }
 
@@ -122,9 +130,8 @@ func migrators(missing string) []problem {
 func administrators(forbidden, missing string) []problem {
 	return []problem{
 		{bootstrap.ErrMissing, exitBootstrap, "what --bootstrap names has to hold a token now"},
-		{session.ErrBootstrapRefused, exitBootstrap, "wait a few seconds and run the same command again"},
-		{bootstrap.ErrMissing, exitBootstrap, sourceTried},
-		{session.ErrDeviceGone, exitServer, "run the same command again"},
+		{session.ErrBootstrapRefused, exitBootstrap, "wait a few seconds, and run the same command again: {again}"},
+		{session.ErrDeviceGone, exitServer, "run the same command again: {again}"},
 		{session.ErrAccountGone, exitServer, "create the service account first, or run setup without --no-rbac"},
 		{kuberc.ErrDenied, exitBootstrap, allowPlugin + ", or name another context with --context"},
 		{admin.ErrLogin, exitBootstrap, otherLogin},
@@ -140,51 +147,51 @@ func administrators(forbidden, missing string) []problem {
 
 // listing is the command that lists what there is of a kind that was misspelled.
 var listing = map[string]string{
-	"service account": "kubectl get serviceaccounts -A", "namespace": "kubectl get namespaces",
-	"role": "kubectl get roles -A", "cluster role": "kubectl get clusterroles",
-	"resource": "kubectl api-resources", "verb": "kubectl api-resources -o wide",
+	"service account": "{kubectl get serviceaccounts -A}", "namespace": "{kubectl get namespaces}",
+	"role": "{kubectl get roles -A}", "cluster role": "{kubectl get clusterroles}",
+	"resource": "{kubectl api-resources}", "verb": "{kubectl api-resources -o wide}",
 }
 
 // general is in the order in which errors are looked up: an error may wrap several of these.
 var general = []problem{
 	{errNotForClients, exitUsage, "set the args of the kubeconfig user's exec section to: get --profile NAME"},
-	{execcred.ErrMalformed, exitUsage, "KUBERNETES_EXEC_INFO is set by the client; to get a token by hand use: sa-exec-credential token"},
+	{execcred.ErrMalformed, exitUsage, "KUBERNETES_EXEC_INFO is set by the client; to get a token by hand: {program token}"},
 	{execcred.ErrAPIVersion, exitUsage, "set apiVersion: client.authentication.k8s.io/v1 in the kubeconfig user's exec section"},
 
 	{session.ErrInsecureClient, exitProfile, "remove insecure-skip-tls-verify from the kubeconfig cluster"},
 	{session.ErrForgedDir, exitProfile, "remove HOME and XDG_CONFIG_HOME from env in the kubeconfig user's exec section, and set them for the client itself"},
 	{kubeconfig.ErrShared, exitUsage, "give each cluster a user of its own first"}, // also wraps the difference
 	{profile.ErrOtherCluster, exitProfile, "if you trust this kubeconfig, run setup for its cluster; otherwise do not use it"},
-	{profile.ErrName, exitUsage, "sa-exec-credential status lists the profiles"},
-	{profile.ErrMissing, exitProfile, "sa-exec-credential status lists the profiles; setup creates one"},
-	{profile.ErrMalformed, exitProfile, setupAgain + ", or fix the file"},
-	{profile.ErrUnreadable, exitProfile, "make sure that it is yours, then: chmod u+r on the file, u+rwx on its directories"},
+	{profile.ErrName, exitUsage, listProfiles},
+	{profile.ErrMissing, exitProfile, listProfiles + "; to create it: {setup}"},
+	{profile.ErrMalformed, exitProfile, "fix the file, or " + setupAgain},
+	{profile.ErrUnreadable, exitProfile, "make sure that it is yours, then: chmod -R u+rwX {directory}"},
 	{profile.ErrBundle, exitProfile, "take it out of the cluster's certificate-authority(-data), or put a good copy in its place: there can be nothing but certificates in PEM"},
 	{profile.ErrCluster, exitProfile, "the cluster needs an https server URL and, in PEM, nothing but certificates"},
 	{device.ErrMissing, exitProfile, setupAgain},
-	{device.ErrMalformed, exitProfile, setupAgain + "; if that does not help, remove the file first"},
+	{device.ErrMalformed, exitProfile, setupAgain},
 	{files.ErrNoModes, exitProfile, "set XDG_CONFIG_HOME to a directory on a file system of Linux's own, or mount this one with the metadata option (WSL)"},
-	{files.ErrUntrusted, exitProfile, "make sure that the file is yours, then: chmod go-w on it and its directory"},
+	{files.ErrUntrusted, exitProfile, "make sure that it is yours, then: chmod -R go-w {directory}"},
 	{files.ErrBusy, exitUnexpected, "wait until the other command is done, then run the same command again"},
 	{host.ErrNoHome, exitProfile, "set HOME"},
 	{syscall.EMFILE, exitUnexpected, "let the process open more files: ulimit -n"},
-	{admin.ErrOwnContext, exitUsage, "name an administrator's context with --context"},
-	{lifecycle.ErrNoDevice, exitUsage, "sa-exec-credential devices lists them"},
-	{prepare.ErrInterrupted, exitUnexpected, "run the same command again: it finishes the rest"},
+	{admin.ErrOwnContext, exitUsage, "name an administrator's context with --context; for example: {admin}"},
+	{lifecycle.ErrNoDevice, exitUsage, listDevices},
+	{prepare.ErrInterrupted, exitUnexpected, "the same command finishes the rest: {again}"},
 	{lifecycle.ErrStillAccepted, exitServer, "see whether another program creates the Secret again"},
 	{prepare.ErrNotInPod, exitBootstrap, "set automountServiceAccountToken: true for the pod, or use another --bootstrap"},
 	{prepare.ErrNotAccountToken, exitUsage, "only contexts with a ServiceAccount's token can be migrated"},
 	{prepare.ErrNoAccountTokens, exitServer, "use a context of the cluster's own address; in Rancher turn on the cluster's authorized cluster endpoint, and download its kubeconfig again"},
-	{authority.ErrTooLarge, exitProfile, setupAgain + ": it takes what the server's certificate is signed by; or shorten the cluster's certificate-authority(-data)"},
-	{prepare.ErrProfileTaken, exitUsage, "to replace it: --take-over; to keep both: another --profile"},
+	{authority.ErrTooLarge, exitProfile, "shorten the cluster's certificate-authority(-data), or " + setupAgain},
+	{prepare.ErrProfileTaken, exitUsage, "to keep both, name another --profile; to replace it: {again --take-over}"},
 	{prepare.ErrStillHeld, exitUsage, "migrate the contexts of these users too, then delete the Secret with kubectl"},
 
 	// before what it wraps where the policy cannot be read
-	{kuberc.ErrDenied, exitBootstrap, allowPlugin + ", or run setup with another --bootstrap"},
+	{kuberc.ErrDenied, exitBootstrap, allowPlugin + ", or set it up with another --bootstrap; to see the policy: kubectl kuberc view"},
 
-	{kubeconfig.ErrNoFile, exitUsage, "name a file that exists with --kubeconfig, or leave it out"},
-	{kubeconfig.ErrNoContext, exitUsage, "kubectl config get-contexts lists them; --kubeconfig names another file"},
-	{kubeconfig.ErrReference, exitUsage, "fix the kubeconfig: kubectl config view shows it"},
+	{kubeconfig.ErrNoFile, exitUsage, "name a file that exists with --kubeconfig, or leave it out; with a context that is there: {admin}"},
+	{kubeconfig.ErrNoContext, exitUsage, "to see the contexts: {config get-contexts}; with one that is there: {admin}"},
+	{kubeconfig.ErrReference, exitUsage, "fix the kubeconfig; to see it: {config view}"},
 	{kubeconfig.ErrInsecure, exitProfile, "put the cluster's certificate authority into the kubeconfig and remove insecure-skip-tls-verify"},
 	{yamledit.ErrMalformed, exitUsage, "fix the file; it was left as it is"},
 	{kubeconfig.ErrForeign, exitUsage, "choose another --profile, or remove the entry from the kubeconfig"},
@@ -194,41 +201,41 @@ var general = []problem{
 	{kubeconfig.ErrNotStatic, exitUsage, "only contexts with a ServiceAccount's token can be migrated"},
 	{kubeconfig.ErrOurs, exitUsage, "nothing needs to be done"},
 	{kuberc.ErrDenyAll, exitUsage, "change credentialPluginPolicy in kuberc first"},
-	{kuberc.ErrNoAllowlist, exitUsage, "kubectl allows every plugin already; to change that set credentialPluginPolicy: Allowlist"},
+	{kuberc.ErrNoAllowlist, exitUsage, "every plugin is allowed already; to change that set credentialPluginPolicy: Allowlist"},
 	{kuberc.ErrPolicy, exitUsage, "fix kuberc: kubectl itself would refuse it"},
 	{kubeconfig.ErrEntry, exitUsage, "run: sa-exec-credential setup --help"},
 
 	{cluster.ErrUsage, exitUsage, "run: sa-exec-credential setup --help"},
-	{cluster.ErrDefaultAccount, exitUsage, "use an account of its own; to go on nevertheless: --allow-default-account"},
-	{cluster.ErrAdmin, exitUsage, "grant what the work needs and no more; to go on nevertheless: --allow-admin"},
+	{cluster.ErrDefaultAccount, exitUsage, "use an account of its own; to go on nevertheless: {again --allow-default-account}"},
+	{cluster.ErrAdmin, exitUsage, "grant what the work needs and no more; to go on nevertheless: {again --allow-admin}"},
 	{cluster.ErrForeign, exitForbidden, "choose another name, or have its owner remove it"},
 	{cluster.ErrTerminating, exitServer, "try again when it is gone"},
 
-	{doctor.ErrCommandMissing, exitProfile, "install sa-exec-credential there"},
-	{doctor.ErrExecSection, exitProfile, "sa-exec-credential kubeconfig prints one that works"},
-	{doctor.ErrPluginDenied, exitProfile, "kubectl kuberc view shows the policy"},
-	{keyring.ErrNotKept, exitStore, "run setup with another --store"},
+	{doctor.ErrCommandMissing, exitProfile, "install the program there"},
+	{doctor.ErrExecSection, exitProfile, "to print one that works: {program kubeconfig}"},
+	{doctor.ErrPluginDenied, exitProfile, "to see the policy: kubectl kuberc view"},
+	{keyring.ErrNotKept, exitStore, otherStore},
 
-	{session.ErrBootstrapRefused, exitBootstrap, setupAgain + "; its device may have been revoked"},
+	{session.ErrBootstrapRefused, exitBootstrap, "its device may have been revoked; " + setupAgain},
 	{bootstrap.ErrMissing, exitBootstrap, setupAgain},
 	{bootstrap.ErrExpired, exitBootstrap, setupAgain},
 	{bootstrap.ErrSource, exitBootstrap, sourceTried},
 	{api.ErrCredential, exitBootstrap, sourceTried},
-	{session.ErrDeviceGone, exitBootstrap, setupAgain + "; its device Secret has been deleted or replaced"},
+	{session.ErrDeviceGone, exitBootstrap, "its device Secret has been deleted or replaced; " + setupAgain},
 
-	{keyring.ErrLocked, exitStore, "unlock the keyring, or run setup with --store kernel"},
-	{keyring.ErrTimeout, exitStore, "see whether the keyring waits for a password; --store kernel at setup does without it"},
+	{keyring.ErrLocked, exitStore, "unlock the keyring, or " + otherStore},
+	{keyring.ErrTimeout, exitStore, "see whether the keyring waits for a password, or " + otherStore},
 	{keyring.ErrNoCollection, exitStore, noCollection},
-	{keyring.ErrUnavailable, exitStore, "start the keyring service, or run setup with --store kernel"},
-	{keyring.ErrTooBig, exitStore, "run setup with another --store"},
-	{keyring.ErrQuota, exitStore, "sa-exec-credential logout --all frees room; keyctl show @u lists what else is there"},
+	{keyring.ErrUnavailable, exitStore, "start the keyring service, or " + otherStore},
+	{keyring.ErrTooBig, exitStore, otherStore},
+	{keyring.ErrQuota, exitStore, "to free room: sa-exec-credential logout --all; to see what else is there: keyctl show @u"},
 
 	{api.ErrAdmission, exitForbidden, "a policy of the cluster denies this token request: --duration may be longer than it allows"},
-	{api.ErrForbidden, exitForbidden, "grant create on serviceaccounts/token for this service account; setup does"},
-	{session.ErrAccountGone, exitServer, setupAgain + "; the service account or its namespace is gone"},
+	{api.ErrForbidden, exitForbidden, granted},
+	{session.ErrAccountGone, exitServer, "the service account or its namespace is gone; " + setupAgain},
 	{api.ErrUnauthorized, exitBootstrap, setupAgain},
 	{api.ErrThrottled, exitServer, "try again in a few seconds"},
-	{api.ErrTLS, exitServer, "check this machine's clock; if the cluster's certificate authority has changed, run setup again"},
+	{api.ErrTLS, exitServer, "check this machine's clock; if the cluster's certificate authority has changed, " + setupAgain},
 	{api.ErrTimeout, exitServer, network},
 	{api.ErrUnreachable, exitServer, network},
 	{api.ErrServer, exitServer, "try again later; the API server's own log says what failed"},
@@ -239,7 +246,7 @@ var general = []problem{
 }
 
 // ofType is for errors that say more than their kind.
-func ofType(operation string, err error) (problem, bool) {
+func ofType(at advice.Situation, err error) (problem, bool) {
 	var (
 		escalation *cluster.EscalationError
 		conflict   *cluster.ConflictError
@@ -250,6 +257,8 @@ func ofType(operation string, err error) (problem, bool) {
 		lacking    *rights.Error
 		quota      *keyring.QuotaError
 		missing    *prepare.EnvironmentError
+		several    *session.SeveralError
+		record     *device.MalformedError
 	)
 	switch {
 	case errors.As(err, &lacking):
@@ -268,9 +277,14 @@ func ofType(operation string, err error) (problem, bool) {
 	case errors.As(err, &quota):
 		return problem{code: exitStore, hint: hintForQuota(quota)}, true
 	case errors.As(err, &client):
-		return problem{code: exitProfile, hint: hintForClient(client)}, true
+		return problem{code: exitProfile, hint: at.Own(hintForClient(client))}, true
+	case errors.As(err, &record):
+		return problem{code: exitProfile, hint: "remove the record: " + ui.CommandLine("rm", record.Path) +
+			at.Complete("; then set it up again: {setup}")}, true
+	case errors.As(err, &several):
+		return problem{code: exitUsage, hint: "name one: " + at.Again("--profile", several.Names[0])}, true
 	case errors.As(err, &escalation):
-		return problem{code: exitForbidden, hint: "nobody can grant more than they hold: have a cluster administrator run " + operation + "; " + ownGKE}, true
+		return problem{code: exitForbidden, hint: "nobody can grant more than they hold: have a cluster administrator run " + at.Operation + "; " + ownGKE}, true
 	case errors.As(err, &conflict):
 		return problem{code: exitForbidden, hint: "change it where it is managed, or use --no-rbac"}, true
 	case errors.As(err, &roleRef):
@@ -278,7 +292,7 @@ func ofType(operation string, err error) (problem, bool) {
 	case errors.As(err, &unknown) && len(unknown.Nearest) > 0:
 		return problem{code: exitUsage, hint: "did you mean " + strings.Join(unknown.Nearest, ", ") + "?"}, true
 	case errors.As(err, &unknown):
-		return problem{code: exitUsage, hint: "what there is: " + listing[unknown.What]}, true
+		return problem{code: exitUsage, hint: "to see what there is: " + at.Complete(listing[unknown.What])}, true
 	}
 	return problem{}, false
 }
@@ -315,7 +329,7 @@ func embedLine(use *kubeconfig.PluginContext) string {
 	line, where := []string{"kubectl", "config"}, ""
 	if use == nil {
 		use = &kubeconfig.PluginContext{ClusterName: "CLUSTER", CAFile: "FILE"}
-		where = ", with the cluster's name and file in the client's kubeconfig"
+		where = "; CLUSTER and FILE are those of the client's kubeconfig"
 	} else {
 		line = append(line, "--kubeconfig", use.ClusterFile)
 	}

@@ -2,9 +2,13 @@ package main
 
 import (
 	"fmt"
+	"maps"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/sa-exec-credential/sa-exec-credential/internal/advice"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/api"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/kuberc"
@@ -16,76 +20,69 @@ import (
 // context elsewhere.
 func TestHintsAreForTheOperation(t *testing.T) {
 	const (
-		admin = "log in again with the context's own tool, or name another one with " +
-			"--context"
-		adminNet = "check the network, VPN and proxy on the way to the context's server: " +
-			"kubectl get --raw /version tries it, too"
-		allow = "allow the plugin's command in that file's credentialPluginAllowlist " +
-			"(kubectl kuberc view shows it), or "
+		admin  = otherLogin
 		dryRun = " is allowed to, or have an administrator run this with " +
 			"--dry-run and apply what it prints, and use --no-rbac"
+		elsewhere, named = ", or set it up with another --bootstrap", ", or name another context with "
+		policy           = "; to see the policy: kubectl kuberc view"
 	)
 	for operation, hints := range map[string]map[error]string{
 		"get": {
-			api.ErrUnauthorized: "run setup again for this service account",
-			api.ErrForbidden: "grant create on serviceaccounts/token for this " +
-				"service account; setup does",
-			kuberc.ErrDenied: allow + "run setup with another --bootstrap",
-			api.ErrNotFound:  "run setup again for this service account",
-			api.ErrTimeout: "check the network, VPN and proxy on the way to the " +
-				"cluster",
+			api.ErrUnauthorized: setupAgain,
+			api.ErrForbidden:    granted,
+			kuberc.ErrDenied:    allowPlugin + elsewhere + policy,
+			api.ErrNotFound:     setupAgain,
+			api.ErrTimeout:      network,
 		},
 		"doctor": {
-			api.ErrUnauthorized: "run setup again for this service account",
-			api.ErrForbidden: "grant create on serviceaccounts/token for this " +
-				"service account; setup does",
-			kuberc.ErrDenied: allow + "run setup with another --bootstrap",
-			api.ErrNotFound:  "run setup again for this service account",
-			api.ErrTimeout: "check the network, VPN and proxy on the way to the " +
-				"cluster",
+			api.ErrUnauthorized: setupAgain,
+			api.ErrForbidden:    granted,
+			kuberc.ErrDenied:    allowPlugin + elsewhere + policy,
+			api.ErrNotFound:     setupAgain,
+			api.ErrTimeout:      network,
 		},
 		"setup": {
 			api.ErrUnauthorized: admin,
 			api.ErrForbidden:    "use a --context that" + dryRun,
-			kuberc.ErrDenied:    allow + "name another context with --context",
+			kuberc.ErrDenied:    allowPlugin + named + "--context",
 			api.ErrNotFound: "create what is missing, or leave out the flag that " +
 				"names it",
-			api.ErrTimeout: adminNet,
+			api.ErrTimeout: adminServer,
 		},
 		"migrate": {
 			api.ErrUnauthorized: "log in again with the context's own tool, or name " +
 				"another one with --admin-context",
 			api.ErrForbidden: "use an --admin-context that is allowed to",
-			kuberc.ErrDenied: allow + "name another context with --admin-context",
+			kuberc.ErrDenied: allowPlugin + named + "--admin-context",
 			api.ErrNotFound:  "create what is missing, then run migrate again",
-			api.ErrTimeout:   adminNet,
+			api.ErrTimeout:   adminServer,
 		},
 		"devices": {
 			api.ErrUnauthorized: admin,
 			api.ErrForbidden: "use a --context that is allowed to list Secrets in " +
 				"the namespace",
-			api.ErrNotFound: "check the names: kubectl get serviceaccounts -A",
-			api.ErrTimeout:  adminNet,
+			api.ErrNotFound: listAccounts,
+			api.ErrTimeout:  adminServer,
 		},
 		"revoke": {
 			api.ErrUnauthorized: admin,
 			api.ErrForbidden: "use a --context that is allowed to list and delete " +
 				"Secrets in the namespace",
-			api.ErrNotFound: "sa-exec-credential devices lists what is there",
-			api.ErrTimeout:  adminNet,
+			api.ErrNotFound: listDevices,
+			api.ErrTimeout:  adminServer,
 		},
 		"rotate": {
 			api.ErrUnauthorized: admin,
 			api.ErrForbidden: "use a --context that is allowed to create and " +
 				"delete Secrets and to create tokens",
-			api.ErrNotFound: "run setup again for this service account",
-			api.ErrTimeout:  adminNet,
+			api.ErrNotFound: setupAgain,
+			api.ErrTimeout:  adminServer,
 		},
 	} {
 		for kind, want := range hints {
 			t.Run(operation+"/"+kind.Error(), func(t *testing.T) {
-				if _, hint := explain(operation, fmt.Errorf("doing: %w",
-					kind)); hint != want {
+				at := advice.Situation{Operation: operation}
+				if _, hint := explain(at, fmt.Errorf("doing: %w", kind)); hint != want {
 					t.Errorf("got  %s\nwant %s", hint, want)
 				}
 			})
@@ -93,12 +90,11 @@ func TestHintsAreForTheOperation(t *testing.T) {
 	}
 }
 
-// TestEveryProblemHasAHintThatIsNotItself: setup does not answer with "run setup again".
+// TestNoOperationHintsAtItself: setup does not answer with "set it up again".
 func TestNoOperationHintsAtItself(t *testing.T) {
 	for operation, list := range ofOperation {
 		for _, p := range list {
-			if strings.Contains(p.hint, "run "+operation+" again for this service "+
-				"account") {
+			if operation == "setup" && strings.Contains(p.hint, setupAgain) {
 				t.Errorf("%s answers %v with itself", operation, p.kind)
 			}
 		}
@@ -114,6 +110,27 @@ func TestEveryKindIsAnsweredOnce(t *testing.T) {
 				seen[p.kind])
 		}
 		seen[p.kind] = true
+	}
+}
+
+// TestWhatHintsGiveToTypeStandsAfterAColon is about the tables: tests in test/scripts and
+// test/circle find commands there, and type them.
+func TestWhatHintsGiveToTypeStandsAfterAColon(t *testing.T) {
+	lists := append(slices.Collect(maps.Values(ofOperation)), general)
+	command := regexp.MustCompile(`(sa-exec-credential|kubectl|chmod|rm|keyctl) [a-z-]`)
+	known := regexp.MustCompile(`\{(setup|again|store|move|admin|kubectl|config|program|` +
+		`account)( [^{}]*)?\}`)
+	for _, p := range slices.Concat(lists...) {
+		hint := strings.ReplaceAll(p.hint, " {directory}", " /directory")
+		hint = known.ReplaceAllString(hint, "kubectl x")
+		for _, at := range command.FindAllStringIndex(hint, -1) {
+			if before := hint[:at[0]]; !strings.HasSuffix(before, ": ") {
+				t.Errorf("%v: %s: a command without a colon", p.kind, p.hint)
+			}
+		}
+		if strings.ContainsAny(hint, "{}") {
+			t.Errorf("%v: %s: nobody completes that", p.kind, p.hint)
+		}
 	}
 }
 

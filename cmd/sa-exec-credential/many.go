@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync/atomic"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
@@ -11,7 +12,7 @@ import (
 )
 
 // runMany prepares the clusters of several contexts at once. One that fails does not stop the
-// others; the table at the end says which failed and why.
+// others. Its error is said when it comes; the table at the end has a line for each.
 func (c *setupCommand) runMany(ctx context.Context, h *host.Host, o prepare.Options, paths,
 	names []string) error {
 	if o.Output == nil {
@@ -28,18 +29,40 @@ func (c *setupCommand) runMany(ctx context.Context, h *host.Host, o prepare.Opti
 				o.Context,
 				resultOf(o)))
 		})
-	table := &ui.Table{Header: []string{"CONTEXT", "PROFILE", "ACCOUNT", "RESULT"}}
+	table := outcomesTable(outcomes, ui.Width(h.Stdout))
+	if err := h.Write(table.Text(h.Colours())); err != nil {
+		return err
+	}
+	if err := worst(outcomes); err != nil {
+		return err
+	}
+	h.Log.Line("setup", "all is ready: "+ui.Plural(len(outcomes), "context"))
+	return nil
+}
+
+// narrow is the width of a terminal in which the account has no place beside the profile, whose
+// name mostly begins with it.
+const narrow = 120
+
+func outcomesTable(outcomes []prepare.Outcome, width int) *ui.Table {
+	table := &ui.Table{Width: width}
+	table.Header = []string{"CONTEXT", "PROFILE", "ACCOUNT", "RESULT"}
+	isNarrow := width > 0 && width < narrow
+	if isNarrow {
+		table.Header = slices.Delete(table.Header, 2, 3)
+	}
 	for _, o := range outcomes {
 		colour := ""
 		if o.Err != nil {
 			colour = ui.Red
 		}
-		table.Row(colour, o.Context, o.Profile, o.Account, resultOf(o))
+		cells := []string{o.Context, o.Profile, o.Account, resultOf(o)}
+		if isNarrow {
+			cells = slices.Delete(cells, 2, 3)
+		}
+		table.Row(colour, cells...)
 	}
-	if err := h.Write(table.Text(h.Colours())); err != nil {
-		return err
-	}
-	return worst(outcomes)
+	return table
 }
 
 func resultOf(o prepare.Outcome) string {
@@ -57,7 +80,7 @@ func worst(outcomes []prepare.Outcome) error {
 		if o.Err != nil {
 			failed++
 			if first == nil {
-				first = fmt.Errorf("context %q: %w", o.Context, o.Err)
+				first = &prepare.ContextError{Context: o.Context, Err: o.Err}
 			}
 		}
 	}

@@ -71,7 +71,7 @@ func nextCommand(p *prepare.Proof) string {
 	default:
 		line = append(line, "--context", p.Context)
 	}
-	if len(p.Access.Can) > 0 && len(p.Access.Can[0].Resources) > 0 && !canListPods(p) {
+	if !canListPods(p) {
 		return ui.CommandLine(append(line, "auth", "can-i", "--list")...)
 	}
 	return ui.CommandLine(append(line, "get", "pods")...)

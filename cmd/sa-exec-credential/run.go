@@ -11,6 +11,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"github.com/sa-exec-credential/sa-exec-credential/internal/advice"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/parallel"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
@@ -64,7 +65,7 @@ func run(args []string, h *host.Host) (code int) {
 	if code := silentExit(0); errors.As(err, &code) {
 		return int(code)
 	}
-	code, hint := explain(operation, err)
+	code, hint := explain(advice.Situation{Host: h, Operation: operation, Args: args}, err)
 	h.Log.Failure(h.Located(err), hint)
 	return code
 }

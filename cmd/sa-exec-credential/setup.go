@@ -291,8 +291,9 @@ func dryRun(ctx context.Context, h *host.Host, p *prepare.Preparation) error {
 		return err
 	}
 	var result bytes.Buffer
-	result.WriteString("# For the cluster: kubectl apply -f - of this part creates what setup would. Each machine's own device\n" +
-		"# and bootstrap credential are created by: sa-exec-credential setup --no-rbac\n")
+	result.WriteString("# For the cluster: this part, read by kubectl apply, creates what setup would. Each machine's own device\n" +
+		"# and bootstrap credential are created by: " + ui.CommandLine(ui.Program, "setup",
+		p.Profile().ServiceAccount, "-n", p.Profile().Namespace, "--no-rbac") + "\n")
 	result.Write(manifests)
 	result.WriteString("---\n# For the client: this kubeconfig would be merged. It is no manifest: cut it off before kubectl apply.\n")
 	result.Write(rendered)

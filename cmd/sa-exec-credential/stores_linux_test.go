@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sa-exec-credential/sa-exec-credential/internal/advice"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring/secretservicetest"
 )
@@ -32,7 +33,7 @@ func TestTheHintForAMissingCollectionCreatesOne(t *testing.T) {
 	if !errors.Is(err, keyring.ErrNoCollection) || !errors.Is(err, keyring.ErrUnavailable) {
 		t.Fatalf("got %v, want ErrNoCollection", err)
 	}
-	code, hint := explain("setup", err)
+	code, hint := explain(advice.Situation{Operation: "setup"}, err)
 	_, line, found := strings.Cut(hint, "in the terminal: ")
 	line, _, _ = strings.Cut(line, "; ")
 	if code != exitStore || !found {

@@ -99,8 +99,24 @@ func (d Dir) Load(name string) (Record, error) {
 	case err != nil:
 		return Record{}, fmt.Errorf("reading device record %q: %w", name, err)
 	}
-	return parse(name, data)
+	r, err := parse(name, data)
+	if err != nil {
+		return Record{}, &MalformedError{Path: d.path(name), Err: err}
+	}
+	return r, nil
 }
+
+// MalformedError is an ErrMalformed of a file.
+type MalformedError struct {
+	Path string
+	Err  error
+}
+
+// Error implements error.
+func (e *MalformedError) Error() string { return e.Err.Error() }
+
+// Unwrap makes it what is wrong.
+func (e *MalformedError) Unwrap() error { return e.Err }
 
 func (d Dir) read(name string) ([]byte, error) {
 	for _, dir := range []string{filepath.Dir(string(d)), string(d)} {

@@ -39,11 +39,24 @@ func (c *profileChecks) checkContexts() {
 		c.add(problems...)
 		c.allowed(use)
 	}
-	if seen == 0 {
+	if use, found := c.namesake(); seen == 0 && found {
+		c.add(c.fail("context", fmt.Errorf("%s: %w: it names profile %q", use.Context,
+			ErrExecSection, use.Profile), c.credentialsFix(use)))
+	} else if seen == 0 {
 		c.add(warn("context", ui.CommandLine(ui.Program, "kubeconfig", "--profile",
 			c.profile.Name, "-o", kubeconfig.Target(c.paths)),
 			"none of %s names this profile", strings.Join(c.paths, ", ")))
 	}
+}
+
+// namesake is the context that has the profile's name.
+func (c *profileChecks) namesake() (kubeconfig.PluginContext, bool) {
+	for _, use := range c.contexts {
+		if use.Context == c.profile.Name {
+			return use, true
+		}
+	}
+	return kubeconfig.PluginContext{}, false
 }
 
 // context lists all that is wrong with one.
@@ -126,6 +139,11 @@ func (c *profileChecks) contextFix(use kubeconfig.PluginContext) string {
 		return ui.CommandLine(ui.Program, "kubeconfig", "--profile", c.profile.Name, "-o",
 			use.File)
 	}
+	return c.credentialsFix(use)
+}
+
+// credentialsFix is the command that has a context's user name the profile.
+func (c *profileChecks) credentialsFix(use kubeconfig.PluginContext) string {
 	line := []string{"kubectl", "config", "--kubeconfig", use.File, "set-credentials", use.User,
 		"--exec-command=" + c.self,
 		"--exec-api-version=client.authentication.k8s.io/v1",

@@ -36,7 +36,7 @@ type Options struct {
 	Kubeconfig string // a file that was named; empty: as kubectl
 	// Hint is what an error is answered with elsewhere. It is asked where a check knows
 	// nothing better.
-	Hint func(error) string
+	Hint func(profile string, err error) string
 }
 
 // Result is the outcome of a check.
@@ -151,8 +151,13 @@ func warn(check, fix, format string, args ...any) Finding {
 
 // fail takes the hint that the error gets elsewhere when there is no better fix.
 func (d *doctor) fail(check string, err error, fix string) Finding {
+	return d.failOf("", check, err, fix)
+}
+
+// failOf is fail for a profile, which the hint may be about.
+func (d *doctor) failOf(profile, check string, err error, fix string) Finding {
 	if fix == "" {
-		fix = d.options.Hint(err)
+		fix = d.options.Hint(profile, err)
 	}
 	err = d.host.Located(err)
 	return Finding{Check: check, Result: Failed, Detail: ui.Printable(err.Error()),

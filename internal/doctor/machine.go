@@ -26,7 +26,7 @@ func (d *doctor) examineMachine(ctx context.Context, loaded []loadedProfile) []F
 	}
 	d.stores = map[keyring.Kind]error{}
 	for _, kind := range kinds {
-		item, err := d.store(ctx, kind)
+		item, err := d.store(ctx, kind, userOf(kind, loaded))
 		d.stores[kind] = err
 		items = append(items, item)
 	}
@@ -46,6 +46,16 @@ func kindsOf(loaded []loadedProfile) []keyring.Kind {
 	}
 	slices.Sort(kinds)
 	return kinds
+}
+
+// userOf is the first profile that uses a store; empty when none does.
+func userOf(kind keyring.Kind, loaded []loadedProfile) string {
+	for _, p := range loaded {
+		if p.err == nil && p.Store == kind {
+			return p.Name
+		}
+	}
+	return ""
 }
 
 // locks is about the directory that keeps two processes from minting at once. Without it
@@ -81,12 +91,12 @@ func (d *doctor) bus(kinds []keyring.Kind) (item Finding, applies bool) {
 	return ok(check, "none, and no profile needs one"), true
 }
 
-// store writes, reads and deletes an entry of its own.
-func (d *doctor) store(ctx context.Context, kind keyring.Kind) (Finding, error) {
+// store writes, reads and deletes an entry of its own. user is a profile that uses it.
+func (d *doctor) store(ctx context.Context, kind keyring.Kind, user string) (Finding, error) {
 	const check = "store"
 	store, err := d.host.Store(ctx, kind)
 	if err != nil {
-		return d.fail(check, fmt.Errorf("store %q: %w", kind, err), ""), err
+		return d.failOf(user, check, fmt.Errorf("store %q: %w", kind, err), ""), err
 	}
 	if store.Kind() == keyring.None {
 		return ok(check, "none: nothing is kept, every call of a client requests a token"),
@@ -94,18 +104,19 @@ func (d *doctor) store(ctx context.Context, kind keyring.Kind) (Finding, error) 
 	}
 	began := time.Now()
 	if err := keyring.Probe(ctx, store, d.host.Now()); err != nil {
-		return d.fail(check, fmt.Errorf("%s: %w", store.Description(), err), ""), err
+		return d.failOf(user, check, fmt.Errorf("%s: %w", store.Description(), err),
+			""), err
 	}
 	took := time.Since(began)
 	if file, isPlain := d.host.PlainKeyring(store.Kind()); isPlain {
 		return warn(check, "set a password for the login keyring in the desktop's "+
-			"password manager, or sa-exec-credential setup with --store kernel",
+			"password manager, or set up with --store kernel",
 			"%s: it has no password, and %q holds all that is in it as plain text",
 			store.Description(), file), nil
 	}
 	if took > slowStore {
-		return warn(check, "sa-exec-credential setup with --store kernel keeps "+
-			"credentials where nothing has to be asked",
+		return warn(check, "set up with --store kernel, which keeps credentials "+
+			"where nothing has to be asked",
 			"%s: an entry took %v to write, read and delete, and every call of a "+
 				"client waits for it", store.Description(), roughly(took)), nil
 	}
@@ -147,6 +158,6 @@ func (d *doctor) examineStrayContexts() []Finding {
 }
 
 func strayFix(use kubeconfig.PluginContext) string {
-	return ui.CommandLine("kubectl", "config", "--kubeconfig", use.File, "delete-context",
-		use.Context) + ", or setup again"
+	return "set its account up again, or remove the context: " + ui.CommandLine("kubectl",
+		"config", "--kubeconfig", use.File, "delete-context", use.Context)
 }

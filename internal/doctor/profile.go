@@ -39,11 +39,17 @@ type profileChecks struct {
 
 func (c *profileChecks) add(items ...Finding) { c.items = append(c.items, items...) }
 
+// fail is the doctor's, for this profile.
+func (c *profileChecks) fail(check string, err error, fix string) Finding {
+	return c.failOf(c.profile.Name, check, err, fix)
+}
+
 // examine goes the way that a get goes, and stops where that would stop.
 func (d *doctor) examine(ctx context.Context, name string, loaded loadedProfile) []Finding {
 	ctx, cancel := context.WithTimeout(ctx, profileLimit)
 	defer cancel()
 	c := &profileChecks{doctor: d, profile: loaded.Profile}
+	c.profile.Name = name // also of one that could not be read
 	if c.file(name, loaded.err) {
 		c.credentials(ctx)
 		c.lastWarning(ctx)
@@ -108,6 +114,7 @@ func (c *profileChecks) credentials(ctx context.Context) {
 		c.add(c.limited(ctx))
 	}
 	c.token(ctx, grant, stored)
+	c.rights(ctx, grant)
 }
 
 // lastWarning is what a get had to leave out: clients are told nothing but the token.
@@ -117,7 +124,8 @@ func (c *profileChecks) lastWarning(ctx context.Context) {
 		return // said already
 	}
 	if last := s.LastWarning(); last != nil {
-		c.add(warn("get", c.options.Hint(last.Err), "the last one, %s ago: %s",
+		fix := c.options.Hint(c.profile.Name, last.Err)
+		c.add(warn("get", fix, "the last one, %s ago: %s",
 			ui.Age(c.host.Now().Sub(last.At)), last.Text))
 	}
 }
@@ -138,17 +146,20 @@ func (c *profileChecks) server() bool {
 }
 
 // serverFix is the command that shows what is in the way, or that takes over a new certificate
-// authority.
+// authority or address.
 func (c *profileChecks) serverFix(err error) string {
 	if errors.Is(err, api.ErrTLS) {
 		return prepare.SetupLine(c.profile)
+	}
+	if line, moved := prepare.MoveLine(c.profile); moved {
+		return "if the cluster has moved: " + line
 	}
 	line := []string{"curl", "-kv"}
 	if c.profile.Cluster.ProxyURL != "" {
 		line = append(line, "--proxy", secret.PlainURL(c.profile.Cluster.ProxyURL))
 	}
-	return ui.CommandLine(append(line, strings.TrimRight(c.profile.Cluster.Server,
-		"/")+"/version")...) + " shows what is in the way: network, VPN or proxy"
+	return "look for what is in the way, network, VPN or proxy: " + ui.CommandLine(append(line,
+		strings.TrimRight(c.profile.Cluster.Server, "/")+"/version")...)
 }
 
 // clock compares this machine's time with the Date of an answer that took some time.

@@ -275,11 +275,10 @@ func (u *Uninstalling) sharedLine() string {
 	}
 	return shared + "no other account of the cluster has limits; when none is to be set up " +
 		"any more: " +
-		ui.CommandLine(append(append([]string{"kubectl"}, u.origin.Flags()...), "delete",
-			"--ignore-not-found",
+		prepare.KubectlLine(&u.origin, "delete", "--ignore-not-found",
 			"validatingadmissionpolicybindings/sa-exec-credential",
 			"validatingadmissionpolicies/sa-exec-credential",
-			"namespaces/sa-exec-credential")...)
+			"namespaces/sa-exec-credential")
 }
 
 func (u *Uninstalling) step(format string, args ...any) {

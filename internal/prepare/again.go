@@ -43,6 +43,7 @@ func (o Options) keep(h *host.Host, wanted profile.Profile) Options {
 	}
 	o.NoRBAC = o.NoRBAC || old.Setup.NoRBAC && !o.grants()
 	o.NoLimits = o.NoLimits || old.Setup.NoLimits
+	o.granted = old.Setup.Rights
 	if o.KeepOutput && old.Setup.Output != "" {
 		o.Output, o.KeepOutput = []string{old.Setup.Output}, false // and remembered again
 	}

@@ -3,6 +3,7 @@ package prepare
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/admin"
@@ -15,6 +16,18 @@ import (
 
 // ErrInterrupted is a command that a person stopped.
 var ErrInterrupted = errors.New("interrupted")
+
+// ContextError is that of one context of many.
+type ContextError struct {
+	Context string
+	Err     error
+}
+
+// Error implements error.
+func (e *ContextError) Error() string { return fmt.Sprintf("context %q: %v", e.Context, e.Err) }
+
+// Unwrap makes it what has gone wrong there.
+func (e *ContextError) Unwrap() error { return e.Err }
 
 // Outcome is what came of one context.
 type Outcome struct {

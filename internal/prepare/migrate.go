@@ -258,6 +258,7 @@ func (m *Migration) Run(ctx context.Context) (*Proof, error) {
 		return nil, err
 	}
 	proof.Context, proof.File = m.options.Context, replaced.File
+	proof.IsElsewhere = m.preparation.isElsewhere(Absolute([]string{replaced.File})[0])
 	return proof, m.deleteLegacySecret(ctx, replaced)
 }
 

@@ -43,6 +43,7 @@ type Options struct {
 	KeepOutput              bool // Output is only the default
 	UseContext              bool
 	AllowMissingClusterInfo *bool
+	granted                 profile.Rights // by an earlier setup
 	Allowlist               bool
 }
 
@@ -79,11 +80,24 @@ func limitsFor(p profile.Profile) cluster.Limits {
 
 // remembered is what the next setup does the same way again.
 func (o Options) remembered() profile.Setup {
-	setup := profile.Setup{NoRBAC: o.NoRBAC, NoLimits: o.NoLimits}
+	setup := profile.Setup{NoRBAC: o.NoRBAC, NoLimits: o.NoLimits, Rights: o.rights()}
 	if !o.KeepOutput && len(o.Output) == 1 {
 		setup.Output = yamledit.Absolute(o.Output[0])
 	}
 	return setup
+}
+
+// rights are those that this setup grants, or else those that an earlier one has.
+func (o Options) rights() profile.Rights {
+	switch {
+	case o.NoRBAC:
+		return profile.Rights{}
+	case !o.grants():
+		return o.granted
+	}
+	return profile.Rights{Roles: o.Roles, ClusterRoles: o.ClusterRoles, Verbs: o.Verbs,
+		Resources: o.Resources, ResourceNames: o.ResourceNames, ClusterWide: o.ClusterWide,
+		AllowAdmin: o.AllowAdmin}
 }
 
 // profileFor is the profile of a context.

@@ -262,12 +262,12 @@ func (p *Preparation) warnOfSuperseded(ctx context.Context, objects []cluster.Ob
 		p.host.Log.Debug("looking for rights of earlier setups", "error", err)
 	}
 	for _, ref := range refs {
-		line := []string{"kubectl", "--context", p.admin.Context.Name}
+		line := []string{"delete", ref.Resource(), ref.Name}
 		if ref.Namespace != "" {
 			line = append(line, "-n", ref.Namespace)
 		}
 		p.warn("%v from an earlier setup still grants access; to remove it: %s", ref,
-			ui.CommandLine(append(line, "delete", ref.Resource(), ref.Name)...))
+			KubectlLine(p.profile.Origin, line...))
 	}
 }
 

@@ -34,7 +34,7 @@ type Proof struct {
 	Profile   string
 	Context   string // empty: no kubeconfig was written
 	File      string // that the context is in
-	// IsElsewhere says that kubectl does not read File by itself
+	// IsElsewhere says that kubectl does not read File by itself.
 	IsElsewhere bool
 }
 
@@ -66,8 +66,7 @@ func (p *Preparation) prove(ctx context.Context, s *session.Session) (*Proof, er
 		Bootstrap: describeBootstrap(ctx, s), Risks: p.risks}
 	if p.options.Output != nil {
 		proof.Context, proof.File = p.context, kubeconfig.Target(p.options.Output)
-		own, err := p.host.KubeconfigPaths("")
-		proof.IsElsewhere = err == nil && !slices.Contains(Absolute(own), proof.File)
+		proof.IsElsewhere = p.isElsewhere(proof.File)
 	}
 	if r := p.profile.Recovery; r != nil {
 		proof.Recovery = fmt.Sprintf("with context %q, when the cluster no longer knows "+
@@ -79,6 +78,12 @@ func (p *Preparation) prove(ctx context.Context, s *session.Session) (*Proof, er
 	}
 	proof.Access = p.access(ctx, config)
 	return proof, nil
+}
+
+// isElsewhere reports whether kubectl does not read a file by itself.
+func (p *Preparation) isElsewhere(file string) bool {
+	own, err := p.host.KubeconfigPaths("")
+	return err == nil && !slices.Contains(Absolute(own), file)
 }
 
 func (p *Preparation) provenConfig() (*rest.Config, error) {

@@ -2,20 +2,30 @@ package prepare
 
 import (
 	"cmp"
+	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/kubeconfig"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
 )
 
 // SetupLine is the command that creates a profile's credentials anew and leaves the profile as it
-// is. The account keeps its rights: setup takes none away.
+// is. It grants the account's rights again, as the last setup has: the account may be gone.
 func SetupLine(p profile.Profile) string {
 	line := []string{ui.Program, "setup", p.ServiceAccount, "-n", p.Namespace, "--profile",
 		p.Name}
 	line = append(append(line, p.Origin.Flags()...), tokenFlags(p)...)
+	if rights := p.Setup.Rights.Flags(); len(rights) > 0 {
+		line = append(line, rights...)
+		for _, namespace := range p.In {
+			line = append(line, "--in", namespace)
+		}
+	}
 	if p.Setup.NoRBAC {
 		line = append(line, "--no-rbac")
 	}
@@ -37,7 +47,35 @@ func SetupLine(p profile.Profile) string {
 	for _, name := range furtherVariables(p) {
 		line = append(line, "--bootstrap-env", name)
 	}
-	return ui.CommandLine(line...)
+	return commandAt(p.Origin, line)
+}
+
+// KubectlLine is a command of kubectl with the credentials of an administrator's context.
+func KubectlLine(o *profile.Origin, words ...string) string {
+	return commandAt(o, slices.Concat([]string{"kubectl"}, o.Flags(), words))
+}
+
+// commandAt is a command that reads the files in which the context was found: of several no flag
+// tells kubectl.
+func commandAt(o *profile.Origin, line []string) string {
+	if o == nil || len(o.Kubeconfig) < 2 {
+		return ui.CommandLine(line...)
+	}
+	files := strings.Join(o.Kubeconfig, string(filepath.ListSeparator))
+	return "KUBECONFIG=" + ui.CommandLine(files) + " " + ui.CommandLine(line...)
+}
+
+// MoveLine is SetupLine for a cluster whose address has changed in the context that the profile was
+// set up with, and whether it has.
+func MoveLine(p profile.Profile) (line string, moved bool) {
+	if p.Origin == nil {
+		return "", false
+	}
+	found, err := kubeconfig.Resolve(p.Origin.Kubeconfig, p.Origin.Context)
+	if err != nil || found.Cluster.Server == p.Cluster.Server {
+		return "", false
+	}
+	return SetupLine(p) + " --take-over", true
 }
 
 // furtherVariables are those that setup was told to keep for programs that the profile runs.

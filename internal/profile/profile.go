@@ -78,6 +78,42 @@ type Setup struct {
 	NoLimits bool `yaml:"noLimits,omitempty" json:"noLimits,omitempty"`
 	// a kubeconfig's absolute path
 	Output string `yaml:"output,omitempty" json:"output,omitempty"`
+	// what the account was granted, for the command that grants it again
+	Rights Rights `yaml:"rights,omitempty" json:"rights,omitzero"`
+}
+
+// Rights are what setup was told to grant, as its flags are called. Nothing but a person's own
+// setup grants them.
+type Rights struct {
+	Roles         []string `yaml:"roles,omitempty" json:"roles,omitempty"`
+	ClusterRoles  []string `yaml:"clusterRoles,omitempty" json:"clusterRoles,omitempty"`
+	Verbs         []string `yaml:"verbs,omitempty" json:"verbs,omitempty"`
+	Resources     []string `yaml:"resources,omitempty" json:"resources,omitempty"`
+	ResourceNames []string `yaml:"resourceNames,omitempty" json:"resourceNames,omitempty"`
+	ClusterWide   bool     `yaml:"clusterWide,omitempty" json:"clusterWide,omitempty"`
+	AllowAdmin    bool     `yaml:"allowAdmin,omitempty" json:"allowAdmin,omitempty"`
+}
+
+// Flags are those of setup that grant the rights.
+func (r Rights) Flags() (flags []string) {
+	for _, list := range []struct {
+		name   string
+		values []string
+	}{
+		{"--role", r.Roles}, {"--cluster-role", r.ClusterRoles}, {"--verb", r.Verbs},
+		{"--resource", r.Resources}, {"--resource-name", r.ResourceNames},
+	} {
+		if len(list.values) > 0 {
+			flags = append(flags, list.name, strings.Join(list.values, ","))
+		}
+	}
+	if r.ClusterWide {
+		flags = append(flags, "--cluster-wide")
+	}
+	if r.AllowAdmin {
+		flags = append(flags, "--allow-admin")
+	}
+	return flags
 }
 
 // Origin names a context and the kubeconfig files that it was found in.

@@ -34,9 +34,20 @@ func Choose(h *host.Host, name, context, file string) (string, error) {
 	case 1:
 		return names[0], nil
 	}
-	return "", ui.Usagef("there are %d profiles; name one with --profile: %s", len(names),
-		strings.Join(names, ", "))
+	return "", &SeveralError{names}
 }
+
+// SeveralError is a choice that somebody has to make. It is a ui.ErrUsage.
+type SeveralError struct{ Names []string }
+
+// Error implements error.
+func (e *SeveralError) Error() string {
+	return fmt.Sprintf("the current context is not one of this program's, and there are %d "+
+		"profiles: %s", len(e.Names), strings.Join(e.Names, ", "))
+}
+
+// Unwrap says that the command line is to blame.
+func (*SeveralError) Unwrap() error { return ui.ErrUsage }
 
 // profileOfContext returns the profile that a context of the user's kubeconfig names; an empty name
 // is the current context.

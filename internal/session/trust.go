@@ -29,12 +29,17 @@ func (s *Session) checkAgreed() error {
 		p.Recovery == nil {
 		return nil
 	}
-	used, err := s.host.Profiles()
+	return CheckOwnDir(s.host)
+}
+
+// CheckOwnDir is an ErrForgedDir when the kubeconfig may have chosen the directory of profiles.
+func CheckOwnDir(h *host.Host) error {
+	used, err := h.Profiles()
 	if err != nil {
 		return err
 	}
-	for _, variables := range trustedVariables(s.host) {
-		if own, err := s.host.With(variables).Profiles(); err == nil && own == used {
+	for _, variables := range trustedVariables(h) {
+		if own, err := h.With(variables).Profiles(); err == nil && own == used {
 			return nil
 		}
 	}

@@ -32,6 +32,7 @@ func Encode(format string, list any) ([]byte, error) {
 // are made printable.
 type Table struct {
 	Header []string
+	Width  int // columns of the terminal, at which lines are cut; 0: they are not
 	rows   []row
 }
 
@@ -49,6 +50,7 @@ func (t *Table) Row(colour string, cells ...string) {
 func (t *Table) Text(colours Colours) []byte {
 	lines := columns("", append([]row{{Bold, t.Header}}, t.rows...)...)
 	for i, line := range lines {
+		line = t.cut(line)
 		colour := Bold
 		if i > 0 {
 			colour = t.rows[i-1].colour
@@ -56,6 +58,15 @@ func (t *Table) Text(colours Colours) []byte {
 		lines[i] = colours.Paint(colour, line)
 	}
 	return []byte(strings.Join(lines, "\n") + "\n")
+}
+
+// cut is a line as far as the terminal shows it without breaking it.
+func (t *Table) cut(line string) string {
+	runes := []rune(line)
+	if t.Width == 0 || len(runes) <= t.Width {
+		return line
+	}
+	return string(runes[:t.Width-1]) + "…"
 }
 
 // columns aligns the cells of rows, two spaces apart, and indents every line.

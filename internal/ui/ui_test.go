@@ -93,3 +93,23 @@ func TestAgeIsAsKubectlShowsIt(t *testing.T) {
 		}
 	}
 }
+
+func TestATableIsCutWhereTheTerminalEnds(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		width int
+		want  string
+	}{
+		{"where there is none it is whole", 0, "A     B\nname  a very long text\n"},
+		{"a line that fits stays", 17, "A     B\nname  a very lon…\n"},
+		{"runes count and not bytes", 9, "A     B\nname  a …\n"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			table := &Table{Header: []string{"A", "B"}, Width: test.width}
+			table.Row("", "name", "a very long text")
+			if got := string(table.Text(false)); got != test.want {
+				t.Errorf("got %q, want %q", got, test.want)
+			}
+		})
+	}
+}

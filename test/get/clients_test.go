@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/url"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -27,25 +26,9 @@ print(len(kubernetes.client.CoreV1Api().list_namespaced_pod(sys.argv[1]).items))
 // KubernetesClientConfiguration.ConfigFile.cs, CreateRunnableExternalProcess.
 const csharp = `{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredentials","spec":{"interactive":false}}`
 
-// hintOf is the command that a hint ends in.
-func hintOf(t *testing.T, text, before string) (command string) {
-	t.Helper()
-	for line := range strings.Lines(text) {
-		if _, hint, found := strings.Cut(line, "sa-exec-credential: hint: "); found {
-			if _, command, found := strings.Cut(strings.TrimSpace(hint),
-				before); found {
-				return command
-			}
-		}
-	}
-	t.Fatalf("no hint with %q:\n%s", before, text)
-	return ""
-}
-
 // TestClientsThatSayNothingOfTheirClusterAreToldWhatAllowsThem runs what the hint says, as a
 // reader would, and then the same clients again.
 func TestClientsThatSayNothingOfTheirClusterAreToldWhatAllowsThem(t *testing.T) {
-	const allowing = "to let such clients have tokens of this profile: "
 	bothStores(t, func(t *testing.T, kind keyring.Kind) {
 		m := newMachine(t, kind, nil)
 		m.Prepare("--duration", "30m")
@@ -61,11 +44,8 @@ func TestClientsThatSayNothingOfTheirClusterAreToldWhatAllowsThem(t *testing.T) 
 		m.getWith(csharp).OneError(exitProfile, "C#")
 		m.asClient("", "get", "--profile", m.Profile).OneError(exitProfile,
 			"JavaScript of every version", "Ruby", "Java")
-		command := hintOf(t, m.getWith(csharp).Stderr, allowing)
-		lab.Has(t, "the hint", command, "--duration 30m", "--allow-missing-cluster-info")
-
-		m.Exec("/bin/sh", "-c", command).Succeeds()
-		m.NoteEntries()
+		command := m.Follow(m.getWith(csharp), "--duration 30m",
+			"--allow-missing-cluster-info")
 		if p := m.Configuration(); !p.AllowMissingClusterInfo ||
 			p.Duration.String() != "30m0s" || p.Store != kind {
 			t.Errorf("after %s the profile is %+v", command, p)
@@ -92,8 +72,7 @@ func TestAClientWhoseAuthorityCameAsAFileIsToldHowToEmbedIt(t *testing.T) {
 
 	r := m.getWith(m.PythonExecInfo(m.Kubeconfig(), m.Profile))
 	r.OneError(exitProfile, "as a file (certificate-authority)")
-	command := hintOf(t, r.Stderr, "put the certificate authority into the kubeconfig: ")
-	m.Exec("/bin/sh", "-c", command).Succeeds()
+	m.Follow(r, "set-cluster")
 	if m.getWith(m.PythonExecInfo(m.Kubeconfig(), m.Profile)).Silent().Token() == "" {
 		t.Error("no token")
 	}

@@ -74,14 +74,14 @@ func TestRevokedDeviceEndsOneMachineAndLeavesTheOther(t *testing.T) {
 	refused(t, token, bootstrap)
 	stillGood, stillBootstrap := second.Tokens(kept)
 	accepted(t, stillGood, stillBootstrap, namespace)
-	first.Exec(lab.Plane.Kubectl, "--context", "it", "get", "pods").Fails(1, "run setup again")
+	told := first.Exec(lab.Plane.Kubectl, "--context", "it", "get", "pods").Fails(1, "revoked")
 	if devices := second.Devices(namespace); len(devices) != 1 ||
 		devices[0].Name != kept.Device.Name {
 		t.Errorf("the devices are %+v", devices)
 	}
 	second.Plugin("revoke", "--device", name, "--serviceaccount", "ci", "-n", namespace,
 		"--kubeconfig", second.Admin).Fails(2, "no such device")
-	first.Setup("ci", "-n", namespace, "--profile", "it").Succeeds()
+	first.Follow(told)
 	first.Kubectl("--context", "it", "get", "pods").Succeeds()
 }
 
@@ -129,8 +129,8 @@ func TestLogoutForgetsTheBootstrapCredentialAndSetupMakesANewOne(t *testing.T) {
 	if keys := m.StoreKeys(); len(keys) > 0 {
 		t.Errorf("the store still holds %q", keys)
 	}
-	m.Plugin("token", "--profile", "it").Fails(4, "run setup again")
-	m.Ready(namespace, "it")
+	m.Follow(m.Plugin("token", "--profile", "it").Fails(4))
+	m.Kubectl("--context", "it", "get", "pods").Succeeds()
 	if devices := m.Devices(namespace); len(devices) != 1 {
 		t.Errorf("the machine has become another: %+v", devices)
 	}

@@ -14,7 +14,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	lab.Main(m, lab.Options{Helpers: map[string]func([]string) int{"pod": podMain}})
+	lab.Main(m, lab.Options{Helpers: map[string]func([]string) int{"pod": lab.PodMain}})
 }
 
 // machine is a lab's machine on which somebody runs setup.
