@@ -2,7 +2,6 @@ package authority
 
 import (
 	"bytes"
-	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -37,8 +36,8 @@ func newIssuer(t *testing.T, name string, by *issuer, size int) *issuer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour),
-		Subject: pkix.Name{CommonName: name}, IsCA: by == nil, BasicConstraintsValid: true,
+	template := &x509.Certificate{SerialNumber: big.NewInt(1),
+		NotAfter: time.Now().Add(time.Hour), Subject: pkix.Name{CommonName: name}, IsCA: by == nil, BasicConstraintsValid: true,
 		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}}
 	if size > 0 {
 		template.Subject.OrganizationalUnit = []string{strings.Repeat("x", size)}
@@ -101,9 +100,9 @@ func TestFit(t *testing.T) {
 		taken  []string
 		err    error
 	}{
-		{name: "a small one stays as it is, and nobody is asked", server: "https://127.0.0.1:1",
-			bundle: append([]byte("# ours\n"), ours.pem()...),
-			want:   append([]byte("# ours\n"), ours.pem()...)},
+		{name: "a small one stays as it is, and nobody is asked",
+			server: "https://127.0.0.1:1", bundle: append([]byte("# ours\n"), ours.pem()...),
+			want: append([]byte("# ours\n"), ours.pem()...)},
 		{name: "what is between the certificates goes first", server: "https://127.0.0.1:1",
 			bundle: append(bytes.Repeat([]byte("# comment\n"), 20<<10),
 				append(ours.pem(), other.pem()...)...),
@@ -122,7 +121,7 @@ func TestFit(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got, taken, err := Fit(context.Background(), profile.Cluster{Server: tt.server,
+			got, taken, err := Fit(t.Context(), profile.Cluster{Server: tt.server,
 				CertificateAuthorityData: tt.bundle})
 			if !errors.Is(err, tt.err) || tt.err == nil && err != nil {
 				t.Fatalf("error %v, want %v", err, tt.err)

@@ -80,9 +80,9 @@ func (e *UserError) replaceProvider(user *clientcmdapi.AuthInfo) string {
 		return "gcloud components install gke-gcloud-auth-plugin; then " +
 			credentialsOfGKE(e.Context)
 	case "azure":
-		return "install kubelogin (az aks install-cli), then: " + ui.CommandLine("kubelogin",
-			"convert-kubeconfig", "-l", "azurecli", "--kubeconfig", file, "--context",
-			e.Context)
+		return "install kubelogin (az aks install-cli), then: " +
+			ui.CommandLine("kubelogin", "convert-kubeconfig", "-l", "azurecli",
+				"--kubeconfig", file, "--context", e.Context)
 	case "openstack":
 		return e.newExec(user, "client-keystone-auth")
 	case "oidc":
@@ -138,8 +138,8 @@ func (e *UserError) newExec(old *clientcmdapi.AuthInfo, command string, args ...
 func (e *UserError) renewExec(user *clientcmdapi.AuthInfo) string {
 	tool := strings.TrimSuffix(filepath.Base(user.Exec.Command), ".exe")
 	if cluster := clusterOfEKS(tool, user.Exec.Args); cluster != "" {
-		line := []string{"aws", "eks", "update-kubeconfig", "--name", cluster, "--kubeconfig",
-			user.LocationOfOrigin, "--alias", e.Context}
+		line := []string{"aws", "eks", "update-kubeconfig", "--name", cluster,
+			"--kubeconfig", user.LocationOfOrigin, "--alias", e.Context}
 		if region := argument(user.Exec.Args, "--region"); region != "" {
 			line = append(line, "--region", region)
 		}

@@ -124,7 +124,8 @@ func (m *machine) noteGranted(ctx context.Context, p profile.Profile,
 	if granted != nil {
 		granted = prepare.Granted(p.Bootstrap.Duration, granted.Duration)
 	}
-	if was := p.Bootstrap.Granted; was == granted || was != nil && granted != nil && *was == *granted {
+	was := p.Bootstrap.Granted
+	if was == granted || was != nil && granted != nil && *was == *granted {
 		return nil
 	}
 	profiles, err := m.host.Profiles()

@@ -84,8 +84,8 @@ func (p *Preparation) needsDevice() bool {
 
 // checkRights asks for the rights to every step that will be taken, and collects all that are
 // missing. Whoever lacks perhaps may still be allowed to: only a try tells.
-func (p *Preparation) checkRights(ctx context.Context, planned cluster.Planned) (lacking rights.Error,
-	perhaps []rights.Right, err error) {
+func (p *Preparation) checkRights(ctx context.Context,
+	planned cluster.Planned) (lacking rights.Error, perhaps []rights.Right, err error) {
 	needed := slices.Concat(p.needed, rights.ForObjects(planned.Objects))
 	if p.needsDevice() {
 		needed = append(needed, rights.ForDevice(p.profile.Namespace)...)

@@ -29,12 +29,14 @@ func ShortLife(p profile.Profile) string {
 		return ""
 	}
 	granted := p.Bootstrap.Granted.Duration
-	text := fmt.Sprintf("the API server grants bootstrap credentials of %s, not the %s asked for, "+
-		"and a credential is renewed only by a mint in the second half of its life: ",
-		profile.ShortDuration(granted), profile.ShortDuration(p.Bootstrap.Duration.Duration))
+	text := fmt.Sprintf("the API server grants bootstrap credentials of %s, not the %s asked "+
+		"for, and a credential is renewed only by a mint in the second half of its life: ",
+		profile.ShortDuration(granted),
+		profile.ShortDuration(p.Bootstrap.Duration.Duration))
 	if p.Recovery != nil {
-		return text + fmt.Sprintf("a machine that is off for %s gets a new one with context %q",
-			profile.ShortDuration(granted), p.Recovery.Credential.Context)
+		return text + fmt.Sprintf("a machine that is off for %s gets a new one with "+
+			"context %q", profile.ShortDuration(granted),
+			p.Recovery.Credential.Context)
 	}
 	return text + fmt.Sprintf("this machine must run within %s of the last one, or setup is "+
 		"needed again, such as after a weekend; machines that are off for longer need "+
@@ -58,6 +60,7 @@ func reportShorterToken(asked, granted time.Duration, report ui.Report) {
 	if asked-granted >= shorter {
 		report(ui.Warning, fmt.Sprintf("tokens of %s were asked for, and the API server "+
 			"grants %s; they are replaced in time all the same",
-			profile.ShortDuration(asked), profile.ShortDuration(granted.Round(shorter))))
+			profile.ShortDuration(asked),
+			profile.ShortDuration(granted.Round(shorter))))
 	}
 }

@@ -86,8 +86,8 @@ func NewMigration(ctx context.Context, h *host.Host, o MigrateOptions,
 	}
 	m.findLegacySecret(ctx)
 	if m.legacy != nil && o.DeleteLegacySecret {
-		m.preparation.needed = []rights.Right{rights.On("delete", cluster.Ref{Kind: "Secret",
-			Namespace: m.namespace, Name: m.legacy.Name})}
+		ref := cluster.Ref{Kind: "Secret", Namespace: m.namespace, Name: m.legacy.Name}
+		m.preparation.needed = []rights.Right{rights.On("delete", ref)}
 	}
 	return m, nil
 }

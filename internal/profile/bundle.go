@@ -43,8 +43,10 @@ func digestCA(bundle []byte) (string, error) {
 
 // certificates are the blocks of a bundle up to one that is no certificate.
 func certificates(bundle []byte) (blocks []*pem.Block) {
-	for block, rest := pem.Decode(bundle); isCertificate(block); block, rest = pem.Decode(rest) {
+	block, rest := pem.Decode(bundle)
+	for isCertificate(block) {
 		blocks = append(blocks, block)
+		block, rest = pem.Decode(rest)
 	}
 	return blocks
 }

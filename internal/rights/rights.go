@@ -257,7 +257,8 @@ func partsOf(rule cluster.Rule, namespace string) (parts []Right) {
 		for _, resource := range rule.Resources {
 			for _, verb := range rule.Verbs {
 				for _, name := range names {
-					parts = append(parts, Right{verb, group, resource, namespace, name})
+					part := Right{verb, group, resource, namespace, name}
+					parts = append(parts, part)
 				}
 			}
 		}

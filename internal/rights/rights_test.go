@@ -85,15 +85,18 @@ func TestMissing(t *testing.T) {
 		questions int32
 	}{
 		{"who has everything is asked once", holder{"": {rule("*", "*", "*")}}, nil, 1},
-		{"who has nothing is told all of it", holder{}, []Right{secrets, token, one, two}, 6},
+		{"who has nothing is told all of it", holder{},
+			[]Right{secrets, token, one, two}, 6},
 		{"who has a whole resource is asked for no name",
 			holder{"build": {rule("create,delete", "", "secrets")}}, []Right{token}, 4},
-		{"a right to one object", holder{"build": {rule("create", "", "secrets,serviceaccounts/token"),
+		{"a right to one object", holder{"build": {
+			rule("create", "", "secrets,serviceaccounts/token"),
 			rule("delete", "", "secrets", "two")}}, []Right{one}, 6},
 		{"a right in another namespace does not count",
 			holder{"other": {rule("create,delete", "", "*")}},
 			[]Right{secrets, token, one, two}, 6},
-		{"all subresources of a name", holder{"build": {rule("create", "", "*/token,secrets"),
+		{"all subresources of a name", holder{"build": {
+			rule("create", "", "*/token,secrets"),
 			rule("delete", "", "secrets")}}, nil, 4},
 	}
 	for _, tt := range tests {
@@ -131,8 +134,9 @@ func TestMissingWhereNothingIsTold(t *testing.T) {
 
 func TestNotHeld(t *testing.T) {
 	held := holder{
-		"build": {rule("get,list", "", "pods"), rule("create", "", "serviceaccounts/token", "ci")},
-		"":      {rule("*", "apps", "*"), rule("get", "", "configmaps", "a", "b")},
+		"build": {rule("get,list", "", "pods"),
+			rule("create", "", "serviceaccounts/token", "ci")},
+		"": {rule("*", "apps", "*"), rule("get", "", "configmaps", "a", "b")},
 	}
 	tests := []struct {
 		name, namespace string
@@ -140,7 +144,8 @@ func TestNotHeld(t *testing.T) {
 		lacking         []string // verb, resource and name
 	}{
 		{"what is held", "build", rule("list,get", "", "pods"), nil},
-		{"one verb of two", "build", rule("get,delete", "", "pods"), []string{"delete pods "}},
+		{"one verb of two", "build", rule("get,delete", "", "pods"),
+			[]string{"delete pods "}},
 		{"another namespace", "other", rule("get", "", "pods"), []string{"get pods "}},
 		{"the whole cluster", "", rule("get", "", "pods"), []string{"get pods "}},
 		{"all of a group", "", rule("delete", "apps", "deployments"), nil},
@@ -196,9 +201,10 @@ func TestErrorNamesAllAndHowToGrantIt(t *testing.T) {
 	}
 	for _, part := range []string{
 		"-n build create role sa-exec-credential-setup-",
-		"--verb=bind --resource=clusterroles.rbac.authorization.k8s.io --resource-name=view",
-		"--verb=get,list --resource=nodes", "create clusterrole ", "--verb=create --resource=clusterrolebindings.rbac." +
-			"authorization.k8s.io",
+		"--verb=bind --resource=clusterroles.rbac.authorization.k8s.io " +
+			"--resource-name=view",
+		"--verb=get,list --resource=nodes", "create clusterrole ",
+		"--verb=create --resource=clusterrolebindings.rbac.authorization.k8s.io",
 		`'--user=jane o'\''neill'`, "--verb=create,patch --resource=serviceaccounts"} {
 		if !strings.Contains(e.Commands(), part) {
 			t.Errorf("%q is not in %q", part, e.Commands())

@@ -132,8 +132,8 @@ func TestABundleWithSomethingElse(t *testing.T) {
 	arguments := []string{"ci", "-n", m.Namespace, "--cluster-role", "view"}
 	for _, more := range [][]string{nil, {"--dry-run"}, {"--no-limits"}} {
 		r := m.Setup(append(arguments, more...)...)
-		r.Fails(3, `cluster "test": not a usable cluster: the certificate authority bundle `+
-			`holds a malformed certificate: number 2 of 3, at line`)
+		r.Fails(3, `cluster "test": not a usable cluster: the certificate authority `+
+			`bundle holds a malformed certificate: number 2 of 3, at line`)
 		if strings.Contains(r.Stderr, "c0nt3nt") {
 			t.Error("what is in it is shown")
 		}
@@ -246,8 +246,8 @@ func TestAServerThatTakesNoAccountTokens(t *testing.T) {
 		own   = "; the cluster's own address, as it says: "
 	)
 	published := func(server string) string {
-		return `{"data": {"kubeconfig": "clusters: [{name: '', cluster: {server: '` + server +
-			`'}}]"}}`
+		return `{"data": {"kubeconfig": "clusters: [{name: '', cluster: {server: '` +
+			server + `'}}]"}}`
 	}
 	for _, tt := range []struct {
 		name    string
@@ -256,14 +256,15 @@ func TestAServerThatTakesNoAccountTokens(t *testing.T) {
 	}{
 		{"that says nothing of the cluster", nil, "is a proxy with logins of its own"},
 		{"in front of a cluster of kubeadm", map[string]string{
-			info: published("https://k8s.example.com:6443")}, own + "https://k8s.example.com:6443"},
+			info: published("https://k8s.example.com:6443")},
+			own + "https://k8s.example.com:6443"},
 		{"in front of others", map[string]string{slice: `{"endpoints": [{"addresses": ` +
 			`["10.0.0.7"]}, {"addresses": ["fd00::7"]}], "ports": [{"port": 6443}]}`},
 			own + "https://10.0.0.7:6443, https://[fd00::7]:6443"},
 		{"that the cluster knows itself by", map[string]string{info: published(p.url)},
 			"is a proxy with logins of its own"},
-		{"that answers nonsense", map[string]string{info: published("ftp://x"), slice: "[]"},
-			"is a proxy with logins of its own"},
+		{"that answers nonsense", map[string]string{info: published("ftp://x"),
+			slice: "[]"}, "is a proxy with logins of its own"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			m := m.in(t)
@@ -272,8 +273,9 @@ func TestAServerThatTakesNoAccountTokens(t *testing.T) {
 			p.mu.Unlock()
 			for _, more := range [][]string{nil, {"--dry-run"}} {
 				m.Setup(append(arguments, more...)...).Fails(5,
-					"the server does not accept ServiceAccount tokens: one that "+
-						"was issued a moment ago is refused (401), so "+p.url,
+					"the server does not accept ServiceAccount tokens: one "+
+						"that was issued a moment ago is refused (401), "+
+						"so "+p.url,
 					tt.says+"\n", "authorized cluster endpoint")
 			}
 		})
