@@ -225,7 +225,8 @@ func readAtMost(r io.Reader, path string, limit int64) ([]byte, error) {
 // over path. An existing path must be a regular file; it keeps its mode when mode is 0, and a new
 // one then gets 0600.
 func Replace(path string, data []byte, mode fs.FileMode) error {
-	return replace(path, data, mode, func(string, *os.File) error { return nil }, (*os.File).Chmod)
+	asIs := func(string, *os.File) error { return nil }
+	return replace(path, data, mode, asIs, (*os.File).Chmod)
 }
 
 // replace lets adapt change the new file before it takes the place of the old one. chmod sets its

@@ -172,8 +172,8 @@ func (h *Host) Stray() (warnings []string) {
 	there, errBare := bare.ConfigDir()
 	if err == nil && errBare == nil && here != there {
 		variable := h.chooser(configDirs())
-		warnings = append(warnings, fmt.Sprintf("profiles are in %q because of %s: programs "+
-			"that lack it (of cron, systemd, sudo) look in %q; for those set %s=%s",
+		warnings = append(warnings, fmt.Sprintf("profiles are in %q because of %s: "+
+			"programs that lack it (of cron, systemd, sudo) look in %q; for those set %s=%s",
 			here, variable, there, variable, ui.CommandLine(here)))
 	}
 	here, variable := h.lockBase()
