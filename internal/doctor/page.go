@@ -101,7 +101,8 @@ func (p Page) summary(items []Finding, profiles int) string {
 	}
 	if profiles == 0 {
 		return p.Colours.Paint(colour, text) +
-			". There are no profiles yet; setup creates one. Looked in " + p.Profiles + ".\n"
+			". There are no profiles yet; setup creates one. Looked in " +
+			p.Profiles + ".\n"
 	}
 	return p.Colours.Paint(colour, text) + " (" + ui.Plural(profiles, "profile") + ").\n"
 }

@@ -6,6 +6,7 @@
 package files
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -34,7 +35,7 @@ var ErrNoModes = errors.New("the file system keeps no owners and modes")
 // CreatePrivateDir creates path with mode 0700, in a directory that exists and that every user
 // cannot write to. One that is there already is left as it is. It is an ErrUntrusted when path, or
 // the directory that it would be created in, belongs to another user, when others can write to it,
-// or when it is no directory.
+// or when it is no directory, and an ErrNoModes when that is what the file system is like.
 func CreatePrivateDir(path string) error {
 	info, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -46,7 +47,16 @@ func CreatePrivateDir(path string) error {
 	if !info.IsDir() {
 		return fmt.Errorf("%w: %q is not a directory", ErrUntrusted, path)
 	}
-	return checkPrivate(path, info)
+	return explained(path, checkPrivate(path, info))
+}
+
+// explained is an ErrNoModes in the place of an error about a directory's mode, where no mode of
+// it could be another.
+func explained(dir string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return cmp.Or(CheckModes(dir), err)
 }
 
 func createIn(base, path string) error {
@@ -54,7 +64,7 @@ func createIn(base, path string) error {
 	if err != nil {
 		return err
 	}
-	if err := checkShared(base, info); err != nil {
+	if err := explained(base, checkShared(base, info)); err != nil {
 		return err
 	}
 	err = os.Mkdir(path, PrivateDir)
@@ -73,20 +83,31 @@ func createIn(base, path string) error {
 
 // setMode is an ErrNoModes where what this process has just created cannot have a mode.
 func setMode(path string, mode fs.FileMode) error {
-	err := os.Chmod(path, mode)
-	if errors.Is(err, fs.ErrPermission) || errors.Is(err, errors.ErrUnsupported) {
+	if kept, err := keepsMode(path, mode); !kept && err != nil {
 		return noModes(path, err)
+	} else if err != nil {
+		return err
+	}
+	return nil
+}
+
+// keepsMode sets a mode, and reports whether it is there then; if not, the error says why.
+func keepsMode(path string, mode fs.FileMode) (kept bool, err error) {
+	err = os.Chmod(path, mode)
+	if errors.Is(err, fs.ErrPermission) || errors.Is(err, errors.ErrUnsupported) {
+		return false, err
 	}
 	if err != nil {
-		return err
+		return true, err
 	}
 	info, err := os.Lstat(path)
 	if err == nil && !hasMode(info, mode) {
-		err = noModes(path, fmt.Errorf("mode %04o instead of %04o", info.Mode().Perm(), mode))
+		return false, fmt.Errorf("mode %04o instead of %04o", info.Mode().Perm(), mode)
 	}
-	return err
+	return true, err
 }
 
+// noModes is an ErrNoModes at a path.
 func noModes(path string, err error) error {
 	var refused *fs.PathError
 	if errors.As(err, &refused) {
@@ -111,7 +132,7 @@ func CheckModes(dir string) error {
 	}
 	defer os.Remove(file.Name())
 	_ = file.Close()
-	if err := setMode(file.Name(), PrivateFile); err != nil {
+	if kept, err := keepsMode(file.Name(), PrivateFile); !kept {
 		return noModes(dir, err)
 	}
 	return nil
@@ -204,7 +225,8 @@ func readAtMost(r io.Reader, path string, limit int64) ([]byte, error) {
 // over path. An existing path must be a regular file; it keeps its mode when mode is 0, and a new
 // one then gets 0600.
 func Replace(path string, data []byte, mode fs.FileMode) error {
-	return replace(path, data, mode, func(string, *os.File) error { return nil }, (*os.File).Chmod)
+	asIs := func(string, *os.File) error { return nil }
+	return replace(path, data, mode, asIs, (*os.File).Chmod)
 }
 
 // replace lets adapt change the new file before it takes the place of the old one. chmod sets its

@@ -154,9 +154,9 @@ func (h *Host) Located(err error) error {
 	return fmt.Errorf("%w, in %s", err, h.ProfilesPlace())
 }
 
-// Bare is the host of a program that is started with the home directory and no other variable, as
+// bare is the host of a program that is started with the home directory and no other variable, as
 // those of cron, systemd and sudo are.
-func (h *Host) Bare() *Host {
+func (h *Host) bare() *Host {
 	home, err := h.Home()
 	if err != nil {
 		home = ""
@@ -167,17 +167,17 @@ func (h *Host) Bare() *Host {
 // Stray says which of this program's directories a bare program would look for elsewhere, and for
 // want of which variable.
 func (h *Host) Stray() (warnings []string) {
-	bare := h.Bare()
+	other := h.bare()
 	here, err := h.ConfigDir()
-	there, errBare := bare.ConfigDir()
+	there, errBare := other.ConfigDir()
 	if err == nil && errBare == nil && here != there {
 		variable := h.chooser(configDirs())
-		warnings = append(warnings, fmt.Sprintf("profiles are in %q because of %s: programs "+
-			"that lack it (of cron, systemd, sudo) look in %q; for those set %s=%s",
+		warnings = append(warnings, fmt.Sprintf("profiles are in %q because of %s: "+
+			"programs that lack it (of cron, systemd, sudo) look in %q; for those set %s=%s",
 			here, variable, there, variable, ui.CommandLine(here)))
 	}
 	here, variable := h.lockBase()
-	if there, _ := bare.lockBase(); here != there {
+	if there, _ := other.lockBase(); here != there {
 		warnings = append(warnings, fmt.Sprintf("locks are in %q because of %s: programs "+
 			"that lack it have theirs in %q, and request tokens of their own", here,
 			variable, there))

@@ -269,7 +269,8 @@ func parseKeyUsers(text string, uid int) (room Room, err error) {
 	for line := range strings.Lines(text) {
 		var user, usage, keys, instantiated, counted, bytes int
 		if _, err := fmt.Sscanf(line, "%d: %d %d/%d %d/%d %d/%d", &user, &usage, &keys,
-			&instantiated, &counted, &room.MaxKeys, &bytes, &room.MaxBytes); err != nil {
+			&instantiated, &counted, &room.MaxKeys, &bytes,
+			&room.MaxBytes); err != nil {
 			return Room{}, err
 		}
 		if user == uid {

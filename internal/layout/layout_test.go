@@ -21,7 +21,7 @@ const module = "github.com/sa-exec-credential/sa-exec-credential/"
 // order is from the command line down. A package imports only what comes after it.
 var order = []string{
 	"cmd/sa-exec-credential",
-	"internal/lifecycle", "internal/doctor", "internal/advice",
+	"internal/lifecycle", "internal/doctor", "internal/advice", "internal/completion",
 	"internal/prepare",
 	"internal/session",
 	"internal/admin", "internal/device",

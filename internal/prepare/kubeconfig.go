@@ -56,8 +56,8 @@ func (p *Preparation) mergeKubeconfig() error {
 func (p *Preparation) warnOfModes() {
 	target := kubeconfig.Target(p.options.Output)
 	if err := files.CheckModes(filepath.Dir(target)); errors.Is(err, files.ErrNoModes) {
-		p.warn("others may be able to read and to change %q, and with it the programs that "+
-			"clients run: %v", target, err)
+		p.warn("others may be able to read and to change %q, and with it the programs "+
+			"that clients run: %v", target, err)
 	}
 }
 
@@ -124,8 +124,8 @@ func (p *Preparation) allowPlugin() error {
 // warnOfPasswords says what of a proxy's the profile and the kubeconfig will hold in plain text.
 func (p *Preparation) warnOfPasswords() {
 	if secret.HasUser(p.profile.Cluster.ProxyURL) {
-		p.warn("the proxy-url %q has user information, which the profile and the kubeconfig "+
-			"hold as plain text; HTTPS_PROXY in the environment of the clients keeps "+
+		p.warn("the proxy-url %q has user information, which the profile and the "+
+			"kubeconfig hold as plain text; HTTPS_PROXY in the environment of the clients keeps "+
 			"it out of both", secret.URL(p.profile.Cluster.ProxyURL))
 	}
 	var names []string
@@ -140,8 +140,8 @@ func (p *Preparation) warnOfPasswords() {
 	}
 	slices.Sort(names)
 	if names = slices.Compact(names); len(names) > 0 {
-		p.warn("the profile keeps the value of %s for programs that it runs, and a URL in it "+
-			"has user information", strings.Join(names, ", "))
+		p.warn("the profile keeps the value of %s for programs that it runs, and a URL "+
+			"in it has user information", strings.Join(names, ", "))
 	}
 }
 

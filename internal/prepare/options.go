@@ -137,8 +137,9 @@ func originOf(found kubeconfig.Context, paths []string) *profile.Origin {
 
 // checkSources is about files that a later get could not read.
 func (p *Preparation) checkSources(found kubeconfig.Context) error {
-	for flag, b := range map[string]profile.Bootstrap{"--bootstrap context=": p.profile.Bootstrap,
-		"--recover": p.recoverySource()} {
+	sources := map[string]profile.Bootstrap{"--bootstrap context=": p.profile.Bootstrap,
+		"--recover": p.recoverySource()}
+	for flag, b := range sources {
 		i := slices.IndexFunc(b.Kubeconfig, host.IsTemporary)
 		if b.Source == profile.SourceContext && i >= 0 {
 			return ui.Usagef("%s reads the kubeconfig again at each get, and %q is "+

@@ -133,7 +133,8 @@ func (p *patch) list(was field, now *yaml.Node) {
 			continue
 		}
 		left, last = left[1:], i
-		if value, err := valueOf(old); err != nil || !reflect.DeepEqual(value, was.values[i]) {
+		value, err := valueOf(old)
+		if err != nil || !reflect.DeepEqual(value, was.values[i]) {
 			p.replace(was, i, inFlow)
 		}
 	}

@@ -136,7 +136,8 @@ func closeAll() error {
 }
 
 // runIsolated runs the tests in a user namespace of their own, where the kernel gives them an
-// empty user keyring that nobody else sees and that is gone with them. It is not ok where the
+// empty user keyring that nobody else sees and that is gone with them, and in a mount namespace
+// of their own, where they can mount file systems. It is not ok where the
 // system does not allow that; then the tests share the keyring, and clean up their own entries
 // only.
 func runIsolated() (code int, ok bool) {
@@ -149,7 +150,7 @@ func runIsolated() (code int, ok bool) {
 	cmd.Env = append(os.Environ(), isolatedVariable+"=1")
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{
-		Cloneflags: syscall.CLONE_NEWUSER,
+		Cloneflags: syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS,
 		UidMappings: []syscall.SysProcIDMap{{ContainerID: os.Getuid(), HostID: os.Getuid(),
 			Size: 1}},
 		GidMappings: []syscall.SysProcIDMap{{ContainerID: os.Getgid(), HostID: os.Getgid(),

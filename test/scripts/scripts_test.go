@@ -47,6 +47,13 @@ func TestScripts(t *testing.T) {
 			"eventually":   eventuallyCommand,
 			"static-token": staticTokenCommand,
 			"entries":      entriesCommand,
+			"modeless":     modelessCommand,
+		},
+		Condition: func(name string) (bool, error) {
+			if name == "fuse" {
+				return canMount(), nil
+			}
+			return false, fmt.Errorf("unknown condition %q", name)
 		},
 	})
 }
