@@ -311,10 +311,13 @@ func (c *profileChecks) limited(ctx context.Context) Finding {
 				profile.ShortDuration(asked))
 		}
 	}
+	const unlimited = "not limited: whoever has the bootstrap credential can ask for tokens " +
+		"of any lifetime; "
+	if has, err := c.session.HasPolicies(ctx); err == nil && !has {
+		return warn(check, "", unlimited+"the API server is older than Kubernetes 1.30")
+	}
 	return warn(check, prepare.SetupLine(c.profile),
-		"not limited: whoever has the bootstrap credential can ask for tokens of any "+
-			"lifetime; "+
-			"needs a context that can create admission policies")
+		unlimited+"needs a context that can create admission policies")
 }
 
 // token asks the API server whom the new token stands for, and whether it still takes the stored

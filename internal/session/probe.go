@@ -2,9 +2,12 @@ package session
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
+
+	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/api"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/bootstrap"
@@ -42,4 +45,33 @@ func (s *Session) IsDenied(ctx context.Context, lifetime time.Duration) (bool, e
 			api.ErrAnswer)
 	}
 	return false, err
+}
+
+// HasPolicies reports whether the API server knows the admission policies that limits are enforced
+// by: since Kubernetes 1.30 each does.
+func (s *Session) HasPolicies(ctx context.Context) (bool, error) {
+	credential, err := bootstrap.Find(ctx, s.Profile, s.System())
+	if err != nil {
+		return false, err
+	}
+	client, err := api.New(credential.Config, runtime.NewScheme())
+	if err != nil {
+		return false, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, mint.Deadline)
+	defer cancel()
+	answer, err := client.Get(ctx, "/apis/admissionregistration.k8s.io/v1", "", nil)
+	if err != nil {
+		return false, err
+	}
+	var group struct{ Resources []struct{ Name string } }
+	if err := json.Unmarshal(answer, &group); err != nil {
+		return false, fmt.Errorf("%w: it cannot be decoded", api.ErrAnswer)
+	}
+	for _, resource := range group.Resources {
+		if resource.Name == "validatingadmissionpolicies" {
+			return true, nil
+		}
+	}
+	return false, nil
 }
