@@ -198,10 +198,16 @@ func (r Rule) targets() []target {
 	return targets
 }
 
-// isEverybodys holds for what the role system:basic-user gives whoever is authenticated.
+// isEverybodys holds for what the role system:basic-user gives whoever is authenticated, and
+// system:cluster-trust-bundle-discovery every service account since Kubernetes 1.37.
 func isEverybodys(group, resource string) bool {
-	return (group == "authorization.k8s.io" || group == "authentication.k8s.io") &&
-		strings.HasPrefix(resource, "selfsubject")
+	switch group {
+	case "authorization.k8s.io", "authentication.k8s.io":
+		return strings.HasPrefix(resource, "selfsubject")
+	case "certificates.k8s.io":
+		return resource == "clustertrustbundles"
+	}
+	return false
 }
 
 // isPublicPath holds for what the roles system:discovery, system:public-info-viewer and

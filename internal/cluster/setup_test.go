@@ -389,6 +389,8 @@ func TestSumUp(t *testing.T) {
 	rules := []Rule{
 		{Verbs: []string{"create"}, APIGroups: []string{"authorization.k8s.io"},
 			Resources: []string{"selfsubjectaccessreviews"}},
+		{Verbs: []string{"get", "list", "watch"}, APIGroups: []string{"certificates.k8s.io"},
+			Resources: []string{"clustertrustbundles"}},
 		{Verbs: []string{"get"},
 			NonResourceURLs: []string{"/api", "/apis/*", "/healthz",
 				"/.well-known/openid-configuration/", "/openid/v1/jwks/"}},

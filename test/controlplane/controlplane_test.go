@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -109,6 +110,20 @@ func (p plane) tokenRequests(namespace, name string) (count int) {
 	return count
 }
 
+// built is the version of Kubernetes that the module requires, as v1.36.3.
+func built(t *testing.T) string {
+	t.Helper()
+	module, err := os.ReadFile(filepath.Join("..", "go.mod"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := regexp.MustCompile(`(?m)^\tk8s\.io/kubernetes (v\S+)$`).FindSubmatch(module)
+	if found == nil {
+		t.Fatal("go.mod requires no Kubernetes")
+	}
+	return string(found[1])
+}
+
 // TestControlPlane takes one plane through its life; the order counts.
 func TestControlPlane(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), strings.Repeat("a-path-too-long-for-a-socket-", 5))
@@ -116,8 +131,8 @@ func TestControlPlane(t *testing.T) {
 
 	t.Run("kubectl works with the administrator's kubeconfig", func(t *testing.T) {
 		p := p.with(t)
-		if got := p.admin("version"); strings.Count(got, "v1.36.") != 2 {
-			t.Errorf("versions of client and server: %s", got)
+		if got := p.admin("version"); strings.Count(got, built(t)) != 2 {
+			t.Errorf("versions of client and server are not %s: %s", built(t), got)
 		}
 		if got := p.admin("auth", "can-i", "*", "*", "--all-namespaces"); got != "yes" {
 			t.Errorf("may the administrator do everything? %s", got)
