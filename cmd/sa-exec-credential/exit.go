@@ -272,10 +272,10 @@ func ofType(at advice.Situation, err error) (problem, bool) {
 	case errors.As(err, &user):
 		return problem{code: exitUsage, hint: user.Fix}, true
 	case errors.As(err, &missing):
-		return problem{code: exitBootstrap, hint: "run the same command with " + ui.CommandLine(missing.Flags()...) +
-			"; the profile keeps their values of now"}, true
+		return problem{code: exitBootstrap, hint: "the profile can keep their values of now: " +
+			at.With(missing.Flags()...)}, true
 	case errors.As(err, &quota):
-		return problem{code: exitStore, hint: hintForQuota(quota)}, true
+		return problem{code: exitStore, hint: at.Complete(hintForQuota(quota))}, true
 	case errors.As(err, &client):
 		return problem{code: exitProfile, hint: at.Own(hintForClient(client))}, true
 	case errors.As(err, &record):
@@ -303,7 +303,7 @@ func hintForQuota(e *keyring.QuotaError) string {
 	if len(e.Users) > 0 {
 		users = "it is used by " + ui.QuotedList(e.Users) + "; "
 	}
-	return fmt.Sprintf("%skeep this one elsewhere with --store keyring, or raise the quota: sudo sysctl -w %skeys=%d %sbytes=%d",
+	return fmt.Sprintf("%sto keep this one elsewhere: {again --store keyring}; to raise the quota: sudo sysctl -w %skeys=%d %sbytes=%d",
 		users, e.Room.Sysctl, 10*e.Room.MaxKeys, e.Room.Sysctl, 10*e.Room.MaxBytes)
 }
 

@@ -145,6 +145,11 @@ func (s Situation) Again(flags ...string) string {
 	return ui.CommandLine(slices.Concat([]string{ui.Program}, s.words(flags...), flags)...)
 }
 
+// With is the command as it was typed, with further values for flags that can be given repeatedly.
+func (s Situation) With(flags ...string) string {
+	return ui.CommandLine(slices.Concat([]string{ui.Program}, s.Args, flags)...)
+}
+
 // words are Args without some flags and their values.
 func (s Situation) words(flags ...string) (line []string) {
 	for i := 0; i < len(s.Args); i++ {
