@@ -73,9 +73,16 @@ func (c *setupCommand) Run(ctx context.Context, h *host.Host) error {
 	if c.inPod(h) {
 		return c.runInPod(ctx, h, o)
 	}
+	if err := c.runAll(ctx, h, o, paths); err != nil {
+		return err
+	}
 	for _, warning := range h.Stray() {
 		h.Log.Line(ui.Warning, warning)
 	}
+	return nil
+}
+
+func (c *setupCommand) runAll(ctx context.Context, h *host.Host, o prepare.Options, paths []string) error {
 	names, err := c.contexts(paths)
 	if err != nil {
 		return err
