@@ -9,7 +9,11 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/client-go/rest"
+
+	"github.com/sa-exec-credential/sa-exec-credential/internal/api"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/bootstrap"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/mint"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/session"
 )
@@ -81,10 +85,14 @@ func (p *Preparation) trySource(ctx context.Context, flag string, b profile.Boot
 		tried.Bootstrap = b
 		tried.Bootstrap.Environment = environment
 		s, err := session.With(ctx, p.host, tried, nil)
-		if err == nil {
-			_, err = bootstrap.Find(ctx, tried, s.System())
+		if err != nil {
+			return err
 		}
-		return err
+		credential, err := bootstrap.Find(ctx, tried, s.System())
+		if err != nil {
+			return err
+		}
+		return p.isRefused(ctx, credential.Config)
 	}
 	err := works(b.Environment)
 	if err == nil || b.Source != profile.SourceCommand && b.Source != profile.SourceContext {
@@ -165,4 +173,17 @@ func fewest(names []string, test func(names []string) (works, more bool)) (found
 	}
 	found = search(names, nil)
 	return slices.Sorted(slices.Values(found)), !ended
+}
+
+// isRefused is an error when the API server takes a credential for none of its own. Whatever else
+// it answers can have other reasons.
+func (p *Preparation) isRefused(ctx context.Context, config *rest.Config) error {
+	client, err := mint.New(config, p.host.Now)
+	if err != nil {
+		return err
+	}
+	if _, err = client.WhoAmI(ctx); errors.Is(err, api.ErrUnauthorized) {
+		return fmt.Errorf("%w: the API server refuses what the source gives", bootstrap.ErrSource)
+	}
+	return nil
 }

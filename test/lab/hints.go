@@ -68,7 +68,9 @@ var harmless = regexp.MustCompile(`^(sa-exec-credential (.* )?--help$|sa-exec-cr
 	`config get-contexts|config view|api-resources|kuberc view)\b|keyctl show|curl )`)
 
 // IsHarmless reports whether a command changes nothing.
-func IsHarmless(command string) bool { return harmless.MatchString(command) }
+func IsHarmless(command string) bool {
+	return harmless.MatchString(command) && !strings.Contains(command, "&&")
+}
 
 // Hints are those of a command that has ended.
 func (r Result) Hints() []string { return Hints(r.Stderr + r.Stdout) }

@@ -114,6 +114,8 @@ func (h *hints) note(command string) {
 var excusedEverywhere = map[string]string{
 	` FILE\b|CLUSTER`:      "something has to be filled in; a script that has it types it",
 	` get --raw /version$`: "tries once more what has just failed",
+
+	`create role sa-exec-credential-setup-`: "is an administrator's to type, as in rights.txtar",
 }
 
 func newHints() *hints {

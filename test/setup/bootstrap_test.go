@@ -23,6 +23,10 @@ var everybodys = []string{
 	"create selfsubjectaccessreviews.authorization.k8s.io",
 	"create selfsubjectrulesreviews.authorization.k8s.io",
 	"create selfsubjectreviews.authentication.k8s.io",
+	// of every service account, since Kubernetes 1.37
+	"get clustertrustbundles.certificates.k8s.io",
+	"list clustertrustbundles.certificates.k8s.io",
+	"watch clustertrustbundles.certificates.k8s.io",
 }
 
 var verbs = []string{"get", "list", "watch", "create", "update", "patch", "delete",
