@@ -29,6 +29,7 @@ func (c *setupCommand) runMany(ctx context.Context, h *host.Host, o prepare.Opti
 				o.Context,
 				resultOf(o)))
 		})
+	warnOfStray(h)
 	table := outcomesTable(outcomes, ui.Width(h.Stdout))
 	if err := h.Write(table.Text(h.Colours())); err != nil {
 		return err

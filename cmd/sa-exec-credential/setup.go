@@ -73,16 +73,6 @@ func (c *setupCommand) Run(ctx context.Context, h *host.Host) error {
 	if c.inPod(h) {
 		return c.runInPod(ctx, h, o)
 	}
-	if err := c.runAll(ctx, h, o, paths); err != nil {
-		return err
-	}
-	for _, warning := range h.Stray() {
-		h.Log.Line(ui.Warning, warning)
-	}
-	return nil
-}
-
-func (c *setupCommand) runAll(ctx context.Context, h *host.Host, o prepare.Options, paths []string) error {
 	names, err := c.contexts(paths)
 	if err != nil {
 		return err
@@ -280,6 +270,7 @@ func (c *setupCommand) runOne(ctx context.Context, h *host.Host, p *prepare.Prep
 	if err != nil {
 		return err
 	}
+	warnOfStray(h)
 	if c.Output != "-" {
 		return h.Write(proofText(proof, h.Now(), h.Colours()))
 	}
@@ -289,6 +280,12 @@ func (c *setupCommand) runOne(ctx context.Context, h *host.Host, p *prepare.Prep
 	}
 	_, _ = h.Stderr.Write(proofText(proof, h.Now(), false))
 	return h.Write(rendered)
+}
+
+func warnOfStray(h *host.Host) {
+	for _, warning := range h.Stray() {
+		h.Log.Line(ui.Warning, warning)
+	}
 }
 
 // dryRun prints what would be applied and merged.

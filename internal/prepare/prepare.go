@@ -197,6 +197,8 @@ func (p *Preparation) whatBecameOf(ctx context.Context, old profile.Profile) str
 	case err != nil:
 		p.host.Log.Debug("asking for the uid of the cluster", "error", err)
 		return ""
+	case uid == before && old.Cluster.Server == p.profile.Cluster.Server:
+		return ""
 	case uid == before:
 		return fmt.Sprintf(", the same cluster, which is at %s now",
 			p.profile.Cluster.Server)
