@@ -22,13 +22,11 @@ func modelessCommand(ts *testscript.TestScript, neg bool, args []string) {
 	backing := dir + ".backing"
 	ts.Check(os.MkdirAll(dir, 0o700))
 	ts.Check(os.MkdirAll(backing, 0o700))
-	root := &fs.LoopbackRoot{Path: backing}
-	root.NewNode = func(data *fs.LoopbackRoot, _ *fs.Inode, _ string,
-		_ *syscall.Stat_t) fs.InodeEmbedder {
-		return &modeless{fs.LoopbackNode{RootData: data}, args[0] == "refuses"}
-	}
-	root.RootNode = root.NewNode(root, nil, "", nil)
-	server, err := fs.Mount(dir, root.RootNode, &fs.Options{MountOptions: fuse.MountOptions{
+	loopback, err := fs.NewLoopbackRoot(backing)
+	ts.Check(err)
+	root := &modeless{loopback.(*fs.LoopbackNode), args[0] == "refuses"}
+	root.RootData.RootNode = root
+	server, err := fs.Mount(dir, root, &fs.Options{MountOptions: fuse.MountOptions{
 		DirectMountStrict: true, FsName: "modeless", Name: "modeless"}})
 	ts.Check(err)
 	ts.Defer(func() { _ = server.Unmount() })
@@ -46,8 +44,13 @@ func canMount() bool {
 
 // modeless is a file or a directory that everybody can do everything with.
 type modeless struct {
-	fs.LoopbackNode
+	*fs.LoopbackNode
 	refuses bool
+}
+
+// WrapChild implements fs.NodeWrapChilder.
+func (n *modeless) WrapChild(_ context.Context, child fs.InodeEmbedder) fs.InodeEmbedder {
+	return &modeless{child.(*fs.LoopbackNode), n.refuses}
 }
 
 // Getattr implements fs.NodeGetattrer.
