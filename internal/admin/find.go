@@ -171,7 +171,7 @@ func (a *Admin) Lacks(ctx context.Context, e rights.Error) error {
 	if e.IsEmpty() {
 		return nil
 	}
-	// A server that does not say who one is (before Kubernetes 1.28) leaves the name open.
+	// A server that does not say who one is leaves the name open.
 	if client, err := mint.New(a.Config, time.Now); err == nil {
 		user, _ := client.WhoAmI(ctx)
 		e.User = user.Name

@@ -41,12 +41,7 @@ func TestKeyUsersAreRead(t *testing.T) {
 }
 
 func TestKernelTellsItsRoomBeforeTheQuotaIsUsedUp(t *testing.T) {
-	prefix := testKernel(t).prefix
-	cmd := helper(t, "room", []string{"keyctl", "session", "-"}, prefix)
-	if isRoot() { // root's own quota is never used up
-		asOther(t, cmd)
-	}
-	mustRun(t, cmd)
+	runWithinQuota(t, "room")
 }
 
 // helpRoom PREFIX keeps a bootstrap credential and a token for one profile after the other, as

@@ -92,7 +92,7 @@ func (p *Preparation) trySource(ctx context.Context, flag string, b profile.Boot
 		if err != nil {
 			return err
 		}
-		return p.isRefused(ctx, credential.Config)
+		return p.checkAccepted(ctx, credential.Config)
 	}
 	err := works(b.Environment)
 	if err == nil || b.Source != profile.SourceCommand && b.Source != profile.SourceContext {
@@ -175,9 +175,9 @@ func fewest(names []string, test func(names []string) (works, more bool)) (found
 	return slices.Sorted(slices.Values(found)), !ended
 }
 
-// isRefused is an error when the API server takes a credential for none of its own. Whatever else
+// checkAccepted is an error when the API server takes a credential for none of its own. Whatever else
 // it answers can have other reasons.
-func (p *Preparation) isRefused(ctx context.Context, config *rest.Config) error {
+func (p *Preparation) checkAccepted(ctx context.Context, config *rest.Config) error {
 	client, err := mint.New(config, p.host.Now)
 	if err != nil {
 		return err
