@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
@@ -21,13 +22,21 @@ var (
 	ErrPluginDenied   = errors.New("kubectl's plugin policy does not allow the plugin")
 )
 
-// checkContexts is about every context that names the profile.
+// checkContexts is about every context that names the profile, in the user's kubeconfig and in the
+// file that setup was told to write.
 func (c *profileChecks) checkContexts() {
 	if c.contErr != nil {
 		return
 	}
-	seen := 0
-	for _, use := range c.contexts {
+	seen, paths, contexts := 0, c.paths, slices.Clone(c.contexts)
+	target := kubeconfig.Target(paths)
+	if own := c.profile.Setup.Output; own != "" && !slices.Contains(paths, own) {
+		target, paths = own, append([]string{own}, paths...)
+		// a file that is gone, or is none any more, names nobody
+		found, _ := kubeconfig.FindPluginContexts([]string{own})
+		contexts = append(contexts, found...)
+	}
+	for _, use := range contexts {
 		if use.Profile != c.profile.Name {
 			continue
 		}
@@ -44,8 +53,8 @@ func (c *profileChecks) checkContexts() {
 			ErrExecSection, use.Profile), c.credentialsFix(use)))
 	} else if seen == 0 {
 		c.add(warn("context", ui.CommandLine(ui.Program, "kubeconfig", "--profile",
-			c.profile.Name, "-o", kubeconfig.Target(c.paths)),
-			"none of %s names this profile", strings.Join(c.paths, ", ")))
+			c.profile.Name, "-o", target),
+			"none of %s names this profile", strings.Join(paths, ", ")))
 	}
 }
 

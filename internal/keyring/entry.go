@@ -21,6 +21,10 @@ const (
 	// maxKey bounds a key in bytes, so that the key and its part's name fit every platform's
 	// item names.
 	maxKey = 200
+
+	// What a key begins with.
+	tokenPrefix     = "token:"
+	bootstrapPrefix = "bootstrap:"
 )
 
 // storedEntry is the form of an entry in a store. The key is repeated inside, because some stores
@@ -101,9 +105,9 @@ func (e storedEntry) check(key string) error {
 // validKey reports whether key is one of this program's: "token:ID" or "bootstrap:ID", where ID has
 // only characters that no store, shell or part's name gives a meaning to.
 func validKey(key string) bool {
-	id, ok := strings.CutPrefix(key, "token:")
+	id, ok := strings.CutPrefix(key, tokenPrefix)
 	if !ok {
-		id, ok = strings.CutPrefix(key, "bootstrap:")
+		id, ok = strings.CutPrefix(key, bootstrapPrefix)
 	}
 	return ok && id != "" && len(key) <= maxKey && strings.IndexFunc(id, strange) < 0
 }

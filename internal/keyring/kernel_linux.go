@@ -232,7 +232,7 @@ func (k kernelItems) victims(name string) ([]victim, error) {
 		case errors.Is(err, unix.EKEYEXPIRED),
 			decodeErr == nil && !entry.ExpiresAt.After(k.sys.Now()):
 			expired = append(expired, v)
-		case strings.HasPrefix(whole, "token:"):
+		case strings.HasPrefix(whole, tokenPrefix):
 			// an undecodable one has the zero time: first
 			tokens = append(tokens, v)
 		}

@@ -63,6 +63,19 @@ func TestAStoreIsGivenUpOnce(t *testing.T) {
 			}
 		})
 	}
+	t.Run("but for what nothing else will do for", func(t *testing.T) {
+		items := &failing{memory: &memory{}}
+		s := &store{items: parted{items: items},
+			sys: System{Limits: Limits{Call: time.Millisecond}}}
+		for _, key := range []string{key, "bootstrap:" + strings.Repeat("0", 64), key} {
+			if _, err := s.Get(t.Context(), key); !errors.Is(err, ErrTimeout) {
+				t.Errorf("error %v", err)
+			}
+		}
+		if tries := items.tries.Load(); tries != 2 {
+			t.Errorf("%d tries, want one of each", tries)
+		}
+	})
 	t.Run("not by a caller who gives up", func(t *testing.T) {
 		items := &failing{memory: &memory{}}
 		s := &store{items: parted{items: items},

@@ -96,6 +96,10 @@ func run(m *testing.M, o Options) (code int) {
 		fmt.Println("FAIL: a token, or a part of its signature, is in", leak)
 		code = 1
 	}
+	if err := saveHints(); err != nil {
+		fmt.Fprintln(os.Stderr, "noting the hints:", err)
+		code = 1
+	}
 	fmt.Println(summary())
 	return code
 }

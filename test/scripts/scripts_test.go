@@ -107,7 +107,9 @@ type hints struct {
 
 // note remembers a command as the log shows it.
 func (h *hints) note(command string) {
-	h.typed = append(h.typed, strings.ReplaceAll(command, h.work, "$WORK"))
+	command = strings.ReplaceAll(command, h.work, "$WORK")
+	h.typed = append(h.typed, command)
+	lab.NoteTyped(command)
 }
 
 // excusedEverywhere are the hints that no script has to follow, with the reasons.
