@@ -15,6 +15,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -73,6 +74,9 @@ func Main(m *testing.M, o Options) {
 		if code, ok := runIsolated(); ok {
 			os.Exit(code)
 		}
+	} else if err := hideUserRuntime(); err != nil {
+		fmt.Fprintln(os.Stderr, "hiding the users' runtime directories:", err)
+		os.Exit(1)
 	}
 	_ = flag.Set("test.parallel", atOnce) // the command line still has the last word
 	os.Exit(run(m, o))
@@ -168,6 +172,22 @@ func runIsolated() (code int, ok bool) {
 		return max(cmd.ProcessState.ExitCode(), 1), true
 	}
 	return 0, true
+}
+
+// userRuntimes is where systemd creates the users' runtime directories.
+const userRuntimes = "/run/user"
+
+// hideUserRuntime puts an empty directory in the place of those of this machine, in which a bus of
+// the user's may be: what a program finds there is a test's.
+func hideUserRuntime() error {
+	if _, err := os.Stat(userRuntimes); errors.Is(err, fs.ErrNotExist) {
+		// without it nothing has to be hidden, but what a test puts there has to have a place
+		if err := os.Mkdir(userRuntimes, 0o755); err != nil {
+			return nil
+		}
+	}
+	return syscall.Mount("tmpfs", userRuntimes, "tmpfs", syscall.MS_NOSUID|syscall.MS_NODEV,
+		"mode=0755")
 }
 
 // pluginVariable names the program under test.
