@@ -179,7 +179,10 @@ func (s *Session) LastWarning() *Warning {
 // that differs in nothing else.
 func (s *Session) way() string {
 	dir, _ := s.host.Profiles()
-	bus, _ := s.host.BusAddress()
+	bus := ""
+	if s.Profile.Store == keyring.Keyring { // others lead the same way where there is none
+		bus, _ = s.host.BusAddress()
+	}
 	settings := []string{string(dir), bus, s.Profile.Cluster.ProxyURL}
 	if s.clientProxy != "" {
 		settings = append(settings, s.clientProxy)

@@ -3,8 +3,10 @@
 package unattended_test
 
 import (
+	"net"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
 	"github.com/sa-exec-credential/sa-exec-credential/test/lab"
@@ -41,7 +43,7 @@ var environments = []environment{
 			"MAIL=/var/mail/jane", "SSH_CLIENT=192.0.2.1 50000 22",
 			"SSH_CONNECTION=192.0.2.1 50000 192.0.2.2 22", "PATH=/usr/bin:/bin"}
 	}, true},
-	{"env -i", func(string) []string { return nil }, false},
+	{"env -i", func(string) []string { return []string{} }, false}, // nil: the test's own
 	{"sudo -u", func(home string) []string {
 		return []string{"HOME=" + home, "USER=jane", "LOGNAME=jane", "SHELL=/bin/bash",
 			"TERM=xterm", "SUDO_USER=root", "SUDO_UID=0", "SUDO_GID=0",
@@ -137,10 +139,15 @@ func TestWhereNobodyIsLoggedInTheErrorNamesTheBus(t *testing.T) {
 // TestProgramsWithAndWithoutVariablesWaitForEachOther is about the lock of a mint: a crowd of which
 // half has a login's variables requests one token.
 func TestProgramsWithAndWithoutVariablesWaitForEachOther(t *testing.T) {
-	m := newMachine(t, keyring.Kernel)
+	m, door := newMachine(t, keyring.Kernel), lab.NewDoor(t)
+	m.Machine = m.Behind(door)
 	m.logIn()
 	m.Prepare()
 	m.Forget()
+	door.Lead(func(conn net.Conn) {
+		time.Sleep(time.Second) // all of them are there before the first has its token
+		lab.Pass(lab.Plane.Server)(conn)
+	})
 	before := m.minted(lab.Account)
 	var crowd []*lab.Started
 	for range 4 {
