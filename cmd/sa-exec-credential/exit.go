@@ -15,6 +15,7 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/cluster"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/device"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/doctor"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/eventlog"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/execcred"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/files"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
@@ -216,6 +217,7 @@ var general = []problem{
 	{doctor.ErrExecSection, exitProfile, "to print one that works: {program kubeconfig}"},
 	{doctor.ErrPluginDenied, exitProfile, "to see the policy: kubectl kuberc view"},
 	{keyring.ErrNotKept, exitStore, otherStore},
+	{eventlog.ErrWrite, exitUsage, "let this user write it, or name another --log; to do without: {setup --log none}"},
 
 	{session.ErrBootstrapRefused, exitBootstrap, "its device may have been revoked; " + setupAgain},
 	{bootstrap.ErrMissing, exitBootstrap, setupAgain},

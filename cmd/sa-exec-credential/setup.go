@@ -47,6 +47,7 @@ type setupCommand struct {
 	Recover           *bool         `group:"Tokens:" negatable:"" help:"Let get use this context's credentials when the cluster no longer knows the bootstrap credential: after new signing keys, in a rebuilt cluster, or when the store was emptied; never after revoke."`
 	Minter            string        `group:"Tokens:" placeholder:"NS/NAME" help:"With --bootstrap in-cluster, on an administrator's machine: the pods' account that is allowed to mint."`
 	Store             string        `group:"Tokens:" enum:",auto,keyring,kernel,none" default:"" placeholder:"STORE" help:"Where secrets are kept: auto, keyring, kernel or none (default: auto, or as set up before)."`
+	Log               string        `group:"Tokens:" placeholder:"LOG" help:"Where each mint, renewal and refusal is written down: journald, syslog, a file's absolute path, or none (default: none, or as set up before)."`
 
 	Profile                 string `group:"Results:" placeholder:"NAME" help:"Name of the profile and of its context (default: SERVICEACCOUNT.NAMESPACE@CLUSTER)."`
 	TakeOver                bool   `group:"Results:" help:"Replace a profile of the same name that is for another cluster or account, such as one that was recreated or moved."`
@@ -123,6 +124,9 @@ func (c *setupCommand) check() error {
 	if !runsPrograms && len(c.BootstrapEnv) > 0 {
 		return ui.Usagef("--bootstrap-env goes with --bootstrap command= or context=, or with --recover")
 	}
+	if c.Log != "" && c.Log != prepare.NoLog && !profile.IsLog(c.Log) {
+		return ui.Usagef("invalid --log %q: must be journald, syslog, none or a file's absolute path", c.Log)
+	}
 	if err := checkLifetimes(c.Duration, c.BootstrapDuration); err != nil || c.Profile == "" {
 		return err
 	}
@@ -161,7 +165,7 @@ func (c *setupCommand) options(h *host.Host, paths []string) (prepare.Options, e
 		AllowDefaultAccount: c.AllowDefaultAccount, AllowAdmin: c.AllowAdmin,
 		TakeOver: c.TakeOver,
 		Duration: c.Duration, Audiences: c.Audience, Bootstrap: source, BootstrapDuration: c.BootstrapDuration,
-		BootstrapEnv: c.BootstrapEnv, Recover: c.Recover, Minter: minter, Store: keyring.Kind(c.Store),
+		BootstrapEnv: c.BootstrapEnv, Recover: c.Recover, Minter: minter, Store: keyring.Kind(c.Store), Log: c.Log,
 		Profile: c.Profile, Output: output, KeepOutput: c.Output == "", UseContext: c.UseContext,
 		AllowMissingClusterInfo: c.AllowMissingClusterInfo, Allowlist: c.Allowlist,
 	}, nil

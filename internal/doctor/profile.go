@@ -52,6 +52,7 @@ func (d *doctor) examine(ctx context.Context, name string, loaded loadedProfile)
 	c.profile.Name = name // also of one that could not be read
 	if c.file(name, loaded.err) {
 		c.credentials(ctx)
+		c.log(ctx)
 		c.lastWarning(ctx)
 		c.recovery()
 		c.checkContexts()
@@ -115,6 +116,20 @@ func (c *profileChecks) credentials(ctx context.Context) {
 	}
 	c.token(ctx, grant, stored)
 	c.rights(ctx, grant)
+}
+
+// log adds a line to the profile's log, where it has one.
+func (c *profileChecks) log(ctx context.Context) {
+	const check = "log"
+	s, err := session.Open(ctx, c.host, c.profile)
+	if c.profile.Log == "" || err != nil {
+		return
+	}
+	if err := s.CheckLog(); err != nil {
+		c.add(warn(check, c.options.Hint(c.profile.Name, err), "%v", err))
+		return
+	}
+	c.add(ok(check, "%s: a line was written", c.profile.Log))
 }
 
 // lastWarning is what a get had to leave out: clients are told nothing but the token.
@@ -279,6 +294,7 @@ func (c *profileChecks) mint(ctx context.Context, minter *mint.Client) (mint.Gra
 		c.add(c.fail(check, err, prepare.SetupLine(c.profile)))
 		return grant, false
 	}
+	c.session.NoteMint(grant)
 	asked, granted := c.profile.Duration.Duration,
 		grant.ExpiresAt.Sub(grant.IssuedAt).Round(time.Second)
 	if asked-granted > clockTolerance {
