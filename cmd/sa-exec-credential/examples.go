@@ -40,6 +40,10 @@ var examples = map[string][]string{
 		"sa-exec-credential rotate --profile ci.build@prod",
 		"sa-exec-credential rotate --profile ci.build@prod --context admin@prod",
 	},
+	"renew": {
+		"sa-exec-credential renew",
+		"sa-exec-credential renew --profile ci.build@prod",
+	},
 	"revoke": {
 		"sa-exec-credential revoke --profile ci.build@prod",
 		"sa-exec-credential revoke --device laptop-3f9a1c0de5b2784a --serviceaccount ci " +

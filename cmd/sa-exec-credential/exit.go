@@ -27,6 +27,7 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/rights"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/session"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/timer"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/yamledit"
 )
@@ -217,6 +218,8 @@ var general = []problem{
 	{doctor.ErrExecSection, exitProfile, "to print one that works: {program kubeconfig}"},
 	{doctor.ErrPluginDenied, exitProfile, "to see the policy: kubectl kuberc view"},
 	{keyring.ErrNotKept, exitStore, otherStore},
+	{timer.ErrForeign, exitUsage, "move it away, or run setup without --timer"},
+	{timer.ErrSystemd, exitUnexpected, "the rest is set up; to see what it says: systemctl --user status"},
 	{eventlog.ErrWrite, exitUsage, "let this user write it, or name another --log; to do without: {setup --log none}"},
 
 	{session.ErrBootstrapRefused, exitBootstrap, "its device may have been revoked; " + setupAgain},

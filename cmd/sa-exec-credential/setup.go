@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/kubeconfig"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/lifecycle"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/prepare"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
@@ -55,6 +57,7 @@ type setupCommand struct {
 	UseContext              bool   `group:"Results:" help:"Make it the current context."`
 	AllowMissingClusterInfo *bool  `group:"Results:" negatable:"" help:"Also answer clients that do not say which cluster the token will be sent to."`
 	Allowlist               bool   `group:"Results:" help:"Add the plugin to the allowlist in kubectl's kuberc."`
+	Timer                   bool   `group:"Results:" help:"Have this machine renew what is due by itself: by a timer of your systemd, or by a line for cron."`
 	DryRun                  bool   `group:"Results:" help:"Print the manifests and the kubeconfig, and touch nothing."`
 }
 
@@ -63,6 +66,19 @@ func (c *setupCommand) Run(ctx context.Context, h *host.Host) error {
 	if err := c.check(); err != nil {
 		return err
 	}
+	if !c.Timer {
+		return c.run(ctx, h)
+	}
+	if err := lifecycle.CheckTimer(h); err != nil {
+		return err
+	}
+	if err := c.run(ctx, h); err != nil || c.DryRun {
+		return err
+	}
+	return lifecycle.InstallTimer(ctx, h, h.Log.Reporter("setup"))
+}
+
+func (c *setupCommand) run(ctx context.Context, h *host.Host) error {
 	paths, err := h.SourcePaths(c.Kubeconfig)
 	if err != nil {
 		return err
@@ -111,6 +127,10 @@ func (c *setupCommand) check() error {
 		return ui.Usagef("--cluster-wide and --in cannot be combined")
 	case c.Recover != nil && *c.Recover && c.Bootstrap == string(profile.SourceInCluster):
 		return ui.Usagef("--recover needs a context's credentials, which pods do not have")
+	case c.Timer && c.Bootstrap == string(profile.SourceInCluster):
+		return ui.Usagef("--timer has nothing to renew for pods: kubelet does that")
+	case c.Timer && runtime.GOOS == "windows":
+		return ui.Usagef("--timer needs systemd or cron; have the Task Scheduler run: %s renew", ui.Program)
 	case c.Parallel < 1:
 		return ui.Usagef("invalid --parallel %d: must be at least 1", c.Parallel)
 	}
@@ -265,7 +285,7 @@ func (c *setupCommand) minter() (*cluster.Subject, error) {
 // runOne prepares one cluster, prints the proof, and the kubeconfig where that was asked for.
 func (c *setupCommand) runOne(ctx context.Context, h *host.Host, p *prepare.Preparation) error {
 	if c.DryRun {
-		return dryRun(ctx, h, p)
+		return c.dryRun(ctx, h, p)
 	}
 	if p.IsForPods() {
 		return c.runForPods(ctx, h, p)
@@ -293,7 +313,7 @@ func warnOfStray(h *host.Host) {
 }
 
 // dryRun prints what would be applied and merged.
-func dryRun(ctx context.Context, h *host.Host, p *prepare.Preparation) error {
+func (c *setupCommand) dryRun(ctx context.Context, h *host.Host, p *prepare.Preparation) error {
 	manifests, rendered, err := p.Plan(ctx)
 	if err != nil {
 		return err
@@ -302,6 +322,9 @@ func dryRun(ctx context.Context, h *host.Host, p *prepare.Preparation) error {
 	result.WriteString("# For the cluster: this part, read by kubectl apply, creates what setup would. Each machine's own device\n" +
 		"# and bootstrap credential are created by: " + ui.CommandLine(ui.Program, "setup",
 		p.Profile().ServiceAccount, "-n", p.Profile().Namespace, "--no-rbac") + "\n")
+	if c.Timer {
+		result.WriteString("# For this machine: systemd or cron would run this: " + lifecycle.TimerLine(h) + "\n")
+	}
 	result.Write(manifests)
 	result.WriteString("---\n# For the client: this kubeconfig would be merged. It is no manifest: cut it off before kubectl apply.\n")
 	result.Write(rendered)

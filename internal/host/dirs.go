@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -183,6 +184,26 @@ func (h *Host) Stray() (warnings []string) {
 			variable, there))
 	}
 	return warnings
+}
+
+// BareSettings are the variables that a bare program has to be given to find the same profiles, as
+// NAME=VALUE.
+func (h *Host) BareSettings() []string {
+	here, err := h.ConfigDir()
+	there, errBare := h.bare().ConfigDir()
+	if err != nil || errBare != nil || here == there {
+		return nil
+	}
+	return []string{h.chooser(configDirs()) + "=" + here}
+}
+
+// SessionSettings are the variables of programs that talk to the user's systemd: those of this
+// process, and where that systemd is also where none of them tells.
+func (h *Host) SessionSettings() []string {
+	if base := h.runtimeBase(); base != "" {
+		return append(slices.Clone(h.Settings), runtimeVariable+"="+base)
+	}
+	return h.Settings
 }
 
 // lockBase is the directory that RuntimeDir's is in, and what has chosen it.
