@@ -209,8 +209,26 @@ func (c *profileChecks) bootstrapStored(ctx context.Context) bool {
 	}
 	if err != nil {
 		c.add(c.fail(check, err, prepare.SetupLine(c.profile)))
+		return false
 	}
-	return err == nil
+	c.lifetime(entry)
+	return true
+}
+
+// lifetime warns before a bootstrap credential that should have renewed itself is over, and
+// remembers how long it lives where that is less than was asked for.
+func (c *profileChecks) lifetime(entry keyring.Entry) {
+	life, left := entry.ExpiresAt.Sub(entry.IssuedAt), entry.ExpiresAt.Sub(c.host.Now())
+	if shorter := prepare.Granted(c.profile.Bootstrap.Duration, life); shorter != nil {
+		c.profile.Bootstrap.Granted = shorter
+	}
+	if left < life/5 {
+		c.add(warn("renewal", ui.CommandLine(ui.Program, "renew", "--profile",
+			c.profile.Name), "the bootstrap credential has %s left of %s: the next mint "+
+			"renews it, but a machine that is off for longer, or requests no token, "+
+			"needs setup again", ui.Age(left),
+			profile.ShortDuration(life.Round(time.Minute))))
+	}
 }
 
 // bootstrapAccepted asks the API server whom the bootstrap credential stands for.
