@@ -61,6 +61,9 @@ var (
 	// ErrNoCollection is an ErrUnavailable: a Secret Service that has nowhere to put a secret.
 	ErrNoCollection error = &reason{&ErrUnavailable,
 		"the Secret Service has no default collection"}
+	// ErrRefused is an ErrUnavailable: this process is not allowed to use the kernel's keyring,
+	// as in a container.
+	ErrRefused error = &reason{&ErrUnavailable, "the kernel refuses its own to this process"}
 	// ErrNoBus is an ErrUnavailable: there is no session bus on which a Secret Service could be.
 	ErrNoBus   error = &reason{&ErrUnavailable, "there is no session bus"}
 	ErrTimeout       = errors.New("the keyring did not answer in time")
