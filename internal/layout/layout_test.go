@@ -31,7 +31,8 @@ var order = []string{
 	"internal/cache", "internal/client", "internal/profile",
 	"internal/mint", "internal/keyring", "internal/execcred", "internal/yamledit",
 	"internal/eventlog",
-	"internal/timer", "internal/api", "internal/ui", "internal/parallel", "internal/files", "internal/secret",
+	"internal/timer",
+	"internal/api", "internal/ui", "internal/parallel", "internal/files", "internal/secret",
 	"kubeconfig-templates",
 }
 

@@ -206,9 +206,8 @@ func (s *Session) way() string {
 func failureKinds() []error {
 	return []error{ErrBootstrapRefused, ErrAccountGone, ErrDeviceGone,
 		bootstrap.ErrMissing, bootstrap.ErrExpired, bootstrap.ErrSource, kuberc.ErrDenied,
-		keyring.ErrLocked, keyring.ErrTimeout, keyring.ErrNoBus, keyring.ErrRefused, keyring.ErrUnavailable,
-		keyring.ErrTooBig,
-		keyring.ErrQuota,
+		keyring.ErrLocked, keyring.ErrTimeout, keyring.ErrNoBus, keyring.ErrRefused,
+		keyring.ErrUnavailable, keyring.ErrTooBig, keyring.ErrQuota,
 		api.ErrCredential, api.ErrAdmission, api.ErrForbidden, api.ErrUnauthorized,
 		api.ErrThrottled,
 		api.ErrTLS, api.ErrTimeout, api.ErrUnreachable, api.ErrServer, api.ErrAnswer,
