@@ -97,8 +97,8 @@ func NewDeviceName(account, hostname string) string {
 	return account + deviceInfix + host + "-" + hex.EncodeToString(random[:])
 }
 
-// isDeviceOf reports whether a name is that of a device of account.
-func isDeviceOf(account, name string) bool {
+// IsDeviceOf reports whether a name is that of a device of account.
+func IsDeviceOf(account, name string) bool {
 	return strings.HasPrefix(name, account+deviceInfix) && deviceName.MatchString(name)
 }
 
@@ -228,7 +228,7 @@ func Devices(ctx context.Context, client *api.Client, namespace, account string)
 				namespace, err)
 		}
 		for _, item := range items {
-			if isDeviceOf(account, item.Name) {
+			if IsDeviceOf(account, item.Name) {
 				if found[item.Name] == nil {
 					found[item.Name] = &DeviceInfo{Device: profile.Device{Name: item.Name},
 						Short: strings.TrimPrefix(item.Name, account+deviceInfix)}

@@ -26,7 +26,7 @@ var order = []string{
 	"internal/session",
 	"internal/admin", "internal/device",
 	"internal/host",
-	"internal/rights", "internal/authority",
+	"internal/rights", "internal/authority", "internal/invitation",
 	"internal/bootstrap", "internal/cluster", "internal/kubeconfig", "internal/kuberc",
 	"internal/cache", "internal/client", "internal/profile",
 	"internal/mint", "internal/keyring", "internal/execcred", "internal/yamledit",

@@ -78,6 +78,8 @@ type Setup struct {
 	NoLimits bool `yaml:"noLimits,omitempty" json:"noLimits,omitempty"`
 	// a kubeconfig's absolute path
 	Output string `yaml:"output,omitempty" json:"output,omitempty"`
+	// what the administrator calls this machine whose invitation it joined with; empty: none
+	Machine string `yaml:"machine,omitempty" json:"machine,omitempty"`
 	// what the account was granted, for the command that grants it again
 	Rights Rights `yaml:"rights,omitempty" json:"rights,omitzero"`
 }
@@ -343,6 +345,8 @@ func (p Profile) problem() string {
 	case !slices.Contains([]keyring.Kind{keyring.Keyring, keyring.Kernel, keyring.None},
 		p.Store):
 		return fmt.Sprintf("store %q is none of keyring, kernel, none", p.Store)
+	case p.Setup.Machine != "" && CheckMachine(p.Setup.Machine) != nil:
+		return "setup.machine is not the name of a machine"
 	case p.Recovery != nil && p.Recovery.Credential.Source != SourceContext:
 		return "recovery.credential is not of the source context"
 	}
