@@ -35,7 +35,8 @@ type migrateCommand struct {
 
 // Run proves the new way, and only then takes the token out of the file.
 func (c *migrateCommand) Run(ctx context.Context, h *host.Host) error {
-	if err := checkLifetimes(c.Duration, c.BootstrapDuration); err != nil {
+	lifetimes := prepare.Options{Duration: c.Duration, BootstrapDuration: c.BootstrapDuration}
+	if err := lifetimes.Check(); err != nil {
 		return err
 	}
 	if c.Profile != "" {
@@ -57,7 +58,7 @@ func (c *migrateCommand) Run(ctx context.Context, h *host.Host) error {
 	if proof == nil {
 		return err
 	}
-	return errors.Join(err, h.Write(proofText(proof, h.Now(), h.Colours())))
+	return errors.Join(err, h.Write(proof.Text(h.Now(), h.Colours())))
 }
 
 // dryRun prints what would be applied, and what the user would become.

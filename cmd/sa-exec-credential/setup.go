@@ -26,6 +26,26 @@ type setupCommand struct {
 	Kubeconfig  string   `placeholder:"FILE" help:"The kubeconfig that holds the contexts (default: as kubectl)."`
 	Parallel    int      `default:"8" placeholder:"N" help:"How many clusters are prepared at once."`
 
+	grants    `embed:""`
+	lifetimes `embed:""`
+
+	Bootstrap    string   `group:"Tokens:" placeholder:"SOURCE" help:"keyring (default), context=NAME, in-cluster, token-file=PATH, env=NAME or command=COMMAND: what authenticates the request for a token."`
+	BootstrapEnv []string `group:"Tokens:" placeholder:"NAME" help:"A variable that a bootstrap command, or another context's plugin, gets with its value of now; repeatable."`
+	Recover      *bool    `group:"Tokens:" negatable:"" help:"Let get use this context's credentials when the cluster no longer knows the bootstrap credential: after new signing keys, in a rebuilt cluster, or when the store was emptied; never after revoke."`
+	Minter       string   `group:"Tokens:" placeholder:"NS/NAME" help:"With --bootstrap in-cluster, on an administrator's machine: the pods' account that is allowed to mint."`
+	Store        string   `group:"Tokens:" enum:",auto,keyring,kernel,none" default:"" placeholder:"STORE" help:"Where secrets are kept: auto, keyring, kernel or none (default: auto, or as set up before)."`
+
+	Profile                 string `group:"Results:" placeholder:"NAME" help:"Name of the profile and of its context (default: SERVICEACCOUNT.NAMESPACE@CLUSTER)."`
+	TakeOver                bool   `group:"Results:" help:"Replace a profile of the same name that is for another cluster or account, such as one that was recreated or moved."`
+	Output                  string `group:"Results:" short:"o" placeholder:"FILE" help:"The kubeconfig that gets the context; - prints one (default: as kubectl)."`
+	UseContext              bool   `group:"Results:" help:"Make it the current context."`
+	AllowMissingClusterInfo *bool  `group:"Results:" negatable:"" help:"Also answer clients that do not say which cluster the token will be sent to."`
+	Allowlist               bool   `group:"Results:" help:"Add the plugin to the allowlist in kubectl's kuberc."`
+	DryRun                  bool   `group:"Results:" help:"Print the manifests and the kubeconfig, and touch nothing."`
+}
+
+// grants are the flags of what the account is granted.
+type grants struct {
 	Role         []string `group:"Rights:" placeholder:"ROLE" help:"An existing Role to bind; repeatable."`
 	ClusterRole  []string `group:"Rights:" placeholder:"ROLE" help:"An existing ClusterRole to bind; repeatable."`
 	Verb         []string `group:"Rights:" help:"Verbs of a role to create, as kubectl create role spells them."`
@@ -38,23 +58,13 @@ type setupCommand struct {
 
 	AllowDefaultAccount bool `group:"Rights:" help:"Allow the account \"default\", which every pod of the namespace has."`
 	AllowAdmin          bool `group:"Rights:" help:"Allow cluster-admin and wildcard permissions."`
+}
 
+// lifetimes are the flags of what is minted.
+type lifetimes struct {
 	Duration          time.Duration `group:"Tokens:" help:"How long a token lives, at least 10m (default: 1h, or as set up before)."`
 	Audience          []string      `sep:"none" group:"Tokens:" help:"For whom tokens are (default: the API server); repeatable."`
-	Bootstrap         string        `group:"Tokens:" placeholder:"SOURCE" help:"keyring (default), context=NAME, in-cluster, token-file=PATH, env=NAME or command=COMMAND: what authenticates the request for a token."`
 	BootstrapDuration time.Duration `group:"Tokens:" help:"How long the bootstrap credential in the keyring lives; it renews itself (default: 720h, or as set up before)."`
-	BootstrapEnv      []string      `group:"Tokens:" placeholder:"NAME" help:"A variable that a bootstrap command, or another context's plugin, gets with its value of now; repeatable."`
-	Recover           *bool         `group:"Tokens:" negatable:"" help:"Let get use this context's credentials when the cluster no longer knows the bootstrap credential: after new signing keys, in a rebuilt cluster, or when the store was emptied; never after revoke."`
-	Minter            string        `group:"Tokens:" placeholder:"NS/NAME" help:"With --bootstrap in-cluster, on an administrator's machine: the pods' account that is allowed to mint."`
-	Store             string        `group:"Tokens:" enum:",auto,keyring,kernel,none" default:"" placeholder:"STORE" help:"Where secrets are kept: auto, keyring, kernel or none (default: auto, or as set up before)."`
-
-	Profile                 string `group:"Results:" placeholder:"NAME" help:"Name of the profile and of its context (default: SERVICEACCOUNT.NAMESPACE@CLUSTER)."`
-	TakeOver                bool   `group:"Results:" help:"Replace a profile of the same name that is for another cluster or account, such as one that was recreated or moved."`
-	Output                  string `group:"Results:" short:"o" placeholder:"FILE" help:"The kubeconfig that gets the context; - prints one (default: as kubectl)."`
-	UseContext              bool   `group:"Results:" help:"Make it the current context."`
-	AllowMissingClusterInfo *bool  `group:"Results:" negatable:"" help:"Also answer clients that do not say which cluster the token will be sent to."`
-	Allowlist               bool   `group:"Results:" help:"Add the plugin to the allowlist in kubectl's kuberc."`
-	DryRun                  bool   `group:"Results:" help:"Print the manifests and the kubeconfig, and touch nothing."`
 }
 
 // Run prepares one cluster, or many at once.
@@ -96,7 +106,6 @@ func (c *setupCommand) Run(ctx context.Context, h *host.Host) error {
 
 func (c *setupCommand) check() error {
 	several := c.AllContexts || len(c.Context) > 1
-	makesRole := len(c.Verb)+len(c.Resource)+len(c.ResourceName) > 0
 	switch {
 	case c.AllContexts && len(c.Context) > 0:
 		return ui.Usagef("--context and --all-contexts cannot be combined")
@@ -104,39 +113,17 @@ func (c *setupCommand) check() error {
 		return ui.Usagef("--profile names one profile, and several contexts need several")
 	case several && c.UseContext:
 		return ui.Usagef("--use-context needs a single --context")
-	case c.NoRBAC && (makesRole || len(c.Role)+len(c.ClusterRole)+len(c.In) > 0):
-		return ui.Usagef("--no-rbac cannot be combined with --role, --cluster-role, --verb or --in")
-	case c.ClusterWide && len(c.In) > 0:
-		return ui.Usagef("--cluster-wide and --in cannot be combined")
 	case c.Recover != nil && *c.Recover && c.Bootstrap == string(profile.SourceInCluster):
 		return ui.Usagef("--recover needs a context's credentials, which pods do not have")
 	case c.Parallel < 1:
 		return ui.Usagef("invalid --parallel %d: must be at least 1", c.Parallel)
-	}
-	for _, audience := range c.Audience {
-		if err := profile.CheckAudience(audience); err != nil {
-			return ui.Usagef("%w", err)
-		}
 	}
 	runsPrograms := c.Recover != nil && *c.Recover || strings.HasPrefix(c.Bootstrap, "command=") ||
 		strings.HasPrefix(c.Bootstrap, "context=")
 	if !runsPrograms && len(c.BootstrapEnv) > 0 {
 		return ui.Usagef("--bootstrap-env goes with --bootstrap command= or context=, or with --recover")
 	}
-	if err := checkLifetimes(c.Duration, c.BootstrapDuration); err != nil || c.Profile == "" {
-		return err
-	}
-	return profile.CheckName(c.Profile)
-}
-
-// checkLifetimes is about --duration and --bootstrap-duration.
-func checkLifetimes(token, bootstrap time.Duration) error {
-	for name, d := range map[string]time.Duration{"--duration": token, "--bootstrap-duration": bootstrap} {
-		if err := profile.CheckLifetime(name, d); d != 0 && err != nil {
-			return ui.Usagef("%w", err)
-		}
-	}
-	return nil
+	return minted(c.grants, c.lifetimes, c.Profile).Check()
 }
 
 // options are what setup shall come to, as the flags say.
@@ -149,33 +136,40 @@ func (c *setupCommand) options(h *host.Host, paths []string) (prepare.Options, e
 	if err != nil {
 		return prepare.Options{}, err
 	}
-	output, err := c.output(h)
+	output, err := outputFiles(h, c.Output)
 	if err != nil {
 		return prepare.Options{}, err
 	}
-	return prepare.Options{
-		ServiceAccount: c.ServiceAccount, Namespace: c.Namespace,
-		Roles: c.Role, ClusterRoles: c.ClusterRole,
-		Verbs: c.Verb, Resources: c.Resource, ResourceNames: c.ResourceName,
-		In: c.In, ClusterWide: c.ClusterWide, NoRBAC: c.NoRBAC, NoLimits: c.NoLimits,
-		AllowDefaultAccount: c.AllowDefaultAccount, AllowAdmin: c.AllowAdmin,
-		TakeOver: c.TakeOver,
-		Duration: c.Duration, Audiences: c.Audience, Bootstrap: source, BootstrapDuration: c.BootstrapDuration,
-		BootstrapEnv: c.BootstrapEnv, Recover: c.Recover, Minter: minter, Store: keyring.Kind(c.Store),
-		Profile: c.Profile, Output: output, KeepOutput: c.Output == "", UseContext: c.UseContext,
-		AllowMissingClusterInfo: c.AllowMissingClusterInfo, Allowlist: c.Allowlist,
-	}, nil
+	o := minted(c.grants, c.lifetimes, c.Profile)
+	o.ServiceAccount, o.Namespace, o.TakeOver = c.ServiceAccount, c.Namespace, c.TakeOver
+	o.Bootstrap, o.BootstrapEnv, o.Recover, o.Minter = source, c.BootstrapEnv, c.Recover, minter
+	o.Store, o.Allowlist = keyring.Kind(c.Store), c.Allowlist
+	o.Output, o.KeepOutput, o.UseContext = output, c.Output == "", c.UseContext
+	o.AllowMissingClusterInfo = c.AllowMissingClusterInfo
+	return o, nil
 }
 
-// output are the kubeconfig files that get the new context: the one of -o, else the user's own.
-func (c *setupCommand) output(h *host.Host) ([]string, error) {
-	switch c.Output {
+// minted are the options that setup and invite have in common.
+func minted(r grants, l lifetimes, profile string) prepare.Options {
+	return prepare.Options{
+		Profile: profile,
+		Roles:   r.Role, ClusterRoles: r.ClusterRole,
+		Verbs: r.Verb, Resources: r.Resource, ResourceNames: r.ResourceName,
+		In: r.In, ClusterWide: r.ClusterWide, NoRBAC: r.NoRBAC, NoLimits: r.NoLimits,
+		AllowDefaultAccount: r.AllowDefaultAccount, AllowAdmin: r.AllowAdmin,
+		Duration: l.Duration, Audiences: l.Audience, BootstrapDuration: l.BootstrapDuration,
+	}
+}
+
+// outputFiles are the kubeconfig files that get the new context: the one of -o, else the user's own.
+func outputFiles(h *host.Host, flag string) ([]string, error) {
+	switch flag {
 	case "-":
 		return nil, nil
 	case "":
 		return h.KubeconfigPaths("")
 	}
-	return []string{c.Output}, nil
+	return []string{flag}, nil
 }
 
 // contexts resolves names and globs.
@@ -270,15 +264,19 @@ func (c *setupCommand) runOne(ctx context.Context, h *host.Host, p *prepare.Prep
 	if err != nil {
 		return err
 	}
+	return printProof(h, p, proof, c.Output)
+}
+
+func printProof(h *host.Host, p *prepare.Preparation, proof *prepare.Proof, output string) error {
 	warnOfStray(h)
-	if c.Output != "-" {
-		return h.Write(proofText(proof, h.Now(), h.Colours()))
+	if output != "-" {
+		return h.Write(proof.Text(h.Now(), h.Colours()))
 	}
 	rendered, err := p.Render()
 	if err != nil {
 		return err
 	}
-	_, _ = h.Stderr.Write(proofText(proof, h.Now(), false))
+	_, _ = h.Stderr.Write(proof.Text(h.Now(), false))
 	return h.Write(rendered)
 }
 

@@ -20,7 +20,8 @@ const (
 // cluster, or else the defaults.
 func (o Options) keep(h *host.Host, wanted profile.Profile) Options {
 	var old profile.Profile
-	if profiles, err := h.Profiles(); err == nil {
+	// what this machine has chosen for itself is nothing for those that it invites
+	if profiles, err := h.Profiles(); err == nil && !o.invites() {
 		old, err = profiles.Load(wanted.Name)
 		sameServer := old.Cluster.Server == wanted.Cluster.Server
 		if err != nil || old.Account() != wanted.Account() || !sameServer {

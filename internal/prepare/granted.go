@@ -38,6 +38,11 @@ func ShortLife(p profile.Profile) string {
 			"context %q", profile.ShortDuration(granted),
 			p.Recovery.Credential.Context)
 	}
+	if p.Setup.Machine != "" {
+		return text + fmt.Sprintf("this machine must run within %s of the last one, or "+
+			"needs a new invitation, such as after a weekend",
+			profile.ShortDuration(granted))
+	}
 	return text + fmt.Sprintf("this machine must run within %s of the last one, or setup is "+
 		"needed again, such as after a weekend; machines that are off for longer need "+
 		"--recover or another --bootstrap, such as context=NAME",

@@ -17,6 +17,7 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/cluster"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/device"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/kubeconfig"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/mint"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
@@ -38,7 +39,7 @@ type Preparation struct {
 	options Options
 	admin   *admin.Admin // nil in a pod, where nothing is prepared
 	profile profile.Profile
-	// of the profile's account, while Run changes it; nil without an admin
+	// of the profile's account, while it is changed; nil in a pod
 	record  *device.Locked
 	context string         // in the kubeconfig that was merged into
 	needed  []rights.Right // beside those for what is created
@@ -68,7 +69,10 @@ func New(ctx context.Context, h *host.Host, o Options, paths []string, name stri
 		return nil, err
 	}
 	found.Cluster = p.profile.Cluster
-	if err := p.checkSources(found); err != nil {
+	if o.invites() {
+		p.profile.Store = keyring.None // of this machine
+		p.leaveOutOwnProxy()
+	} else if err := p.checkSources(found); err != nil {
 		return nil, err
 	}
 	p.warnOfPasswords()
@@ -138,7 +142,7 @@ func (p *Preparation) lock(ctx context.Context) (release func(), err error) {
 	if err := errors.Join(err, p.host.CreateConfigDir()); err != nil {
 		return nil, err
 	}
-	if p.admin == nil {
+	if p.admin == nil && p.profile.Device == "" {
 		return profiles.Lock(ctx, p.profile.Name)
 	}
 	devices, err := session.Devices(p.host)
