@@ -164,10 +164,10 @@ func (usageError) Unwrap() error { return ui.ErrUsage }
 // usageOf says what is wrong with a command line as kubectl does: an unknown command is called one.
 func usageOf(parser *kong.Kong, args []string, err error) error {
 	command := ""
+	if strings.Contains(strings.Join(args, " "), invitation.Armour) { // a secret, which err quotes
+		return usageError{errNoArgument, "join"}
+	}
 	for _, arg := range args {
-		if strings.Contains(arg, invitation.Armour) { // which is a secret, and err quotes it
-			return usageError{errNoArgument, "join"}
-		}
 		if strings.HasPrefix(arg, "-") {
 			continue
 		}
