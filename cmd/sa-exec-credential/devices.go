@@ -40,8 +40,11 @@ func deviceTable(devices []cluster.DeviceInfo, now time.Time) *ui.Table {
 		"LAST SETUP OR ROTATE", "ODD"}}
 	for _, d := range devices {
 		issued, colour, state := "-", "", d.State(now)
-		if state != cluster.SetUp {
+		switch state {
+		case cluster.Invited:
 			state += ", until " + ui.Date(d.InvitedUntil)
+		case cluster.Lapsed:
+			state += ", by " + ui.Date(d.InvitedUntil)
 		}
 		if !d.Issued.IsZero() {
 			issued = ui.Date(d.Issued)

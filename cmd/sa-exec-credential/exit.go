@@ -205,7 +205,7 @@ var general = []problem{
 	{files.ErrBusy, exitUnexpected, "wait until the other command is done, then run the same command again"},
 	{host.ErrNoHome, exitProfile, "set HOME"},
 	{syscall.EMFILE, exitUnexpected, "let the process open more files: ulimit -n"},
-	{admin.ErrOwnContext, exitUsage, "name an administrator's context with --context; for example: {admin}"},
+	{admin.ErrOwnContext, exitUsage, "name an administrator's context with --context; for example: {admin}; or on an administrator's machine: {elsewhere}"},
 	{lifecycle.ErrNoDevice, exitUsage, listDevices},
 	{prepare.ErrInvitationThere, exitUsage, "remove it, or name another directory with -o"},
 	{prepare.ErrInterrupted, exitUnexpected, "the same command finishes the rest: {again}"},

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -60,12 +61,11 @@ func (j *joinCommand) read(h *host.Host) (invitation.Invitation, error) {
 		if strings.Contains(j.File, "\n") || len(j.File) > 1024 {
 			return invitation.Invitation{}, ui.Usagef("%w", errNoArgument)
 		}
-		file, err := os.Open(j.File)
+		data, err := os.ReadFile(j.File)
 		if err != nil {
 			return invitation.Invitation{}, ui.Usagef("%w", err)
 		}
-		defer file.Close()
-		in = file
+		in = bytes.NewReader(data)
 	} else if ui.IsTerminal(h.Stdin) {
 		h.Log.Line("join", "reading the invitation from standard input")
 	}

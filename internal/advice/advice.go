@@ -82,6 +82,7 @@ var open = regexp.MustCompile(`\{(\w+)((?: [^{}]+)?)\}`)
 //	{invite}       the command with which an administrator has this machine join again
 //	{move}         {setup} for a cluster whose address is another one now in the context that
 //	               the profile was set up with
+//	{elsewhere}    the command with which an administrator ends this machine from another
 //	{store}        {setup}, with another store
 //	{admin}        {again}, with the credentials of a context that can be an administrator's
 //	{kubectl}      kubectl with the kubeconfig and context that the command was given
@@ -131,6 +132,11 @@ func (s Situation) command(name string, more []string) (line string, known bool)
 		return s.setup(append([]string{"--store", s.otherStore()}, more...))
 	case "invite":
 		return s.Invite, s.Invite != ""
+	case "elsewhere":
+		p, known := s.known()
+		return ui.CommandLine(ui.Program, "revoke", "--device", p.Setup.Machine,
+				"--serviceaccount", p.ServiceAccount, "-n", p.Namespace),
+			known && p.Setup.Machine != "" && s.Operation == "revoke"
 	case "again":
 		return s.Again(more...), true
 	case "admin":

@@ -102,9 +102,9 @@ func (d DeviceInfo) IsCalled(name string) bool {
 // The states of a device, as far as the cluster knows: it does not learn that a machine has joined,
 // because a device can create tokens and nothing else.
 const (
-	SetUp   = "set up"  // by an administrator on the machine itself, which rotate is, too
-	Invited = "invited" // and can join until InvitedUntil, or has
-	Joined  = "joined, or not in time"
+	SetUp   = "set up"           // by an administrator on the machine itself
+	Invited = "invited"          // and can join until InvitedUntil, or has
+	Lapsed  = "joined or lapsed" // by InvitedUntil
 )
 
 // State is one of them.
@@ -115,7 +115,7 @@ func (d DeviceInfo) State(now time.Time) string {
 	case now.Before(d.InvitedUntil):
 		return Invited
 	}
-	return Joined
+	return Lapsed
 }
 
 // NewDeviceName is ACCOUNT-device-HOST- and 64 random bits; each call gives another.

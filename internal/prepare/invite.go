@@ -132,7 +132,12 @@ func (p *Preparation) inviteOne(ctx context.Context, machine string,
 		return i, err
 	}
 	until := grant.ExpiresAt.Add(-grant.Skew).UTC().Truncate(time.Second)
-	p.step("%q is invited until %s", machine, ui.Date(until))
+	where, err := reached(p.profile.Cluster)
+	if err != nil {
+		return i, err
+	}
+	p.step("%q is invited until %s: tokens of %q of %s", machine, ui.Date(until),
+		p.profile.Account(), where)
 	return invitation.Invitation{Cluster: p.profile.Cluster, Namespace: p.profile.Namespace,
 		ServiceAccount: p.profile.ServiceAccount, In: p.profile.In,
 		Audiences: p.profile.Audiences, Duration: p.profile.Duration,

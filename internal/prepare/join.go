@@ -86,18 +86,26 @@ func (p *Preparation) Join(ctx context.Context, i invitation.Invitation) (*Proof
 
 // announce says what is about to be taken.
 func (j joining) announce() error {
-	identity, err := j.profile.Identity()
+	where, err := reached(j.profile.Cluster)
 	if err != nil {
 		return err
 	}
-	trust := "the system's certificate authorities"
-	if identity.CA != "" {
-		trust = "certificate authority " + identity.CA[:16]
-	}
-	j.step("invitation of %q, until %s: tokens of %q of %s (%s), as device %q",
-		j.invitation.Machine, ui.Date(j.invitation.Expires), j.profile.Account(),
-		j.profile.Cluster.Server, trust, j.invitation.Device.Name)
+	j.step("invitation of %q, until %s: tokens of %q of %s, as device %q",
+		j.invitation.Machine, ui.Date(j.invitation.Expires), j.profile.Account(), where,
+		j.invitation.Device.Name)
 	return nil
+}
+
+// reached is where a cluster is and whom is believed there, for two people to compare.
+func reached(c profile.Cluster) (string, error) {
+	identity, err := c.Identity()
+	if err != nil {
+		return "", err
+	}
+	if identity.CA == "" {
+		return c.Server + " (the system's certificate authorities)", nil
+	}
+	return fmt.Sprintf("%s (certificate authority %s)", c.Server, identity.CA[:16]), nil
 }
 
 func (j joining) ready(ctx context.Context) (*session.Session, error) {

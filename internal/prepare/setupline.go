@@ -61,6 +61,9 @@ func InviteLine(p profile.Profile) string {
 	invite := []string{ui.Program, "invite", p.ServiceAccount, "-n", p.Namespace, "--for",
 		p.Setup.Machine}
 	invite = append(invite, lifetimeFlags(p)...)
+	for _, namespace := range p.In { // the context's, too
+		invite = append(invite, "--in", namespace)
+	}
 	if p.ServiceAccount == "default" {
 		invite = append(invite, "--allow-default-account")
 	}

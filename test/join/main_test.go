@@ -28,10 +28,8 @@ func administrator(t *testing.T, servers ...*lab.Server) *lab.Machine {
 	t.Helper()
 	m := lab.NewMachine(t, keyring.Kernel)
 	m.Write(m.Kubeconfig(), m.Read(m.Admin))
-	path := []string{filepath.Dir(lab.Plugin), filepath.Dir(lab.Plane.Kubectl)}
-	for _, s := range servers {
-		path = append(path, s.Bin)
-	}
+	path := []string{filepath.Dir(lab.Plugin), filepath.Dir(lab.Plane.Kubectl),
+		lab.SSH(t, servers...)}
 	m.Variables = append(m.Variables, "PATH="+strings.Join(path, ":")+":/usr/bin:/bin")
 	return m
 }

@@ -26,7 +26,7 @@ type Server struct {
 	Name string // by which ssh knows it
 	User string
 	Home string
-	Bin  string // a directory with ssh, which knows the server by its name
+	Bin  string // a directory with ssh, which knows the server by its name and no other
 }
 
 // users is what the servers of a package share.
@@ -195,8 +195,25 @@ func (s *Server) writeClient(port string) {
 		"Host " + s.Name, "HostName 127.0.0.1", "Port " + port, "User " + s.User,
 		"IdentityFile " + filepath.Join(s.Bin, "login"), "IdentitiesOnly yes",
 		"UserKnownHostsFile " + known, "BatchMode yes", ""}, "\n"), 0o600)
-	WriteFile(s.T, filepath.Join(s.Bin, "ssh"),
+	writeSSH(s.T, s.Bin, config)
+}
+
+func writeSSH(t *testing.T, dir, config string) {
+	t.Helper()
+	WriteFile(t, filepath.Join(dir, "ssh"),
 		"#!/bin/sh\nexec /usr/bin/ssh -F "+config+" \"$@\"\n", 0o700)
+}
+
+// SSH makes an ssh that knows several servers by their names, in the directory that it returns.
+func SSH(t *testing.T, servers ...*Server) (dir string) {
+	t.Helper()
+	dir = Dir(t, "ssh")
+	var includes strings.Builder
+	for _, s := range servers {
+		fmt.Fprintf(&includes, "Include %s\n", filepath.Join(s.Bin, "ssh_config"))
+	}
+	writeSSH(t, dir, WriteFile(t, filepath.Join(dir, "ssh_config"), includes.String(), 0o600))
+	return dir
 }
 
 func freePort(t *testing.T) string {
@@ -218,6 +235,21 @@ func (s *Server) In(t *testing.T) *Server {
 	c := *s
 	c.T = t
 	return &c
+}
+
+// Boots runs the script of a first boot as root does, who becomes the server's user by some words.
+// Who is not root goes there by ssh instead.
+func (s *Server) Boots(script, becomes string) {
+	s.Helper()
+	now := "runuser -l " + s.User + " "
+	if !isRoot() {
+		now = filepath.Join(s.Bin, "ssh") + " " + s.Name + " bash "
+	}
+	if !strings.Contains(script, becomes) {
+		s.Fatalf("nobody becomes the user in\n%s", script)
+	}
+	Command{Args: []string{"/bin/sh"}, Stdin: strings.ReplaceAll(script, becomes, now),
+		Env: []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}}.Run(s.T).Succeeds()
 }
 
 // NoteToken makes the token that a profile has there known, so that it is searched for.
