@@ -1,6 +1,6 @@
-// Package prepare is setup and migrate as use cases: options, a plan that is checked before
-// anything is touched, steps each of which finds out whether it has been taken before, and the
-// proof.
+// Package prepare is setup, invite, join and migrate as use cases: options, a plan that is checked
+// before anything is touched, steps each of which finds out whether it has been taken before, and
+// the proof.
 //
 // It prints nothing: it reports steps to a function and returns values. It knows nothing of flags.
 package prepare
