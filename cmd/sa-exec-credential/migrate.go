@@ -29,6 +29,7 @@ type migrateCommand struct {
 	NoLimits            bool          `help:"Do not limit by the cluster's admission policy what devices can ask for."`
 	AllowDefaultAccount bool          `help:"Allow the account \"default\", which every pod of the namespace has."`
 
+	TakeOver           bool `help:"Replace a profile of the same name that is for another cluster or account."`
 	DeleteLegacySecret bool `help:"Delete the Secret that the old token was read from, once the new way works."`
 	DryRun             bool `help:"Print what would be created and changed, and touch nothing."`
 }
@@ -47,7 +48,7 @@ func (c *migrateCommand) Run(ctx context.Context, h *host.Host) error {
 	m, err := prepare.NewMigration(ctx, h, prepare.MigrateOptions{Context: c.Context, AdminContext: c.AdminContext,
 		Kubeconfig: c.Kubeconfig, ServiceAccount: c.ServiceAccount, Namespace: c.Namespace, Profile: c.Profile, Duration: c.Duration, BootstrapDuration: c.BootstrapDuration,
 		Store: keyring.Kind(c.Store), NoLimits: c.NoLimits, AllowDefaultAccount: c.AllowDefaultAccount,
-		DeleteLegacySecret: c.DeleteLegacySecret}, h.Log.Reporter("migrate"))
+		TakeOver: c.TakeOver, DeleteLegacySecret: c.DeleteLegacySecret}, h.Log.Reporter("migrate"))
 	if err != nil {
 		return err
 	}
