@@ -50,6 +50,10 @@ var examples = map[string][]string{
 		"sa-exec-credential rotate --profile ci.build@prod",
 		"sa-exec-credential rotate --profile ci.build@prod --context admin@prod",
 	},
+	"renew": {
+		"sa-exec-credential renew",
+		"sa-exec-credential renew --profile ci.build@prod",
+	},
 	"revoke": {
 		"sa-exec-credential revoke --profile ci.build@prod",
 		"sa-exec-credential revoke --device build-7 --serviceaccount jenkins -n automation",

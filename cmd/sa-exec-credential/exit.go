@@ -15,6 +15,7 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/cluster"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/device"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/doctor"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/eventlog"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/execcred"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/files"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
@@ -27,6 +28,7 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/rights"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/session"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/timer"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/yamledit"
 )
@@ -90,6 +92,8 @@ const (
 	otherStore   = "set it up with another store: {store}"
 	listProfiles = "to see the profiles: sa-exec-credential status"
 	ownGKE       = `if you own a cluster of GKE, run first: kubectl create clusterrolebinding cluster-admin-me --clusterrole=cluster-admin --user="$(gcloud config get-value account)"`
+	refused      = "a container's filter of system calls does that: use --store none with another --bootstrap than keyring; to see which there are: sa-exec-credential setup --help"
+	noBus        = "it is there while the user of the profile is logged in; where nobody is, " + otherStore
 	noCollection = `create one in the terminal: read -rs P && printf '%s\n' "$P" | gnome-keyring-daemon --replace --unlock` +
 		"; on a desktop: a keyring called Login in its password manager, set as default; or " + otherStore
 )
@@ -246,6 +250,9 @@ var general = []problem{
 	{doctor.ErrExecSection, exitProfile, "to print one that works: {program kubeconfig}"},
 	{doctor.ErrPluginDenied, exitProfile, "to see the policy: kubectl kuberc view"},
 	{keyring.ErrNotKept, exitStore, otherStore},
+	{timer.ErrForeign, exitUsage, "move it away, or run setup without --timer"},
+	{timer.ErrSystemd, exitUnexpected, "the rest is set up; to see what it says: systemctl --user status"},
+	{eventlog.ErrWrite, exitUsage, "let this user write it, or name another --log; to do without: {setup --log none}"},
 
 	{session.ErrBootstrapRefused, exitBootstrap, "its device may have been revoked; " + setupAgain},
 	{bootstrap.ErrMissing, exitBootstrap, setupAgain},
@@ -257,6 +264,8 @@ var general = []problem{
 	{keyring.ErrLocked, exitStore, "unlock the keyring, or " + otherStore},
 	{keyring.ErrTimeout, exitStore, "see whether the keyring waits for a password, or " + otherStore},
 	{keyring.ErrNoCollection, exitStore, noCollection},
+	{keyring.ErrRefused, exitStore, refused},
+	{keyring.ErrNoBus, exitStore, noBus},
 	{keyring.ErrUnavailable, exitStore, "start the keyring service, or " + otherStore},
 	{keyring.ErrTooBig, exitStore, otherStore},
 	{keyring.ErrQuota, exitStore, "to free room: sa-exec-credential logout --all; to see what else is there: keyctl show @u"},

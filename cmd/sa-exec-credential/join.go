@@ -24,6 +24,8 @@ type joinCommand struct {
 	UseContext              bool   `help:"Make it the current context."`
 	AllowMissingClusterInfo *bool  `negatable:"" help:"Also answer clients that do not say which cluster the token will be sent to."`
 	Allowlist               bool   `help:"Add the plugin to the allowlist in kubectl's kuberc."`
+
+	unattended `embed:""`
 }
 
 // errNoArgument keeps a secret out of the list of processes.
@@ -31,6 +33,13 @@ var errNoArgument = errors.New("an invitation is no argument: hand it over on st
 
 // Run takes an invitation, and prints what setup does.
 func (j *joinCommand) Run(ctx context.Context, h *host.Host) error {
+	if err := j.check(); err != nil {
+		return err
+	}
+	return j.withTimer(ctx, h, h.Log.Reporter("join"), false, j.run)
+}
+
+func (j *joinCommand) run(ctx context.Context, h *host.Host) error {
 	if err := profile.CheckName(j.Profile); j.Profile != "" && err != nil {
 		return err
 	}
@@ -43,7 +52,8 @@ func (j *joinCommand) Run(ctx context.Context, h *host.Host) error {
 		return err
 	}
 	o := prepare.Options{Profile: j.Profile, Store: keyring.Kind(j.Store), Output: output, KeepOutput: j.Output == "",
-		UseContext: j.UseContext, AllowMissingClusterInfo: j.AllowMissingClusterInfo, Allowlist: j.Allowlist}
+		UseContext: j.UseContext, AllowMissingClusterInfo: j.AllowMissingClusterInfo, Allowlist: j.Allowlist,
+		Log: j.Log}
 	p, err := prepare.NewJoin(h, i, o, h.Log.Reporter("join"))
 	if err != nil {
 		return err

@@ -36,6 +36,7 @@ type grammar struct {
 	Get        getCommand        `cmd:"" help:"Print an ExecCredential; called by kubectl and other clients."`
 	Kubeconfig kubeconfigCommand `cmd:"" help:"Print a kubeconfig for a profile, or merge its context into one."`
 	Rotate     rotateCommand     `cmd:"" help:"Replace this machine's device and bootstrap credential, and end the old ones."`
+	Renew      renewCommand      `cmd:"" help:"Renew the bootstrap credentials and tokens that are due; for a timer."`
 	Revoke     revokeCommand     `cmd:"" help:"End this machine's tokens, or another's, in the cluster, and forget them here."`
 	Forget     forgetCommand     `cmd:"" help:"Remove a profile, its secrets and its contexts from this machine; no cluster is asked."`
 	Uninstall  uninstallCommand  `cmd:"" help:"Remove from the cluster all that setup created for a service account, and what is left of it here."`

@@ -12,6 +12,7 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/kubeconfig"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/lifecycle"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/prepare"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
@@ -42,6 +43,8 @@ type setupCommand struct {
 	AllowMissingClusterInfo *bool  `group:"Results:" negatable:"" help:"Also answer clients that do not say which cluster the token will be sent to."`
 	Allowlist               bool   `group:"Results:" help:"Add the plugin to the allowlist in kubectl's kuberc."`
 	DryRun                  bool   `group:"Results:" help:"Print the manifests and the kubeconfig, and touch nothing."`
+
+	unattended `embed:""`
 }
 
 // grants are the flags of what the account is granted.
@@ -72,6 +75,10 @@ func (c *setupCommand) Run(ctx context.Context, h *host.Host) error {
 	if err := c.check(); err != nil {
 		return err
 	}
+	return c.withTimer(ctx, h, h.Log.Reporter("setup"), c.DryRun, c.run)
+}
+
+func (c *setupCommand) run(ctx context.Context, h *host.Host) error {
 	paths, err := h.SourcePaths(c.Kubeconfig)
 	if err != nil {
 		return err
@@ -115,6 +122,8 @@ func (c *setupCommand) check() error {
 		return ui.Usagef("--use-context needs a single --context")
 	case c.Recover != nil && *c.Recover && c.Bootstrap == string(profile.SourceInCluster):
 		return ui.Usagef("--recover needs a context's credentials, which pods do not have")
+	case c.Timer && c.Bootstrap == string(profile.SourceInCluster):
+		return ui.Usagef("--timer has nothing to renew for pods: kubelet does that")
 	case c.Parallel < 1:
 		return ui.Usagef("invalid --parallel %d: must be at least 1", c.Parallel)
 	}
@@ -122,6 +131,9 @@ func (c *setupCommand) check() error {
 		strings.HasPrefix(c.Bootstrap, "context=")
 	if !runsPrograms && len(c.BootstrapEnv) > 0 {
 		return ui.Usagef("--bootstrap-env goes with --bootstrap command= or context=, or with --recover")
+	}
+	if err := c.unattended.check(); err != nil {
+		return err
 	}
 	return minted(c.grants, c.lifetimes, c.Profile).Check()
 }
@@ -145,7 +157,7 @@ func (c *setupCommand) options(h *host.Host, paths []string) (prepare.Options, e
 	o.Bootstrap, o.BootstrapEnv, o.Recover, o.Minter = source, c.BootstrapEnv, c.Recover, minter
 	o.Store, o.Allowlist = keyring.Kind(c.Store), c.Allowlist
 	o.Output, o.KeepOutput, o.UseContext = output, c.Output == "", c.UseContext
-	o.AllowMissingClusterInfo = c.AllowMissingClusterInfo
+	o.AllowMissingClusterInfo, o.Log = c.AllowMissingClusterInfo, c.Log
 	return o, nil
 }
 
@@ -255,7 +267,7 @@ func (c *setupCommand) minter() (*cluster.Subject, error) {
 // runOne prepares one cluster, prints the proof, and the kubeconfig where that was asked for.
 func (c *setupCommand) runOne(ctx context.Context, h *host.Host, p *prepare.Preparation) error {
 	if c.DryRun {
-		return dryRun(ctx, h, p)
+		return c.dryRun(ctx, h, p)
 	}
 	if p.IsForPods() {
 		return c.runForPods(ctx, h, p)
@@ -287,7 +299,7 @@ func warnOfStray(h *host.Host) {
 }
 
 // dryRun prints what would be applied and merged.
-func dryRun(ctx context.Context, h *host.Host, p *prepare.Preparation) error {
+func (c *setupCommand) dryRun(ctx context.Context, h *host.Host, p *prepare.Preparation) error {
 	manifests, rendered, err := p.Plan(ctx)
 	if err != nil {
 		return err
@@ -296,6 +308,9 @@ func dryRun(ctx context.Context, h *host.Host, p *prepare.Preparation) error {
 	result.WriteString("# For the cluster: this part, read by kubectl apply, creates what setup would. Each machine's own device\n" +
 		"# and bootstrap credential are created by: " + ui.CommandLine(ui.Program, "setup",
 		p.Profile().ServiceAccount, "-n", p.Profile().Namespace, "--no-rbac") + "\n")
+	if c.Timer {
+		result.WriteString("# For this machine: systemd or cron would run this: " + lifecycle.TimerLine(h) + "\n")
+	}
 	result.Write(manifests)
 	result.WriteString("---\n# For the client: this kubeconfig would be merged. It is no manifest: cut it off before kubectl apply.\n")
 	result.Write(rendered)

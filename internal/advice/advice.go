@@ -237,7 +237,7 @@ func (s Situation) otherStore() string {
 
 // notAdministered are the commands that take no administrator's context.
 var notAdministered = []string{"get", "token", "kubeconfig", "doctor", "logout", "status", "forget",
-	"join"}
+	"join", "renew"}
 
 // administrator is a context of the user's kubeconfig that is not of this program's making, and its
 // file: the first that leads to the cluster that the command is about, or the only one there is.

@@ -21,7 +21,7 @@ const slowStore = time.Second
 func (d *doctor) examineMachine(ctx context.Context, loaded []loadedProfile) []Finding {
 	kinds := kindsOf(loaded)
 	items := []Finding{d.locks()}
-	if item, applies := d.bus(kinds); applies {
+	if item, applies := d.bus(kinds, loaded); applies {
 		items = append(items, item)
 	}
 	d.stores = map[keyring.Kind]error{}
@@ -79,14 +79,15 @@ func (d *doctor) locks() Finding {
 }
 
 // bus tells which session bus the environment leads to; only those who use it need one.
-func (d *doctor) bus(kinds []keyring.Kind) (item Finding, applies bool) {
+func (d *doctor) bus(kinds []keyring.Kind,
+	loaded []loadedProfile) (item Finding, applies bool) {
 	const check = "bus"
 	address, err := d.host.BusAddress()
 	switch needed := slices.Contains(kinds, keyring.Keyring); {
 	case err == nil:
 		return ok(check, "%s", address), address != ""
 	case needed:
-		return d.fail(check, err, "export DBUS_SESSION_BUS_ADDRESS=unix:path=/run/user/$(id -u)/bus"), true
+		return d.failOf(userOf(keyring.Keyring, loaded), check, err, ""), true
 	}
 	return ok(check, "none, and no profile needs one"), true
 }

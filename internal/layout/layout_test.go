@@ -30,7 +30,8 @@ var order = []string{
 	"internal/bootstrap", "internal/cluster", "internal/kubeconfig", "internal/kuberc",
 	"internal/cache", "internal/client", "internal/profile",
 	"internal/mint", "internal/keyring", "internal/execcred", "internal/yamledit",
-	"internal/api", "internal/ui", "internal/parallel", "internal/files", "internal/secret",
+	"internal/eventlog",
+	"internal/timer", "internal/api", "internal/ui", "internal/parallel", "internal/files", "internal/secret",
 	"kubeconfig-templates",
 }
 

@@ -53,7 +53,11 @@ func Revoke(ctx context.Context, h *host.Host, c admin.Choice, name string,
 	if err := m.end(ctx); err != nil {
 		return err
 	}
-	return m.forget(ctx)
+	if err := m.forget(ctx); err != nil {
+		return err
+	}
+	removeTimer(ctx, h, report)
+	return nil
 }
 
 // sweep removes what a revoke leaves that was killed after it had removed the last profile. It

@@ -30,6 +30,7 @@ func (o Options) keep(h *host.Host, wanted profile.Profile) Options {
 	}
 	o.Duration = cmp.Or(o.Duration, old.Duration.Duration, defaultDuration)
 	o.Store = cmp.Or(o.Store, old.Store, keyring.Auto)
+	o.Log = cmp.Or(o.Log, old.Log)
 	if o.Audiences == nil {
 		o.Audiences = old.Audiences
 	}
@@ -103,6 +104,7 @@ func choices(p profile.Profile) []choice {
 		{"bootstrap duration", bootstrap},
 		{"audiences", fmt.Sprintf("%q", p.Audiences)},
 		{"store", string(p.Store)},
+		{"log", cmp.Or(p.Log, NoLog)},
 		{"recovery", fmt.Sprint(p.Recovery != nil)},
 		{"clients without cluster information", fmt.Sprint(p.AllowMissingClusterInfo)},
 	}

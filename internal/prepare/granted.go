@@ -49,6 +49,29 @@ func ShortLife(p profile.Profile) string {
 		profile.ShortDuration(granted))
 }
 
+// MayBeOff says for how long a machine can be off and work when it is on again; empty where its
+// bootstrap credential is not this program's to renew. A credential is renewed by the first mint in
+// the second half of its life, so that half is what every machine has left that was in use.
+func MayBeOff(p profile.Profile) string {
+	if p.Bootstrap.Source != profile.SourceKeyring {
+		return ""
+	}
+	instead := ""
+	if p.Recovery != nil {
+		instead = fmt.Sprintf("; after that context %q gives it a new one",
+			p.Recovery.Credential.Context)
+	}
+	if lifetime := p.Store.Lifetime(); lifetime != "" {
+		return "not at all: its store keeps what it has " + lifetime + instead
+	}
+	life := p.Bootstrap.Duration.Duration
+	if p.Bootstrap.Granted != nil {
+		life = p.Bootstrap.Granted.Duration
+	}
+	return fmt.Sprintf("for about %s: its bootstrap credential lives %s, and renews itself "+
+		"from the half of that on%s", ui.Age(life/2), profile.ShortDuration(life), instead)
+}
+
 // reportShort says it of a new credential.
 func reportShort(p profile.Profile, report ui.Report) {
 	kind := ui.Warning

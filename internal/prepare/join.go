@@ -12,6 +12,7 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/bootstrap"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/cluster"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/device"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/eventlog"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/invitation"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
@@ -58,8 +59,8 @@ func NewJoin(h *host.Host, i invitation.Invitation, o Options, report ui.Report)
 	// what was chosen on this machine stays; the rest is the invitation's
 	kept := o.keep(h, p)
 	o.Store, o.Output, o.KeepOutput = kept.Store, kept.Output, kept.KeepOutput
-	o.AllowMissingClusterInfo = kept.AllowMissingClusterInfo
-	p.Device, p.Store = record, o.Store
+	o.AllowMissingClusterInfo, o.Log = kept.AllowMissingClusterInfo, kept.Log
+	p.Device, p.Store, p.Log = record, o.Store, o.log()
 	p.AllowMissingClusterInfo = *o.AllowMissingClusterInfo
 	p.Setup.Output = o.remembered().Output
 	return &Preparation{host: h.Patient(), options: o, profile: p, report: report}, nil
@@ -165,6 +166,9 @@ func (j joining) check(ctx context.Context) error {
 			"bootstrap credential to keep")
 	}
 	if err := j.checkTaken(ctx); err != nil {
+		return err
+	}
+	if err := eventlog.To(j.profile.Log).Check(); err != nil {
 		return err
 	}
 	if err := j.checkOutput(); err != nil {

@@ -36,6 +36,7 @@ type Options struct {
 	Recover           *bool
 	Minter            *cluster.Subject // a pod's account, for bootstrap source in-cluster
 	Store             keyring.Kind
+	Log               string // NoLog: none
 
 	Profile string // empty: the default name
 	// Output are the kubeconfig files that get the context. None: the kubeconfig is printed.
@@ -113,6 +114,17 @@ func limitsFor(p profile.Profile) cluster.Limits {
 		Audiences: p.Audiences}
 }
 
+// NoLog ends a log that an earlier setup has chosen.
+const NoLog = "none"
+
+// log is that of the profile.
+func (o Options) log() string {
+	if o.Log == NoLog {
+		return ""
+	}
+	return o.Log
+}
+
 // remembered is what the next setup does the same way again.
 func (o Options) remembered() profile.Setup {
 	setup := profile.Setup{NoRBAC: o.NoRBAC, NoLimits: o.NoLimits, Rights: o.rights()}
@@ -148,7 +160,7 @@ func (o Options) profileFor(h *host.Host, found kubeconfig.Context,
 		AllowMissingClusterInfo: o.AllowMissingClusterInfo != nil &&
 			*o.AllowMissingClusterInfo,
 		Origin: originOf(found, paths),
-		Setup:  o.remembered(),
+		Setup:  o.remembered(), Log: o.log(),
 	}
 	if o.Recover != nil && *o.Recover {
 		p.Recovery = &profile.Recovery{Credential: profile.Bootstrap{Source: profile.SourceContext,

@@ -29,8 +29,10 @@ type Proof struct {
 	Access    cluster.Access
 	Risks     []string // what the account can do in its own namespace to become another
 	Bootstrap string
+	MayBeOff  string // and for how long; empty: not known
 	Recovery  string // empty: none was asked for
 	Store     string
+	Log       string // empty: there is none
 	Profile   string
 	Context   string // empty: no kubeconfig was written
 	File      string // that the context is in
@@ -63,6 +65,7 @@ func (p *Preparation) prove(ctx context.Context, s *session.Session) (*Proof, er
 			user.Name, wanted)
 	}
 	proof := &Proof{User: user.Name, Store: keyring.Describe(s.Store), Profile: p.profile.Name,
+		Log: p.profile.Log, MayBeOff: MayBeOff(p.profile),
 		Bootstrap: describeBootstrap(ctx, s), Risks: p.risks}
 	if p.options.Output != nil {
 		proof.Context, proof.File = p.context, kubeconfig.Target(p.options.Output)

@@ -48,6 +48,9 @@ func SetupLine(p profile.Profile) string {
 	if p.Recovery != nil {
 		line = append(line, "--recover")
 	}
+	if p.Log != "" {
+		line = append(line, "--log", p.Log)
+	}
 	for _, name := range furtherVariables(p) {
 		line = append(line, "--bootstrap-env", name)
 	}

@@ -15,6 +15,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -76,6 +77,9 @@ func Main(m *testing.M, o Options) {
 		if code, ok := runIsolated(o); ok {
 			os.Exit(code)
 		}
+	} else if err := hideUserRuntime(); err != nil {
+		fmt.Fprintln(os.Stderr, "hiding the users' runtime directories:", err)
+		os.Exit(1)
 	}
 	_ = flag.Set("test.parallel", atOnce) // the command line still has the last word
 	os.Exit(run(m, o))
@@ -179,6 +183,26 @@ func runIsolated(o Options) (code int, ok bool) {
 
 // allUsers is how many ids a user namespace needs to have those of the system and some more.
 const allUsers = 1 << 16
+
+// userRuntimes is where systemd creates the users' runtime directories.
+const userRuntimes = "/run/user"
+
+// hideUserRuntime puts an empty directory in the place of those of this machine, in which a bus of
+// the user's may be: what a program finds there is a test's.
+func hideUserRuntime() error {
+	if _, err := os.Stat(userRuntimes); errors.Is(err, fs.ErrNotExist) {
+		// without it nothing has to be hidden, but what a test puts there has to have a place
+		if err := os.Mkdir(userRuntimes, 0o755); err != nil {
+			return nil
+		}
+	}
+	err := syscall.Mount("tmpfs", userRuntimes, "tmpfs", syscall.MS_NOSUID|syscall.MS_NODEV,
+		"mode=0755")
+	if entries, _ := os.ReadDir(userRuntimes); len(entries) == 0 {
+		return nil // also where mounting is forbidden: there is nothing to hide
+	}
+	return err
+}
 
 // pluginVariable names the program under test.
 const pluginVariable = "SA_EXEC_CREDENTIAL"
