@@ -4,11 +4,9 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"path/filepath"
 	"strings"
 	"time"
 
-	"github.com/sa-exec-credential/sa-exec-credential/internal/cluster"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/kubeconfig"
@@ -140,11 +138,11 @@ func (c *setupCommand) check() error {
 
 // options are what setup shall come to, as the flags say.
 func (c *setupCommand) options(h *host.Host, paths []string) (prepare.Options, error) {
-	source, err := c.bootstrap(h, paths)
+	source, err := prepare.ParseSource(h, c.Bootstrap, c.BootstrapEnv, paths)
 	if err != nil {
 		return prepare.Options{}, err
 	}
-	minter, err := c.minter()
+	minter, err := prepare.ParseMinter(c.Minter, source)
 	if err != nil {
 		return prepare.Options{}, err
 	}
@@ -194,74 +192,6 @@ func (c *setupCommand) contexts(paths []string) ([]string, error) {
 		err = fmt.Errorf("%w: no context is left that could prepare a cluster", kubeconfig.ErrNoContext)
 	}
 	return names, err
-}
-
-// sources names what --bootstrap takes.
-const sources = "keyring, context=NAME, in-cluster, token-file=PATH, env=NAME, command=COMMAND"
-
-// bootstrap reads --bootstrap.
-func (c *setupCommand) bootstrap(h *host.Host, paths []string) (profile.Bootstrap, error) {
-	if c.Bootstrap == "" {
-		return profile.Bootstrap{}, nil
-	}
-	source, value, _ := strings.Cut(c.Bootstrap, "=")
-	b := profile.Bootstrap{Source: profile.Source(source)}
-	switch b.Source {
-	case profile.SourceKeyring, profile.SourceInCluster:
-		if value != "" {
-			return b, ui.Usagef("--bootstrap %s takes no value", source)
-		}
-	case profile.SourceContext, profile.SourceTokenFile, profile.SourceEnv:
-		if value == "" {
-			return b, ui.Usagef("--bootstrap %s= needs a value, for example %s=%s", source, source,
-				map[profile.Source]string{profile.SourceContext: "admin@prod", profile.SourceTokenFile: "/run/secrets/token",
-					profile.SourceEnv: "CI_TOKEN"}[b.Source])
-		}
-	case profile.SourceCommand:
-		if value == "" {
-			return b, ui.Usagef(`--bootstrap command= needs a command, for example command="vault kv get -field=token secret/ci"`)
-		}
-	default:
-		return b, ui.Usagef("--bootstrap %q is none of %s", c.Bootstrap, sources)
-	}
-	if err := c.fill(h, &b, value, paths); err != nil {
-		return b, err
-	}
-	return b, nil
-}
-
-// fill takes what the source needs of the process of now.
-func (c *setupCommand) fill(h *host.Host, b *profile.Bootstrap, value string, paths []string) (err error) {
-	switch b.Source {
-	case profile.SourceContext:
-		b.Context, b.Kubeconfig = value, prepare.Absolute(paths)
-		b.Environment = h.Pinned(c.BootstrapEnv)
-	case profile.SourceTokenFile:
-		b.Path, err = filepath.Abs(value)
-	case profile.SourceEnv:
-		b.Variable = value
-	case profile.SourceCommand:
-		b.Environment = h.Pinned(c.BootstrapEnv)
-		if b.Command, err = host.FindCommand(value); err != nil {
-			return ui.Usagef("--bootstrap command: %w", err)
-		}
-	}
-	return err
-}
-
-// minter reads --minter, NAMESPACE/NAME.
-func (c *setupCommand) minter() (*cluster.Subject, error) {
-	if c.Minter == "" {
-		return nil, nil
-	}
-	namespace, name, found := strings.Cut(c.Minter, "/")
-	if !found || namespace == "" || name == "" {
-		return nil, ui.Usagef("invalid --minter %q: must be NAMESPACE/NAME of a pod's account", c.Minter)
-	}
-	if c.Bootstrap != string(profile.SourceInCluster) {
-		return nil, ui.Usagef("--minter goes with --bootstrap in-cluster")
-	}
-	return &cluster.Subject{Namespace: namespace, Name: name}, nil
 }
 
 // runOne prepares one cluster, prints the proof, and the kubeconfig where that was asked for.

@@ -77,6 +77,9 @@ func InviteLine(p profile.Profile) string {
 	if p.AllowMissingClusterInfo {
 		join = append(join, "--allow-missing-cluster-info")
 	}
+	if p.Log != "" {
+		join = append(join, "--log", p.Log)
+	}
 	return ui.CommandLine(invite...) + " | " + ui.CommandLine(join...)
 }
 
