@@ -31,6 +31,7 @@ type MigrateOptions struct {
 	Duration            time.Duration
 	BootstrapDuration   time.Duration
 	Store               keyring.Kind
+	TPM                 string // what a sealed store seals with, see keyring.System
 	NoLimits            bool
 	AllowDefaultAccount bool
 	DeleteLegacySecret  bool
@@ -137,7 +138,8 @@ func (m *Migration) plan(ctx context.Context) error {
 		Duration: o.Duration,
 		Bootstrap: profile.Bootstrap{Source: profile.SourceKeyring,
 			Duration: &lifetime},
-		BootstrapDuration: o.BootstrapDuration, Store: o.Store, Profile: o.Profile}
+		BootstrapDuration: o.BootstrapDuration, Store: o.Store, TPM: o.TPM,
+		Profile: o.Profile}
 	if setup.Profile == "" {
 		setup.Profile = profile.DefaultName(m.account, m.namespace, m.target.ClusterName)
 	}

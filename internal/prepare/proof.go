@@ -62,7 +62,7 @@ func (p *Preparation) prove(ctx context.Context, s *session.Session) (*Proof, er
 		return nil, fmt.Errorf("%w: the API server says %q, not %q", ErrNotProven,
 			user.Name, wanted)
 	}
-	proof := &Proof{User: user.Name, Store: keyring.Describe(s.Store), Profile: p.profile.Name,
+	proof := &Proof{User: user.Name, Store: keyring.Describe(ctx, s.Store), Profile: p.profile.Name,
 		Bootstrap: describeBootstrap(ctx, s), Risks: p.risks}
 	if p.options.Output != nil {
 		proof.Context, proof.File = p.context, kubeconfig.Target(p.options.Output)

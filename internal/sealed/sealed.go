@@ -55,8 +55,10 @@ const (
 
 // Files are the sealed files of a directory.
 type Files struct {
-	// Dir is created by the first Write.
-	Dir string
+	// Dir is created by the first Write, after CreateBase, which can be nil, has seen to what
+	// is above the program's own directory.
+	Dir        string
+	CreateBase func() error
 	// Sealer is what seals: only files of its kind are opened.
 	Sealer Sealer
 }
@@ -226,8 +228,29 @@ func newBox(key []byte) (cipher.AEAD, error) {
 	return cipher.NewGCM(block)
 }
 
+// Check seals and unseals a key, and leaves nothing behind.
+func (f Files) Check(ctx context.Context) error {
+	key := make([]byte, keySize)
+	_, _ = rand.Read(key)
+	sealed, err := f.Sealer.Seal(ctx, key)
+	if err != nil {
+		return err
+	}
+	unsealed, err := f.Sealer.Unseal(ctx, sealed)
+	if err == nil && !bytes.Equal(unsealed, key) {
+		err = unavailable("%s gives another key back than it was given",
+			f.Sealer.Description())
+	}
+	return err
+}
+
 // create makes sure of the directory, and of the program's one that it is in.
 func (f Files) create() error {
+	if f.CreateBase != nil {
+		if err := f.CreateBase(); err != nil {
+			return unavailable("%v", err)
+		}
+	}
 	for _, dir := range []string{filepath.Dir(f.Dir), f.Dir} {
 		if err := files.CreatePrivateDir(dir); err != nil {
 			return unavailable("%v", err)
@@ -243,7 +266,7 @@ func (f Files) Remove(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := os.Lstat(f.Dir); errors.Is(err, fs.ErrNotExist) {
+	if !f.isTraced(name) {
 		return nil
 	}
 	release, err := files.Guard(ctx, path)
@@ -252,6 +275,14 @@ func (f Files) Remove(ctx context.Context, name string) error {
 	}
 	defer release()
 	return files.Remove(path)
+}
+
+// isTraced reports whether there is anything of a name: its file, or what a killed writer has left.
+func (f Files) isTraced(name string) bool {
+	entries, err := os.ReadDir(f.Dir)
+	return err == nil && slices.ContainsFunc(entries, func(entry fs.DirEntry) bool {
+		return entry.Name() == name || strings.HasPrefix(entry.Name(), "."+name+".")
+	}) || err != nil && !errors.Is(err, fs.ErrNotExist)
 }
 
 // Names lists what there is, also what cannot be opened.

@@ -552,3 +552,15 @@ func TestWhereATPMCanBe(t *testing.T) {
 		}
 	}
 }
+
+// TestAWriteThatCannotSealLeavesNoDirectory also holds for those above.
+func TestAWriteThatCannotSealLeavesNoDirectory(t *testing.T) {
+	f := filesBy(t, OpenTPM("/nowhere"))
+	f.CreateBase = func() error { t.Error("called"); return nil }
+	if err := f.Write(limited(t), "token:a", "", nil); !errors.Is(err, ErrUnavailable) {
+		t.Error(err)
+	}
+	if _, err := os.Stat(filepath.Dir(f.Dir)); err == nil {
+		t.Error("it is there")
+	}
+}

@@ -25,6 +25,7 @@ type Status struct {
 	Namespace      string `json:"namespace,omitempty"`
 	ServiceAccount string `json:"serviceAccount,omitempty"`
 	Store          string `json:"store,omitempty"`
+	TPM            string `json:"tpm,omitempty"` // what a sealed store seals with; empty: systemd
 	// for how long the store keeps what it has; empty: until it is deleted
 	StoreLifetime string       `json:"storeLifetime,omitempty"`
 	Source        string       `json:"bootstrapSource,omitempty"`
@@ -107,12 +108,13 @@ func statusOf(ctx context.Context, h *host.Host, dir profile.Dir, name string) S
 		return Status{Profile: name, Error: ui.Printable(err.Error())}
 	}
 	status := Status{Profile: name, Cluster: p.Cluster.Server, Namespace: p.Namespace,
-		ServiceAccount: p.ServiceAccount, Store: string(p.Store),
-		StoreLifetime: p.Store.Lifetime(), Lifetimes: lifetimesOf(p.Bootstrap),
-		Source: string(p.Bootstrap.Source)}
+		ServiceAccount: p.ServiceAccount, Store: string(p.Store), TPM: p.TPM,
+		Lifetimes: lifetimesOf(p.Bootstrap),
+		Source:    string(p.Bootstrap.Source)}
 	s, err := Open(ctx, h, p)
 	if err == nil {
 		status.Warning = s.LastWarning()
+		status.StoreLifetime = keyring.Lifetime(ctx, s.Store)
 		if s.Device != nil {
 			status.Device = s.Device.Name
 		}
@@ -131,7 +133,7 @@ func statusOf(ctx context.Context, h *host.Host, dir profile.Dir, name string) S
 // the token chose it, and the encoders of JSON and YAML leave in what a terminal obeys.
 func (s *Session) kept(ctx context.Context, key string) (*TokenStatus, error) {
 	entry, err := s.Store.Get(ctx, key)
-	if errors.Is(err, keyring.ErrNotFound) {
+	if errors.Is(err, keyring.ErrNotFound) && !errors.Is(err, keyring.ErrUnusable) {
 		return nil, nil
 	}
 	if err != nil {

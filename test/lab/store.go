@@ -52,7 +52,7 @@ func (m *Machine) Store() keyring.Store {
 }
 
 func (m *Machine) open() (keyring.Store, error) {
-	system := keyring.System{}
+	system := keyring.System{TPM: m.TPMPlace, StateDir: m.Path(".local", "state")}
 	if m.Service != nil {
 		system.Getenv = m.Service.Getenv
 	}
