@@ -35,7 +35,10 @@ func (k *kubeconfigCommand) Run(h *host.Host) error {
 	if _, err := p.Merge([]string{k.Output}, k.UseContext); err != nil {
 		return err
 	}
-	h.Log.Line("kubeconfig", fmt.Sprintf("context %q is in %q", p.Context(),
-		kubeconfig.Target([]string{k.Output})))
+	target := kubeconfig.Target([]string{k.Output})
+	if err := prepare.NotPrivate(target); err != nil {
+		h.Log.Warn(err)
+	}
+	h.Log.Line("kubeconfig", fmt.Sprintf("context %q is in %q", p.Context(), target))
 	return nil
 }

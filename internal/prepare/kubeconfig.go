@@ -54,11 +54,18 @@ func (p *Preparation) mergeKubeconfig() error {
 
 // warnOfModes says that a kubeconfig cannot be private where it is.
 func (p *Preparation) warnOfModes() {
-	target := kubeconfig.Target(p.options.Output)
-	if err := files.CheckModes(filepath.Dir(target)); errors.Is(err, files.ErrNoModes) {
-		p.warn("others may be able to read and to change %q, and with it the programs "+
-			"that clients run: %v", target, err)
+	if err := NotPrivate(kubeconfig.Target(p.options.Output)); err != nil {
+		p.warn("%v", err)
 	}
+}
+
+// NotPrivate is why a kubeconfig cannot be private where it is, or nil.
+func NotPrivate(file string) error {
+	if err := files.CheckModes(filepath.Dir(file)); errors.Is(err, files.ErrNoModes) {
+		return fmt.Errorf("others may be able to read and to change %q, and with it the "+
+			"programs that clients run: %w", file, err)
+	}
+	return nil
 }
 
 // checkOutput is an error when the context cannot be written as the files are now.

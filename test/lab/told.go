@@ -38,6 +38,9 @@ var quoted, numbers = regexp.MustCompile(`"[^"]*"|'[^']*'`), regexp.MustCompile(
 func Kinds(text string) (commands map[string][]string) {
 	commands = map[string][]string{}
 	for line := range strings.Lines(text) {
+		if strings.HasPrefix(line, "> ") || strings.HasPrefix(line, "Usage: ") {
+			continue // a line of a script in its log, or of --help
+		}
 		for _, command := range Hints(line) {
 			before, _, _ := strings.Cut(line, command)
 			clause := before[strings.LastIndexAny(strings.TrimSuffix(before, ": "),
