@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"os"
 	"strings"
 
 	"github.com/google/go-tpm/tpm2"
@@ -196,6 +197,8 @@ func (t tpm) explain(ctx context.Context, err error) error {
 		return err
 	case ctx.Err() != nil:
 		return ctx.Err()
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
+		return context.DeadlineExceeded // a moment before ctx knows it
 	case errors.Is(err, tpm2.TPMRCLockout):
 		return unavailable("the TPM is locked out after wrong passwords; it opens by itself "+
 			"after some time (%s)", firstLine(err))
