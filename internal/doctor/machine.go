@@ -129,8 +129,12 @@ func (d *doctor) store(ctx context.Context, kind storeOf, user string) (Finding,
 			"%s: an entry took %v to write, read and delete, and every call of a "+
 				"client waits for it", store.Description(), roughly(took)), nil
 	}
-	return ok(check, "%s: an entry written, read and deleted in %v", keyring.Describe(ctx, store),
-		roughly(took)), nil
+	text := fmt.Sprintf("%s: an entry written, read and deleted in %v",
+		keyring.Describe(ctx, store), roughly(took))
+	for _, reason := range keyring.Passed(store) {
+		text += "; passed over another: " + reason.Error()
+	}
+	return ok(check, "%s", text), nil
 }
 
 // preferences is about the files of kubectl that could not be read at all.

@@ -31,6 +31,7 @@ type Proof struct {
 	Bootstrap string
 	Recovery  string // empty: none was asked for
 	Store     string
+	Passed    []string // why it is not another store
 	Profile   string
 	Context   string // empty: no kubeconfig was written
 	File      string // that the context is in
@@ -64,6 +65,9 @@ func (p *Preparation) prove(ctx context.Context, s *session.Session) (*Proof, er
 	}
 	proof := &Proof{User: user.Name, Store: keyring.Describe(ctx, s.Store), Profile: p.profile.Name,
 		Bootstrap: describeBootstrap(ctx, s), Risks: p.risks}
+	for _, reason := range p.passed {
+		proof.Passed = append(proof.Passed, reason.Error())
+	}
 	if p.options.Output != nil {
 		proof.Context, proof.File = p.context, kubeconfig.Target(p.options.Output)
 		proof.IsElsewhere = p.isElsewhere(proof.File)

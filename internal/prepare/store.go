@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"slices"
 	"sync"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
@@ -127,13 +128,29 @@ func (p *Preparation) checkSealing() error {
 // reportStore says what was chosen, why, and for how long it keeps things.
 func (p *Preparation) reportStore(ctx context.Context, store keyring.Store) {
 	p.step("store: %s", keyring.Describe(ctx, store))
-	passed := keyring.Passed(store)
-	for _, reason := range passed {
-		p.step("store: not another one: %v", reason)
+	p.passed = keyring.Passed(store)
+	for _, reason := range p.passed {
+		p.step("store: passed over another: %v", reason)
 	}
 	if stray := p.host.StraySealed(); stray != "" && store.Kind() == keyring.Sealed {
 		p.warn("%s", stray)
 	}
+	needed := p.profile.Bootstrap.Source == profile.SourceKeyring && p.profile.Recovery == nil
+	if store.Kind() == keyring.Kernel && p.profile.Store == keyring.Auto && needed {
+		p.warn("%s", untilRestart(p.passed))
+	}
+}
+
+// untilRestart says what a machine loses that has nothing but the kernel keyring, and what helps.
+func untilRestart(passed []error) string {
+	text := "the bootstrap credential is in memory, and a restart of this machine ends it: with " +
+		"--recover, setup lets a new one be requested then"
+	if slices.ContainsFunc(passed, func(reason error) bool {
+		return errors.Is(reason, keyring.ErrNotAllowed)
+	}) {
+		text += "; whoever is in the group tss can have it sealed by the TPM, with --store sealed"
+	}
+	return text
 }
 
 // entriesFor is how many entries more the store will have to hold: those that an earlier setup has
