@@ -26,12 +26,16 @@ type fronted struct {
 // withFront puts the kernel keyring in front of a store that is not that itself.
 func withFront(opened prober) Store {
 	behind, ok := opened.(*store)
-	if !ok || behind.kind != Sealed {
+	if !ok || behind.kind == Kernel {
 		return opened
 	}
+	return newFronted(behind, frontPrefix)
+}
+
+func newFronted(behind *store, prefix string) *fronted {
 	sys := behind.sys
 	sys.Interactive = false
-	items := kernelItems{sys: sys, uid: os.Geteuid(), prefix: frontPrefix, isFront: true}
+	items := kernelItems{sys: sys, uid: os.Geteuid(), prefix: prefix, isFront: true}
 	return &fronted{store: behind, front: items.store(), isOnly: behind.kind == Sealed}
 }
 

@@ -31,13 +31,16 @@ type kernelItems struct {
 	sys    System
 	uid    int    // owner that a key must have
 	prefix string // begins the description of every key of ours
+	// front begins those of keys in front of other stores, which go as well to make room
+	front string
 	// isFront says that what is here is also elsewhere, or can be: nothing goes for it but what
 	// has expired.
 	isFront bool
 }
 
 func openKernel(sys System) (prober, error) {
-	return kernelItems{sys: sys, uid: os.Geteuid(), prefix: service + ":"}.store(), nil
+	return kernelItems{sys: sys, uid: os.Geteuid(), prefix: service + ":",
+		front: frontPrefix}.store(), nil
 }
 
 func (k kernelItems) store() *store {
@@ -222,9 +225,9 @@ func (k kernelItems) victims(name string) ([]victim, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !k.isFront { // what is in front of other stores goes, too
+	if k.front != "" {
 		front := k
-		front.prefix = frontPrefix
+		front.prefix = k.front
 		more, err := front.list()
 		if err != nil {
 			return nil, err

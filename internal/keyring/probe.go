@@ -21,9 +21,7 @@ func Probe(ctx context.Context, store Store, now time.Time) (err error) {
 	if store.Kind() == None {
 		return nil
 	}
-	if f, ok := store.(interface{ behind() Store }); ok { // the front would keep it
-		store = f.behind()
-	}
+	store = Behind(store)               // a front would keep it
 	key := "token:probe-" + rand.Text() // no profile's, and no two probes share it
 	defer func() { err = cmp.Or(err, store.Delete(context.WithoutCancel(ctx), key)) }()
 	probe := Entry{Token: secret.New(rand.Text()), IssuedAt: now,
@@ -39,6 +37,14 @@ func Probe(ctx context.Context, store Store, now time.Time) (err error) {
 		return fmt.Errorf("%w: %w", ErrUnavailable, ErrNotKept)
 	}
 	return nil
+}
+
+// Behind is a store without what is in front of it.
+func Behind(store Store) Store {
+	if f, ok := store.(interface{ behind() Store }); ok {
+		return f.behind()
+	}
+	return store
 }
 
 // Lifetime says for how long a store keeps what it is given, where that is not until it is
