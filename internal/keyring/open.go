@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"strings"
 	"time"
 
@@ -130,7 +131,7 @@ func openAuto(ctx context.Context, sys System) (prober, error) {
 		}
 		reasons = append(reasons, err)
 	}
-	return nil, unavailable(errors.Join(reasons...))
+	return nil, unavailable(&severalErrors{reasons})
 }
 
 // openTried opens a store that works.
@@ -159,7 +160,7 @@ func openLasting(ctx context.Context, sys System) (prober, error) {
 
 // openSealedWay opens the sealed store, with FindTPM by what can seal here: the TPM, else systemd.
 func openSealedWay(ctx context.Context, sys System) (prober, error) {
-	if sys.TPM != FindTPM {
+	if sys.TPM != FindTPM || runtime.GOOS != "linux" {
 		return openTried(openSealed)(ctx, sys)
 	}
 	sys.TPM = sealed.DefaultTPM

@@ -42,8 +42,14 @@ var (
 	// ErrUnavailable says that what seals keys is not there, or refuses to.
 	ErrUnavailable = errors.New("nothing can seal or unseal")
 	// ErrPermission is an ErrUnavailable: this user is not allowed to use the TPM.
-	ErrPermission = fmt.Errorf("%w: not allowed to use the TPM", ErrUnavailable)
+	ErrPermission error = notAllowed{}
 )
+
+// notAllowed costs nothing when the program starts, unlike an error of fmt.Errorf.
+type notAllowed struct{}
+
+func (notAllowed) Error() string { return ErrUnavailable.Error() + ": not allowed to use the TPM" }
+func (notAllowed) Unwrap() error { return ErrUnavailable }
 
 const (
 	version = 1

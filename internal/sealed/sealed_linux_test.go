@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -18,6 +19,7 @@ import (
 	"time"
 
 	"github.com/google/go-tpm/tpm2"
+	"golang.org/x/sys/unix"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/sealed/swtpmtest"
 )
@@ -344,6 +346,36 @@ func lockOut(t *testing.T, simulator *swtpmtest.TPM) {
 		Name: loaded.Name, Auth: tpm2.PasswordAuth(nil)}}.Execute(device)
 	if !errors.Is(err, tpm2.TPMRCLockout) {
 		t.Fatalf("the TPM is not locked out: %v", err)
+	}
+}
+
+// TestATPMOfOthersIsNotAllowed is about a device that only root can open.
+func TestATPMOfOthersIsNotAllowed(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Log("only root can make a device")
+		return
+	}
+	dir, err := os.MkdirTemp("", "tpm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	path := filepath.Join(dir, "tpmrm0")
+	null := int(unix.Mkdev(1, 3))
+	if err := errors.Join(os.Chmod(dir, 0o755), unix.Mknod(path, unix.S_IFCHR|0o600,
+		null)); err != nil {
+		t.Fatal(err)
+	}
+	failed := make(chan error)
+	go func() {
+		runtime.LockOSThread() // which ends with the goroutine
+		_ = unix.Setfsuid(65534)
+		_, err := connect(context.Background(), path)
+		failed <- err
+	}()
+	if err := <-failed; !errors.Is(err, ErrPermission) || !errors.Is(err, ErrUnavailable) ||
+		!strings.Contains(err.Error(), "not allowed to use the TPM "+path) {
+		t.Error(err)
 	}
 }
 

@@ -114,7 +114,6 @@ func statusOf(ctx context.Context, h *host.Host, dir profile.Dir, name string) S
 	s, err := Open(ctx, h, p)
 	if err == nil {
 		status.Warning = s.LastWarning()
-		status.StoreLifetime = keyring.Lifetime(ctx, s.Store)
 		if s.Device != nil {
 			status.Device = s.Device.Name
 		}
@@ -122,6 +121,9 @@ func statusOf(ctx context.Context, h *host.Host, dir profile.Dir, name string) S
 	}
 	if err == nil && p.Bootstrap.Source == profile.SourceKeyring {
 		status.Bootstrap, err = s.kept(ctx, s.BootstrapKey())
+	}
+	if err == nil || p.Store == keyring.Kernel { // one that fails is not asked once more
+		status.StoreLifetime = keyring.Lifetime(ctx, s.Store)
 	}
 	if err != nil {
 		status.Error = ui.Printable(err.Error())

@@ -310,3 +310,49 @@ func TestSealedBySystemd(t *testing.T) {
 	m.mintsOne(func() { m.Kubectl("get", "pods").Succeeds() })
 	m.NoTokenInFiles()
 }
+
+// TestAutoSealsWhereNoKeyringIs says why, and warns where nothing outlives a restart.
+func TestAutoSealsWhereNoKeyringIs(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	setup := []string{lab.Account, "-n", m.Namespace, "--cluster-role", "view", "--tpm",
+		m.TPMPlace}
+	proof := m.Setup(append(setup, "--store", "auto")...).Succeeds()
+	lab.Has(t, "the proof", proof.Stdout, "kept in    files sealed by TPM "+m.TPMPlace,
+		"because    no keyring is available: no session bus")
+	lab.Has(t, "setup", proof.Stderr, "passed over another: no keyring is available: no session")
+	if strings.Contains(proof.Stderr, "warning") {
+		t.Errorf("it warns:\n%s", proof.Stderr)
+	}
+	m.TPM.Stop()
+	other := m.Setup(append(setup, "--store", "auto", "--profile", "other")...).Succeeds()
+	lab.Has(t, "setup", other.Stderr, "there is no TPM at "+m.TPMPlace,
+		"warning: the bootstrap credential is in memory, and a restart of this machine ends it")
+	lab.Has(t, "the proof", other.Stdout, "kernel keyring, until this machine restarts")
+	recovers := m.Setup(append(setup, "--store", "auto", "--profile", "other", "--recover")...)
+	if strings.Contains(recovers.Succeeds().Stderr, "in memory") {
+		t.Errorf("it warns of what --recover helps against:\n%s", recovers.Stderr)
+	}
+	m.Plugin("forget", "--profile", "other").Succeeds()
+}
+
+// TestAKubeconfigDoesNotChooseTheFiles sets the variable for the plugin alone, as exec.env does.
+func TestAKubeconfigDoesNotChooseTheFiles(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	m.Prepare()
+	m.loseToken()
+	const script = `XDG_STATE_HOME=/nowhere KUBERNETES_EXEC_INFO="$0" "$@"; exit $?`
+	get := m.get()
+	get.Args[2] = script
+	get.Run(t).Succeeds().Silent()
+	own := m.Machine
+	own.Variables = []string{"XDG_STATE_HOME=" + m.Path("elsewhere")}
+	m.loseToken()
+	m.get().Run(t).OneError(4, "there is no bootstrap credential") // the person's own choice
+	lab.Has(t, "setup", m.Setup(lab.Account, "-n", m.Namespace, "--cluster-role", "view").
+		Succeeds().Stderr, `sealed files are in "`+m.Path("elsewhere")+`" because of XDG_STATE_HOME`)
+	if _, err := os.Stat(m.Path("elsewhere", "sa-exec-credential", "sealed")); err != nil {
+		t.Error(err)
+	}
+}
