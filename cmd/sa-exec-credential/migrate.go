@@ -25,7 +25,8 @@ type migrateCommand struct {
 	Profile             string        `placeholder:"NAME" help:"Name of the profile (default: SERVICEACCOUNT.NAMESPACE@CLUSTER)."`
 	Duration            time.Duration `default:"1h" help:"How long a token lives, at least 10m."`
 	BootstrapDuration   time.Duration `default:"720h" help:"How long the bootstrap credential in the keyring lives; it renews itself."`
-	Store               string        `enum:"auto,keyring,kernel" default:"auto" help:"Where secrets are kept: auto, keyring or kernel."`
+	Store               string        `enum:"auto,keyring,sealed,kernel" default:"auto" help:"Where secrets are kept: auto, keyring, sealed or kernel."`
+	TPM                 string        `name:"tpm" placeholder:"PATH" help:"The TPM that a sealed store seals with, unix:PATH for a simulator (default: /dev/tpmrm0, or else systemd seals)."`
 	NoLimits            bool          `help:"Do not limit by the cluster's admission policy what devices can ask for."`
 	AllowDefaultAccount bool          `help:"Allow the account \"default\", which every pod of the namespace has."`
 
@@ -47,7 +48,7 @@ func (c *migrateCommand) Run(ctx context.Context, h *host.Host) error {
 	}
 	m, err := prepare.NewMigration(ctx, h, prepare.MigrateOptions{Context: c.Context, AdminContext: c.AdminContext,
 		Kubeconfig: c.Kubeconfig, ServiceAccount: c.ServiceAccount, Namespace: c.Namespace, Profile: c.Profile, Duration: c.Duration, BootstrapDuration: c.BootstrapDuration,
-		Store: keyring.Kind(c.Store), NoLimits: c.NoLimits, AllowDefaultAccount: c.AllowDefaultAccount,
+		Store: keyring.Kind(c.Store), TPM: c.TPM, NoLimits: c.NoLimits, AllowDefaultAccount: c.AllowDefaultAccount,
 		TakeOver: c.TakeOver, DeleteLegacySecret: c.DeleteLegacySecret}, h.Log.Reporter("migrate"))
 	if err != nil {
 		return err

@@ -32,7 +32,8 @@ type setupCommand struct {
 	BootstrapEnv []string `group:"Tokens:" placeholder:"NAME" help:"A variable that a bootstrap command, or another context's plugin, gets with its value of now; repeatable."`
 	Recover      *bool    `group:"Tokens:" negatable:"" help:"Let get use this context's credentials when the cluster no longer knows the bootstrap credential: after new signing keys, in a rebuilt cluster, or when the store was emptied; never after revoke."`
 	Minter       string   `group:"Tokens:" placeholder:"NS/NAME" help:"With --bootstrap in-cluster, on an administrator's machine: the pods' account that is allowed to mint."`
-	Store        string   `group:"Tokens:" enum:",auto,keyring,kernel,none" default:"" placeholder:"STORE" help:"Where secrets are kept: auto, keyring, kernel or none (default: auto, or as set up before)."`
+	Store        string   `group:"Tokens:" enum:",auto,keyring,sealed,kernel,none" default:"" placeholder:"STORE" help:"Where secrets are kept: auto, keyring, sealed (files that only this machine opens), kernel or none (default: auto, or as set up before)."`
+	TPM          string   `group:"Tokens:" name:"tpm" placeholder:"PATH" help:"The TPM that a sealed store seals with, unix:PATH for a simulator (default: /dev/tpmrm0, or else systemd seals)."`
 
 	Profile                 string `group:"Results:" placeholder:"NAME" help:"Name of the profile and of its context (default: SERVICEACCOUNT.NAMESPACE@CLUSTER)."`
 	TakeOver                bool   `group:"Results:" help:"Replace a profile of the same name that is for another cluster or account, such as one that was recreated or moved."`
@@ -153,7 +154,7 @@ func (c *setupCommand) options(h *host.Host, paths []string) (prepare.Options, e
 	o := minted(c.grants, c.lifetimes, c.Profile)
 	o.ServiceAccount, o.Namespace, o.TakeOver = c.ServiceAccount, c.Namespace, c.TakeOver
 	o.Bootstrap, o.BootstrapEnv, o.Recover, o.Minter = source, c.BootstrapEnv, c.Recover, minter
-	o.Store, o.Allowlist = keyring.Kind(c.Store), c.Allowlist
+	o.Store, o.TPM, o.Allowlist = keyring.Kind(c.Store), c.TPM, c.Allowlist
 	o.Output, o.KeepOutput, o.UseContext = output, c.Output == "", c.UseContext
 	o.AllowMissingClusterInfo, o.Log = c.AllowMissingClusterInfo, c.Log
 	return o, nil

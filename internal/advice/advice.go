@@ -129,7 +129,7 @@ func (s Situation) command(name string, more []string) (line string, known bool)
 			other := s.otherStore()
 			return s.Again("--store", other), other != string(keyring.None)
 		}
-		return s.setup(append([]string{"--store", s.otherStore()}, more...))
+		return s.withStore(append([]string{"--store", s.otherStore()}, more...))
 	case "invite":
 		return s.Invite, s.Invite != ""
 	case "elsewhere":
@@ -200,6 +200,20 @@ func (s Situation) setup(more []string) (line string, known bool) {
 		line += " " + ui.CommandLine(more...)
 	}
 	return line, true
+}
+
+// withStore is setup for another store. What only the old one needs is left out.
+func (s Situation) withStore(flags []string) (line string, known bool) {
+	if s.Operation == "setup" {
+		s.Args = s.words("--tpm")
+		return s.setup(flags)
+	}
+	p, known := s.known()
+	if !known {
+		return s.setup(flags)
+	}
+	p.Store, p.TPM = keyring.Keyring, ""
+	return prepare.SetupLine(p) + " " + ui.CommandLine(flags...), true
 }
 
 // known is the profile, or what can be told of one that cannot be read.

@@ -318,3 +318,16 @@ func ReadMounted(path string, limit int64) ([]byte, error) {
 	}
 	return readAtMost(file, path, limit)
 }
+
+// Remove deletes a file, so that it stays deleted after a power cut. One that is not there is no
+// error.
+func Remove(path string) error {
+	err := os.Remove(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(path))
+}

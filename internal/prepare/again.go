@@ -31,6 +31,13 @@ func (o Options) keep(h *host.Host, wanted profile.Profile) Options {
 	o.Duration = cmp.Or(o.Duration, old.Duration.Duration, defaultDuration)
 	o.Store = cmp.Or(o.Store, old.Store, keyring.Auto)
 	o.Log = cmp.Or(o.Log, old.Log)
+	switch {
+	case o.TPM != "":
+	case o.Store == keyring.Sealed && old.Store == keyring.Sealed:
+		o.TPM = old.TPM
+	case o.Store == keyring.Sealed || o.Store == keyring.Auto:
+		o.TPM = keyring.FindTPM
+	}
 	if o.Audiences == nil {
 		o.Audiences = old.Audiences
 	}
@@ -105,6 +112,7 @@ func choices(p profile.Profile) []choice {
 		{"audiences", fmt.Sprintf("%q", p.Audiences)},
 		{"store", string(p.Store)},
 		{"log", cmp.Or(p.Log, NoLog)},
+		{"TPM", p.TPM},
 		{"recovery", fmt.Sprint(p.Recovery != nil)},
 		{"clients without cluster information", fmt.Sprint(p.AllowMissingClusterInfo)},
 	}

@@ -37,6 +37,8 @@ type Options struct {
 	Minter            *cluster.Subject // a pod's account, for bootstrap source in-cluster
 	Store             keyring.Kind
 	Log               string // NoLog: none
+	// TPM is what a sealed store seals with, see keyring.System
+	TPM string
 
 	Profile string // empty: the default name
 	// Output are the kubeconfig files that get the context. None: the kubeconfig is printed.
@@ -156,7 +158,7 @@ func (o Options) profileFor(h *host.Host, found kubeconfig.Context,
 		ServiceAccount: o.ServiceAccount,
 		Audiences:      o.Audiences, Duration: profile.Duration{Duration: o.Duration},
 		Bootstrap: o.Bootstrap,
-		Store:     o.Store, In: o.In,
+		Store:     o.Store, TPM: o.TPM, In: o.In,
 		AllowMissingClusterInfo: o.AllowMissingClusterInfo != nil &&
 			*o.AllowMissingClusterInfo,
 		Origin: originOf(found, paths),

@@ -48,6 +48,7 @@ type Preparation struct {
 	// shared by the clusters of one setup; nil when there is one cluster
 	batch  *kubeconfig.Batch
 	trial  *StoreTrial // the same; nil until the store is chosen
+	passed []error     // why no other store was chosen
 	report ui.Report
 }
 

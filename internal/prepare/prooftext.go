@@ -24,7 +24,8 @@ func (p *Proof) Text(now time.Time, c ui.Colours) []byte {
 		[2]string{"beware", beware(p)},
 		[2]string{"bootstrap", p.Bootstrap}, [2]string{"may be off", p.MayBeOff},
 		[2]string{"recovers", p.Recovery},
-		[2]string{"kept in", p.Store}, [2]string{"logged in", p.Log},
+		[2]string{"kept in", p.Store}, [2]string{"because", strings.Join(p.Passed, "; ")},
+		[2]string{"logged in", p.Log},
 		[2]string{"profile", p.Profile})
 	if p.Context != "" {
 		rows = append(rows, [2]string{"context", fmt.Sprintf("%s, in %s", p.Context,

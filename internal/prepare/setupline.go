@@ -143,6 +143,9 @@ func tokenFlags(p profile.Profile) []string {
 	if p.Store != keyring.Keyring {
 		flags = append(flags, "--store", string(p.Store))
 	}
+	if p.TPM != "" && p.TPM != keyring.DefaultTPM {
+		flags = append(flags, "--tpm", p.TPM)
+	}
 	return flags
 }
 

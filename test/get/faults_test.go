@@ -355,6 +355,8 @@ func TestAStoreThatIsNotThereIsOneError(t *testing.T) {
 		if err := m.Service.Lock(); err != nil {
 			t.Fatal(err)
 		}
+		m.get().Silent().Token() // which is in the kernel keyring
+		m.LoseFront(m.Configuration().TokenKey())
 		m.get().OneError(exitStore)
 		m.Plugin("logout", "--profile", m.Profile).OneError(exitStore)
 	})
@@ -372,6 +374,7 @@ func TestAStoreThatIsNotThereIsOneError(t *testing.T) {
 			t.Fatal(err)
 		}
 		m.get().Silent().Token()
+		m.LoseFront(m.Configuration().TokenKey())
 	})
 	t.Run("the session bus is gone", func(t *testing.T) {
 		m := m.in(t)
