@@ -19,7 +19,8 @@ import (
 type joinCommand struct {
 	File                    string `arg:"" optional:"" placeholder:"FILE" help:"The file of the invitation (default: standard input)."`
 	Profile                 string `placeholder:"NAME" help:"Name of the profile and of its context (default: as the invitation suggests)."`
-	Store                   string `enum:",auto,keyring,kernel" default:"" placeholder:"STORE" help:"Where secrets are kept: auto, keyring or kernel (default: auto, or as before)."`
+	Store                   string `enum:",auto,keyring,sealed,kernel" default:"" placeholder:"STORE" help:"Where secrets are kept: auto, keyring, sealed (files that only this machine opens) or kernel (default: auto, or as before)."`
+	sealing                 `embed:""`
 	Output                  string `short:"o" placeholder:"FILE" help:"The kubeconfig that gets the context; - prints one (default: as kubectl)."`
 	UseContext              bool   `help:"Make it the current context."`
 	AllowMissingClusterInfo *bool  `negatable:"" help:"Also answer clients that do not say which cluster the token will be sent to."`
@@ -51,7 +52,7 @@ func (j *joinCommand) run(ctx context.Context, h *host.Host) error {
 	if err != nil {
 		return err
 	}
-	o := prepare.Options{Profile: j.Profile, Store: keyring.Kind(j.Store), Output: output, KeepOutput: j.Output == "",
+	o := prepare.Options{Profile: j.Profile, Store: keyring.Kind(j.Store), TPM: j.TPM, Output: output, KeepOutput: j.Output == "",
 		UseContext: j.UseContext, AllowMissingClusterInfo: j.AllowMissingClusterInfo, Allowlist: j.Allowlist,
 		Log: j.Log}
 	p, err := prepare.NewJoin(h, i, o, h.Log.Reporter("join"))

@@ -58,9 +58,9 @@ func NewJoin(h *host.Host, i invitation.Invitation, o Options, report ui.Report)
 	}
 	// what was chosen on this machine stays; the rest is the invitation's
 	kept := o.keep(h, p)
-	o.Store, o.Output, o.KeepOutput = kept.Store, kept.Output, kept.KeepOutput
+	o.Store, o.TPM, o.Output, o.KeepOutput = kept.Store, kept.TPM, kept.Output, kept.KeepOutput
 	o.AllowMissingClusterInfo, o.Log = kept.AllowMissingClusterInfo, kept.Log
-	p.Device, p.Store, p.Log = record, o.Store, o.log()
+	p.Device, p.Store, p.TPM, p.Log = record, o.Store, o.TPM, o.log()
 	p.AllowMissingClusterInfo = *o.AllowMissingClusterInfo
 	p.Setup.Output = o.remembered().Output
 	return &Preparation{host: h.Patient(), options: o, profile: p, report: report}, nil
