@@ -13,6 +13,7 @@ import (
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/advice"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/invitation"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/parallel"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
 )
@@ -27,6 +28,8 @@ type grammar struct {
 	Version kong.VersionFlag `help:"Print the version."`
 
 	Setup      setupCommand      `cmd:"" help:"Prepare a service account, a profile and a kubeconfig context, and prove that it works."`
+	Invite     inviteCommand     `cmd:"" help:"Prepare the cluster for another machine, and print an invitation for it."`
+	Join       joinCommand       `cmd:"" help:"Take an invitation: a profile, a bootstrap credential and a kubeconfig context for this machine."`
 	Token      tokenCommand      `cmd:"" help:"Print the bare token, for curl or a script."`
 	Status     statusCommand     `cmd:"" help:"List the profiles and what is kept for them."`
 	Logout     logoutCommand     `cmd:"" help:"Forget cached tokens."`
@@ -162,6 +165,9 @@ func (usageError) Unwrap() error { return ui.ErrUsage }
 // usageOf says what is wrong with a command line as kubectl does: an unknown command is called one.
 func usageOf(parser *kong.Kong, args []string, err error) error {
 	command := ""
+	if strings.Contains(strings.Join(args, " "), invitation.Armour) { // a secret, which err quotes
+		return usageError{errNoArgument, "join"}
+	}
 	for _, arg := range args {
 		if strings.HasPrefix(arg, "-") {
 			continue

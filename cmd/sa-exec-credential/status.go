@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/session"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
@@ -51,7 +52,7 @@ func statusTable(items []session.Status, now time.Time) *ui.Table {
 		"BOOTSTRAP", "TOKEN ID"}}
 	for _, item := range items {
 		cells := []string{item.Profile, item.Cluster, item.Namespace + "/" +
-			item.ServiceAccount, strings.TrimSuffix(item.Store+", "+item.StoreLifetime, ", "),
+			item.ServiceAccount, storeText(item),
 			brief(item.Token, now), brief(item.Bootstrap, now) + item.Lifetimes.Note(), idOf(item.Token)}
 		if item.Cluster == "" {
 			cells = []string{item.Profile, "", "", "", "", "", ""}
@@ -74,6 +75,19 @@ func statusTable(items []session.Status, now time.Time) *ui.Table {
 		table.Row(colour, cells...)
 	}
 	return table
+}
+
+// storeText is a store with what seals it, and for how long it keeps things where that is not until
+// they are deleted.
+func storeText(item session.Status) string {
+	text := item.Store
+	switch {
+	case item.TPM != "":
+		text += " by " + item.TPM
+	case item.Store == string(keyring.Sealed):
+		text += " by systemd"
+	}
+	return strings.TrimSuffix(text+", "+item.StoreLifetime, ", ")
 }
 
 func brief(t *session.TokenStatus, now time.Time) string {

@@ -55,7 +55,7 @@ func withStore(t *testing.T, store keyring.Store) *host.Host {
 	h.Hostname = func() (string, error) { return "laptop", nil }
 	h.OpenStore = func(_ context.Context, kind keyring.Kind, _ keyring.System) (keyring.Store,
 		error) {
-		if kind == keyring.Kernel {
+		if kind == keyring.Kernel || kind == keyring.Sealed {
 			return nil, keyring.ErrUnavailable
 		}
 		return store, nil

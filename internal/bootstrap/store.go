@@ -14,6 +14,8 @@ import (
 func fromStore(ctx context.Context, p profile.Profile, system System) (Credential, error) {
 	entry, err := system.Store.Get(ctx, system.Key)
 	switch {
+	case errors.Is(err, keyring.ErrUnusable):
+		return Credential{}, fmt.Errorf("profile %q: %w", p.Name, Missing(err))
 	case errors.Is(err, keyring.ErrNotFound):
 		return Credential{}, fmt.Errorf("%w for profile %q", ErrMissing, p.Name)
 	case err != nil:
@@ -23,6 +25,15 @@ func fromStore(ctx context.Context, p profile.Profile, system System) (Credentia
 	}
 	config, err := WithToken(p.Cluster, entry.Token)
 	return Credential{Config: config, RenewalDue: RenewalDue(entry, system.Now())}, err
+}
+
+// Missing is an ErrMissing for a store that has nothing to give, with the reason where one is worth a
+// word.
+func Missing(err error) error {
+	if errors.Is(err, keyring.ErrUnusable) {
+		return fmt.Errorf("%w: %v", ErrMissing, err)
+	}
+	return ErrMissing
 }
 
 // RenewalDue reports whether half of the life of a bootstrap credential is over.

@@ -13,7 +13,6 @@ import (
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/bootstrap"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
-	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/kubeconfig"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/kuberc"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/mint"
@@ -85,8 +84,8 @@ type doctor struct {
 	policy    kuberc.Policy
 	policyErr error
 	contexts  []kubeconfig.PluginContext
-	contErr   error                  // why contexts could not be listed
-	stores    map[keyring.Kind]error // outcome of the round trip
+	contErr   error             // why contexts could not be listed
+	stores    map[storeOf]error // outcome of the round trip
 	servers   map[string]func() serverStatus
 }
 

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -24,7 +25,7 @@ func (d *doctor) examineMachine(ctx context.Context, loaded []loadedProfile) []F
 	if item, applies := d.bus(kinds, loaded); applies {
 		items = append(items, item)
 	}
-	d.stores = map[keyring.Kind]error{}
+	d.stores = map[storeOf]error{}
 	for _, kind := range kinds {
 		item, err := d.store(ctx, kind, userOf(kind, loaded))
 		d.stores[kind] = err
@@ -33,25 +34,33 @@ func (d *doctor) examineMachine(ctx context.Context, loaded []loadedProfile) []F
 	return append(items, d.preferences()...)
 }
 
+// storeOf is a profile's store: the sealed one of another TPM is another.
+type storeOf struct {
+	kind keyring.Kind
+	tpm  string
+}
+
 // kindsOf lists the stores in use; without a profile, the one that setup would choose.
-func kindsOf(loaded []loadedProfile) []keyring.Kind {
-	var kinds []keyring.Kind
+func kindsOf(loaded []loadedProfile) []storeOf {
+	var kinds []storeOf
 	for _, p := range loaded {
-		if p.err == nil && !slices.Contains(kinds, p.Store) {
-			kinds = append(kinds, p.Store)
+		if kind := (storeOf{p.Store, p.TPM}); p.err == nil && !slices.Contains(kinds, kind) {
+			kinds = append(kinds, kind)
 		}
 	}
 	if len(loaded) == 0 {
-		kinds = []keyring.Kind{keyring.Auto}
+		kinds = []storeOf{{keyring.Auto, keyring.FindTPM}}
 	}
-	slices.Sort(kinds)
+	slices.SortFunc(kinds, func(a, b storeOf) int {
+		return cmp.Or(cmp.Compare(a.kind, b.kind), cmp.Compare(a.tpm, b.tpm))
+	})
 	return kinds
 }
 
 // userOf is the first profile that uses a store; empty when none does.
-func userOf(kind keyring.Kind, loaded []loadedProfile) string {
+func userOf(kind storeOf, loaded []loadedProfile) string {
 	for _, p := range loaded {
-		if p.err == nil && p.Store == kind {
+		if p.err == nil && (storeOf{p.Store, p.TPM}) == kind {
 			return p.Name
 		}
 	}
@@ -79,25 +88,25 @@ func (d *doctor) locks() Finding {
 }
 
 // bus tells which session bus the environment leads to; only those who use it need one.
-func (d *doctor) bus(kinds []keyring.Kind,
+func (d *doctor) bus(kinds []storeOf,
 	loaded []loadedProfile) (item Finding, applies bool) {
 	const check = "bus"
 	address, err := d.host.BusAddress()
-	switch needed := slices.Contains(kinds, keyring.Keyring); {
+	switch needed := slices.Contains(kinds, storeOf{kind: keyring.Keyring}); {
 	case err == nil:
 		return ok(check, "%s", address), address != ""
 	case needed:
-		return d.failOf(userOf(keyring.Keyring, loaded), check, err, ""), true
+		return d.failOf(userOf(storeOf{kind: keyring.Keyring}, loaded), check, err, ""), true
 	}
 	return ok(check, "none, and no profile needs one"), true
 }
 
 // store writes, reads and deletes an entry of its own. user is a profile that uses it.
-func (d *doctor) store(ctx context.Context, kind keyring.Kind, user string) (Finding, error) {
+func (d *doctor) store(ctx context.Context, kind storeOf, user string) (Finding, error) {
 	const check = "store"
-	store, err := d.host.Store(ctx, kind)
+	store, err := d.host.Store(ctx, kind.kind, kind.tpm)
 	if err != nil {
-		return d.failOf(user, check, fmt.Errorf("store %q: %w", kind, err), ""), err
+		return d.failOf(user, check, fmt.Errorf("store %q: %w", kind.kind, err), ""), err
 	}
 	if store.Kind() == keyring.None {
 		return ok(check, "none: nothing is kept, every call of a client requests a token"),
@@ -121,8 +130,12 @@ func (d *doctor) store(ctx context.Context, kind keyring.Kind, user string) (Fin
 			"%s: an entry took %v to write, read and delete, and every call of a "+
 				"client waits for it", store.Description(), roughly(took)), nil
 	}
-	return ok(check, "%s: an entry written, read and deleted in %v", keyring.Describe(store),
-		roughly(took)), nil
+	text := fmt.Sprintf("%s: an entry written, read and deleted in %v",
+		keyring.Describe(ctx, store), roughly(took))
+	for _, reason := range keyring.Passed(store) {
+		text += "; passed over another: " + reason.Error()
+	}
+	return ok(check, "%s", text), nil
 }
 
 // preferences is about the files of kubectl that could not be read at all.

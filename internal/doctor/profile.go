@@ -91,7 +91,7 @@ func (c *profileChecks) file(name string, err error) bool {
 // accepts.
 func (c *profileChecks) credentials(ctx context.Context) {
 	reachable := c.server()
-	if c.stores[c.profile.Store] != nil {
+	if c.stores[storeOf{c.profile.Store, c.profile.TPM}] != nil {
 		return // said already, for the machine
 	}
 	var err error
@@ -203,7 +203,7 @@ func (c *profileChecks) bootstrapStored(ctx context.Context) bool {
 	entry, err := c.session.Store.Get(ctx, c.session.BootstrapKey())
 	switch {
 	case errors.Is(err, keyring.ErrNotFound):
-		err = bootstrap.ErrMissing
+		err = bootstrap.Missing(err)
 	case err == nil && !c.host.Now().Before(entry.ExpiresAt):
 		err = fmt.Errorf("%w: on %s", bootstrap.ErrExpired, ui.Date(entry.ExpiresAt))
 	}

@@ -101,6 +101,33 @@ func cacheDirs() map[string]baseDir {
 	}
 }
 
+// stateDirs is where programs keep what is no setting and has to stay.
+func stateDirs() map[string]baseDir {
+	return map[string]baseDir{"": {"XDG_STATE_HOME", []string{".local", "state"}}}
+}
+
+// StateDir is where sealed files are looked for; empty when it is not known.
+func (h *Host) StateDir() string {
+	dir, err := h.userDir(stateDirs())
+	if err != nil {
+		return ""
+	}
+	return dir
+}
+
+// StraySealed says where a bare program would look for sealed files, if not where this one does;
+// empty when it would find them.
+func (h *Host) StraySealed() string {
+	here, there := h.StateDir(), h.bare().StateDir()
+	if here == there {
+		return ""
+	}
+	variable := h.chooser(stateDirs())
+	return fmt.Sprintf("sealed files are in %q because of %s: programs that lack it (of cron, "+
+		"systemd, sudo) look in %q; for those set %s=%s", here, variable, there, variable,
+		ui.CommandLine(here))
+}
+
 // PlainKeyring names the file in which everybody who can read it finds what a store holds, where
 // there is one.
 func (h *Host) PlainKeyring(kind keyring.Kind) (file string, isPlain bool) {

@@ -187,11 +187,13 @@ func (h *Host) TakeTerminal(ctx context.Context) (release func(), err error) {
 	}
 }
 
-// Store opens a store, which does no I/O yet.
-func (h *Host) Store(ctx context.Context, kind keyring.Kind) (keyring.Store, error) {
+// Store opens a store, which does no I/O yet. tpm is where the TPM is that seals, see
+// keyring.System.
+func (h *Host) Store(ctx context.Context, kind keyring.Kind, tpm string) (keyring.Store, error) {
 	return h.OpenStore(ctx, kind, keyring.System{Getenv: h.storePlace, Now: h.Now,
-		Interactive: h.hasDesktop(),
-		Limits:      keyring.Limits{Call: h.patience}, Origin: h.Origin()})
+		Interactive: h.hasDesktop(), TPM: tpm, StateDir: h.StateDir(),
+		CreateStateDir: func() error { return h.createBase(stateDirs()) },
+		Limits:         keyring.Limits{Call: h.patience}, Origin: h.Origin()})
 }
 
 // storePatience is how long a command that a person runs waits for a store that is slow:

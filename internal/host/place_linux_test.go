@@ -26,7 +26,7 @@ func places(t *testing.T, h *Host) map[string]string {
 		}
 		return nil, nil
 	}
-	_, storeErr := h.Store(t.Context(), keyring.Keyring)
+	_, storeErr := h.Store(t.Context(), keyring.Keyring, "")
 	home, homeErr := h.Home()
 	config, configErr := h.ConfigDir()
 	bus, busErr := h.BusAddress()

@@ -31,10 +31,16 @@ type kernelItems struct {
 	sys    System
 	uid    int    // owner that a key must have
 	prefix string // begins the description of every key of ours
+	// front begins those of keys in front of other stores, which go as well to make room
+	front string
+	// isFront says that what is here is also elsewhere, or can be: nothing goes for it but what
+	// has expired.
+	isFront bool
 }
 
 func openKernel(sys System) (prober, error) {
-	return kernelItems{sys: sys, uid: os.Geteuid(), prefix: service + ":"}.store(), nil
+	return kernelItems{sys: sys, uid: os.Geteuid(), prefix: service + ":",
+		front: frontPrefix}.store(), nil
 }
 
 func (k kernelItems) store() *store {
@@ -162,7 +168,9 @@ func (k kernelItems) addWithinQuota(name string, value []byte) (int, error) {
 		return 0, listErr
 	}
 	for _, victim := range victims {
-		if err := k.drop(victim.name); err != nil {
+		owner := k
+		owner.prefix = victim.key.prefix
+		if err := owner.drop(victim.key.name); err != nil {
 			return 0, err
 		}
 		if id, err = k.addSoon(name, value); !errors.Is(err, unix.EDQUOT) {
@@ -206,7 +214,7 @@ func (k kernelItems) addSoon(name string, value []byte) (id int, err error) {
 
 // victim is an entry that may go for another one.
 type victim struct {
-	name  string
+	key   kernelKey
 	size  int // of the quota, in bytes
 	entry Entry
 }
@@ -217,6 +225,15 @@ func (k kernelItems) victims(name string) ([]victim, error) {
 	if err != nil {
 		return nil, err
 	}
+	if k.front != "" {
+		front := k
+		front.prefix = k.front
+		more, err := front.list()
+		if err != nil {
+			return nil, err
+		}
+		keys = append(keys, more...)
+	}
 	var expired, tokens []victim
 	for _, key := range keys {
 		whole, _, _ := strings.Cut(key.name, "/")
@@ -226,13 +243,13 @@ func (k kernelItems) victims(name string) ([]victim, error) {
 		value, err := readKey(key.id)
 		entry, decodeErr := Decode(whole, value)
 		// the kernel counts the payload, and the description with a byte at its end
-		v := victim{name: key.name, entry: entry,
-			size: len(value) + len(k.prefix+key.name) + 1}
+		v := victim{key: key, entry: entry,
+			size: len(value) + len(key.prefix+key.name) + 1}
 		switch {
 		case errors.Is(err, unix.EKEYEXPIRED),
 			decodeErr == nil && !entry.ExpiresAt.After(k.sys.Now()):
 			expired = append(expired, v)
-		case strings.HasPrefix(whole, tokenPrefix):
+		case strings.HasPrefix(whole, tokenPrefix) && !k.isFront:
 			// an undecodable one has the zero time: first
 			tokens = append(tokens, v)
 		}
@@ -313,6 +330,7 @@ func (k kernelItems) drop(name string) error {
 // kernelKey is a key with our prefix in the user keyring, living or dead.
 type kernelKey struct {
 	id      int
+	prefix  string
 	name    string // without the prefix
 	foreign bool   // belongs to another user
 }
@@ -330,7 +348,8 @@ func (k kernelItems) list() ([]kernelKey, error) {
 			continue // gone meanwhile, or not ours to see
 		}
 		if uid, name, ok := k.parse(description); ok {
-			keys = append(keys, kernelKey{id: id, name: name, foreign: uid != k.uid})
+			keys = append(keys, kernelKey{id: id, prefix: k.prefix, name: name,
+				foreign: uid != k.uid})
 		}
 	}
 	return keys, nil

@@ -1,9 +1,10 @@
 // Package keyring keeps secrets in the operating system's store: the Secret Service, Keychain,
-// Credential Manager, or the Linux kernel keyring. It is the only importer of go-keyring. Every
-// call has a time limit, because a store may wait for a person without end.
+// Credential Manager, files that the machine has sealed, or the Linux kernel keyring, which is also
+// in front of the others there. It is the only importer of go-keyring. Every call has a time limit,
+// because a store may wait for a person without end.
 //
 // It knows nothing of profiles, tokens' meaning or the API server: of this module it imports only
-// internal/files and internal/secret.
+// internal/sealed, internal/files and internal/secret.
 package keyring
 
 import (
@@ -21,6 +22,7 @@ type Kind string
 const (
 	Auto    Kind = "auto"
 	Keyring Kind = "keyring" // Secret Service, Keychain or Credential Manager
+	Sealed  Kind = "sealed"  // files that only this Linux machine can open, by TPM or systemd
 	Kernel  Kind = "kernel"  // the Linux kernel keyring; in memory, gone with a reboot
 	None    Kind = "none"    // nothing is kept
 )
@@ -69,4 +71,11 @@ var (
 	ErrTimeout       = errors.New("the keyring did not answer in time")
 	ErrTooBig        = errors.New("the value exceeds the keyring's limit")
 	ErrQuota         = errors.New("the keyring's quota is used up")
+	// ErrUnusable is an ErrNotFound that is worth a word: an entry is there, and will never be
+	// of use here.
+	ErrUnusable = errors.New("the entry cannot be used")
+	// ErrSealing is wrapped beside ErrUnavailable or ErrTimeout where it is what seals that
+	// fails, and ErrNotAllowed where the TPM is there and other users' only.
+	ErrSealing    = errors.New("sealing failed")
+	ErrNotAllowed = errors.New("not allowed to use the TPM")
 )

@@ -39,6 +39,7 @@ var helpers = map[string]func(arguments []string) error{
 	"quota":      helpQuota,
 	"room":       helpRoom,
 	"listen":     helpListen,
+	"front":      helpFront,
 	"no keyctl":  func([]string) error { return helpFiltered(unix.EPERM) },
 	"old kernel": func([]string) error { return helpFiltered(unix.ENOSYS) },
 }
@@ -154,7 +155,7 @@ func helpFiltered(answer syscall.Errno) error {
 			return fmt.Errorf("call %d: got %v, want ErrUnavailable", i, err)
 		}
 	}
-	return nil
+	return useFronted(newFronted(storeOf(newMemory(1<<20), Keyring), "refused:"), 3)
 }
 
 // refuseKeyctl makes the kernel answer the three calls of keyrings(7) with answer, on every thread.

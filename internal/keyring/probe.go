@@ -21,6 +21,7 @@ func Probe(ctx context.Context, store Store, now time.Time) (err error) {
 	if store.Kind() == None {
 		return nil
 	}
+	store = Behind(store)               // a front would keep it
 	key := "token:probe-" + rand.Text() // no profile's, and no two probes share it
 	defer func() { err = cmp.Or(err, store.Delete(context.WithoutCancel(ctx), key)) }()
 	probe := Entry{Token: secret.New(rand.Text()), IssuedAt: now,
@@ -38,19 +39,42 @@ func Probe(ctx context.Context, store Store, now time.Time) (err error) {
 	return nil
 }
 
-// Lifetime says for how long a store of this kind keeps what it is given, where that is not until
-// it is deleted.
-func (k Kind) Lifetime() string {
-	if k == Kernel {
-		return "until this machine restarts"
+// Behind is a store without what is in front of it.
+func Behind(store Store) Store {
+	if f, ok := store.(interface{ behind() Store }); ok {
+		return f.behind()
+	}
+	return store
+}
+
+// Lifetime says for how long a store keeps what it is given, where that is not until it is
+// deleted.
+func Lifetime(ctx context.Context, store Store) string {
+	if s, ok := store.(interface {
+		ends(ctx context.Context) string
+	}); ok {
+		return s.ends(ctx)
 	}
 	return ""
 }
 
-// Describe is a store's description with its lifetime, where it has one.
-func Describe(store Store) string {
-	if lifetime := store.Kind().Lifetime(); lifetime != "" {
+func (s *store) ends(ctx context.Context) string {
+	switch {
+	case s.kind == Kernel:
+		return "until this machine restarts"
+	case s.lifetime != nil:
+		return s.lifetime(ctx)
+	}
+	return ""
+}
+
+// Describe is a store's description with its lifetime.
+func Describe(ctx context.Context, store Store) string {
+	if store.Kind() == None {
+		return store.Description()
+	}
+	if lifetime := Lifetime(ctx, store); lifetime != "" {
 		return store.Description() + ", " + lifetime
 	}
-	return store.Description()
+	return store.Description() + ", also after a restart"
 }

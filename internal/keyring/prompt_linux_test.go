@@ -9,8 +9,9 @@ import (
 	"time"
 
 	"github.com/godbus/dbus/v5"
-	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring/secretservicetest"
 	gosecret "github.com/zalando/go-keyring/secret_service"
+
+	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring/secretservicetest"
 )
 
 func lockedService(t *testing.T) (*secretservicetest.Service, System) {

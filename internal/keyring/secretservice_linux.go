@@ -49,7 +49,29 @@ func openKeyring(sys System) (prober, error) {
 		sys:         sys,
 		items:       parted{items: s},
 		check:       s.check,
+		lifetime:    s.lifetime,
 	}, nil
+}
+
+// sessionCollection is in memory only: gnome-keyring has it beside those that are files.
+const sessionCollection = dbus.ObjectPath("/org/freedesktop/secrets/collection/session")
+
+// lifetime tells where the collection that is written to ends with the session.
+func (s secretService) lifetime(ctx context.Context) string {
+	isMemory, err := careful(ctx, s,
+		func(ctx context.Context, c *caller, collection dbus.ObjectPath) (bool, error) {
+			if collection != defaultCollection {
+				return false, nil
+			}
+			var path dbus.ObjectPath
+			err := c.ask(ctx, c.service, secretsService+"ReadAlias", []any{"default"},
+				&path)
+			return path == sessionCollection, err
+		})
+	if err != nil || !isMemory {
+		return ""
+	}
+	return "until this session ends"
 }
 
 // check reports whether a secret can be kept now, and lets a person unlock the collection for that.

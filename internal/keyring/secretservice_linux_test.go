@@ -32,13 +32,14 @@ func testService(s *secretservicetest.Service) System {
 	return System{Getenv: s.Getenv, Limits: patient}.withDefaults()
 }
 
+// openService opens the Secret Service alone: the kernel keyring in front is the user's own.
 func openService(t *testing.T, sys System) Store {
 	t.Helper()
 	s, err := Open(t.Context(), Keyring, sys)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return s
+	return Behind(s)
 }
 
 // wantAll makes every call of a store and wants the same error of each.
@@ -728,8 +729,8 @@ func TestAutoTakesTheFirstStoreThatWorks(t *testing.T) {
 }
 
 func TestConcreteStoresAreOpenedWithoutAnyCall(t *testing.T) {
-	for _, kind := range []Kind{Keyring, Kernel, None} {
-		s, err := Open(t.Context(), kind, System{Getenv: func(name string) string {
+	for _, kind := range []Kind{Keyring, Sealed, Kernel, None} {
+		s, err := Open(t.Context(), kind, System{StateDir: "/nowhere", Getenv: func(name string) string {
 			t.Errorf("opening %s looks up %s", kind, name)
 			return ""
 		}})

@@ -17,6 +17,11 @@ type store struct {
 	// check asks the platform whether it can keep a secret now; nil when there is nothing to
 	// ask.
 	check func(context.Context) error
+	tpm   string // what seals, see System
+	// lifetime asks for how long it keeps things, see Lifetime; nil: the kind tells.
+	lifetime func(context.Context) string
+	passed   []error // why other stores were not chosen
+	late     error   // says in the place of ErrTimeout who has not answered; nil: the keyring
 	// gaveUp is why an earlier call was given up, nil when none was.
 	gaveUp atomic.Pointer[error]
 }
@@ -36,7 +41,8 @@ func (s *store) Get(ctx context.Context, key string) (Entry, error) {
 		return Decode(key, value)
 	}
 	entry, err := limited(ctx, s, read)
-	if isNeeded(key) && !s.sys.Interactive && errors.Is(err, ErrTimeout) && ctx.Err() == nil {
+	if isNeeded(key) && s.late == nil && !s.sys.Interactive && errors.Is(err, ErrTimeout) &&
+		ctx.Err() == nil {
 		return bounded(ctx, s.sys.longest(), read)
 	}
 	return entry, err
@@ -48,6 +54,11 @@ func isNeeded(key string) bool { return strings.HasPrefix(key, bootstrapPrefix) 
 
 func (s *store) Set(ctx context.Context, key string, entry Entry) error {
 	entry.Origin = s.sys.Origin
+	return s.put(ctx, key, entry)
+}
+
+// put is Set for an entry that has its origin.
+func (s *store) put(ctx context.Context, key string, entry Entry) error {
 	value, err := Encode(key, entry)
 	if err != nil {
 		return err
@@ -73,12 +84,57 @@ func (s *store) Keys(ctx context.Context) ([]string, error) {
 	return slices.Compact(keys), err
 }
 
+// origin is that of the entry under key; where a platform can tell it from the entry's outside, the
+// entry itself need not be readable.
+func (s *store) origin(ctx context.Context, key string) (string, error) {
+	if outside, ok := s.items.items.(interface {
+		origin(name string) (string, error)
+	}); ok {
+		return outside.origin(key)
+	}
+	entry, err := s.Get(ctx, key)
+	return entry.Origin, err
+}
+
+// OriginOf is the Origin of the entry under key.
+func OriginOf(ctx context.Context, store Store, key string) (string, error) {
+	if s, ok := store.(interface {
+		origin(ctx context.Context, key string) (string, error)
+	}); ok {
+		return s.origin(ctx, key)
+	}
+	entry, err := store.Get(ctx, key)
+	return entry.Origin, err
+}
+
 func (s *store) probe(ctx context.Context) error {
 	if s.check == nil {
 		return nil
 	}
 	return s.bounded(ctx, s.check)
 }
+
+func (s *store) passedOver(reasons []error) { s.passed = append(s.passed, reasons...) }
+
+// Passed is why Open has chosen no store before this one.
+func Passed(store Store) []error {
+	if s, ok := store.(interface{ reasons() []error }); ok {
+		return s.reasons()
+	}
+	return nil
+}
+
+func (s *store) reasons() []error { return s.passed }
+
+// TPMOf is where the TPM is that a store seals with; empty: it uses none.
+func TPMOf(store Store) string {
+	if s, ok := store.(interface{ sealer() string }); ok {
+		return s.sealer()
+	}
+	return ""
+}
+
+func (s *store) sealer() string { return s.tpm }
 
 func (s *store) bounded(ctx context.Context, call func(context.Context) error) error {
 	_, err := limited(ctx, s,
@@ -96,6 +152,9 @@ func limited[T any](ctx context.Context, s *store,
 		return none, *problem
 	}
 	value, err := bounded(ctx, s.sys.longest(), call)
+	if err == ErrTimeout && s.late != nil { // bounded's own
+		err = s.late
+	}
 	refused := s.sys.Interactive && errors.Is(err, ErrLocked)
 	if ctx.Err() == nil && (refused || errors.Is(err, ErrTimeout)) {
 		s.gaveUp.Store(&err)

@@ -26,13 +26,13 @@ var order = []string{
 	"internal/session",
 	"internal/admin", "internal/device",
 	"internal/host",
-	"internal/rights", "internal/authority",
+	"internal/rights", "internal/authority", "internal/invitation",
 	"internal/bootstrap", "internal/cluster", "internal/kubeconfig", "internal/kuberc",
 	"internal/cache", "internal/client", "internal/profile",
 	"internal/mint", "internal/keyring", "internal/execcred", "internal/yamledit",
-	"internal/eventlog",
-	"internal/timer",
-	"internal/api", "internal/ui", "internal/parallel", "internal/files", "internal/secret",
+	"internal/eventlog", "internal/sealed",
+	"internal/timer", "internal/api", "internal/ui", "internal/parallel", "internal/files",
+	"internal/secret",
 	"kubeconfig-templates",
 }
 
@@ -40,7 +40,7 @@ var order = []string{
 // client, so one that is new here is a decision, and not an accident.
 var linked = []string{
 	"github.com/alecthomas/kong", "github.com/davecgh/go-spew", "github.com/fxamacker/cbor",
-	"github.com/go-logr/logr", "github.com/godbus/dbus", "github.com/gofrs/flock",
+	"github.com/go-logr/logr", "github.com/godbus/dbus", "github.com/gofrs/flock", "github.com/google/go-tpm",
 	"github.com/json-iterator/go", "github.com/kballard/go-shellquote",
 	"github.com/modern-go/concurrent", "github.com/modern-go/reflect2",
 	"github.com/munnerz/goautoneg",

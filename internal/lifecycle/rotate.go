@@ -57,7 +57,7 @@ func Rotate(ctx context.Context, h *host.Host, c admin.Choice, name string,
 func (m *machine) checkStores(ctx context.Context, sharing []profile.Profile) error {
 	trial, done := &prepare.StoreTrial{}, map[string]bool{}
 	for _, p := range sharing {
-		store, err := m.host.Store(ctx, p.Store)
+		store, err := m.host.Store(ctx, p.Store, p.TPM)
 		if err != nil {
 			return fmt.Errorf("profile %q: %w", p.Name, err)
 		}

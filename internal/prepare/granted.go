@@ -38,6 +38,11 @@ func ShortLife(p profile.Profile) string {
 			"context %q", profile.ShortDuration(granted),
 			p.Recovery.Credential.Context)
 	}
+	if p.Setup.Machine != "" {
+		return text + fmt.Sprintf("this machine must run within %s of the last one, or "+
+			"needs a new invitation, such as after a weekend",
+			profile.ShortDuration(granted))
+	}
 	return text + fmt.Sprintf("this machine must run within %s of the last one, or setup is "+
 		"needed again, such as after a weekend; machines that are off for longer need "+
 		"--recover or another --bootstrap, such as context=NAME",
@@ -46,8 +51,9 @@ func ShortLife(p profile.Profile) string {
 
 // MayBeOff says for how long a machine can be off and work when it is on again; empty where its
 // bootstrap credential is not this program's to renew. A credential is renewed by the first mint in
-// the second half of its life, so that half is what every machine has left that was in use.
-func MayBeOff(p profile.Profile) string {
+// the second half of its life, so that half is what every machine has left that was in use. kept is
+// for how long its store keeps it, see keyring.Lifetime.
+func MayBeOff(p profile.Profile, kept string) string {
 	if p.Bootstrap.Source != profile.SourceKeyring {
 		return ""
 	}
@@ -56,8 +62,8 @@ func MayBeOff(p profile.Profile) string {
 		instead = fmt.Sprintf("; after that context %q gives it a new one",
 			p.Recovery.Credential.Context)
 	}
-	if lifetime := p.Store.Lifetime(); lifetime != "" {
-		return "not at all: its store keeps what it has " + lifetime + instead
+	if kept != "" {
+		return "not at all: its store keeps what it has " + kept + instead
 	}
 	life := p.Bootstrap.Duration.Duration
 	if p.Bootstrap.Granted != nil {

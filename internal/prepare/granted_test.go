@@ -70,26 +70,28 @@ func TestMayBeOff(t *testing.T) {
 	for _, test := range []struct {
 		name    string
 		profile profile.Profile
+		kept    string
 		want    string
 	}{
 		{"half of what was asked for", profile.Profile{Store: keyring.Keyring,
 			Bootstrap: lives(720*time.Hour, 720*time.Hour)},
-			"for about 15d: its bootstrap credential lives 720h" + ofItself},
+			"", "for about 15d: its bootstrap credential lives 720h" + ofItself},
 		{"half of what was granted", profile.Profile{Store: keyring.Keyring,
 			Bootstrap: lives(720*time.Hour, 24*time.Hour)},
-			"for about 12h: its bootstrap credential lives 24h" + ofItself},
+			"", "for about 12h: its bootstrap credential lives 24h" + ofItself},
 		{"and a recovery", profile.Profile{Store: keyring.Keyring, Recovery: recovery,
 			Bootstrap: lives(24*time.Hour, 24*time.Hour)},
-			"for about 12h: its bootstrap credential lives 24h" + ofItself +
+			"", "for about 12h: its bootstrap credential lives 24h" + ofItself +
 				`; after that context "admin@prod" gives it a new one`},
 		{"a store that does not outlive a restart", profile.Profile{Store: keyring.Kernel,
 			Bootstrap: lives(720*time.Hour, 720*time.Hour)},
+			"until this machine restarts",
 			"not at all: its store keeps what it has until this machine restarts"},
 		{"another source", profile.Profile{Store: keyring.None,
-			Bootstrap: profile.Bootstrap{Source: profile.SourceEnv}}, ""},
+			Bootstrap: profile.Bootstrap{Source: profile.SourceEnv}}, "", ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			if got := MayBeOff(test.profile); got != test.want {
+			if got := MayBeOff(test.profile, test.kept); got != test.want {
 				t.Errorf("got %q, want %q", got, test.want)
 			}
 		})

@@ -31,8 +31,10 @@ type MigrateOptions struct {
 	Duration            time.Duration
 	BootstrapDuration   time.Duration
 	Store               keyring.Kind
+	TPM                 string // what a sealed store seals with, see keyring.System
 	NoLimits            bool
 	AllowDefaultAccount bool
+	TakeOver            bool // a profile's name that is taken
 	DeleteLegacySecret  bool
 }
 
@@ -134,10 +136,11 @@ func (m *Migration) plan(ctx context.Context) error {
 	lifetime := profile.Duration{Duration: o.BootstrapDuration}
 	setup := Options{ServiceAccount: m.account, Namespace: m.namespace, NoRBAC: true,
 		NoLimits: o.NoLimits, AllowDefaultAccount: o.AllowDefaultAccount,
-		Duration: o.Duration,
+		TakeOver: o.TakeOver, Duration: o.Duration,
 		Bootstrap: profile.Bootstrap{Source: profile.SourceKeyring,
 			Duration: &lifetime},
-		BootstrapDuration: o.BootstrapDuration, Store: o.Store, Profile: o.Profile}
+		BootstrapDuration: o.BootstrapDuration, Store: o.Store, TPM: o.TPM,
+		Profile: o.Profile}
 	if setup.Profile == "" {
 		setup.Profile = profile.DefaultName(m.account, m.namespace, m.target.ClusterName)
 	}

@@ -32,7 +32,8 @@ type Proof struct {
 	MayBeOff  string // and for how long; empty: not known
 	Recovery  string // empty: none was asked for
 	Store     string
-	Log       string // empty: there is none
+	Log       string   // empty: there is none
+	Passed    []string // why it is not another store
 	Profile   string
 	Context   string // empty: no kubeconfig was written
 	File      string // that the context is in
@@ -64,9 +65,12 @@ func (p *Preparation) prove(ctx context.Context, s *session.Session) (*Proof, er
 		return nil, fmt.Errorf("%w: the API server says %q, not %q", ErrNotProven,
 			user.Name, wanted)
 	}
-	proof := &Proof{User: user.Name, Store: keyring.Describe(s.Store), Profile: p.profile.Name,
-		Log: p.profile.Log, MayBeOff: MayBeOff(p.profile),
+	proof := &Proof{User: user.Name, Store: keyring.Describe(ctx, s.Store),
+		Profile: p.profile.Name, Log: p.profile.Log, MayBeOff: MayBeOff(p.profile, keyring.Lifetime(ctx, s.Store)),
 		Bootstrap: describeBootstrap(ctx, s), Risks: p.risks}
+	for _, reason := range p.passed {
+		proof.Passed = append(proof.Passed, reason.Error())
+	}
 	if p.options.Output != nil {
 		proof.Context, proof.File = p.context, kubeconfig.Target(p.options.Output)
 		proof.IsElsewhere = p.isElsewhere(proof.File)

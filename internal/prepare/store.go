@@ -3,6 +3,8 @@ package prepare
 import (
 	"context"
 	"errors"
+	"runtime"
+	"slices"
 	"sync"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
@@ -78,9 +80,12 @@ func (p *Preparation) chooseStore(ctx context.Context) error {
 	if p.profile.Store == keyring.None && needed {
 		return ui.Usagef("--store none needs another --bootstrap than keyring")
 	}
-	store, err := p.host.Store(ctx, p.profile.Store)
+	if err := p.checkSealing(); err != nil {
+		return err
+	}
+	store, err := p.host.Store(ctx, p.profile.Store, p.profile.TPM)
 	if errors.Is(err, keyring.ErrUnavailable) && p.profile.Store == keyring.Auto && !needed {
-		store, err = p.host.Store(ctx, keyring.None)
+		store, err = p.host.Store(ctx, keyring.None, "")
 	}
 	if err != nil {
 		return err
@@ -91,8 +96,8 @@ func (p *Preparation) chooseStore(ctx context.Context) error {
 	if err := p.trial.Check(ctx, p.host, store, p.entriesFor(ctx, store)); err != nil {
 		return err
 	}
-	p.profile.Store = store.Kind()
-	p.step("store: %s", keyring.Describe(store))
+	p.reportStore(ctx, store)
+	p.profile.Store, p.profile.TPM = store.Kind(), keyring.TPMOf(store)
 	if file, isPlain := p.host.PlainKeyring(store.Kind()); isPlain {
 		p.warn("the login keyring has no password: %q holds all that is in it as plain "+
 			"text; "+
@@ -100,6 +105,52 @@ func (p *Preparation) chooseStore(ctx context.Context) error {
 			"--store kernel", file)
 	}
 	return nil
+}
+
+// checkSealing is about --store sealed and --tpm.
+func (p *Preparation) checkSealing() error {
+	isSealed, isAuto := p.profile.Store == keyring.Sealed, p.profile.Store == keyring.Auto
+	switch {
+	case isSealed && runtime.GOOS != "linux":
+		return ui.Usagef("--store sealed is only on Linux")
+	case p.profile.TPM == "" || p.profile.TPM == keyring.FindTPM:
+		return nil
+	case !isSealed && !isAuto:
+		return ui.Usagef("--tpm goes with --store sealed, and this profile's is %s",
+			p.profile.Store)
+	}
+	if err := keyring.CheckTPM(p.profile.TPM); err != nil {
+		return ui.Usagef("invalid --tpm: %w", err)
+	}
+	return nil
+}
+
+// reportStore says what was chosen, why, and for how long it keeps things.
+func (p *Preparation) reportStore(ctx context.Context, store keyring.Store) {
+	p.step("store: %s", keyring.Describe(ctx, store))
+	p.passed = keyring.Passed(store)
+	for _, reason := range p.passed {
+		p.step("store: passed over another: %v", reason)
+	}
+	if stray := p.host.StraySealed(); stray != "" && store.Kind() == keyring.Sealed {
+		p.warn("%s", stray)
+	}
+	needed := p.profile.Bootstrap.Source == profile.SourceKeyring && p.profile.Recovery == nil
+	if store.Kind() == keyring.Kernel && p.profile.Store == keyring.Auto && needed {
+		p.warn("%s", untilRestart(p.passed))
+	}
+}
+
+// untilRestart says what a machine loses that has nothing but the kernel keyring, and what helps.
+func untilRestart(passed []error) string {
+	text := "the bootstrap credential is in memory, and a restart of this machine ends it: with " +
+		"--recover, setup lets a new one be requested then"
+	if slices.ContainsFunc(passed, func(reason error) bool {
+		return errors.Is(reason, keyring.ErrNotAllowed)
+	}) {
+		text += "; whoever is in the group tss can have it sealed by the TPM, with --store sealed"
+	}
+	return text
 }
 
 // entriesFor is how many entries more the store will have to hold: those that an earlier setup has

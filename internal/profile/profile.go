@@ -58,6 +58,9 @@ type Profile struct {
 	Device    string       `yaml:"device,omitempty" json:"device,omitempty"`
 	Bootstrap Bootstrap    `yaml:"bootstrap" json:"bootstrap"`
 	Store     keyring.Kind `yaml:"store" json:"store"`
+	// TPM is what a sealed store seals with: a device's path, or a simulator's socket as
+	// unix:PATH. Empty: systemd seals.
+	TPM string `yaml:"tpm,omitempty" json:"tpm,omitempty"`
 	// AllowMissingClusterInfo answers clients that do not say which cluster they will send the
 	// token to. With it, a kubeconfig that names this profile and another server gets a token.
 	AllowMissingClusterInfo bool `yaml:"allowMissingClusterInfo,omitempty" json:"allowMissingClusterInfo,omitempty"`
@@ -82,6 +85,8 @@ type Setup struct {
 	NoLimits bool `yaml:"noLimits,omitempty" json:"noLimits,omitempty"`
 	// a kubeconfig's absolute path
 	Output string `yaml:"output,omitempty" json:"output,omitempty"`
+	// what the administrator calls this machine whose invitation it joined with; empty: none
+	Machine string `yaml:"machine,omitempty" json:"machine,omitempty"`
 	// what the account was granted, for the command that grants it again
 	Rights Rights `yaml:"rights,omitempty" json:"rights,omitzero"`
 }
@@ -344,9 +349,15 @@ func (p Profile) problem() string {
 	switch {
 	case p.Device != "" && CheckName(p.Device) != nil:
 		return "device is not the name of a device record"
-	case !slices.Contains([]keyring.Kind{keyring.Keyring, keyring.Kernel, keyring.None},
-		p.Store):
-		return fmt.Sprintf("store %q is none of keyring, kernel, none", p.Store)
+	case !slices.Contains([]keyring.Kind{keyring.Keyring, keyring.Sealed, keyring.Kernel,
+		keyring.None}, p.Store):
+		return fmt.Sprintf("store %q is none of keyring, sealed, kernel, none", p.Store)
+	case p.TPM != "" && p.Store != keyring.Sealed:
+		return "tpm goes with the store sealed"
+	case p.TPM != "" && keyring.CheckTPM(p.TPM) != nil:
+		return "tpm: " + keyring.CheckTPM(p.TPM).Error()
+	case p.Setup.Machine != "" && CheckMachine(p.Setup.Machine) != nil:
+		return "setup.machine is not the name of a machine"
 	case p.Log != "" && !IsLog(p.Log):
 		return "log is neither journald nor syslog nor an absolute path"
 	case p.Recovery != nil && p.Recovery.Credential.Source != SourceContext:

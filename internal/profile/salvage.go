@@ -70,8 +70,11 @@ func (p Profile) plausible(name string) Profile {
 	if p.Bootstrap.Source != SourceKeyring && p.Bootstrap.problem(p) != "" {
 		p.Bootstrap = Bootstrap{Source: SourceKeyring}
 	}
-	if !slices.Contains([]keyring.Kind{keyring.Kernel, keyring.None}, p.Store) {
+	if !slices.Contains([]keyring.Kind{keyring.Sealed, keyring.Kernel, keyring.None}, p.Store) {
 		p.Store = keyring.Keyring
+	}
+	if p.Store != keyring.Sealed || keyring.CheckTPM(p.TPM) != nil {
+		p.TPM = ""
 	}
 	if p.Origin != nil && (p.Origin.Context == "" || len(p.Origin.Kubeconfig) == 0) {
 		p.Origin = nil

@@ -176,7 +176,7 @@ func keysOf(ctx context.Context, h *host.Host, except string) (map[string]bool, 
 
 func forgetStrays(ctx context.Context, h *host.Host, known map[string]bool, bootstrap bool) error {
 	var failed []error
-	for _, kind := range []keyring.Kind{keyring.Keyring, keyring.Kernel} {
+	for _, kind := range []keyring.Kind{keyring.Keyring, keyring.Sealed, keyring.Kernel} {
 		err := forgetStraysIn(ctx, h, kind, func(key string) bool {
 			return !known[key] && (bootstrap || strings.HasPrefix(key, "token:"))
 		})
@@ -206,7 +206,7 @@ func forgetCalls(h *host.Host) {
 // word.
 func forgetStraysIn(ctx context.Context, h *host.Host, kind keyring.Kind,
 	isStray func(string) bool) error {
-	store, err := h.Store(ctx, kind)
+	store, err := h.Store(ctx, kind, "") // nothing is unsealed
 	var keys []string
 	if err == nil {
 		keys, err = store.Keys(ctx)
@@ -229,8 +229,8 @@ func forgetStraysIn(ctx context.Context, h *host.Host, kind keyring.Kind,
 // forgetStray deletes an entry that a profile of this directory has stored. Those of other
 // directories are in use there, as far as can be known here.
 func forgetStray(ctx context.Context, h *host.Host, store keyring.Store, key string) error {
-	entry, err := store.Get(ctx, key)
-	if errors.Is(err, keyring.ErrNotFound) || err == nil && entry.Origin != h.Origin() {
+	origin, err := keyring.OriginOf(ctx, store, key)
+	if errors.Is(err, keyring.ErrNotFound) || err == nil && origin != h.Origin() {
 		return nil
 	}
 	if err != nil {

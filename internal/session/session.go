@@ -71,7 +71,7 @@ func Open(ctx context.Context, h *host.Host, p profile.Profile) (*Session, error
 // With is Open for a device that is not in the record, or not yet.
 func With(ctx context.Context, h *host.Host, p profile.Profile, d *profile.Device) (*Session,
 	error) {
-	store, err := h.Store(ctx, p.Store)
+	store, err := h.Store(ctx, p.Store, p.TPM)
 	if err != nil {
 		return nil, err
 	}
@@ -188,6 +188,9 @@ func (s *Session) way() string {
 		bus, _ = s.host.BusAddress()
 	}
 	settings := []string{string(dir), bus, s.Profile.Cluster.ProxyURL}
+	if s.Profile.Store == keyring.Sealed {
+		settings = append(settings, s.host.StateDir())
+	}
 	if s.clientProxy != "" {
 		settings = append(settings, s.clientProxy)
 	}
@@ -207,7 +210,8 @@ func failureKinds() []error {
 	return []error{ErrBootstrapRefused, ErrAccountGone, ErrDeviceGone,
 		bootstrap.ErrMissing, bootstrap.ErrExpired, bootstrap.ErrSource, kuberc.ErrDenied,
 		keyring.ErrLocked, keyring.ErrTimeout, keyring.ErrNoBus, keyring.ErrRefused,
-		keyring.ErrUnavailable, keyring.ErrTooBig, keyring.ErrQuota,
+		keyring.ErrUnavailable, keyring.ErrTooBig, keyring.ErrQuota, keyring.ErrSealing,
+		keyring.ErrNotAllowed,
 		api.ErrCredential, api.ErrAdmission, api.ErrForbidden, api.ErrUnauthorized,
 		api.ErrThrottled,
 		api.ErrTLS, api.ErrTimeout, api.ErrUnreachable, api.ErrServer, api.ErrAnswer,
@@ -228,6 +232,9 @@ func (s *Session) machine() string {
 // mint as well.
 func (s *Session) lockWait() time.Duration {
 	limit := mint.Deadline + time.Second
+	if s.Profile.Store == keyring.Sealed {
+		limit += keyring.SealedLimit
+	}
 	switch s.Profile.Bootstrap.Source {
 	case profile.SourceCommand, profile.SourceContext:
 		limit += bootstrap.CommandLimit

@@ -25,6 +25,7 @@ type Status struct {
 	Namespace      string `json:"namespace,omitempty"`
 	ServiceAccount string `json:"serviceAccount,omitempty"`
 	Store          string `json:"store,omitempty"`
+	TPM            string `json:"tpm,omitempty"` // what a sealed store seals with; empty: systemd
 	// for how long the store keeps what it has; empty: until it is deleted
 	StoreLifetime string       `json:"storeLifetime,omitempty"`
 	Source        string       `json:"bootstrapSource,omitempty"`
@@ -108,8 +109,8 @@ func statusOf(ctx context.Context, h *host.Host, dir profile.Dir, name string) S
 		return Status{Profile: name, Error: ui.Printable(err.Error())}
 	}
 	status := Status{Profile: name, Cluster: p.Cluster.Server, Namespace: p.Namespace,
-		ServiceAccount: p.ServiceAccount, Store: string(p.Store),
-		StoreLifetime: p.Store.Lifetime(), Lifetimes: lifetimesOf(p.Bootstrap), Log: p.Log,
+		ServiceAccount: p.ServiceAccount, Store: string(p.Store), TPM: p.TPM,
+		Lifetimes: lifetimesOf(p.Bootstrap), Log: p.Log,
 		Source: string(p.Bootstrap.Source)}
 	s, err := Open(ctx, h, p)
 	if err == nil {
@@ -122,6 +123,9 @@ func statusOf(ctx context.Context, h *host.Host, dir profile.Dir, name string) S
 	if err == nil && p.Bootstrap.Source == profile.SourceKeyring {
 		status.Bootstrap, err = s.kept(ctx, s.BootstrapKey())
 	}
+	if err == nil || p.Store == keyring.Kernel { // one that fails is not asked once more
+		status.StoreLifetime = keyring.Lifetime(ctx, s.Store)
+	}
 	if err != nil {
 		status.Error = ui.Printable(err.Error())
 	}
@@ -132,7 +136,7 @@ func statusOf(ctx context.Context, h *host.Host, dir profile.Dir, name string) S
 // the token chose it, and the encoders of JSON and YAML leave in what a terminal obeys.
 func (s *Session) kept(ctx context.Context, key string) (*TokenStatus, error) {
 	entry, err := s.Store.Get(ctx, key)
-	if errors.Is(err, keyring.ErrNotFound) {
+	if errors.Is(err, keyring.ErrNotFound) && !errors.Is(err, keyring.ErrUnusable) {
 		return nil, nil
 	}
 	if err != nil {

@@ -355,6 +355,8 @@ func TestAStoreThatIsNotThereIsOneError(t *testing.T) {
 		if err := m.Service.Lock(); err != nil {
 			t.Fatal(err)
 		}
+		m.get().Silent().Token() // which is in the kernel keyring
+		m.LoseFront(m.Configuration().TokenKey())
 		m.get().OneError(exitStore)
 		m.Plugin("logout", "--profile", m.Profile).OneError(exitStore)
 	})
@@ -372,12 +374,7 @@ func TestAStoreThatIsNotThereIsOneError(t *testing.T) {
 			t.Fatal(err)
 		}
 		m.get().Silent().Token()
-	})
-	t.Run("the session bus hangs", func(t *testing.T) {
-		m := m.in(t)
-		m.Variables = []string{"DBUS_SESSION_BUS_ADDRESS=unix:path=" + hangingSocket(t,
-			m.Home)}
-		m.get().OneError(exitStore)
+		m.LoseFront(m.Configuration().TokenKey())
 	})
 	t.Run("the session bus is gone", func(t *testing.T) {
 		m := m.in(t)
@@ -388,6 +385,13 @@ func TestAStoreThatIsNotThereIsOneError(t *testing.T) {
 		m := m.in(t)
 		m.Variables = []string{"DBUS_SESSION_BUS_ADDRESS="}
 		m.get().OneError(exitStore)
+	})
+	t.Run("the session bus hangs", func(t *testing.T) {
+		m := m.in(t)
+		m.Variables = []string{"DBUS_SESSION_BUS_ADDRESS=unix:path=" + hangingSocket(t,
+			m.Home)}
+		m.Follow(m.get().OneError(exitStore), "--store kernel")
+		m.get().Silent().Token()
 	})
 }
 

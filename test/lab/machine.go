@@ -14,6 +14,7 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring/secretservicetest"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/sealed/swtpmtest"
 )
 
 // Account is the service account that machines mint tokens for, each in a namespace of its own.
@@ -23,7 +24,10 @@ const Account = "ci"
 type Machine struct {
 	*testing.T
 	Home      string
-	Service   *secretservicetest.Service // nil: the kernel keyring, and no D-Bus at all
+	Service   *secretservicetest.Service // nil: another store, and no D-Bus at all
+	IsSealed  bool                       // the store is
+	TPM       *swtpmtest.TPM             // nil: there is none
+	TPMPlace  string                     // where the program is told that it is
 	Admin     string                     // the administrator's kubeconfig, which is elsewhere
 	Server    string
 	Namespace string
@@ -45,8 +49,24 @@ func NewMachine(t *testing.T, kind keyring.Kind) *Machine {
 	if kind == keyring.Keyring {
 		m.Service = startService(t)
 	}
+	if kind == keyring.Sealed {
+		m.IsSealed = true
+		m.TPM = startTPM(t)
+		m.TPMPlace = m.TPM.Place()
+	}
 	t.Cleanup(m.clean)
 	return m
+}
+
+// startTPM starts a simulator of a TPM.
+func startTPM(t *testing.T) *swtpmtest.TPM {
+	t.Helper()
+	tpm, err := swtpmtest.Start(ShortDir(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(tpm.Stop)
+	return tpm
 }
 
 // startService starts gnome-keyring. What it has written is searched before it is gone.
@@ -95,7 +115,10 @@ func (m *Machine) Username() string {
 
 // Kind is the store that a machine has.
 func (m *Machine) Kind() keyring.Kind {
-	if m.Service == nil {
+	switch {
+	case m.IsSealed:
+		return keyring.Sealed
+	case m.Service == nil:
 		return keyring.Kernel
 	}
 	return keyring.Keyring
@@ -128,7 +151,7 @@ func (m *Machine) Exec(args ...string) Result {
 // plugin is a command of the program under test.
 func (m *Machine) plugin(args ...string) Command {
 	c := m.Command(append([]string{Plugin}, args...)...)
-	c.PrintsToken = len(args) > 0 && args[0] == "token"
+	c.PrintsToken = len(args) > 0 && (args[0] == "token" || args[0] == "invite")
 	return c
 }
 
@@ -149,8 +172,12 @@ func (m *Machine) Setup(args ...string) Result {
 // Prepare sets up the machine's own profile, for an account that is allowed to view its namespace.
 func (m *Machine) Prepare(args ...string) Result {
 	m.Helper()
-	return m.Setup(append([]string{Account, "-n", m.Namespace, "--store", string(m.Kind()),
-		"--cluster-role", "view", "--use-context"}, args...)...).Succeeds()
+	words := []string{Account, "-n", m.Namespace, "--store", string(m.Kind()),
+		"--cluster-role", "view", "--use-context"}
+	if m.TPMPlace != "" {
+		words = append(words, "--tpm", m.TPMPlace)
+	}
+	return m.Setup(append(words, args...)...).Succeeds()
 }
 
 // Ready sets up a profile of that name, uses it, and returns it.

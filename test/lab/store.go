@@ -4,11 +4,13 @@ package lab
 
 import (
 	"context"
+	"slices"
 
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/mint"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
 )
 
@@ -52,19 +54,31 @@ func (m *Machine) Store() keyring.Store {
 }
 
 func (m *Machine) open() (keyring.Store, error) {
-	system := keyring.System{}
+	system := keyring.System{TPM: m.TPMPlace, StateDir: m.Path(".local", "state")}
 	if m.Service != nil {
 		system.Getenv = m.Service.Getenv
 	}
 	return keyring.Open(context.Background(), m.Kind(), system)
 }
 
-// StoreKeys lists what is kept.
+// StoreKeys lists what is kept, also in front of the store, where other machines have theirs, too.
 func (m *Machine) StoreKeys() []string {
 	m.Helper()
-	keys, err := m.Store().Keys(context.Background())
+	store := m.Store()
+	keys, err := keyring.Behind(store).Keys(context.Background())
 	if err != nil {
 		m.Fatal(err)
+	}
+	all, err := store.Keys(context.Background())
+	if err != nil {
+		m.Fatal(err)
+	}
+	for _, key := range all {
+		entry, err := store.Get(context.Background(), key)
+		if err == nil && !slices.Contains(keys, key) &&
+			mint.ParseClaims(entry.Token.Reveal()).Namespace == m.Namespace {
+			keys = append(keys, key)
+		}
 	}
 	return keys
 }

@@ -17,25 +17,25 @@ const (
 	full   = "ENOSPC for write"
 )
 
-var faults = map[string]tracer{
+var faults = map[string]lab.Tracer{
 	killed: {},
-	failed: {fault: unix.EIO},
-	full:   {fault: unix.ENOSPC, only: []string{"openat", "write", "fsync", "renameat"}},
+	failed: {Fault: unix.EIO},
+	full:   {Fault: unix.ENOSPC, Only: []string{"openat", "write", "fsync", "renameat"}},
 }
 
 // interruptedAtWrite runs a command in which one write goes wrong, and names it if there was one.
 func (m *machine) interruptedAtWrite(kind string, number int, args ...string) (struck string) {
 	m.Helper()
 	tr := faults[kind]
-	tr.at = number
-	err := tr.run(m.Command(append([]string{lab.Plugin}, args...)...))
-	if tr.what == "" && err != nil {
+	tr.At = number
+	err := tr.Run(m.Command(append([]string{lab.Plugin}, args...)...))
+	if tr.What == "" && err != nil {
 		m.Fatal(err)
 	}
-	if tr.what != "" && tr.fault == 0 && err == nil {
+	if tr.What != "" && tr.Fault == 0 && err == nil {
 		m.Error("it was killed, and ended well")
 	}
-	return tr.what
+	return tr.What
 }
 
 func TestRotateInterruptedAtAnyWrite(t *testing.T) {

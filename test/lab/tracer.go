@@ -1,6 +1,6 @@
 //go:build linux && amd64
 
-package rotate_test
+package lab
 
 import (
 	"errors"
@@ -12,22 +12,20 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/sa-exec-credential/sa-exec-credential/test/lab"
 )
 
-// tracer runs a program and interrupts it at one of its writes, to files or to a store: it kills
+// Tracer runs a program and interrupts it at one of its writes, to files or to a store: it kills
 // the process before the system does what was asked, or has the system call fail.
 //
 // strace can do the same, but counts the calls of each thread by itself, and a Go program goes on
 // now in this thread and now in that.
-type tracer struct {
-	at    int        // the number of the write, from 1
-	fault unix.Errno // 0: the process is killed
-	// only are the system calls that the fault can come from; empty: all.
-	only []string
+type Tracer struct {
+	At    int        // the number of the write, from 1
+	Fault unix.Errno // 0: the process is killed
+	// Only are the system calls that the fault can come from; empty: all.
+	Only []string
 	seen int
-	what string // the system call that was struck, empty: none was
+	What string // the system call that was struck, empty: none was
 
 	pid     int
 	files   map[int]bool                // descriptors of files that were opened for writing
@@ -41,8 +39,8 @@ const (
 	dead        = ^uint64(0) // the number of no system call
 )
 
-// run returns when the program has ended, and an error unless that was well.
-func (tr *tracer) run(c lab.Command) error {
+// Run returns when the program has ended, and an error unless that was well.
+func (tr *Tracer) Run(c Command) error {
 	result := make(chan error)
 	go func() {
 		// never unlocked: who traces is one thread, which ends with the goroutine
@@ -52,7 +50,7 @@ func (tr *tracer) run(c lab.Command) error {
 	return <-result
 }
 
-func (tr *tracer) trace(c lab.Command) error {
+func (tr *Tracer) trace(c Command) error {
 	// A file and not a pipe: nobody has to wait for the process but this. It stays, to be
 	// searched.
 	output, err := os.CreateTemp(c.Dir, "output")
@@ -62,6 +60,9 @@ func (tr *tracer) trace(c lab.Command) error {
 	defer output.Close()
 	cmd := exec.Command(c.Args[0], c.Args[1:]...)
 	cmd.Env, cmd.Dir, cmd.Stdout, cmd.Stderr = c.Env, c.Dir, output, output
+	if c.PrintsToken {
+		cmd.Stdout = nil
+	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Ptrace: true, Setpgid: true}
 	if err := cmd.Start(); err != nil {
 		return err
@@ -83,7 +84,7 @@ func (tr *tracer) trace(c lab.Command) error {
 }
 
 // follow goes from stop to stop until the process is gone.
-func (tr *tracer) follow() (status unix.WaitStatus, err error) {
+func (tr *Tracer) follow() (status unix.WaitStatus, err error) {
 	started := false
 	for {
 		// The group, because this thread may have started other programs, for which
@@ -118,7 +119,7 @@ func (tr *tracer) follow() (status unix.WaitStatus, err error) {
 }
 
 // stopped deals with a stop, and returns the signal that the thread goes on with.
-func (tr *tracer) stopped(tid int, status unix.WaitStatus) (signal int) {
+func (tr *Tracer) stopped(tid int, status unix.WaitStatus) (signal int) {
 	switch stop := status.StopSignal(); stop {
 	case syscallStop:
 		tr.syscall(tid)
@@ -130,7 +131,7 @@ func (tr *tracer) stopped(tid int, status unix.WaitStatus) (signal int) {
 	}
 }
 
-func (tr *tracer) syscall(tid int) {
+func (tr *Tracer) syscall(tid int) {
 	var regs syscall.PtraceRegs
 	if err := syscall.PtraceGetRegs(tid, &regs); err != nil {
 		return // it was killed
@@ -142,14 +143,14 @@ func (tr *tracer) syscall(tid int) {
 	}
 	tr.pending[tid] = &regs
 	name := tr.writes(&regs)
-	if name == "" || len(tr.only) > 0 && !slices.Contains(tr.only, name) {
+	if name == "" || len(tr.Only) > 0 && !slices.Contains(tr.Only, name) {
 		return
 	}
-	if tr.seen++; tr.seen != tr.at {
+	if tr.seen++; tr.seen != tr.At {
 		return
 	}
-	tr.what = name
-	if tr.fault == 0 {
+	tr.What = name
+	if tr.Fault == 0 {
 		_ = unix.Kill(tr.pid, unix.SIGKILL)
 		return
 	}
@@ -159,10 +160,10 @@ func (tr *tracer) syscall(tid int) {
 }
 
 // left is the other side of a system call: where it fails, or says what a descriptor is for.
-func (tr *tracer) left(tid int, entered, regs *syscall.PtraceRegs) {
+func (tr *Tracer) left(tid int, entered, regs *syscall.PtraceRegs) {
 	if tr.failing[tid] {
 		delete(tr.failing, tid)
-		regs.Rax = uint64(-int64(tr.fault))
+		regs.Rax = uint64(-int64(tr.Fault))
 		_ = syscall.PtraceSetRegs(tid, regs)
 		return
 	}
@@ -177,7 +178,7 @@ func (tr *tracer) left(tid int, entered, regs *syscall.PtraceRegs) {
 }
 
 // writes names a system call that changes a file or a store.
-func (tr *tracer) writes(regs *syscall.PtraceRegs) string {
+func (tr *Tracer) writes(regs *syscall.PtraceRegs) string {
 	fd := int(int32(regs.Rdi))
 	switch regs.Orig_rax {
 	case unix.SYS_OPENAT:
