@@ -43,14 +43,14 @@ func InstallTimer(ctx context.Context, h *host.Host, report ui.Report) error {
 	case timer.Systemd:
 		report(ui.Step, "timer: systemd renews what is due, every "+timer.Every)
 		if !timer.Lingers(h.User()) {
-			report(ui.Hint, "it does so while you are logged in; to have it run always: "+
-				"loginctl enable-linger")
+			report(ui.Hint, "it does so while you are logged in; to have it run "+
+				"always: loginctl enable-linger")
 		}
 	case timer.Cron:
 		report(ui.Step, "timer: a line of your crontab renews what is due already")
 	default:
-		report(ui.Hint, "no systemd of yours answers here; to have cron renew what is due: "+
-			machine.CrontabCommand())
+		report(ui.Hint, "no systemd of yours answers here; to have cron renew what is "+
+			"due: "+machine.CrontabCommand())
 	}
 	return nil
 }

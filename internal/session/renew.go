@@ -23,7 +23,7 @@ func (s *Session) Renew(ctx context.Context) error {
 		return err
 	}
 	tokens := s.cache()
-	tokens.Interactive, tokens.Caller = true, cache.Caller{}
+	tokens.Caller = cache.Caller{PID: -1} // what fails is remembered for nobody who asks
 	return tokens.Renew(ctx, err != nil) // a mint recovers what is gone
 }
 

@@ -76,8 +76,9 @@ func TestSetupInAContainer(t *testing.T) {
 		return m.inContainer(append([]string{lab.Plugin, "setup", lab.Account, "-n",
 			m.Namespace, "--kubeconfig", m.Admin, "--cluster-role", "view"}, args...)...)
 	}
-	setup().Fails(6, "there is no session bus", "the kernel refuses its own to this process",
+	refused := setup().Fails(6, "there is no session bus", "the kernel refuses its own to this process",
 		"hint: a container's filter of system calls does that: use --store none")
+	m.Follow(refused, "--help")
 	if r := lab.AsAdmin(t, "", "get", "namespace", m.Namespace); r.Code == 0 {
 		t.Error("the namespace was created")
 	}

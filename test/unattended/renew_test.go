@@ -118,11 +118,13 @@ func TestRenewGoesOnPastAClusterThatIsDown(t *testing.T) {
 	if n := strings.Count(r.Stderr, "\n"); n != 3 {
 		t.Errorf("it says\n%s", r.Stderr)
 	}
+	said := r
 	m.renew("--profile", "a-up").Succeeds().Silent()
 	m.renew("--profile", "b-down").OneError(5)
 	m.renew("--profile", "none").OneError(3, "no such profile")
 	door.LeadTo(lab.Plane.Server)
 	m.renew().Succeeds().Silent()
+	m.Follow(said, "doctor")
 }
 
 // TestRenewSaysThatATokenCouldNotBeReplaced though the one that is there still works.
@@ -196,7 +198,7 @@ func TestATimerOfSystemd(t *testing.T) {
 	const unit = "sa-exec-credential-renew"
 	for range 2 { // a second setup changes nothing
 		r := m.Prepare("--timer")
-		lab.Has(t, "setup", r.Stderr, "setup: timer: systemd renews what is due, every 10 minutes",
+		lab.Has(t, "setup", r.Stderr, "setup: timer: systemd renews what is due, every 5 minutes",
 			"it does so while you are logged in; to have it run always: loginctl enable-linger")
 	}
 	for _, extension := range []string{".service", ".timer"} {
@@ -254,7 +256,7 @@ func TestALineForCron(t *testing.T) {
 	lab.Has(t, "setup", setup(), "timer: a line of your crontab renews what is due already")
 	line := strings.TrimSpace(m.Exec("crontab", "-l").Succeeds().Stdout)
 	fields := strings.SplitN(line, " ", 6)
-	if strings.Join(fields[:5], " ") != "*/10 * * * *" {
+	if strings.Join(fields[:5], " ") != "*/5 * * * *" {
 		t.Fatalf("the line is %q", line)
 	}
 	m.Plugin("logout", "--profile", "it").Succeeds()
