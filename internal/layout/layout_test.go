@@ -30,18 +30,9 @@ var order = []string{
 	"internal/bootstrap", "internal/cluster", "internal/kubeconfig", "internal/kuberc",
 	"internal/cache", "internal/client", "internal/profile",
 	"internal/mint", "internal/keyring", "internal/execcred", "internal/yamledit",
-<<<<<<< HEAD
 	"internal/eventlog", "internal/sealed",
 	"internal/timer", "internal/api", "internal/ui", "internal/parallel", "internal/files",
 	"internal/secret",
-||||||| faeb400
-	"internal/eventlog",
-	"internal/timer", "internal/api", "internal/ui", "internal/parallel", "internal/files", "internal/secret",
-=======
-	"internal/eventlog",
-	"internal/timer",
-	"internal/api", "internal/ui", "internal/parallel", "internal/files", "internal/secret",
->>>>>>> unattended
 	"kubeconfig-templates",
 }
 

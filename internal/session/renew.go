@@ -24,7 +24,7 @@ func (s *Session) Renew(ctx context.Context) error {
 	}
 	tokens := s.cache()
 	tokens.Caller = cache.Caller{PID: -1} // what fails is remembered for nobody who asks
-	return tokens.Renew(ctx, err != nil) // a mint recovers what is gone
+	return tokens.Renew(ctx, err != nil)  // a mint recovers what is gone
 }
 
 // renewBootstrap replaces the bootstrap credential with one that it requests for itself, when half

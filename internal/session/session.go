@@ -209,18 +209,9 @@ func (s *Session) way() string {
 func failureKinds() []error {
 	return []error{ErrBootstrapRefused, ErrAccountGone, ErrDeviceGone,
 		bootstrap.ErrMissing, bootstrap.ErrExpired, bootstrap.ErrSource, kuberc.ErrDenied,
-<<<<<<< HEAD
 		keyring.ErrLocked, keyring.ErrTimeout, keyring.ErrNoBus, keyring.ErrRefused,
 		keyring.ErrUnavailable, keyring.ErrTooBig, keyring.ErrQuota, keyring.ErrSealing,
 		keyring.ErrNotAllowed,
-||||||| faeb400
-		keyring.ErrLocked, keyring.ErrTimeout, keyring.ErrNoBus, keyring.ErrRefused, keyring.ErrUnavailable,
-		keyring.ErrTooBig,
-		keyring.ErrQuota,
-=======
-		keyring.ErrLocked, keyring.ErrTimeout, keyring.ErrNoBus, keyring.ErrRefused,
-		keyring.ErrUnavailable, keyring.ErrTooBig, keyring.ErrQuota,
->>>>>>> unattended
 		api.ErrCredential, api.ErrAdmission, api.ErrForbidden, api.ErrUnauthorized,
 		api.ErrThrottled,
 		api.ErrTLS, api.ErrTimeout, api.ErrUnreachable, api.ErrServer, api.ErrAnswer,
