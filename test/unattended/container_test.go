@@ -51,7 +51,7 @@ func TestContainersWithoutAKeyring(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			m := newMachine(t, test.kind)
 			m.Prepare(test.flags...)
-			before := m.minted(lab.Account)
+			before := m.Minted(lab.Account)
 			r := m.inContainer(lab.Plane.Kubectl, "--kubeconfig", m.home+"/.kube/config",
 				"get", "pods", "-o", "name")
 			if test.error != "" {
@@ -62,7 +62,7 @@ func TestContainersWithoutAKeyring(t *testing.T) {
 				return
 			}
 			r.Succeeds().Silent()
-			if n := m.minted(lab.Account) - before; n != test.requests {
+			if n := m.Minted(lab.Account) - before; n != test.requests {
 				t.Errorf("it has requested %d tokens, not %d", n, test.requests)
 			}
 			status := m.inContainer(lab.Plugin, "status").Succeeds().Silent().Stdout

@@ -20,7 +20,7 @@ type environment struct {
 	ownSession bool
 }
 
-// environments are those of the table in docs/unattended.md. The variables are those that Debian's
+// environments are those of the table in docs/servers.md. The variables are those that Debian's
 // cron, systemd, sshd and sudo set.
 var environments = []environment{
 	{"a login", func(home string) []string {
@@ -79,17 +79,17 @@ func (m *machine) whoami(e environment) lab.Result {
 // finds runs kubectl in an environment, which is to request some tokens.
 func (m *machine) finds(e environment, requests int) {
 	m.Helper()
-	before := m.minted(lab.Account)
+	before := m.Minted(lab.Account)
 	r := m.whoami(e).Succeeds().Silent()
 	if r.Stdout != m.Username() {
 		m.Errorf("it is %q", r.Stdout)
 	}
-	if n := m.minted(lab.Account) - before; n != requests {
+	if n := m.Minted(lab.Account) - before; n != requests {
 		m.Errorf("it has requested %d tokens, not %d", n, requests)
 	}
 }
 
-// TestEveryEnvironmentFindsTheStoreOfSetup is the table of docs/unattended.md, each cell a case: a
+// TestEveryEnvironmentFindsTheStoreOfSetup is the table of docs/servers.md, each cell a case: a
 // profile that was set up in a login works in all of them, with the token that is kept, and by the
 // bootstrap credential that the store has.
 func TestEveryEnvironmentFindsTheStoreOfSetup(t *testing.T) {
@@ -167,7 +167,7 @@ func TestProgramsWithAndWithoutVariablesWaitForEachOther(t *testing.T) {
 		time.Sleep(time.Second) // all of them are there before the first has its token
 		lab.Pass(lab.Plane.Server)(conn)
 	})
-	before := m.minted(lab.Account)
+	before := m.Minted(lab.Account)
 	var crowd []*lab.Started
 	for range 4 {
 		for _, e := range environments {
@@ -180,7 +180,7 @@ func TestProgramsWithAndWithoutVariablesWaitForEachOther(t *testing.T) {
 	for _, one := range crowd {
 		tokens[one.End().Succeeds().Silent().Stdout] = true
 	}
-	if n := m.minted(lab.Account) - before; n != 1 || len(tokens) != 1 {
+	if n := m.Minted(lab.Account) - before; n != 1 || len(tokens) != 1 {
 		t.Errorf("%d tokens were requested, and %d printed", n, len(tokens))
 	}
 }

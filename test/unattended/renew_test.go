@@ -18,7 +18,7 @@ import (
 // machine's device.
 func (m *machine) requests() (tokens, bootstraps int) {
 	m.Helper()
-	return m.minted(lab.Account), m.minted(m.Configuration().Device.Name)
+	return m.Minted(lab.Account), m.Minted(m.Configuration().Device.Name)
 }
 
 // ageToken has some of the stored token's life be over.
@@ -162,9 +162,9 @@ func TestRenewWhereTheBootstrapCredentialIsGone(t *testing.T) {
 func TestRenewHasNothingToDoWhereNothingIsKept(t *testing.T) {
 	m := newMachine(t, keyring.Kernel)
 	m.Prepare("--store", "none", "--bootstrap", "context=admin@test")
-	before := m.minted(lab.Account)
+	before := m.Minted(lab.Account)
 	m.renew().Succeeds().Silent()
-	if n := m.minted(lab.Account) - before; n != 0 {
+	if n := m.Minted(lab.Account) - before; n != 0 {
 		t.Errorf("%d tokens were requested", n)
 	}
 }
@@ -208,9 +208,9 @@ func TestATimerOfSystemd(t *testing.T) {
 	lab.Has(t, "systemd", systemctl("is-enabled", unit+".timer").Succeeds().Stdout, "enabled")
 	lab.Has(t, "systemd", systemctl("list-timers").Succeeds().Stdout, unit+".timer")
 	m.Forget()
-	before := m.minted(lab.Account)
+	before := m.Minted(lab.Account)
 	systemctl("start", unit+".service").Succeeds()
-	if n := m.minted(lab.Account) - before; n != 1 {
+	if n := m.Minted(lab.Account) - before; n != 1 {
 		t.Errorf("the service has requested %d tokens", n)
 	}
 	m.Ready(m.Namespace, "second", "--store", "kernel")
@@ -260,10 +260,10 @@ func TestALineForCron(t *testing.T) {
 		t.Fatalf("the line is %q", line)
 	}
 	m.Plugin("logout", "--profile", "it").Succeeds()
-	before := m.minted(lab.Account)
+	before := m.Minted(lab.Account)
 	m.command(environments[1], "/bin/sh", "-c", strings.ReplaceAll(fields[5], `\%`, "%")).
 		Run(t).Succeeds().Silent()
-	if n := m.minted(lab.Account) - before; n != 1 {
+	if n := m.Minted(lab.Account) - before; n != 1 {
 		t.Errorf("the line has requested %d tokens", n)
 	}
 	lab.Has(t, "forget", m.Plugin("forget", "--profile", "it").Succeeds().Stderr,
