@@ -66,6 +66,24 @@ func TestAMachineJoins(t *testing.T) {
 	m.Plugin("doctor").Succeeds()
 }
 
+// TestAMachineThatHasJoinedWorksAfterARestart where its store is sealed.
+func TestAMachineThatHasJoinedWorksAfterARestart(t *testing.T) {
+	t.Parallel()
+	admin := administrator(t)
+	block, _ := invite(admin, "build-7")
+	m := lab.NewMachine(t, keyring.Sealed)
+	m.Namespace, m.Profile = admin.Namespace, admin.Profile
+	r := join(m, block, "--store", "sealed", "--tpm", m.TPMPlace).Succeeds()
+	lab.Has(t, "the proof", r.Stdout, "It works.", "sealed")
+	m.Kubectl("get", "pods").Succeeds()
+	m.Reboot()
+	m.Kubectl("get", "pods").Succeeds()
+	join(m, block).Succeeds() // as before: the store and the TPM that were chosen
+	if p := m.Configuration(); p.Store != keyring.Sealed || p.TPM != m.TPMPlace {
+		t.Errorf("the store is %s, the TPM %s", p.Store, p.TPM)
+	}
+}
+
 // TestWhatCannotJoinChangesNothing is about all that can be wrong with an invitation or the way to
 // its server.
 func TestWhatCannotJoinChangesNothing(t *testing.T) {
@@ -412,6 +430,28 @@ func TestAJoinThatIsKilledAnywhereCanBeRunAgain(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestWhoCannotLookForDevicesInvitesAnotherOne and is told.
+func TestWhoCannotLookForDevicesInvitesAnotherOne(t *testing.T) {
+	t.Parallel()
+	admin := administrator(t)
+	_, first := invite(admin, "build-7")
+	user := "creator-" + admin.Namespace
+	admin.AsAdmin("create", "role", "creator", "-n", admin.Namespace, "--verb=create,get,patch",
+		"--resource=secrets,serviceaccounts,roles,rolebindings,serviceaccounts/token")
+	admin.AsAdmin("create", "rolebinding", "creator", "-n", admin.Namespace, "--role=creator",
+		"--user="+user)
+	limited := *admin
+	limited.Admin = lab.User(t, user)
+	r := limited.Plugin("invite", lab.Account, "-n", admin.Namespace, "--kubeconfig",
+		limited.Admin, "--for", "build-7").Succeeds()
+	lab.Has(t, "invite", r.Stderr, "warning: you cannot list Secrets in")
+	second := read(t, r.Stdout)
+	if first.Device.Name == second.Device.Name {
+		t.Error("the device is the first one")
+	}
+	join(newcomer(admin), r.Stdout).Succeeds()
 }
 
 // TestWhoMayNotInviteIsToldBeforeAnythingIsCreated and what would be needed.
