@@ -89,6 +89,9 @@ func NewJoin(h *host.Host, i invitation.Invitation, o Options, report ui.Report)
 	kept := o.keep(h, p)
 	o.Store, o.Output, o.KeepOutput = kept.Store, kept.Output, kept.KeepOutput
 	o.AllowMissingClusterInfo, o.Log, o.TPM = kept.AllowMissingClusterInfo, kept.Log, kept.TPM
+	if o.Store == keyring.None { // of a profile that had nothing to keep
+		o.Store = keyring.Auto
+	}
 	p.Device, p.Store, p.TPM, p.Log = record, o.Store, o.TPM, o.log()
 	p.AllowMissingClusterInfo = *o.AllowMissingClusterInfo
 	p.Setup.Output = o.remembered().Output
@@ -189,10 +192,6 @@ func (j joining) check(ctx context.Context) error {
 	if !authority.Fits(j.profile.Cluster) {
 		return fmt.Errorf("%w: %d bytes", authority.ErrTooLarge,
 			len(j.profile.Cluster.CertificateAuthorityData))
-	}
-	if j.profile.Store == keyring.None {
-		return ui.Usagef("--store none keeps nothing, and a machine that joins has a " +
-			"bootstrap credential to keep")
 	}
 	if err := j.checkTaken(ctx); err != nil {
 		return err
