@@ -18,27 +18,6 @@ type devicesCommand struct {
 	administrator  `embed:""`
 }
 
-// deviceList is what -o json and -o yaml print.
-type deviceList struct {
-	APIVersion string         `json:"apiVersion"`
-	Kind       string         `json:"kind"` // DeviceList
-	Items      []deviceStatus `json:"items"`
-}
-
-// deviceStatus is one machine that holds a bootstrap credential. Issued and Expires are what
-// setup or rotate last noted: what a credential renews by itself, only the audit log has.
-type deviceStatus struct {
-	Name       string     `json:"name"`
-	SecretUID  string     `json:"secretUID,omitempty"`
-	AccountUID string     `json:"accountUID,omitempty"`
-	Host       string     `json:"host,omitempty"`
-	User       string     `json:"user,omitempty"`
-	Created    time.Time  `json:"created"`
-	Issued     *time.Time `json:"bootstrapIssuedAt,omitempty"`
-	Expires    *time.Time `json:"bootstrapExpirationTimestamp,omitempty"`
-	Odd        []string   `json:"odd,omitempty"`
-}
-
 // Run lists the machines that can mint for a service account.
 func (d *devicesCommand) Run(ctx context.Context, h *host.Host) error {
 	devices, err := lifecycle.List(ctx, h, d.choice(), d.Namespace, d.ServiceAccount,
@@ -47,43 +26,34 @@ func (d *devicesCommand) Run(ctx context.Context, h *host.Host) error {
 		return err
 	}
 	if d.Output == "table" {
-		return h.Write(deviceTable(devices).Text(h.Colours()))
+		return h.Write(deviceTable(devices, h.Now()).Text(h.Colours()))
 	}
-	list := deviceList{APIVersion: ui.Version, Kind: "DeviceList", Items: []deviceStatus{}}
-	for _, device := range devices {
-		list.Items = append(list.Items, deviceStatus{Name: device.Name,
-			SecretUID: device.SecretUID, AccountUID: device.AccountUID,
-			Odd: device.Odd, Host: device.Owner.Host, User: device.Owner.User,
-			Created: device.Created,
-			Issued:  known(device.Issued), Expires: known(device.Expires)})
-	}
-	result, err := ui.Encode(d.Output, list)
+	result, err := ui.Encode(d.Output, lifecycle.ListOf(devices, h.Now()))
 	if err != nil {
 		return err
 	}
 	return h.Write(result)
 }
 
-func deviceTable(devices []cluster.DeviceInfo) *ui.Table {
-	table := &ui.Table{Header: []string{"DEVICE", "HOST", "USER", "SINCE",
+func deviceTable(devices []cluster.DeviceInfo, now time.Time) *ui.Table {
+	table := &ui.Table{Header: []string{"DEVICE", "HOST", "USER", "SINCE", "STATE",
 		"LAST SETUP OR ROTATE", "ODD"}}
 	for _, d := range devices {
-		issued, colour := "-", ""
+		issued, colour, state := "-", "", d.State(now)
+		switch state {
+		case cluster.Invited:
+			state += ", until " + ui.Date(d.InvitedUntil)
+		case cluster.Lapsed:
+			state += ", by " + ui.Date(d.InvitedUntil)
+		}
 		if !d.Issued.IsZero() {
 			issued = ui.Date(d.Issued)
 		}
 		if len(d.Odd) > 0 {
 			colour = ui.Yellow
 		}
-		table.Row(colour, d.Short, d.Owner.Host, d.Owner.User, ui.Date(d.Created), issued,
+		table.Row(colour, d.Short, d.Owner.Host, d.Owner.User, ui.Date(d.Created), state, issued,
 			strings.Join(d.Odd, ", "))
 	}
 	return table
-}
-
-func known(t time.Time) *time.Time {
-	if t.IsZero() {
-		return nil
-	}
-	return &t
 }

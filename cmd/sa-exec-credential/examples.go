@@ -14,6 +14,16 @@ var examples = map[string][]string{
 		"sa-exec-credential setup jenkins -n jenkins --cluster-role edit --in automation",
 		"sa-exec-credential setup ci -n build --cluster-role view --all-contexts",
 	},
+	"invite": {
+		"sa-exec-credential invite jenkins -n automation --cluster-role view --for build-7 | " +
+			"ssh build-7 sa-exec-credential join --use-context",
+		"sa-exec-credential invite jenkins -n automation --for build-1 --for build-2 " +
+			"--valid 1h -o invitations",
+	},
+	"join": {
+		"ssh build-7 sa-exec-credential join --use-context < build-7.invitation",
+		"sa-exec-credential join build-7.invitation",
+	},
 	"token": {
 		"curl -H @<(sa-exec-credential token --header --profile ci.build@prod) " +
 			"https://prod.example.com:6443/api/v1/pods",
@@ -40,10 +50,13 @@ var examples = map[string][]string{
 		"sa-exec-credential rotate --profile ci.build@prod",
 		"sa-exec-credential rotate --profile ci.build@prod --context admin@prod",
 	},
+	"renew": {
+		"sa-exec-credential renew",
+		"sa-exec-credential renew --profile ci.build@prod",
+	},
 	"revoke": {
 		"sa-exec-credential revoke --profile ci.build@prod",
-		"sa-exec-credential revoke --device laptop-3f9a1c0de5b2784a --serviceaccount ci " +
-			"-n build",
+		"sa-exec-credential revoke --device build-7 --serviceaccount jenkins -n automation",
 	},
 	"forget": {
 		"sa-exec-credential forget --profile ci.build@prod --dry-run",

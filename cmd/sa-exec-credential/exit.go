@@ -15,9 +15,11 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/cluster"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/device"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/doctor"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/eventlog"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/execcred"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/files"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/invitation"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/kubeconfig"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/kuberc"
@@ -26,6 +28,7 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/rights"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/session"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/timer"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/yamledit"
 )
@@ -89,6 +92,8 @@ const (
 	otherStore   = "set it up with another store: {store}"
 	listProfiles = "to see the profiles: sa-exec-credential status"
 	ownGKE       = `if you own a cluster of GKE, run first: kubectl create clusterrolebinding cluster-admin-me --clusterrole=cluster-admin --user="$(gcloud config get-value account)"`
+	refused      = "a container's filter of system calls does that: use --store none with another --bootstrap than keyring; to see which there are: sa-exec-credential setup --help"
+	noBus        = "it is there while the user of the profile is logged in; where nobody is, " + otherStore
 	joinGroup    = `to be allowed to use the TPM, log in again after: sudo usermod -aG tss "$(id -un)"; or ` + otherStore
 	noCollection = `create one in the terminal: read -rs P && printf '%s\n' "$P" | gnome-keyring-daemon --replace --unlock` +
 		"; on a desktop: a keyring called Login in its password manager, set as default; or " + otherStore
@@ -97,6 +102,8 @@ const (
 // ofOperation is what is answered otherwise in one operation, where an administrator's context acts.
 var ofOperation = map[string][]problem{
 	"setup":   administrators(toPrepare, "create what is missing, or leave out the flag that names it"),
+	"invite":  administrators(toPrepare, "create what is missing, or leave out the flag that names it"),
+	"join":    joiners,
 	"migrate": migrators("create what is missing, then run migrate again"),
 	"devices": administrators(allowedOnly+" list Secrets in the namespace", listAccounts),
 	"revoke":  administrators(allowedOnly+" list and delete Secrets in the namespace", listDevices),
@@ -117,6 +124,33 @@ var leftovers = []problem{
 	{keyring.ErrUnavailable, exitStore, storeLater},
 	{lifecycle.ErrLeft, exitUnexpected, "the warnings above say what is left, and what removes it"},
 }
+
+// What an invitation that is none is answered with.
+const (
+	howInvite   = "; to see how: sa-exec-credential invite --help"
+	inviteAgain = "have an administrator invite this machine again: {invite}"
+)
+
+// joiners are the answers to a machine that has an invitation and no administrator.
+var joiners = []problem{
+	{invitation.ErrEmpty, exitUsage, "what was to print it has failed, and says why; an administrator prints one" + howInvite},
+	{invitation.ErrForeign, exitUsage, "hand over what an administrator has printed, and nothing else" + howInvite},
+	{invitation.ErrCut, exitUsage, "hand it over whole, or have it printed again" + howInvite},
+	{invitation.ErrAltered, exitUsage, "hand it over as it was printed, or have it printed again" + howInvite},
+	{invitation.ErrVersion, exitUsage, "use one version of this program on both machines; to see this one's: sa-exec-credential version"},
+	{invitation.ErrInvalid, exitUsage, "have it printed again" + howInvite},
+	{prepare.ErrInvitationExpired, exitBootstrap, inviteAgain},
+	{prepare.ErrInvitationRefused, exitBootstrap, inviteAgain},
+	{prepare.ErrOtherDevice, exitUsage, "it mints already, and nothing was changed; to see with what: sa-exec-credential status"},
+	{prepare.ErrProfileTaken, exitUsage, "to keep both, name another --profile; to remove that one first: {program forget}"},
+	{api.ErrAdmission, exitForbidden, "a policy of the cluster allows less than the invitation; " + inviteAgain},
+	{api.ErrForbidden, exitForbidden, "the rights of the device are not what invite has created; " + inviteAgain},
+	{api.ErrTLS, exitServer, "check this machine's clock, and who answers at the server's address; the invitation was not used up"},
+	{api.ErrTimeout, exitServer, fromHere},
+	{api.ErrUnreachable, exitServer, fromHere},
+}
+
+const fromHere = "check the network, VPN and proxy between this machine and the cluster; the invitation was not used up"
 
 // migrators name the administrator's context by another flag, and have no --no-rbac.
 func migrators(missing string) []problem {
@@ -176,8 +210,9 @@ var general = []problem{
 	{files.ErrBusy, exitUnexpected, "wait until the other command is done, then run the same command again"},
 	{host.ErrNoHome, exitProfile, "set HOME"},
 	{syscall.EMFILE, exitUnexpected, "let the process open more files: ulimit -n"},
-	{admin.ErrOwnContext, exitUsage, "name an administrator's context with --context; for example: {admin}"},
+	{admin.ErrOwnContext, exitUsage, "name an administrator's context with --context; for example: {admin}; or on an administrator's machine: {elsewhere}"},
 	{lifecycle.ErrNoDevice, exitUsage, listDevices},
+	{prepare.ErrInvitationThere, exitUsage, "remove it, or name another directory with -o"},
 	{prepare.ErrInterrupted, exitUnexpected, "the same command finishes the rest: {again}"},
 	{lifecycle.ErrStillAccepted, exitServer, "see whether another program creates the Secret again"},
 	{prepare.ErrNotInPod, exitBootstrap, "set automountServiceAccountToken: true for the pod, or use another --bootstrap"},
@@ -216,6 +251,9 @@ var general = []problem{
 	{doctor.ErrExecSection, exitProfile, "to print one that works: {program kubeconfig}"},
 	{doctor.ErrPluginDenied, exitProfile, "to see the policy: kubectl kuberc view"},
 	{keyring.ErrNotKept, exitStore, otherStore},
+	{timer.ErrForeign, exitUsage, "move it away, or run setup without --timer"},
+	{timer.ErrSystemd, exitUnexpected, "the rest is set up; to see what it says: systemctl --user status"},
+	{eventlog.ErrWrite, exitUsage, "let this user write it, or name another --log; to do without: {setup --log none}"},
 
 	{session.ErrBootstrapRefused, exitBootstrap, "its device may have been revoked; " + setupAgain},
 	{bootstrap.ErrMissing, exitBootstrap, setupAgain},
@@ -229,6 +267,8 @@ var general = []problem{
 	{keyring.ErrLocked, exitStore, "unlock the keyring, or " + otherStore},
 	{keyring.ErrTimeout, exitStore, "see whether the keyring waits for a password, or " + otherStore},
 	{keyring.ErrNoCollection, exitStore, noCollection},
+	{keyring.ErrRefused, exitStore, refused},
+	{keyring.ErrNoBus, exitStore, noBus},
 	{keyring.ErrUnavailable, exitStore, "start the keyring service, or " + otherStore},
 	{keyring.ErrTooBig, exitStore, otherStore},
 	{keyring.ErrQuota, exitStore, "to free room: sa-exec-credential logout --all; to see what else is there: keyctl show @u"},
@@ -261,6 +301,7 @@ func ofType(at advice.Situation, err error) (problem, bool) {
 		quota      *keyring.QuotaError
 		missing    *prepare.EnvironmentError
 		several    *session.SeveralError
+		ambiguous  *lifecycle.AmbiguousError
 		record     *device.MalformedError
 	)
 	switch {
@@ -286,6 +327,8 @@ func ofType(at advice.Situation, err error) (problem, bool) {
 			at.Complete("; then set it up again: {setup}")}, true
 	case errors.As(err, &several):
 		return problem{code: exitUsage, hint: "name one: " + at.Again("--profile", several.Names[0])}, true
+	case errors.As(err, &ambiguous):
+		return problem{code: exitUsage, hint: "name one of them: " + at.Again("--device", ambiguous.Devices[0].Short)}, true
 	case errors.As(err, &escalation):
 		return problem{code: exitForbidden, hint: "nobody can grant more than they hold: have a cluster administrator run " + at.Operation + "; " + ownGKE}, true
 	case errors.As(err, &conflict):

@@ -119,7 +119,7 @@ func TestWhatHintsGiveToTypeStandsAfterAColon(t *testing.T) {
 	lists := append(slices.Collect(maps.Values(ofOperation)), general)
 	command := regexp.MustCompile(`(sa-exec-credential|kubectl|chmod|rm|keyctl) [a-z-]`)
 	known := regexp.MustCompile(`\{(setup|again|store|move|admin|kubectl|config|program|` +
-		`account)( [^{}]*)?\}`)
+		`account|invite|elsewhere)( [^{}]*)?\}`)
 	for _, p := range slices.Concat(lists...) {
 		hint := strings.ReplaceAll(p.hint, " {directory}", " /directory")
 		hint = known.ReplaceAllString(hint, "kubectl x")

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync/atomic"
@@ -73,20 +74,26 @@ func resultOf(o prepare.Outcome) string {
 	return "ready"
 }
 
-// worst says how many failed, with the exit code and hint of the first.
+// worst says how many failed, with the exit code and hint of the first that was not only
+// interrupted: what ends that one is the same command for all of them.
 func worst(outcomes []prepare.Outcome) error {
 	failed := 0
 	var first error
 	for _, o := range outcomes {
-		if o.Err != nil {
-			failed++
-			if first == nil {
-				first = &prepare.ContextError{Context: o.Context, Err: o.Err}
-			}
+		if o.Err == nil {
+			continue
+		}
+		failed++
+		if first == nil && !errors.Is(o.Err, prepare.ErrInterrupted) {
+			first = &prepare.ContextError{Context: o.Context, Err: o.Err}
 		}
 	}
-	if failed == 0 {
+	switch {
+	case failed == 0:
 		return nil
+	case first == nil:
+		return fmt.Errorf("%d of %d contexts were not prepared: %w", failed, len(outcomes),
+			prepare.ErrInterrupted)
 	}
 	return fmt.Errorf("%d of %d contexts were not prepared; the first: %w", failed,
 		len(outcomes), first)

@@ -26,17 +26,19 @@ type migrateCommand struct {
 	Duration            time.Duration `default:"1h" help:"How long a token lives, at least 10m."`
 	BootstrapDuration   time.Duration `default:"720h" help:"How long the bootstrap credential in the keyring lives; it renews itself."`
 	Store               string        `enum:"auto,keyring,sealed,kernel" default:"auto" help:"Where secrets are kept: auto, keyring, sealed or kernel."`
-	TPM                 string        `name:"tpm" placeholder:"PATH" help:"The TPM that a sealed store seals with, unix:PATH for a simulator (default: /dev/tpmrm0, or else systemd seals)."`
-	NoLimits            bool          `help:"Do not limit by the cluster's admission policy what devices can ask for."`
-	AllowDefaultAccount bool          `help:"Allow the account \"default\", which every pod of the namespace has."`
+	sealing             `embed:""`
+	NoLimits            bool `help:"Do not limit by the cluster's admission policy what devices can ask for."`
+	AllowDefaultAccount bool `help:"Allow the account \"default\", which every pod of the namespace has."`
 
+	TakeOver           bool `help:"Replace a profile of the same name that is for another cluster or account."`
 	DeleteLegacySecret bool `help:"Delete the Secret that the old token was read from, once the new way works."`
 	DryRun             bool `help:"Print what would be created and changed, and touch nothing."`
 }
 
 // Run proves the new way, and only then takes the token out of the file.
 func (c *migrateCommand) Run(ctx context.Context, h *host.Host) error {
-	if err := checkLifetimes(c.Duration, c.BootstrapDuration); err != nil {
+	lifetimes := prepare.Options{Duration: c.Duration, BootstrapDuration: c.BootstrapDuration}
+	if err := lifetimes.Check(); err != nil {
 		return err
 	}
 	if c.Profile != "" {
@@ -47,7 +49,7 @@ func (c *migrateCommand) Run(ctx context.Context, h *host.Host) error {
 	m, err := prepare.NewMigration(ctx, h, prepare.MigrateOptions{Context: c.Context, AdminContext: c.AdminContext,
 		Kubeconfig: c.Kubeconfig, ServiceAccount: c.ServiceAccount, Namespace: c.Namespace, Profile: c.Profile, Duration: c.Duration, BootstrapDuration: c.BootstrapDuration,
 		Store: keyring.Kind(c.Store), TPM: c.TPM, NoLimits: c.NoLimits, AllowDefaultAccount: c.AllowDefaultAccount,
-		DeleteLegacySecret: c.DeleteLegacySecret}, h.Log.Reporter("migrate"))
+		TakeOver: c.TakeOver, DeleteLegacySecret: c.DeleteLegacySecret}, h.Log.Reporter("migrate"))
 	if err != nil {
 		return err
 	}
@@ -58,7 +60,7 @@ func (c *migrateCommand) Run(ctx context.Context, h *host.Host) error {
 	if proof == nil {
 		return err
 	}
-	return errors.Join(err, h.Write(proofText(proof, h.Now(), h.Colours())))
+	return errors.Join(err, h.Write(proof.Text(h.Now(), h.Colours())))
 }
 
 // dryRun prints what would be applied, and what the user would become.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/advice"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/invitation"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/parallel"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
 )
@@ -27,12 +28,15 @@ type grammar struct {
 	Version kong.VersionFlag `help:"Print the version."`
 
 	Setup      setupCommand      `cmd:"" help:"Prepare a service account, a profile and a kubeconfig context, and prove that it works."`
+	Invite     inviteCommand     `cmd:"" help:"Prepare the cluster for another machine, and print an invitation for it."`
+	Join       joinCommand       `cmd:"" help:"Take an invitation: a profile, a bootstrap credential and a kubeconfig context for this machine."`
 	Token      tokenCommand      `cmd:"" help:"Print the bare token, for curl or a script."`
 	Status     statusCommand     `cmd:"" help:"List the profiles and what is kept for them."`
 	Logout     logoutCommand     `cmd:"" help:"Forget cached tokens."`
 	Get        getCommand        `cmd:"" help:"Print an ExecCredential; called by kubectl and other clients."`
 	Kubeconfig kubeconfigCommand `cmd:"" help:"Print a kubeconfig for a profile, or merge its context into one."`
 	Rotate     rotateCommand     `cmd:"" help:"Replace this machine's device and bootstrap credential, and end the old ones."`
+	Renew      renewCommand      `cmd:"" help:"Renew the bootstrap credentials and tokens that are due; for a timer."`
 	Revoke     revokeCommand     `cmd:"" help:"End this machine's tokens, or another's, in the cluster, and forget them here."`
 	Forget     forgetCommand     `cmd:"" help:"Remove a profile, its secrets and its contexts from this machine; no cluster is asked."`
 	Uninstall  uninstallCommand  `cmd:"" help:"Remove from the cluster all that setup created for a service account, and what is left of it here."`
@@ -161,6 +165,9 @@ func (usageError) Unwrap() error { return ui.ErrUsage }
 // usageOf says what is wrong with a command line as kubectl does: an unknown command is called one.
 func usageOf(parser *kong.Kong, args []string, err error) error {
 	command := ""
+	if strings.Contains(strings.Join(args, " "), invitation.Armour) { // a secret, which err quotes
+		return usageError{errNoArgument, "join"}
+	}
 	for _, arg := range args {
 		if strings.HasPrefix(arg, "-") {
 			continue

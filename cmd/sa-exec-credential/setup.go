@@ -4,14 +4,13 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"path/filepath"
 	"strings"
 	"time"
 
-	"github.com/sa-exec-credential/sa-exec-credential/internal/cluster"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/kubeconfig"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/lifecycle"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/prepare"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
@@ -26,6 +25,29 @@ type setupCommand struct {
 	Kubeconfig  string   `placeholder:"FILE" help:"The kubeconfig that holds the contexts (default: as kubectl)."`
 	Parallel    int      `default:"8" placeholder:"N" help:"How many clusters are prepared at once."`
 
+	grants    `embed:""`
+	lifetimes `embed:""`
+
+	Bootstrap    string   `group:"Tokens:" placeholder:"SOURCE" help:"keyring (default), context=NAME, in-cluster, token-file=PATH, env=NAME or command=COMMAND: what authenticates the request for a token."`
+	BootstrapEnv []string `group:"Tokens:" placeholder:"NAME" help:"A variable that a bootstrap command, or another context's plugin, gets with its value of now; repeatable."`
+	Recover      *bool    `group:"Tokens:" negatable:"" help:"Let get use this context's credentials when the cluster no longer knows the bootstrap credential: after new signing keys, in a rebuilt cluster, or when the store was emptied; never after revoke."`
+	Minter       string   `group:"Tokens:" placeholder:"NS/NAME" help:"With --bootstrap in-cluster, on an administrator's machine: the pods' account that is allowed to mint."`
+	Store        string   `group:"Tokens:" enum:",auto,keyring,sealed,kernel,none" default:"" placeholder:"STORE" help:"Where secrets are kept: auto, keyring, sealed (files that only this machine opens), kernel or none (default: auto, or as set up before)."`
+	sealing      `embed:"" group:"Tokens:"`
+
+	Profile                 string `group:"Results:" placeholder:"NAME" help:"Name of the profile and of its context (default: SERVICEACCOUNT.NAMESPACE@CLUSTER)."`
+	TakeOver                bool   `group:"Results:" help:"Replace a profile of the same name that is for another cluster or account, such as one that was recreated or moved."`
+	Output                  string `group:"Results:" short:"o" placeholder:"FILE" help:"The kubeconfig that gets the context; - prints one (default: as kubectl)."`
+	UseContext              bool   `group:"Results:" help:"Make it the current context."`
+	AllowMissingClusterInfo *bool  `group:"Results:" negatable:"" help:"Also answer clients that do not say which cluster the token will be sent to."`
+	Allowlist               bool   `group:"Results:" help:"Add the plugin to the allowlist in kubectl's kuberc."`
+	DryRun                  bool   `group:"Results:" help:"Print the manifests and the kubeconfig, and touch nothing."`
+
+	unattended `embed:""`
+}
+
+// grants are the flags of what the account is granted.
+type grants struct {
 	Role         []string `group:"Rights:" placeholder:"ROLE" help:"An existing Role to bind; repeatable."`
 	ClusterRole  []string `group:"Rights:" placeholder:"ROLE" help:"An existing ClusterRole to bind; repeatable."`
 	Verb         []string `group:"Rights:" help:"Verbs of a role to create, as kubectl create role spells them."`
@@ -38,24 +60,18 @@ type setupCommand struct {
 
 	AllowDefaultAccount bool `group:"Rights:" help:"Allow the account \"default\", which every pod of the namespace has."`
 	AllowAdmin          bool `group:"Rights:" help:"Allow cluster-admin and wildcard permissions."`
+}
 
+// sealing is the flag of what a sealed store seals with.
+type sealing struct {
+	TPM string `name:"tpm" placeholder:"PATH" help:"The TPM that a sealed store seals with, unix:PATH for a simulator (default: /dev/tpmrm0, or else systemd seals)."`
+}
+
+// lifetimes are the flags of what is minted.
+type lifetimes struct {
 	Duration          time.Duration `group:"Tokens:" help:"How long a token lives, at least 10m (default: 1h, or as set up before)."`
 	Audience          []string      `sep:"none" group:"Tokens:" help:"For whom tokens are (default: the API server); repeatable."`
-	Bootstrap         string        `group:"Tokens:" placeholder:"SOURCE" help:"keyring (default), context=NAME, in-cluster, token-file=PATH, env=NAME or command=COMMAND: what authenticates the request for a token."`
 	BootstrapDuration time.Duration `group:"Tokens:" help:"How long the bootstrap credential in the keyring lives; it renews itself (default: 720h, or as set up before)."`
-	BootstrapEnv      []string      `group:"Tokens:" placeholder:"NAME" help:"A variable that a bootstrap command, or another context's plugin, gets with its value of now; repeatable."`
-	Recover           *bool         `group:"Tokens:" negatable:"" help:"Let get use this context's credentials when the cluster no longer knows the bootstrap credential: after new signing keys, in a rebuilt cluster, or when the store was emptied; never after revoke."`
-	Minter            string        `group:"Tokens:" placeholder:"NS/NAME" help:"With --bootstrap in-cluster, on an administrator's machine: the pods' account that is allowed to mint."`
-	Store             string        `group:"Tokens:" enum:",auto,keyring,sealed,kernel,none" default:"" placeholder:"STORE" help:"Where secrets are kept: auto, keyring, sealed (files that only this machine opens), kernel or none (default: auto, or as set up before)."`
-	TPM               string        `group:"Tokens:" name:"tpm" placeholder:"PATH" help:"The TPM that a sealed store seals with, unix:PATH for a simulator (default: /dev/tpmrm0, or else systemd seals)."`
-
-	Profile                 string `group:"Results:" placeholder:"NAME" help:"Name of the profile and of its context (default: SERVICEACCOUNT.NAMESPACE@CLUSTER)."`
-	TakeOver                bool   `group:"Results:" help:"Replace a profile of the same name that is for another cluster or account, such as one that was recreated or moved."`
-	Output                  string `group:"Results:" short:"o" placeholder:"FILE" help:"The kubeconfig that gets the context; - prints one (default: as kubectl)."`
-	UseContext              bool   `group:"Results:" help:"Make it the current context."`
-	AllowMissingClusterInfo *bool  `group:"Results:" negatable:"" help:"Also answer clients that do not say which cluster the token will be sent to."`
-	Allowlist               bool   `group:"Results:" help:"Add the plugin to the allowlist in kubectl's kuberc."`
-	DryRun                  bool   `group:"Results:" help:"Print the manifests and the kubeconfig, and touch nothing."`
 }
 
 // Run prepares one cluster, or many at once.
@@ -63,6 +79,10 @@ func (c *setupCommand) Run(ctx context.Context, h *host.Host) error {
 	if err := c.check(); err != nil {
 		return err
 	}
+	return c.withTimer(ctx, h, h.Log.Reporter("setup"), c.DryRun, c.run)
+}
+
+func (c *setupCommand) run(ctx context.Context, h *host.Host) error {
 	paths, err := h.SourcePaths(c.Kubeconfig)
 	if err != nil {
 		return err
@@ -97,7 +117,6 @@ func (c *setupCommand) Run(ctx context.Context, h *host.Host) error {
 
 func (c *setupCommand) check() error {
 	several := c.AllContexts || len(c.Context) > 1
-	makesRole := len(c.Verb)+len(c.Resource)+len(c.ResourceName) > 0
 	switch {
 	case c.AllContexts && len(c.Context) > 0:
 		return ui.Usagef("--context and --all-contexts cannot be combined")
@@ -105,78 +124,68 @@ func (c *setupCommand) check() error {
 		return ui.Usagef("--profile names one profile, and several contexts need several")
 	case several && c.UseContext:
 		return ui.Usagef("--use-context needs a single --context")
-	case c.NoRBAC && (makesRole || len(c.Role)+len(c.ClusterRole)+len(c.In) > 0):
-		return ui.Usagef("--no-rbac cannot be combined with --role, --cluster-role, --verb or --in")
-	case c.ClusterWide && len(c.In) > 0:
-		return ui.Usagef("--cluster-wide and --in cannot be combined")
 	case c.Recover != nil && *c.Recover && c.Bootstrap == string(profile.SourceInCluster):
 		return ui.Usagef("--recover needs a context's credentials, which pods do not have")
+	case c.Timer && c.Bootstrap == string(profile.SourceInCluster):
+		return ui.Usagef("--timer has nothing to renew for pods: kubelet does that")
 	case c.Parallel < 1:
 		return ui.Usagef("invalid --parallel %d: must be at least 1", c.Parallel)
-	}
-	for _, audience := range c.Audience {
-		if err := profile.CheckAudience(audience); err != nil {
-			return ui.Usagef("%w", err)
-		}
 	}
 	runsPrograms := c.Recover != nil && *c.Recover || strings.HasPrefix(c.Bootstrap, "command=") ||
 		strings.HasPrefix(c.Bootstrap, "context=")
 	if !runsPrograms && len(c.BootstrapEnv) > 0 {
 		return ui.Usagef("--bootstrap-env goes with --bootstrap command= or context=, or with --recover")
 	}
-	if err := checkLifetimes(c.Duration, c.BootstrapDuration); err != nil || c.Profile == "" {
+	if err := c.unattended.check(); err != nil {
 		return err
 	}
-	return profile.CheckName(c.Profile)
-}
-
-// checkLifetimes is about --duration and --bootstrap-duration.
-func checkLifetimes(token, bootstrap time.Duration) error {
-	for name, d := range map[string]time.Duration{"--duration": token, "--bootstrap-duration": bootstrap} {
-		if err := profile.CheckLifetime(name, d); d != 0 && err != nil {
-			return ui.Usagef("%w", err)
-		}
-	}
-	return nil
+	return minted(c.grants, c.lifetimes, c.Profile).Check()
 }
 
 // options are what setup shall come to, as the flags say.
 func (c *setupCommand) options(h *host.Host, paths []string) (prepare.Options, error) {
-	source, err := c.bootstrap(h, paths)
+	source, err := prepare.ParseSource(h, c.Bootstrap, c.BootstrapEnv, paths)
 	if err != nil {
 		return prepare.Options{}, err
 	}
-	minter, err := c.minter()
+	minter, err := prepare.ParseMinter(c.Minter, source)
 	if err != nil {
 		return prepare.Options{}, err
 	}
-	output, err := c.output(h)
+	output, err := outputFiles(h, c.Output)
 	if err != nil {
 		return prepare.Options{}, err
 	}
-	return prepare.Options{
-		ServiceAccount: c.ServiceAccount, Namespace: c.Namespace,
-		Roles: c.Role, ClusterRoles: c.ClusterRole,
-		Verbs: c.Verb, Resources: c.Resource, ResourceNames: c.ResourceName,
-		In: c.In, ClusterWide: c.ClusterWide, NoRBAC: c.NoRBAC, NoLimits: c.NoLimits,
-		AllowDefaultAccount: c.AllowDefaultAccount, AllowAdmin: c.AllowAdmin,
-		TakeOver: c.TakeOver,
-		Duration: c.Duration, Audiences: c.Audience, Bootstrap: source, BootstrapDuration: c.BootstrapDuration,
-		BootstrapEnv: c.BootstrapEnv, Recover: c.Recover, Minter: minter, Store: keyring.Kind(c.Store), TPM: c.TPM,
-		Profile: c.Profile, Output: output, KeepOutput: c.Output == "", UseContext: c.UseContext,
-		AllowMissingClusterInfo: c.AllowMissingClusterInfo, Allowlist: c.Allowlist,
-	}, nil
+	o := minted(c.grants, c.lifetimes, c.Profile)
+	o.ServiceAccount, o.Namespace, o.TakeOver = c.ServiceAccount, c.Namespace, c.TakeOver
+	o.Bootstrap, o.BootstrapEnv, o.Recover, o.Minter = source, c.BootstrapEnv, c.Recover, minter
+	o.Store, o.TPM, o.Allowlist = keyring.Kind(c.Store), c.TPM, c.Allowlist
+	o.Output, o.KeepOutput, o.UseContext = output, c.Output == "", c.UseContext
+	o.AllowMissingClusterInfo, o.Log = c.AllowMissingClusterInfo, c.Log
+	return o, nil
 }
 
-// output are the kubeconfig files that get the new context: the one of -o, else the user's own.
-func (c *setupCommand) output(h *host.Host) ([]string, error) {
-	switch c.Output {
+// minted are the options that setup and invite have in common.
+func minted(r grants, l lifetimes, profile string) prepare.Options {
+	return prepare.Options{
+		Profile: profile,
+		Roles:   r.Role, ClusterRoles: r.ClusterRole,
+		Verbs: r.Verb, Resources: r.Resource, ResourceNames: r.ResourceName,
+		In: r.In, ClusterWide: r.ClusterWide, NoRBAC: r.NoRBAC, NoLimits: r.NoLimits,
+		AllowDefaultAccount: r.AllowDefaultAccount, AllowAdmin: r.AllowAdmin,
+		Duration: l.Duration, Audiences: l.Audience, BootstrapDuration: l.BootstrapDuration,
+	}
+}
+
+// outputFiles are the kubeconfig files that get the new context: the one of -o, else the user's own.
+func outputFiles(h *host.Host, flag string) ([]string, error) {
+	switch flag {
 	case "-":
 		return nil, nil
 	case "":
 		return h.KubeconfigPaths("")
 	}
-	return []string{c.Output}, nil
+	return []string{flag}, nil
 }
 
 // contexts resolves names and globs.
@@ -191,78 +200,10 @@ func (c *setupCommand) contexts(paths []string) ([]string, error) {
 	return names, err
 }
 
-// sources names what --bootstrap takes.
-const sources = "keyring, context=NAME, in-cluster, token-file=PATH, env=NAME, command=COMMAND"
-
-// bootstrap reads --bootstrap.
-func (c *setupCommand) bootstrap(h *host.Host, paths []string) (profile.Bootstrap, error) {
-	if c.Bootstrap == "" {
-		return profile.Bootstrap{}, nil
-	}
-	source, value, _ := strings.Cut(c.Bootstrap, "=")
-	b := profile.Bootstrap{Source: profile.Source(source)}
-	switch b.Source {
-	case profile.SourceKeyring, profile.SourceInCluster:
-		if value != "" {
-			return b, ui.Usagef("--bootstrap %s takes no value", source)
-		}
-	case profile.SourceContext, profile.SourceTokenFile, profile.SourceEnv:
-		if value == "" {
-			return b, ui.Usagef("--bootstrap %s= needs a value, for example %s=%s", source, source,
-				map[profile.Source]string{profile.SourceContext: "admin@prod", profile.SourceTokenFile: "/run/secrets/token",
-					profile.SourceEnv: "CI_TOKEN"}[b.Source])
-		}
-	case profile.SourceCommand:
-		if value == "" {
-			return b, ui.Usagef(`--bootstrap command= needs a command, for example command="vault kv get -field=token secret/ci"`)
-		}
-	default:
-		return b, ui.Usagef("--bootstrap %q is none of %s", c.Bootstrap, sources)
-	}
-	if err := c.fill(h, &b, value, paths); err != nil {
-		return b, err
-	}
-	return b, nil
-}
-
-// fill takes what the source needs of the process of now.
-func (c *setupCommand) fill(h *host.Host, b *profile.Bootstrap, value string, paths []string) (err error) {
-	switch b.Source {
-	case profile.SourceContext:
-		b.Context, b.Kubeconfig = value, prepare.Absolute(paths)
-		b.Environment = h.Pinned(c.BootstrapEnv)
-	case profile.SourceTokenFile:
-		b.Path, err = filepath.Abs(value)
-	case profile.SourceEnv:
-		b.Variable = value
-	case profile.SourceCommand:
-		b.Environment = h.Pinned(c.BootstrapEnv)
-		if b.Command, err = host.FindCommand(value); err != nil {
-			return ui.Usagef("--bootstrap command: %w", err)
-		}
-	}
-	return err
-}
-
-// minter reads --minter, NAMESPACE/NAME.
-func (c *setupCommand) minter() (*cluster.Subject, error) {
-	if c.Minter == "" {
-		return nil, nil
-	}
-	namespace, name, found := strings.Cut(c.Minter, "/")
-	if !found || namespace == "" || name == "" {
-		return nil, ui.Usagef("invalid --minter %q: must be NAMESPACE/NAME of a pod's account", c.Minter)
-	}
-	if c.Bootstrap != string(profile.SourceInCluster) {
-		return nil, ui.Usagef("--minter goes with --bootstrap in-cluster")
-	}
-	return &cluster.Subject{Namespace: namespace, Name: name}, nil
-}
-
 // runOne prepares one cluster, prints the proof, and the kubeconfig where that was asked for.
 func (c *setupCommand) runOne(ctx context.Context, h *host.Host, p *prepare.Preparation) error {
 	if c.DryRun {
-		return dryRun(ctx, h, p)
+		return c.dryRun(ctx, h, p)
 	}
 	if p.IsForPods() {
 		return c.runForPods(ctx, h, p)
@@ -271,15 +212,19 @@ func (c *setupCommand) runOne(ctx context.Context, h *host.Host, p *prepare.Prep
 	if err != nil {
 		return err
 	}
+	return printProof(h, p, proof, c.Output)
+}
+
+func printProof(h *host.Host, p *prepare.Preparation, proof *prepare.Proof, output string) error {
 	warnOfStray(h)
-	if c.Output != "-" {
-		return h.Write(proofText(proof, h.Now(), h.Colours()))
+	if output != "-" {
+		return h.Write(proof.Text(h.Now(), h.Colours()))
 	}
 	rendered, err := p.Render()
 	if err != nil {
 		return err
 	}
-	_, _ = h.Stderr.Write(proofText(proof, h.Now(), false))
+	_, _ = h.Stderr.Write(proof.Text(h.Now(), false))
 	return h.Write(rendered)
 }
 
@@ -290,7 +235,7 @@ func warnOfStray(h *host.Host) {
 }
 
 // dryRun prints what would be applied and merged.
-func dryRun(ctx context.Context, h *host.Host, p *prepare.Preparation) error {
+func (c *setupCommand) dryRun(ctx context.Context, h *host.Host, p *prepare.Preparation) error {
 	manifests, rendered, err := p.Plan(ctx)
 	if err != nil {
 		return err
@@ -299,6 +244,9 @@ func dryRun(ctx context.Context, h *host.Host, p *prepare.Preparation) error {
 	result.WriteString("# For the cluster: this part, read by kubectl apply, creates what setup would. Each machine's own device\n" +
 		"# and bootstrap credential are created by: " + ui.CommandLine(ui.Program, "setup",
 		p.Profile().ServiceAccount, "-n", p.Profile().Namespace, "--no-rbac") + "\n")
+	if c.Timer {
+		result.WriteString("# For this machine: systemd or cron would run this: " + lifecycle.TimerLine(h) + "\n")
+	}
 	result.Write(manifests)
 	result.WriteString("---\n# For the client: this kubeconfig would be merged. It is no manifest: cut it off before kubectl apply.\n")
 	result.Write(rendered)

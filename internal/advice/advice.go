@@ -27,10 +27,16 @@ type Situation struct {
 	Operation string   // the command's name
 	Args      []string // of the process, the command's name among them
 	Profile   string   // empty: the one that Args name, or that would be chosen
+	Invite    string   // the command that invites this machine again; empty: it did not join
 }
 
-// Of is the situation of the one context that an error is about, when the command was for many.
+// Of is the situation of the one context that an error is about, when the command was for many, or
+// of the machine that could not join.
 func (s Situation) Of(err error) Situation {
+	var join *prepare.JoinError
+	if errors.As(err, &join) {
+		s.Profile, s.Invite = join.Profile.Name, prepare.InviteLine(join.Profile)
+	}
 	var one *prepare.ContextError
 	if s.Host == nil || !errors.As(err, &one) {
 		return s
@@ -73,8 +79,10 @@ var open = regexp.MustCompile(`\{(\w+)((?: [^{}]+)?)\}`)
 //	{setup}        the setup that creates the profile's credentials anew; in setup the command
 //	               itself, as it was typed
 //	{again}        the command as it was typed
+//	{invite}       the command with which an administrator has this machine join again
 //	{move}         {setup} for a cluster whose address is another one now in the context that
 //	               the profile was set up with
+//	{elsewhere}    the command with which an administrator ends this machine from another
 //	{store}        {setup}, with another store
 //	{admin}        {again}, with the credentials of a context that can be an administrator's
 //	{kubectl}      kubectl with the kubeconfig and context that the command was given
@@ -117,7 +125,18 @@ func (s Situation) command(name string, more []string) (line string, known bool)
 		p, _ := s.known()
 		return prepare.MoveLine(p)
 	case "store":
+		if s.Operation == "join" { // which keeps a bootstrap credential in any case
+			other := s.otherStore()
+			return s.Again("--store", other), other != string(keyring.None)
+		}
 		return s.withStore(append([]string{"--store", s.otherStore()}, more...))
+	case "invite":
+		return s.Invite, s.Invite != ""
+	case "elsewhere":
+		p, known := s.known()
+		return ui.CommandLine(ui.Program, "revoke", "--device", p.Setup.Machine,
+				"--serviceaccount", p.ServiceAccount, "-n", p.Namespace),
+			known && p.Setup.Machine != "" && s.Operation == "revoke"
 	case "again":
 		return s.Again(more...), true
 	case "admin":
@@ -166,8 +185,11 @@ func (s Situation) words(flags ...string) (line []string) {
 // setup is the whole command that creates the credentials of the profile anew, as far as anything
 // on this machine tells.
 func (s Situation) setup(more []string) (line string, known bool) {
-	if s.Operation == "setup" {
+	switch s.Operation {
+	case "setup", "invite":
 		return s.Again(more...), true
+	case "join":
+		return s.Invite, s.Invite != "" && len(more) == 0
 	}
 	p, known := s.known()
 	if !known {
@@ -228,7 +250,8 @@ func (s Situation) otherStore() string {
 }
 
 // notAdministered are the commands that take no administrator's context.
-var notAdministered = []string{"get", "token", "kubeconfig", "doctor", "logout", "status", "forget"}
+var notAdministered = []string{"get", "token", "kubeconfig", "doctor", "logout", "status", "forget",
+	"join", "renew"}
 
 // administrator is a context of the user's kubeconfig that is not of this program's making, and its
 // file: the first that leads to the cluster that the command is about, or the only one there is.

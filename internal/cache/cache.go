@@ -84,6 +84,9 @@ type Cache struct {
 	warnings []error // of this call
 }
 
+// Remember is Warn, of something that went wrong in Mint, Refresh or Valid.
+func (c *Cache) Remember(problem error) { c.warn(problem) }
+
 // warn remembers until the answer is there.
 func (c *Cache) warn(problem error) {
 	c.warnings = append(c.warnings, problem)

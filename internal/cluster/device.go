@@ -32,6 +32,9 @@ const (
 	// the audit log has that.
 	issuedAnnotation  = "sa-exec-credential/bootstrap-issued"
 	expiresAnnotation = "sa-exec-credential/bootstrap-expires"
+	// Written by invite. Whether the machine has joined leaves no trace for the same reason.
+	invitedAnnotation = "sa-exec-credential/invited"
+	untilAnnotation   = "sa-exec-credential/invited-until"
 )
 
 const (
@@ -51,7 +54,11 @@ const devicePattern = deviceInfix + "[a-z0-9-]*[0-9a-f]{16}$"
 var deviceName = regexp.MustCompile("^.+" + devicePattern)
 
 // Owner says whose machine a device is, for people who list them.
-type Owner struct{ Host, User string }
+type Owner struct {
+	Host, User string
+	// Invited is when the machine was invited; zero: it has set itself up.
+	Invited time.Time
+}
 
 // String is " of USER at HOST", as far as they are known.
 func (o Owner) String() string {
@@ -75,8 +82,40 @@ type DeviceInfo struct {
 	// the device. The token renews itself, which the cluster does not record: the device can
 	// be in use after Expires. Zero when unknown.
 	Issued, Expires time.Time
+	// InvitedUntil is when the last invitation expires, or has. Zero when unknown.
+	InvitedUntil time.Time
 	// Odd says what a device of setup's is not: being deleted, without labels, half of a pair.
 	Odd []string
+}
+
+// hasHash matches what follows the host in a device's name.
+var hasHash = regexp.MustCompile("-[0-9a-f]{16}$")
+
+// IsCalled reports whether a person may mean the device by the name of a machine: the whole, or up
+// to the first dot.
+func (d DeviceInfo) IsCalled(name string) bool {
+	first, _, _ := strings.Cut(d.Owner.Host, ".")
+	return strings.EqualFold(d.Owner.Host, name) || strings.EqualFold(first, name) ||
+		strings.EqualFold(hasHash.ReplaceAllString(d.Short, ""), name)
+}
+
+// The states of a device, as far as the cluster knows: it does not learn that a machine has joined,
+// because a device can create tokens and nothing else.
+const (
+	SetUp   = "set up"           // by an administrator on the machine itself
+	Invited = "invited"          // and can join until InvitedUntil, or has
+	Lapsed  = "joined or lapsed" // by InvitedUntil
+)
+
+// State is one of them.
+func (d DeviceInfo) State(now time.Time) string {
+	switch {
+	case d.Owner.Invited.IsZero() || d.Issued.After(d.Owner.Invited):
+		return SetUp
+	case now.Before(d.InvitedUntil):
+		return Invited
+	}
+	return Lapsed
 }
 
 // NewDeviceName is ACCOUNT-device-HOST- and 64 random bits; each call gives another.
@@ -97,8 +136,8 @@ func NewDeviceName(account, hostname string) string {
 	return account + deviceInfix + host + "-" + hex.EncodeToString(random[:])
 }
 
-// isDeviceOf reports whether a name is that of a device of account.
-func isDeviceOf(account, name string) bool {
+// IsDeviceOf reports whether a name is that of a device of account.
+func IsDeviceOf(account, name string) bool {
 	return strings.HasPrefix(name, account+deviceInfix) && deviceName.MatchString(name)
 }
 
@@ -143,6 +182,9 @@ func DeviceObjects(namespace, account, name string) []Object {
 }
 
 func (o Object) annotated(owner Owner) Object {
+	if !owner.Invited.IsZero() {
+		o = o.annotate(invitedAnnotation, stamp(owner.Invited))
+	}
 	return o.annotate(hostAnnotation, printable(owner.Host)).annotate(userAnnotation,
 		printable(owner.User))
 }
@@ -190,11 +232,23 @@ func printable(s string) string {
 // depends on it, so callers can ignore an error, which is an *ObjectError.
 func NoteBootstrap(ctx context.Context, client *api.Client, namespace string, d profile.Device,
 	issued, expires time.Time) error {
+	return note(ctx, client, namespace, d, map[string]any{
+		issuedAnnotation: stamp(issued), expiresAnnotation: stamp(expires)})
+}
+
+// NoteInvitation records at a device's Secret that its machine was invited, as NoteBootstrap does.
+func NoteInvitation(ctx context.Context, client *api.Client, namespace string, d profile.Device,
+	invited, until time.Time) error {
+	return note(ctx, client, namespace, d, map[string]any{
+		invitedAnnotation: stamp(invited), untilAnnotation: stamp(until)})
+}
+
+func note(ctx context.Context, client *api.Client, namespace string, d profile.Device,
+	annotations map[string]any) error {
 	ref := Ref{Kind: "Secret", Namespace: namespace, Name: d.Name}
 	// With the uid in it, the patch is refused if the Secret is another by now.
-	err := patch(ctx, client, ref, map[string]any{"uid": d.SecretUID,
-		"annotations": map[string]any{
-			issuedAnnotation: stamp(issued), expiresAnnotation: stamp(expires)}})
+	err := patch(ctx, client, ref,
+		map[string]any{"uid": d.SecretUID, "annotations": annotations})
 	if err != nil {
 		return &ObjectError{Doing: "annotating", Object: ref, Err: err}
 	}
@@ -228,7 +282,7 @@ func Devices(ctx context.Context, client *api.Client, namespace, account string)
 				namespace, err)
 		}
 		for _, item := range items {
-			if isDeviceOf(account, item.Name) {
+			if IsDeviceOf(account, item.Name) {
 				if found[item.Name] == nil {
 					found[item.Name] = &DeviceInfo{Device: profile.Device{Name: item.Name},
 						Short: strings.TrimPrefix(item.Name, account+deviceInfix)}
@@ -254,6 +308,8 @@ func (d *DeviceInfo) add(kind, account string, item metadata) {
 		d.SecretUID = item.UID
 		d.Issued, d.Expires = parseTime(item.Annotations[issuedAnnotation]),
 			parseTime(item.Annotations[expiresAnnotation])
+		d.Owner.Invited = parseTime(item.Annotations[invitedAnnotation])
+		d.InvitedUntil = parseTime(item.Annotations[untilAnnotation])
 	} else {
 		d.AccountUID = item.UID
 	}
@@ -261,9 +317,9 @@ func (d *DeviceInfo) add(kind, account string, item metadata) {
 		created.Before(d.Created) {
 		d.Created = created
 	}
-	if d.Owner == (Owner{}) {
-		d.Owner = Owner{Host: printable(item.Annotations[hostAnnotation]),
-			User: printable(item.Annotations[userAnnotation])}
+	if d.Owner.Host == "" && d.Owner.User == "" {
+		d.Owner.Host = printable(item.Annotations[hostAnnotation])
+		d.Owner.User = printable(item.Annotations[userAnnotation])
 	}
 	if item.DeletionTimestamp != "" {
 		d.Odd = append(d.Odd, kind+" is being deleted")

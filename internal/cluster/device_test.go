@@ -264,7 +264,7 @@ func TestWhatIsKnownOfADevice(t *testing.T) {
 		t.Fatalf("got %v, %v", devices, err)
 	}
 	d := devices[0]
-	if d.Short != "x-0123456789abcdef" || d.Owner != (Owner{"laptop?[2J", "jane"}) ||
+	if d.Short != "x-0123456789abcdef" || d.Owner != (Owner{Host: "laptop?[2J", User: "jane"}) ||
 		d.Created.Hour() != 11 || d.Issued.Hour() != 13 || !d.Expires.IsZero() {
 		t.Errorf("got %+v", d)
 	}

@@ -187,7 +187,7 @@ func (i *Installed) isNamedByUs(ref Ref) bool {
 	}
 	isListed := slices.ContainsFunc(i.Devices,
 		func(d DeviceInfo) bool { return d.Name == ref.Name })
-	return w.isAccessName(ref.Namespace, ref.Name) || isDeviceOf(i.Account, ref.Name) &&
+	return w.isAccessName(ref.Namespace, ref.Name) || IsDeviceOf(i.Account, ref.Name) &&
 		!isListed ||
 		ref.Name == w.minterRole() || strings.HasPrefix(ref.Name, w.minterRole()+":")
 }

@@ -375,7 +375,7 @@ func TestDeviceNames(t *testing.T) {
 			if !cut || len(random) != 16 || len(validation.IsDNS1123Subdomain(got)) > 0 {
 				t.Errorf("got %q, want %q and 64 bits", got, c.want)
 			}
-			if !isDeviceOf("ci", got) || isDeviceOf("c", got) || isDeviceOf("cd", got) {
+			if !IsDeviceOf("ci", got) || IsDeviceOf("c", got) || IsDeviceOf("cd", got) {
 				t.Errorf("%q does not tell its account", got)
 			}
 			if NewDeviceName("ci", c.host) == got {

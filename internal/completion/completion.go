@@ -132,7 +132,7 @@ func (t *typed) complete(h *host.Host, word string) completions {
 	case strings.HasPrefix(word, "-"):
 		found.list = t.flags()
 	default:
-		found.list = t.following(h)
+		found = completions{list: t.following(h), files: t.takesFile()}
 	}
 	found.list = slices.DeleteFunc(found.list, func(c cobra.Completion) bool {
 		return !strings.HasPrefix(c, word)
@@ -177,6 +177,12 @@ func (t *typed) following(h *host.Host) []cobra.Completion {
 	return list
 }
 
+// takesFile reports whether an argument can follow that is a file.
+func (t *typed) takesFile() bool {
+	arguments := t.node.Positional
+	return t.arguments < len(arguments) && arguments[t.arguments].Name == "file"
+}
+
 // valuesOf are what a flag can be set to, as far as that is known here.
 func (t *typed) valuesOf(h *host.Host, flag *kong.Flag, value string) completions {
 	switch {
@@ -187,7 +193,8 @@ func (t *typed) valuesOf(h *host.Host, flag *kong.Flag, value string) completion
 	case flag.Name == "bootstrap":
 		return t.bootstrap(h, value)
 	}
-	return completions{list: enum(flag.Value), files: flag.PlaceHolder == "FILE"}
+	return completions{list: enum(flag.Value),
+		files: flag.PlaceHolder == "FILE" || flag.PlaceHolder == "DIR"}
 }
 
 // bootstrap are the sources, and what one of them is followed by once it is there.

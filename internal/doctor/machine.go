@@ -22,7 +22,7 @@ const slowStore = time.Second
 func (d *doctor) examineMachine(ctx context.Context, loaded []loadedProfile) []Finding {
 	kinds := kindsOf(loaded)
 	items := []Finding{d.locks()}
-	if item, applies := d.bus(kinds); applies {
+	if item, applies := d.bus(kinds, loaded); applies {
 		items = append(items, item)
 	}
 	d.stores = map[storeOf]error{}
@@ -88,14 +88,15 @@ func (d *doctor) locks() Finding {
 }
 
 // bus tells which session bus the environment leads to; only those who use it need one.
-func (d *doctor) bus(kinds []storeOf) (item Finding, applies bool) {
+func (d *doctor) bus(kinds []storeOf,
+	loaded []loadedProfile) (item Finding, applies bool) {
 	const check = "bus"
 	address, err := d.host.BusAddress()
 	switch needed := slices.Contains(kinds, storeOf{kind: keyring.Keyring}); {
 	case err == nil:
 		return ok(check, "%s", address), address != ""
 	case needed:
-		return d.fail(check, err, "export DBUS_SESSION_BUS_ADDRESS=unix:path=/run/user/$(id -u)/bus"), true
+		return d.failOf(userOf(storeOf{kind: keyring.Keyring}, loaded), check, err, ""), true
 	}
 	return ok(check, "none, and no profile needs one"), true
 }

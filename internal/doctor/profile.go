@@ -52,6 +52,7 @@ func (d *doctor) examine(ctx context.Context, name string, loaded loadedProfile)
 	c.profile.Name = name // also of one that could not be read
 	if c.file(name, loaded.err) {
 		c.credentials(ctx)
+		c.log(ctx)
 		c.lastWarning(ctx)
 		c.recovery()
 		c.checkContexts()
@@ -115,6 +116,20 @@ func (c *profileChecks) credentials(ctx context.Context) {
 	}
 	c.token(ctx, grant, stored)
 	c.rights(ctx, grant)
+}
+
+// log adds a line to the profile's log, where it has one.
+func (c *profileChecks) log(ctx context.Context) {
+	const check = "log"
+	s, err := session.Open(ctx, c.host, c.profile)
+	if c.profile.Log == "" || err != nil {
+		return
+	}
+	if err := s.CheckLog(); err != nil {
+		c.add(warn(check, c.options.Hint(c.profile.Name, err), "%v", err))
+		return
+	}
+	c.add(ok(check, "%s: a line was written", c.profile.Log))
 }
 
 // lastWarning is what a get had to leave out: clients are told nothing but the token.
@@ -194,8 +209,26 @@ func (c *profileChecks) bootstrapStored(ctx context.Context) bool {
 	}
 	if err != nil {
 		c.add(c.fail(check, err, prepare.SetupLine(c.profile)))
+		return false
 	}
-	return err == nil
+	c.lifetime(entry)
+	return true
+}
+
+// lifetime warns before a bootstrap credential that should have renewed itself is over, and
+// remembers how long it lives where that is less than was asked for.
+func (c *profileChecks) lifetime(entry keyring.Entry) {
+	life, left := entry.ExpiresAt.Sub(entry.IssuedAt), entry.ExpiresAt.Sub(c.host.Now())
+	if shorter := prepare.Granted(c.profile.Bootstrap.Duration, life); shorter != nil {
+		c.profile.Bootstrap.Granted = shorter
+	}
+	if left < life/5 {
+		c.add(warn("renewal", ui.CommandLine(ui.Program, "renew", "--profile",
+			c.profile.Name), "the bootstrap credential has %s left of %s: the next mint "+
+			"renews it, but a machine that is off for longer, or requests no token, "+
+			"needs setup again", ui.Age(left),
+			profile.ShortDuration(life.Round(time.Minute))))
+	}
 }
 
 // bootstrapAccepted asks the API server whom the bootstrap credential stands for.
@@ -279,6 +312,7 @@ func (c *profileChecks) mint(ctx context.Context, minter *mint.Client) (mint.Gra
 		c.add(c.fail(check, err, prepare.SetupLine(c.profile)))
 		return grant, false
 	}
+	c.session.NoteMint(grant)
 	asked, granted := c.profile.Duration.Duration,
 		grant.ExpiresAt.Sub(grant.IssuedAt).Round(time.Second)
 	if asked-granted > clockTolerance {

@@ -221,6 +221,15 @@ func readAtMost(r io.Reader, path string, limit int64) ([]byte, error) {
 	return data, nil
 }
 
+// CheckWritable is an error when no file can be created in a directory. It leaves none.
+func CheckWritable(dir string) error {
+	temp, err := os.CreateTemp(dir, ".*"+tempSuffix)
+	if err != nil {
+		return err
+	}
+	return errors.Join(temp.Close(), os.Remove(temp.Name()))
+}
+
 // Replace writes data to path through a temporary file in the same directory, synced and renamed
 // over path. An existing path must be a regular file; it keeps its mode when mode is 0, and a new
 // one then gets 0600.

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -212,27 +213,57 @@ func (h *Host) Stray() (warnings []string) {
 	return warnings
 }
 
+// BareSettings are the variables that a bare program has to be given to find the same profiles, as
+// NAME=VALUE.
+func (h *Host) BareSettings() []string {
+	here, err := h.ConfigDir()
+	there, errBare := h.bare().ConfigDir()
+	if err != nil || errBare != nil || here == there {
+		return nil
+	}
+	return []string{h.chooser(configDirs()) + "=" + here}
+}
+
+// SessionSettings are the variables of programs that talk to the user's systemd: those of this
+// process, and where that systemd is also where none of them tells.
+func (h *Host) SessionSettings() []string {
+	if base := h.runtimeBase(); base != "" {
+		return append(slices.Clone(h.Settings), runtimeVariable+"="+base)
+	}
+	return h.Settings
+}
+
 // lockBase is the directory that RuntimeDir's is in, and what has chosen it.
 func (h *Host) lockBase() (dir, variable string) {
 	if base := h.runtimeBase(); base != "" {
-		return base, "XDG_RUNTIME_DIR"
+		return base, runtimeVariable
 	}
 	dir, _ = h.userDir(cacheDirs())
 	return dir, h.chooser(cacheDirs())
 }
 
-// runtimeBase is a user's runtime directory, empty when there is none that is to be trusted. Where
-// the variable is missing it is looked for where systemd creates it, so that a program of cron's
-// waits for those of the desktop.
-func (h *Host) runtimeBase() string {
-	base := h.place("XDG_RUNTIME_DIR")
-	if base == "" && runtime.GOOS == "linux" {
-		base = filepath.Join("/run/user", strconv.Itoa(os.Geteuid()))
-	}
-	if !filepath.IsAbs(base) || files.CheckDir(base) != nil {
+// runtimeVariable names the user's runtime directory. cron, system services and sudo do not set it,
+// and su leaves that of another user.
+const runtimeVariable = "XDG_RUNTIME_DIR"
+
+// systemRuntime is where systemd creates the runtime directory of this process's user.
+func systemRuntime() string {
+	if runtime.GOOS != "linux" {
 		return ""
 	}
-	return base
+	return filepath.Join("/run/user", strconv.Itoa(os.Geteuid()))
+}
+
+// runtimeBase is a user's runtime directory, empty when there is none that is to be trusted. Where
+// the variable leads to none it is looked for where systemd creates it, so that a program of cron's
+// waits for those of the desktop, and finds the same bus.
+func (h *Host) runtimeBase() string {
+	for _, dir := range []string{h.place(runtimeVariable), h.SystemRuntime} {
+		if filepath.IsAbs(dir) && files.CheckDir(dir) == nil {
+			return dir
+		}
+	}
+	return ""
 }
 
 // RuntimeDir is where locks and call records go; empty when there is no such place, which costs

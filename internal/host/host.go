@@ -47,6 +47,9 @@ type Host struct {
 	Hostname        func() (string, error)
 	OpenStore       func(context.Context, keyring.Kind, keyring.System) (keyring.Store, error)
 	MountedDir      string // of what a pod gets mounted
+	// SystemRuntime is the user's runtime directory where systemd creates it, for when no
+	// variable tells; empty: the system has no such place.
+	SystemRuntime string
 	// Restart runs this program again in the place of this process, with other variables. It
 	// returns only when it fails.
 	Restart func(environment []string) error
@@ -76,10 +79,10 @@ func System() *Host {
 		},
 		Hostname:   os.Hostname,
 		OpenStore:  keyring.Open,
-		MountedDir: filepath.Dir(bootstrap.MountedToken),
-		Restart:    restart,
-		pipes:      &pipes{},
-		terminal:   make(chan struct{}, 1),
+		MountedDir: filepath.Dir(bootstrap.MountedToken), SystemRuntime: systemRuntime(),
+		Restart:  restart,
+		pipes:    &pipes{},
+		terminal: make(chan struct{}, 1),
 	}
 }
 
@@ -150,7 +153,16 @@ func (h *Host) place(name string) string {
 }
 
 // BusAddress is the session bus that stores are looked for on, empty when none is needed.
-func (h *Host) BusAddress() (string, error) { return keyring.BusAddress(h.place) }
+func (h *Host) BusAddress() (string, error) { return keyring.BusAddress(h.storePlace) }
+
+// storePlace is place for a store. Of the runtime directory it is told also where no variable has
+// it: that is where a program of cron's, of a service or of sudo finds the user's bus.
+func (h *Host) storePlace(name string) string {
+	if name == runtimeVariable {
+		return cmp.Or(h.runtimeBase(), h.place(name), h.SystemRuntime)
+	}
+	return h.place(name)
+}
 
 // CalledByClient reports whether a kubeconfig runs this program. Then its arguments, and any
 // variable that is not also in the client's own environment, may be the work of whoever wrote the
@@ -178,7 +190,7 @@ func (h *Host) TakeTerminal(ctx context.Context) (release func(), err error) {
 // Store opens a store, which does no I/O yet. tpm is where the TPM is that seals, see
 // keyring.System.
 func (h *Host) Store(ctx context.Context, kind keyring.Kind, tpm string) (keyring.Store, error) {
-	return h.OpenStore(ctx, kind, keyring.System{Getenv: h.place, Now: h.Now,
+	return h.OpenStore(ctx, kind, keyring.System{Getenv: h.storePlace, Now: h.Now,
 		Interactive: h.hasDesktop(), TPM: tpm, StateDir: h.StateDir(),
 		CreateStateDir: func() error { return h.createBase(stateDirs()) },
 		Limits:         keyring.Limits{Call: h.patience}, Origin: h.Origin()})

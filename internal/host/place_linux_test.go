@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -67,6 +68,7 @@ func TestAKubeconfigChoosesNoPlaces(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			h := System()
 			h.Log = &ui.Log{Out: os.Stderr}
+			h.SystemRuntime = ""
 			want := places(t, h.With(Snapshot(test.want)))
 			h = h.With(Snapshot(test.variables))
 			h.ClientVariables = test.client
@@ -75,6 +77,53 @@ func TestAKubeconfigChoosesNoPlaces(t *testing.T) {
 			}
 			if got := places(t, h); !maps.Equal(got, want) {
 				t.Errorf("got %v, want %v", got, want)
+			}
+		})
+	}
+}
+
+// TestTheRuntimeDirectoryIsFoundWithoutItsVariable is about the directory of locks and the bus:
+// programs with and without the variable have to find the same.
+func TestTheRuntimeDirectoryIsFoundWithoutItsVariable(t *testing.T) {
+	private := func(t *testing.T) string {
+		dir := t.TempDir()
+		if err := os.Chmod(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		return dir
+	}
+	own, system, open := private(t), private(t), t.TempDir()
+	if err := os.Chmod(open, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		name             string
+		variable, system string
+		locks, bus       string // the directories of both; locks empty: in the cache
+	}{
+		{"the variable", own, system, own, own},
+		{"no variable", "", system, system, system},
+		{"the variable of another user", open, system, system, system},
+		{"no variable, and a directory that others can write to", "", open, "", open},
+		{"neither", "", "", "", ""},
+		{"no such system, and a variable that leads nowhere", "/nonexistent", "", "",
+			"/nonexistent"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			home := t.TempDir()
+			h := System().With(Snapshot([]string{"HOME=" + home,
+				"XDG_RUNTIME_DIR=" + test.variable}))
+			h.Log = &ui.Log{Out: os.Stderr}
+			h.SystemRuntime = test.system
+			locks := filepath.Join(test.locks, ui.Program)
+			if test.locks == "" {
+				locks = filepath.Join(home, ".cache", ui.Program)
+			}
+			if got := h.RuntimeDir(); got != locks {
+				t.Errorf("locks are in %q, not %q", got, locks)
+			}
+			if got := h.storePlace("XDG_RUNTIME_DIR"); got != test.bus {
+				t.Errorf("the bus is looked for in %q, not %q", got, test.bus)
 			}
 		})
 	}
@@ -112,6 +161,7 @@ func TestAGetCreatesOnlyTheUsualDirectories(t *testing.T) {
 				settings = append(settings, strings.ReplaceAll(dir, "$HOME", home))
 			}
 			h := System().With(Snapshot(settings))
+			h.SystemRuntime = ""
 			h.ClientVariables = func() Variables { return Snapshot(settings) }
 			if !test.person {
 				h = h.ForGet()

@@ -18,6 +18,7 @@ import (
 func hostWith(settings ...string) *Host {
 	h := System().With(Snapshot(settings))
 	h.Log = &ui.Log{Out: io.Discard}
+	h.SystemRuntime = "" // that of this machine has no part in a test
 	return h
 }
 

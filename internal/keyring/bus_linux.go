@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
@@ -14,6 +15,8 @@ import (
 
 	"github.com/godbus/dbus/v5"
 	"golang.org/x/sys/unix"
+
+	"github.com/sa-exec-credential/sa-exec-credential/internal/files"
 )
 
 // busAddress is one address of a session bus that this program is willing to use: a Unix socket.
@@ -41,15 +44,25 @@ func findBus(getenv func(string) string) (busAddress, error) {
 		ErrUnavailable)
 }
 
-// findUserBus returns the bus that systemd starts for a user.
+// findUserBus returns the bus that systemd starts for a user: a socket of his own, or root's.
 func findUserBus(runtimeDir string) (busAddress, error) {
 	path := filepath.Join(runtimeDir, "bus")
 	if !filepath.IsAbs(path) {
-		return busAddress{}, fmt.Errorf("%w: no session bus: DBUS_SESSION_BUS_ADDRESS "+
-			"and XDG_RUNTIME_DIR are not set", ErrUnavailable)
+		return busAddress{}, fmt.Errorf("%w: DBUS_SESSION_BUS_ADDRESS and XDG_RUNTIME_DIR "+
+			"are not set", ErrNoBus)
 	}
-	if _, err := os.Stat(path); err != nil {
-		return busAddress{}, fmt.Errorf("%w: no session bus: %w", ErrUnavailable, err)
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return busAddress{}, fmt.Errorf("%w: DBUS_SESSION_BUS_ADDRESS is not set, and %q "+
+			"is not there", ErrNoBus, path)
+	case err != nil:
+		return busAddress{}, fmt.Errorf("%w: %w", ErrNoBus, err)
+	case info.Mode().Type() != fs.ModeSocket:
+		return busAddress{}, fmt.Errorf("%w: %q is not a socket", ErrNoBus, path)
+	}
+	if err := files.CheckOwner(path, info); err != nil {
+		return busAddress{}, fmt.Errorf("%w: %w", ErrNoBus, err)
 	}
 	return busAddress{path: path}, nil
 }

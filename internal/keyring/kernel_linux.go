@@ -411,6 +411,8 @@ func kernelError(doing string, err error) error {
 		typed = ErrNotFound
 	case errors.Is(err, unix.EDQUOT):
 		typed = ErrQuota
+	case errors.Is(err, unix.EPERM), errors.Is(err, unix.ENOSYS):
+		typed = ErrRefused
 	}
 	return fmt.Errorf("%s: %w: %w", doing, typed, err)
 }

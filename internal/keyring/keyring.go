@@ -63,9 +63,14 @@ var (
 	// ErrNoCollection is an ErrUnavailable: a Secret Service that has nowhere to put a secret.
 	ErrNoCollection error = &reason{&ErrUnavailable,
 		"the Secret Service has no default collection"}
-	ErrTimeout = errors.New("the keyring did not answer in time")
-	ErrTooBig  = errors.New("the value exceeds the keyring's limit")
-	ErrQuota   = errors.New("the keyring's quota is used up")
+	// ErrRefused is an ErrUnavailable: this process is not allowed to use the kernel's keyring,
+	// as in a container.
+	ErrRefused error = &reason{&ErrUnavailable, "the kernel refuses its own to this process"}
+	// ErrNoBus is an ErrUnavailable: there is no session bus on which a Secret Service could be.
+	ErrNoBus   error = &reason{&ErrUnavailable, "there is no session bus"}
+	ErrTimeout       = errors.New("the keyring did not answer in time")
+	ErrTooBig        = errors.New("the value exceeds the keyring's limit")
+	ErrQuota         = errors.New("the keyring's quota is used up")
 	// ErrUnusable is an ErrNotFound that is worth a word: an entry is there, and will never be
 	// of use here.
 	ErrUnusable = errors.New("the entry cannot be used")

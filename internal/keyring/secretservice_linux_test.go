@@ -402,6 +402,67 @@ func TestSecretServiceAbsentIsUnavailable(t *testing.T) {
 	}
 }
 
+// TestABusThatIsNotNamedIsLookedAt is about what stands where systemd puts the user's bus.
+func TestABusThatIsNotNamedIsLookedAt(t *testing.T) {
+	socket := func(t *testing.T, path string) {
+		t.Helper()
+		listener, err := net.Listen("unix", path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = listener.Close() })
+	}
+	for _, test := range []struct {
+		name   string
+		create func(t *testing.T, path string)
+		want   string // of the error; empty: it is used
+	}{
+		{"a socket", socket, ""},
+		{"nothing", func(*testing.T, string) {}, "is not there"},
+		{"a file", func(t *testing.T, path string) {
+			if err := os.WriteFile(path, nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}, "is not a socket"},
+		{"a link that leads nowhere", func(t *testing.T, path string) {
+			if err := os.Symlink("/nonexistent", path); err != nil {
+				t.Fatal(err)
+			}
+		}, "is not there"},
+		{"a socket of another user", func(t *testing.T, path string) {
+			socket(t, path)
+			if err := os.Chown(path, otherUser, otherUser); err != nil && isRoot() {
+				t.Fatal(err)
+			} else if err != nil { // nobody else can give a file away
+				t.Logf("it stays our own: %v", err)
+				_ = os.Remove(path)
+			}
+		}, map[bool]string{true: "belongs to user", false: "is not there"}[isRoot()]},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			dir := t.TempDir()
+			path := filepath.Join(dir, "bus")
+			test.create(t, path)
+			bus, err := findBus(func(name string) string {
+				if name == "XDG_RUNTIME_DIR" {
+					return dir
+				}
+				return ""
+			})
+			if test.want == "" {
+				if err != nil || bus.path != path {
+					t.Errorf("got %v, %v", bus, err)
+				}
+				return
+			}
+			if !errors.Is(err, ErrNoBus) || !errors.Is(err, ErrUnavailable) ||
+				!strings.Contains(err.Error(), test.want) {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+}
+
 func TestSecretServiceIsFoundInTheRuntimeDir(t *testing.T) {
 	service := secretservicetest.New(t)
 	sys := testService(service)

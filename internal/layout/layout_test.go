@@ -26,12 +26,13 @@ var order = []string{
 	"internal/session",
 	"internal/admin", "internal/device",
 	"internal/host",
-	"internal/rights", "internal/authority",
+	"internal/rights", "internal/authority", "internal/invitation",
 	"internal/bootstrap", "internal/cluster", "internal/kubeconfig", "internal/kuberc",
 	"internal/cache", "internal/client", "internal/profile",
 	"internal/mint", "internal/keyring", "internal/execcred", "internal/yamledit",
-	"internal/sealed",
-	"internal/api", "internal/ui", "internal/parallel", "internal/files", "internal/secret",
+	"internal/eventlog", "internal/sealed",
+	"internal/timer", "internal/api", "internal/ui", "internal/parallel", "internal/files",
+	"internal/secret",
 	"kubeconfig-templates",
 }
 

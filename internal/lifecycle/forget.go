@@ -157,6 +157,10 @@ func (f *Forgetting) Lines() (lines []string) {
 	default:
 		lines = append(lines, fmt.Sprintf("remove: device record %q", f.recordName))
 	}
+	if machine, err := timerOf(f.host); err == nil && machine.IsInstalled() &&
+		isLast(f.host, f.name) {
+		lines = append(lines, "remove: the timer, which has nothing left to renew")
+	}
 	return append(lines, fmt.Sprintf("remove: profile %q", f.name))
 }
 
@@ -196,6 +200,7 @@ func (f *Forgetting) Run(ctx context.Context) error {
 		f.removeRecord()
 		f.removeProfile(ctx)
 		f.nameUnnamed()
+		removeTimer(ctx, f.host, f.report)
 	}
 	if len(f.left) == 0 {
 		return nil

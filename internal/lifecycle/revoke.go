@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/admin"
@@ -52,7 +53,11 @@ func Revoke(ctx context.Context, h *host.Host, c admin.Choice, name string,
 	if err := m.end(ctx); err != nil {
 		return err
 	}
-	return m.forget(ctx)
+	if err := m.forget(ctx); err != nil {
+		return err
+	}
+	removeTimer(ctx, h, report)
+	return nil
 }
 
 // sweep removes what a revoke leaves that was killed after it had removed the last profile. It
@@ -127,15 +132,53 @@ func RevokeDevice(ctx context.Context, h *host.Host, c admin.Choice, namespace, 
 	if err != nil {
 		return err
 	}
+	d, err := choose(devices, name)
+	if err != nil {
+		return fmt.Errorf("%w of %q", err, namespace+"/"+account)
+	}
+	if err := found.Require(ctx, rightsToEnd(namespace, d.Device)); err != nil {
+		return err
+	}
+	report(ui.Step, fmt.Sprintf("device %q%v, since %s", namespace+"/"+d.Name, d.Owner,
+		ui.Date(d.Created)))
+	return end(ctx, h, found, namespace, account, d.Device, report)
+}
+
+// choose finds the device that is meant, by its own name or its machine's. What a machine is called
+// decides nothing where several are called so: whoever can change Secrets can change that.
+func choose(devices []cluster.DeviceInfo, name string) (cluster.DeviceInfo, error) {
+	var called []cluster.DeviceInfo
 	for _, d := range devices {
 		if d.Name == name || d.Short == name {
-			if err := found.Require(ctx, rightsToEnd(namespace, d.Device)); err != nil {
-				return err
-			}
-			return end(ctx, h, found, namespace, account, d.Device, report)
+			return d, nil
+		}
+		if d.IsCalled(name) {
+			called = append(called, d)
 		}
 	}
-	return fmt.Errorf("%w: no device %q of %q", ErrNoDevice, name, namespace+"/"+account)
+	switch len(called) {
+	case 0:
+		return cluster.DeviceInfo{}, fmt.Errorf("%w: no device %q", ErrNoDevice, name)
+	case 1:
+		return called[0], nil
+	}
+	return cluster.DeviceInfo{}, &AmbiguousError{Name: name, Devices: called}
+}
+
+// AmbiguousError is a name that several devices' machines have.
+type AmbiguousError struct {
+	Name    string
+	Devices []cluster.DeviceInfo
+}
+
+// Error implements error.
+func (e *AmbiguousError) Error() string {
+	var names []string
+	for _, d := range e.Devices {
+		names = append(names, fmt.Sprintf("%s (since %s)", d.Short, ui.Date(d.Created)))
+	}
+	return fmt.Sprintf("%q is the name of several devices: %s", e.Name,
+		strings.Join(names, ", "))
 }
 
 // end deletes a device and waits until the API server refuses what was bound to it.

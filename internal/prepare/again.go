@@ -20,7 +20,8 @@ const (
 // cluster, or else the defaults.
 func (o Options) keep(h *host.Host, wanted profile.Profile) Options {
 	var old profile.Profile
-	if profiles, err := h.Profiles(); err == nil {
+	// what this machine has chosen for itself is nothing for those that it invites
+	if profiles, err := h.Profiles(); err == nil && !o.invites() {
 		old, err = profiles.Load(wanted.Name)
 		sameServer := old.Cluster.Server == wanted.Cluster.Server
 		if err != nil || old.Account() != wanted.Account() || !sameServer {
@@ -29,6 +30,7 @@ func (o Options) keep(h *host.Host, wanted profile.Profile) Options {
 	}
 	o.Duration = cmp.Or(o.Duration, old.Duration.Duration, defaultDuration)
 	o.Store = cmp.Or(o.Store, old.Store, keyring.Auto)
+	o.Log = cmp.Or(o.Log, old.Log)
 	switch {
 	case o.TPM != "":
 	case o.Store == keyring.Sealed && old.Store == keyring.Sealed:
@@ -109,6 +111,7 @@ func choices(p profile.Profile) []choice {
 		{"bootstrap duration", bootstrap},
 		{"audiences", fmt.Sprintf("%q", p.Audiences)},
 		{"store", string(p.Store)},
+		{"log", cmp.Or(p.Log, NoLog)},
 		{"TPM", p.TPM},
 		{"recovery", fmt.Sprint(p.Recovery != nil)},
 		{"clients without cluster information", fmt.Sprint(p.AllowMissingClusterInfo)},

@@ -8,6 +8,7 @@ import (
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/authority"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/cluster"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/eventlog"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/rights"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
@@ -19,6 +20,9 @@ func (p *Preparation) check(ctx context.Context) (cluster.Planned, error) {
 		return cluster.Planned{}, err
 	}
 	if err := p.checkOutput(); err != nil {
+		return cluster.Planned{}, err
+	}
+	if err := eventlog.To(p.profile.Log).Check(); err != nil {
 		return cluster.Planned{}, err
 	}
 	if err := p.chooseStore(ctx); err != nil {

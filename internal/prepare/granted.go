@@ -38,10 +38,39 @@ func ShortLife(p profile.Profile) string {
 			"context %q", profile.ShortDuration(granted),
 			p.Recovery.Credential.Context)
 	}
+	if p.Setup.Machine != "" {
+		return text + fmt.Sprintf("this machine must run within %s of the last one, or "+
+			"needs a new invitation, such as after a weekend",
+			profile.ShortDuration(granted))
+	}
 	return text + fmt.Sprintf("this machine must run within %s of the last one, or setup is "+
 		"needed again, such as after a weekend; machines that are off for longer need "+
 		"--recover or another --bootstrap, such as context=NAME",
 		profile.ShortDuration(granted))
+}
+
+// MayBeOff says for how long a machine can be off and work when it is on again; empty where its
+// bootstrap credential is not this program's to renew. A credential is renewed by the first mint in
+// the second half of its life, so that half is what every machine has left that was in use. kept is
+// for how long its store keeps it, see keyring.Lifetime.
+func MayBeOff(p profile.Profile, kept string) string {
+	if p.Bootstrap.Source != profile.SourceKeyring {
+		return ""
+	}
+	instead := ""
+	if p.Recovery != nil {
+		instead = fmt.Sprintf("; after that context %q gives it a new one",
+			p.Recovery.Credential.Context)
+	}
+	if kept != "" {
+		return "not at all: its store keeps what it has " + kept + instead
+	}
+	life := p.Bootstrap.Duration.Duration
+	if p.Bootstrap.Granted != nil {
+		life = p.Bootstrap.Granted.Duration
+	}
+	return fmt.Sprintf("for about %s: its bootstrap credential lives %s, and renews itself "+
+		"from the half of that on%s", ui.Age(life/2), profile.ShortDuration(life), instead)
 }
 
 // reportShort says it of a new credential.

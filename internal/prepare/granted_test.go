@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
 )
 
@@ -54,5 +55,45 @@ func TestShortLife(t *testing.T) {
 	p.Bootstrap.Source = profile.SourceContext
 	if text := ShortLife(p); text != "" {
 		t.Errorf("of another source: %q", text)
+	}
+}
+
+func TestMayBeOff(t *testing.T) {
+	lives := func(asked, granted time.Duration) profile.Bootstrap {
+		b := profile.Bootstrap{Source: profile.SourceKeyring,
+			Duration: &profile.Duration{Duration: asked}}
+		b.Granted = Granted(b.Duration, granted)
+		return b
+	}
+	const ofItself = ", and renews itself from the half of that on"
+	recovery := &profile.Recovery{Credential: profile.Bootstrap{Context: "admin@prod"}}
+	for _, test := range []struct {
+		name    string
+		profile profile.Profile
+		kept    string
+		want    string
+	}{
+		{"half of what was asked for", profile.Profile{Store: keyring.Keyring,
+			Bootstrap: lives(720*time.Hour, 720*time.Hour)},
+			"", "for about 15d: its bootstrap credential lives 720h" + ofItself},
+		{"half of what was granted", profile.Profile{Store: keyring.Keyring,
+			Bootstrap: lives(720*time.Hour, 24*time.Hour)},
+			"", "for about 12h: its bootstrap credential lives 24h" + ofItself},
+		{"and a recovery", profile.Profile{Store: keyring.Keyring, Recovery: recovery,
+			Bootstrap: lives(24*time.Hour, 24*time.Hour)},
+			"", "for about 12h: its bootstrap credential lives 24h" + ofItself +
+				`; after that context "admin@prod" gives it a new one`},
+		{"a store that does not outlive a restart", profile.Profile{Store: keyring.Kernel,
+			Bootstrap: lives(720*time.Hour, 720*time.Hour)},
+			"until this machine restarts",
+			"not at all: its store keeps what it has until this machine restarts"},
+		{"another source", profile.Profile{Store: keyring.None,
+			Bootstrap: profile.Bootstrap{Source: profile.SourceEnv}}, "", ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			if got := MayBeOff(test.profile, test.kept); got != test.want {
+				t.Errorf("got %q, want %q", got, test.want)
+			}
+		})
 	}
 }

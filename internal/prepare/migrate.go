@@ -34,6 +34,7 @@ type MigrateOptions struct {
 	TPM                 string // what a sealed store seals with, see keyring.System
 	NoLimits            bool
 	AllowDefaultAccount bool
+	TakeOver            bool // a profile's name that is taken
 	DeleteLegacySecret  bool
 }
 
@@ -135,7 +136,7 @@ func (m *Migration) plan(ctx context.Context) error {
 	lifetime := profile.Duration{Duration: o.BootstrapDuration}
 	setup := Options{ServiceAccount: m.account, Namespace: m.namespace, NoRBAC: true,
 		NoLimits: o.NoLimits, AllowDefaultAccount: o.AllowDefaultAccount,
-		Duration: o.Duration,
+		TakeOver: o.TakeOver, Duration: o.Duration,
 		Bootstrap: profile.Bootstrap{Source: profile.SourceKeyring,
 			Duration: &lifetime},
 		BootstrapDuration: o.BootstrapDuration, Store: o.Store, TPM: o.TPM,

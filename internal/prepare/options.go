@@ -36,6 +36,7 @@ type Options struct {
 	Recover           *bool
 	Minter            *cluster.Subject // a pod's account, for bootstrap source in-cluster
 	Store             keyring.Kind
+	Log               string // NoLog: none
 	// TPM is what a sealed store seals with, see keyring.System
 	TPM string
 
@@ -47,6 +48,41 @@ type Options struct {
 	AllowMissingClusterInfo *bool
 	granted                 profile.Rights // by an earlier setup
 	Allowlist               bool
+
+	// Machines are those that an invite is for, by their names; none: it is a setup of this one.
+	Machines []string
+	Valid    time.Duration // of an invitation
+}
+
+// invites reports whether other machines are prepared for, and nothing is done on this one.
+func (o Options) invites() bool { return len(o.Machines) > 0 }
+
+// Check is a usage error for what the flags that setup and invite have in common cannot mean. It
+// asks nobody.
+func (o Options) Check() error {
+	makesRole := len(o.Verbs)+len(o.Resources)+len(o.ResourceNames) > 0
+	switch {
+	case o.NoRBAC && (makesRole || len(o.Roles)+len(o.ClusterRoles)+len(o.In) > 0):
+		return ui.Usagef("--no-rbac cannot be combined with --role, --cluster-role, " +
+			"--verb or --in")
+	case o.ClusterWide && len(o.In) > 0:
+		return ui.Usagef("--cluster-wide and --in cannot be combined")
+	}
+	for _, audience := range o.Audiences {
+		if err := profile.CheckAudience(audience); err != nil {
+			return ui.Usagef("%w", err)
+		}
+	}
+	for name, d := range map[string]time.Duration{"--duration": o.Duration,
+		"--bootstrap-duration": o.BootstrapDuration} {
+		if err := profile.CheckLifetime(name, d); d != 0 && err != nil {
+			return ui.Usagef("%w", err)
+		}
+	}
+	if o.Profile == "" {
+		return nil
+	}
+	return profile.CheckName(o.Profile)
 }
 
 // What keeps a setup from being done.
@@ -78,6 +114,17 @@ func (o Options) limited(p profile.Profile) bool {
 func limitsFor(p profile.Profile) cluster.Limits {
 	return cluster.Limits{Token: p.Duration.Duration, Bootstrap: p.Bootstrap.Duration.Duration,
 		Audiences: p.Audiences}
+}
+
+// NoLog ends a log that an earlier setup has chosen.
+const NoLog = "none"
+
+// log is that of the profile.
+func (o Options) log() string {
+	if o.Log == NoLog {
+		return ""
+	}
+	return o.Log
 }
 
 // remembered is what the next setup does the same way again.
@@ -115,7 +162,7 @@ func (o Options) profileFor(h *host.Host, found kubeconfig.Context,
 		AllowMissingClusterInfo: o.AllowMissingClusterInfo != nil &&
 			*o.AllowMissingClusterInfo,
 		Origin: originOf(found, paths),
-		Setup:  o.remembered(),
+		Setup:  o.remembered(), Log: o.log(),
 	}
 	if o.Recover != nil && *o.Recover {
 		p.Recovery = &profile.Recovery{Credential: profile.Bootstrap{Source: profile.SourceContext,

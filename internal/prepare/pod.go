@@ -49,5 +49,6 @@ func InPod(h *host.Host, o Options, report ui.Report) (*Preparation, error) {
 	p.profile.Audiences, p.profile.Duration.Duration, p.profile.Store = o.Audiences, o.Duration,
 		o.Store
 	p.profile.AllowMissingClusterInfo, p.profile.Setup = *o.AllowMissingClusterInfo, o.remembered()
+	p.profile.Log = o.log()
 	return p, nil
 }

@@ -1,6 +1,6 @@
-// Package prepare is setup and migrate as use cases: options, a plan that is checked before
-// anything is touched, steps each of which finds out whether it has been taken before, and the
-// proof.
+// Package prepare is setup, invite, join and migrate as use cases: options, a plan that is checked
+// before anything is touched, steps each of which finds out whether it has been taken before, and
+// the proof.
 //
 // It prints nothing: it reports steps to a function and returns values. It knows nothing of flags.
 package prepare
@@ -17,6 +17,7 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/cluster"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/device"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/kubeconfig"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/mint"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
@@ -38,7 +39,7 @@ type Preparation struct {
 	options Options
 	admin   *admin.Admin // nil in a pod, where nothing is prepared
 	profile profile.Profile
-	// of the profile's account, while Run changes it; nil without an admin
+	// of the profile's account, while it is changed; nil in a pod
 	record  *device.Locked
 	context string         // in the kubeconfig that was merged into
 	needed  []rights.Right // beside those for what is created
@@ -69,7 +70,10 @@ func New(ctx context.Context, h *host.Host, o Options, paths []string, name stri
 		return nil, err
 	}
 	found.Cluster = p.profile.Cluster
-	if err := p.checkSources(found); err != nil {
+	if o.invites() {
+		p.profile.Store = keyring.None // of this machine
+		p.leaveOutOwnProxy()
+	} else if err := p.checkSources(found); err != nil {
 		return nil, err
 	}
 	p.warnOfPasswords()
@@ -139,7 +143,7 @@ func (p *Preparation) lock(ctx context.Context) (release func(), err error) {
 	if err := errors.Join(err, p.host.CreateConfigDir()); err != nil {
 		return nil, err
 	}
-	if p.admin == nil {
+	if p.admin == nil && p.profile.Device == "" {
 		return profiles.Lock(ctx, p.profile.Name)
 	}
 	devices, err := session.Devices(p.host)

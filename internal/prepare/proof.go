@@ -29,8 +29,10 @@ type Proof struct {
 	Access    cluster.Access
 	Risks     []string // what the account can do in its own namespace to become another
 	Bootstrap string
+	MayBeOff  string // and for how long; empty: not known
 	Recovery  string // empty: none was asked for
 	Store     string
+	Log       string   // empty: there is none
 	Passed    []string // why it is not another store
 	Profile   string
 	Context   string // empty: no kubeconfig was written
@@ -63,7 +65,8 @@ func (p *Preparation) prove(ctx context.Context, s *session.Session) (*Proof, er
 		return nil, fmt.Errorf("%w: the API server says %q, not %q", ErrNotProven,
 			user.Name, wanted)
 	}
-	proof := &Proof{User: user.Name, Store: keyring.Describe(ctx, s.Store), Profile: p.profile.Name,
+	proof := &Proof{User: user.Name, Store: keyring.Describe(ctx, s.Store),
+		Profile: p.profile.Name, Log: p.profile.Log, MayBeOff: MayBeOff(p.profile, keyring.Lifetime(ctx, s.Store)),
 		Bootstrap: describeBootstrap(ctx, s), Risks: p.risks}
 	for _, reason := range p.passed {
 		proof.Passed = append(proof.Passed, reason.Error())

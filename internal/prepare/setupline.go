@@ -15,8 +15,12 @@ import (
 )
 
 // SetupLine is the command that creates a profile's credentials anew and leaves the profile as it
-// is. It grants the account's rights again, as the last setup has: the account may be gone.
+// is. It grants the account's rights again, as the last setup has: the account may be gone. Of a
+// machine that has joined it is InviteLine.
 func SetupLine(p profile.Profile) string {
+	if p.Setup.Machine != "" {
+		return InviteLine(p)
+	}
 	line := []string{ui.Program, "setup", p.ServiceAccount, "-n", p.Namespace, "--profile",
 		p.Name}
 	line = append(append(line, p.Origin.Flags()...), tokenFlags(p)...)
@@ -44,10 +48,39 @@ func SetupLine(p profile.Profile) string {
 	if p.Recovery != nil {
 		line = append(line, "--recover")
 	}
+	if p.Log != "" {
+		line = append(line, "--log", p.Log)
+	}
 	for _, name := range furtherVariables(p) {
 		line = append(line, "--bootstrap-env", name)
 	}
 	return commandAt(p.Origin, line)
+}
+
+// InviteLine is the command with which an administrator has a machine join again. What is added at
+// its end are flags of join. That ssh knows the machine by the name that it was invited by is
+// likely and no more.
+func InviteLine(p profile.Profile) string {
+	invite := []string{ui.Program, "invite", p.ServiceAccount, "-n", p.Namespace, "--for",
+		p.Setup.Machine}
+	invite = append(invite, lifetimeFlags(p)...)
+	for _, namespace := range p.In { // the context's, too
+		invite = append(invite, "--in", namespace)
+	}
+	if p.ServiceAccount == "default" {
+		invite = append(invite, "--allow-default-account")
+	}
+	join := []string{"ssh", p.Setup.Machine, ui.Program, "join", "--profile", p.Name}
+	if p.Setup.Output != "" {
+		join = append(join, "-o", p.Setup.Output)
+	}
+	if p.AllowMissingClusterInfo {
+		join = append(join, "--allow-missing-cluster-info")
+	}
+	if p.Log != "" {
+		join = append(join, "--log", p.Log)
+	}
+	return ui.CommandLine(invite...) + " | " + ui.CommandLine(join...)
 }
 
 // KubectlLine is a command of kubectl with the credentials of an administrator's context.
@@ -86,19 +119,26 @@ func furtherVariables(p profile.Profile) []string {
 	return host.FurtherVariables(p.Bootstrap.Environment)
 }
 
-// tokenFlags are those of setup's flags whose values are not the defaults.
-func tokenFlags(p profile.Profile) []string {
-	var flags []string
+// lifetimeFlags are those of what is minted whose values are not the defaults.
+func lifetimeFlags(p profile.Profile) (flags []string) {
 	if p.Duration.Duration != time.Hour {
 		flags = append(flags, "--duration", profile.ShortDuration(p.Duration.Duration))
 	}
 	for _, audience := range p.Audiences {
 		flags = append(flags, "--audience", audience)
 	}
+	if d := p.Bootstrap.Duration; p.Bootstrap.Source == profile.SourceKeyring && d != nil &&
+		d.Duration != 720*time.Hour {
+		flags = append(flags, "--bootstrap-duration", profile.ShortDuration(d.Duration))
+	}
+	return flags
+}
+
+// tokenFlags are those of setup's flags whose values are not the defaults.
+func tokenFlags(p profile.Profile) []string {
+	flags := lifetimeFlags(p)
 	if p.Bootstrap.Source != profile.SourceKeyring {
 		flags = append(flags, "--bootstrap", SourceFlag(p.Bootstrap))
-	} else if d := p.Bootstrap.Duration; d != nil && d.Duration != 720*time.Hour {
-		flags = append(flags, "--bootstrap-duration", profile.ShortDuration(d.Duration))
 	}
 	if p.Store != keyring.Keyring {
 		flags = append(flags, "--store", string(p.Store))

@@ -18,6 +18,7 @@ import (
 	"io"
 	"net/url"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -73,6 +74,9 @@ type Profile struct {
 	// Recovery lets a get replace a bootstrap credential that the cluster no longer knows. Nil:
 	// only setup does.
 	Recovery *Recovery `yaml:"recovery,omitempty" json:"recovery,omitempty"`
+	// Log is where mints, renewals and refusals are written down: journald, syslog or a file's
+	// absolute path. Empty: nowhere.
+	Log string `yaml:"log,omitempty" json:"log,omitempty"`
 }
 
 // Setup is what was asked of setup and shows nowhere else.
@@ -81,6 +85,8 @@ type Setup struct {
 	NoLimits bool `yaml:"noLimits,omitempty" json:"noLimits,omitempty"`
 	// a kubeconfig's absolute path
 	Output string `yaml:"output,omitempty" json:"output,omitempty"`
+	// what the administrator calls this machine whose invitation it joined with; empty: none
+	Machine string `yaml:"machine,omitempty" json:"machine,omitempty"`
 	// what the account was granted, for the command that grants it again
 	Rights Rights `yaml:"rights,omitempty" json:"rights,omitzero"`
 }
@@ -350,6 +356,10 @@ func (p Profile) problem() string {
 		return "tpm goes with the store sealed"
 	case p.TPM != "" && keyring.CheckTPM(p.TPM) != nil:
 		return "tpm: " + keyring.CheckTPM(p.TPM).Error()
+	case p.Setup.Machine != "" && CheckMachine(p.Setup.Machine) != nil:
+		return "setup.machine is not the name of a machine"
+	case p.Log != "" && !IsLog(p.Log):
+		return "log is neither journald nor syslog nor an absolute path"
 	case p.Recovery != nil && p.Recovery.Credential.Source != SourceContext:
 		return "recovery.credential is not of the source context"
 	}
@@ -359,6 +369,17 @@ func (p Profile) problem() string {
 		}
 	}
 	return p.Bootstrap.problem(p)
+}
+
+// IsLog reports whether this system can have a log of that name.
+func IsLog(name string) bool {
+	switch name {
+	case "journald":
+		return runtime.GOOS == "linux"
+	case "syslog":
+		return runtime.GOOS != "windows"
+	}
+	return filepath.IsAbs(name) && !strings.ContainsRune(name, 0)
 }
 
 // IsProxyURL reports whether a proxy is of a kind that client-go knows.

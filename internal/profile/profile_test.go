@@ -159,6 +159,8 @@ func TestParseRefuses(t *testing.T) {
 		{"a recovery from a relative file",
 			minimalText + "recovery: {credential: {source: context, context: c, " +
 				"kubeconfig: [k]}}\n"},
+		{"a log in a relative file", minimalText + "log: audit.log\n"},
+		{"a log that is none", minimalText + "log: none\n"},
 		{"aliases that grow without end",
 			"a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c " +
 				"[*b,*b,*b,*b,*b,*b,*b,*b,*b]\n" +
@@ -386,4 +388,14 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("the keys changed:\n%s", encoded)
 		}
 	})
+}
+
+func TestWhatCanBeALog(t *testing.T) {
+	for name, want := range map[string]bool{"journald": true, "syslog": true, "/var/log/x": true,
+		"": false, "log": false, "./log": false, "journal": false, "none": false,
+		"/a\x00b": false} {
+		if got := IsLog(name); got != want {
+			t.Errorf("%q: got %v", name, got)
+		}
+	}
 }

@@ -2,6 +2,7 @@ package profile
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 	"time"
 	"unicode"
@@ -48,6 +49,21 @@ func CheckAudience(audience string) error {
 			"or spaces", audience)
 	}
 	return nil
+}
+
+// maxMachine leaves room for the ending of a file's name.
+const maxMachine = 200
+
+var machine = regexp.MustCompile(`^[A-Za-z0-9]+([.-]+[A-Za-z0-9]+)*$`)
+
+// CheckMachine is an error for what cannot be the name of a machine, or of the file of its
+// invitation.
+func CheckMachine(name string) error {
+	if len(name) <= maxMachine && machine.MatchString(name) {
+		return nil
+	}
+	return fmt.Errorf("invalid machine name %q: must be that of a host, of letters, digits, "+
+		"and - or . between them", name)
 }
 
 // CheckNamespace is an error when the API server admits no namespace of that name.

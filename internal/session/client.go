@@ -43,10 +43,14 @@ func (e *ClientError) Unwrap() error { return e.Kind }
 // CheckClient is nil when the client will send the token to the profile's cluster and to nobody
 // else, and nothing that the kubeconfig alone has chosen decides where the token comes from.
 func (s *Session) CheckClient(info execcred.Info) error {
-	if err := checkCluster(info, s.Profile); err != nil {
-		return s.clientError(err)
+	err := checkCluster(info, s.Profile)
+	if err != nil {
+		err = s.clientError(err)
+	} else {
+		err = s.checkAgreed()
 	}
-	if err := s.checkAgreed(); err != nil {
+	if err != nil {
+		s.noteRefusal(err)
 		return err
 	}
 	s.takeProxy(info)
@@ -54,6 +58,15 @@ func (s *Session) CheckClient(info execcred.Info) error {
 		return s.dropForgedRoots()
 	}
 	return nil
+}
+
+// noteRefusal logs a client that gets no token, where the user's own profile says so: another one
+// could name any file as its log.
+func (s *Session) noteRefusal(err error) {
+	s.warn = func(problem error) { s.host.Log.Debug("logging", "error", problem) }
+	if CheckOwnDir(s.host) == nil {
+		s.noteFailure(eventClient, err)
+	}
 }
 
 func checkCluster(info execcred.Info, p profile.Profile) error {

@@ -40,6 +40,7 @@ func (s *Session) mintWithBootstrap(ctx context.Context) (mint.Grant, error) {
 	if err != nil {
 		return mint.Grant{}, ClassifyMintError(err)
 	}
+	s.NoteMint(grant)
 	if credential.RenewalDue {
 		s.renew(ctx, client)
 	}
@@ -112,6 +113,15 @@ func (s *Session) renew(ctx context.Context, client *mint.Client) {
 		err = s.keep(ctx, s.BootstrapKey(), grant)
 	}
 	s.host.Log.Debug("renewed the bootstrap credential", "error", err)
+	s.noteRenewal(grant, err)
+}
+
+func (s *Session) noteRenewal(grant mint.Grant, err error) {
+	if err != nil {
+		s.noteFailure(eventRenewFailed, err)
+		return
+	}
+	s.noteToken(eventRenewed, grant.Token, grant.ExpiresAt)
 }
 
 // TokenRequest is for the profile's account.

@@ -14,6 +14,7 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/cache"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/cluster"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/device"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/eventlog"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/mint"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
@@ -38,6 +39,9 @@ func (s *Session) mintOrRecover(ctx context.Context) (mint.Grant, error) {
 	release, problem := s.recover(ctx)
 	defer release()
 	if problem != nil {
+		if !errors.Is(problem, errNoRecovery) {
+			s.noteFailure(eventNotRecovered, problem)
+		}
 		return mint.Grant{}, s.notRecovered(err, problem)
 	}
 	if entry, found := s.stored(ctx); found && *s.Device != before {
@@ -118,10 +122,12 @@ func (s *Session) recover(ctx context.Context) (release func(), err error) {
 			return release, err
 		}
 	}
-	if s.Profile.Bootstrap.Source != profile.SourceKeyring {
-		return release, nil
+	if s.Profile.Bootstrap.Source == profile.SourceKeyring {
+		_, err = s.RequestBootstrap(ctx, config, client)
 	}
-	_, err = s.RequestBootstrap(ctx, config, client)
+	if err == nil {
+		s.note(eventlog.Event{Name: eventRecovered})
+	}
 	return release, err
 }
 
@@ -243,6 +249,7 @@ func (s *Session) RequestBootstrap(ctx context.Context, config *rest.Config,
 	if err := s.Put(ctx, s.BootstrapKey(), grant); err != nil {
 		return 0, fmt.Errorf("storing the bootstrap credential: %w", err)
 	}
+	s.noteToken(eventIssued, grant.Token, grant.ExpiresAt)
 	return grant.ExpiresAt.Sub(grant.IssuedAt), nil
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/bootstrap"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/cache"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/device"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/eventlog"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/kuberc"
@@ -41,6 +42,8 @@ type Session struct {
 	Store   keyring.Store
 
 	clientProxy string // proxy-url of the client's cluster; empty: none but the profile's
+	// warn is told when the profile's log fails; nil: standard error is.
+	warn func(error)
 }
 
 // Load reads a profile and its device, and opens its store, which does no I/O yet.
@@ -146,19 +149,20 @@ func (s *Session) cache() *cache.Cache {
 		Caller:   s.host.Caller(),
 		Wait:     s.lockWait(),
 		Now:      s.host.Now,
-		Refresh:  s.Mint,
-		Valid:    s.Accepts,
+		Refresh:  s.noting(s.Mint),
+		Valid:    s.stillGood,
 		Warn:     s.host.Log.Warn,
 		IsShared: s.isShared,
 		Way:      s.way(),
 		Kinds:    failureKinds(),
 		Debug:    s.host.Log.Debug,
 	}
-	tokens.Mint = func(ctx context.Context) (mint.Grant, error) {
+	tokens.Mint = s.noting(func(ctx context.Context) (mint.Grant, error) {
 		grant, err := s.mintOrRecover(ctx)
 		tokens.Key = s.TokenKey() // another one in a cluster that was rebuilt
 		return grant, err
-	}
+	})
+	s.warn = tokens.Remember
 	return tokens
 }
 
@@ -179,7 +183,10 @@ func (s *Session) LastWarning() *Warning {
 // that differs in nothing else.
 func (s *Session) way() string {
 	dir, _ := s.host.Profiles()
-	bus, _ := s.host.BusAddress()
+	bus := ""
+	if s.Profile.Store == keyring.Keyring { // others lead the same way where there is none
+		bus, _ = s.host.BusAddress()
+	}
 	settings := []string{string(dir), bus, s.Profile.Cluster.ProxyURL}
 	if s.Profile.Store == keyring.Sealed {
 		settings = append(settings, s.host.StateDir())
@@ -202,13 +209,14 @@ func (s *Session) way() string {
 func failureKinds() []error {
 	return []error{ErrBootstrapRefused, ErrAccountGone, ErrDeviceGone,
 		bootstrap.ErrMissing, bootstrap.ErrExpired, bootstrap.ErrSource, kuberc.ErrDenied,
-		keyring.ErrLocked, keyring.ErrTimeout, keyring.ErrUnavailable, keyring.ErrTooBig,
-		keyring.ErrQuota, keyring.ErrSealing, keyring.ErrNotAllowed,
+		keyring.ErrLocked, keyring.ErrTimeout, keyring.ErrNoBus, keyring.ErrRefused,
+		keyring.ErrUnavailable, keyring.ErrTooBig, keyring.ErrQuota, keyring.ErrSealing,
+		keyring.ErrNotAllowed,
 		api.ErrCredential, api.ErrAdmission, api.ErrForbidden, api.ErrUnauthorized,
 		api.ErrThrottled,
 		api.ErrTLS, api.ErrTimeout, api.ErrUnreachable, api.ErrServer, api.ErrAnswer,
 		api.ErrNotFound,
-		api.ErrConflict, api.ErrInvalid, syscall.EMFILE}
+		api.ErrConflict, api.ErrInvalid, syscall.EMFILE, eventlog.ErrWrite}
 }
 
 // machine tells this machine from the others that hold tokens for the same account.

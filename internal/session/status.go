@@ -34,6 +34,7 @@ type Status struct {
 	Bootstrap     *TokenStatus `json:"bootstrap,omitempty"`
 	// where the server grants the bootstrap credential less than was asked for
 	Lifetimes *Lifetimes `json:"bootstrapLifetimes,omitempty"`
+	Log       string     `json:"log,omitempty"` // journald, syslog or a file
 	Warning   *Warning   `json:"warning,omitempty"`
 	Error     string     `json:"error,omitempty"`
 }
@@ -109,8 +110,8 @@ func statusOf(ctx context.Context, h *host.Host, dir profile.Dir, name string) S
 	}
 	status := Status{Profile: name, Cluster: p.Cluster.Server, Namespace: p.Namespace,
 		ServiceAccount: p.ServiceAccount, Store: string(p.Store), TPM: p.TPM,
-		Lifetimes: lifetimesOf(p.Bootstrap),
-		Source:    string(p.Bootstrap.Source)}
+		Lifetimes: lifetimesOf(p.Bootstrap), Log: p.Log,
+		Source: string(p.Bootstrap.Source)}
 	s, err := Open(ctx, h, p)
 	if err == nil {
 		status.Warning = s.LastWarning()

@@ -14,8 +14,9 @@ import (
 // What a kubeconfig sets in exec.env is its author's, and the directory of profiles follows from
 // variables. A profile that only leads to entries of the store needs no more trust than that:
 // entries are found by a hash over the cluster that they are for. Every other profile could make
-// this program run a command, read a file or send a variable to a cluster that the same author
-// chose, so it is used only where the user keeps profiles. docs/security.md has it at length.
+// this program run a command, read a file, send a variable to a cluster that the same author chose
+// or add lines to a file, so it is used only where the user keeps profiles. docs/security.md has it
+// at length.
 
 // ErrForgedDir is a profile that the user may never have agreed to.
 var ErrForgedDir = errors.New("the profile is not in the user's own directory")
@@ -26,7 +27,7 @@ var ErrForgedDir = errors.New("the profile is not in the user's own directory")
 func (s *Session) checkAgreed() error {
 	p := s.Profile
 	if p.Bootstrap.Source == profile.SourceKeyring && !p.AllowMissingClusterInfo &&
-		p.Recovery == nil {
+		p.Recovery == nil && p.Log == "" {
 		return nil
 	}
 	return CheckOwnDir(s.host)

@@ -17,7 +17,8 @@ func TestAForgedProfileHasAWayOfItsOwn(t *testing.T) {
 	with := func(proxy string, variables ...string) *Session {
 		h := host.System().With(host.Snapshot(append([]string{"HOME=" + home,
 			"XDG_RUNTIME_DIR=" + home}, variables...)))
-		return &Session{host: h, Profile: profile.Profile{Cluster: profile.Cluster{ProxyURL: proxy}}}
+		return &Session{host: h, Profile: profile.Profile{Store: keyring.Keyring,
+			Cluster: profile.Cluster{ProxyURL: proxy}}}
 	}
 	honest := with("").way()
 	if again := with("").way(); again != honest {
@@ -35,6 +36,11 @@ func TestAForgedProfileHasAWayOfItsOwn(t *testing.T) {
 		if forged.way() == honest {
 			t.Errorf("%s: the same way", name)
 		}
+	}
+	withBus, without := with("", "DBUS_SESSION_BUS_ADDRESS=unix:path=/bus"), with("")
+	withBus.Profile.Store, without.Profile.Store = keyring.Kernel, keyring.Kernel
+	if withBus.way() != without.way() {
+		t.Error("a bus that the store does not use makes another way")
 	}
 }
 

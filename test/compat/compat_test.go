@@ -51,6 +51,7 @@ func TestJob(t *testing.T) {
 		{"limits", (*site).limits},
 		{"healing", (*site).healing},
 		{"doctor", (*site).doctor},
+		{"join", (*site).join},
 		{"rotate", (*site).rotate},
 		{"migrate", (*site).migrate},
 		{"revoke", (*site).revoke},
@@ -188,6 +189,22 @@ func (s *site) withToken(context, token string) (path string) {
 		s.Fatal(err)
 	}
 	return path
+}
+
+// join has a second machine join by the pipe of the manual, and ends it by its name.
+func (s *site) join() {
+	other := lab.NewMachine(s.T, keyring.Kernel)
+	admin := "--kubeconfig " + s.Admin + " -n " + s.Namespace
+	s.Exec("/bin/bash", "-o", "pipefail", "-c", "sa-exec-credential invite "+account+" "+admin+
+		" --for build-7 | HOME="+other.Home+" sa-exec-credential join --profile other "+
+		"--store kernel --use-context").Succeeds()
+	other.Kubectl("get", "pods").Succeeds()
+	token, bootstrap := other.Tokens(other.Load("other"))
+	s.Exec("/bin/bash", "-c", "sa-exec-credential revoke --device build-7 --serviceaccount "+
+		account+" "+admin).Succeeds()
+	for _, t := range []string{token, bootstrap} {
+		s.refused(t)
+	}
 }
 
 func (s *site) revoke() {

@@ -220,6 +220,17 @@ func (m *machine) fixed(sick finding, check string) {
 	})
 }
 
+// typed types the command of a finding, which may stand after words.
+func (m *machine) typed(sick finding) {
+	m.Helper()
+	command, err := lab.Hint("fix: " + sick.Fix)
+	if err != nil {
+		m.Fatal(err)
+	}
+	m.Exec("/bin/sh", "-c", command).Succeeds()
+	m.NoteEntries()
+}
+
 func (m *machine) checkReadableProfile() {
 	path := m.setUp()
 	if err := os.Chmod(path, 0o644); err != nil {
@@ -233,7 +244,7 @@ func (m *machine) checkReadableProfile() {
 func (m *machine) checkMalformedProfile() {
 	path := m.setUp()
 	m.Write(path, "version: 1\nsurprise: true\n")
-	m.diagnosed("profile", "failed", 3)
+	m.typed(m.diagnosed("profile", "failed", 3))
 }
 
 func (m *machine) checkBootstrapGone() {
@@ -308,10 +319,12 @@ func (m *machine) checkOtherAuthority() {
 	withoutAuthority := regexp.MustCompile(`(?m)^ *certificateAuthorityData:.*\n`).ReplaceAllString(m.Read(path), "")
 	m.Write(path, withoutAuthority) // the system's roots count now
 	items, code := m.doctor()
-	if server := of(items, "server")[0]; server.Result != "failed" || code != 5 ||
-		!strings.Contains(server.Detail, "not trusted") {
+	server := of(items, "server")[0]
+	if server.Result != "failed" || code != 5 || !strings.Contains(server.Detail, "not trusted") {
 		m.Errorf("exit code %d\n%s", code, listed(items))
 	}
+	m.typed(server)
+	m.diagnosed("server", "ok", 0)
 }
 
 func (m *machine) checkClock() {
@@ -415,7 +428,8 @@ func (m *machine) checkStray() {
 	if err := os.Remove(path); err != nil {
 		m.Fatal(err)
 	}
-	m.diagnosed("context", "failed", 3)
+	m.typed(m.diagnosed("context", "failed", 3))
+	m.healthy()
 }
 
 func (m *machine) checkBadKubeconfig() {
@@ -450,8 +464,9 @@ func (m *machine) checkRecovery() {
 	}
 	kubeconfig := m.Read(m.Admin)
 	m.Write(m.Admin, "apiVersion: v1\nkind: Config\n")
-	m.diagnosed("recovery", "warning", 0)
+	sick := m.diagnosed("recovery", "warning", 0)
 	m.Write(m.Admin, kubeconfig)
+	m.typed(sick)
 	if found := of(m.healthy(), "recovery"); found[0].Result != "ok" {
 		m.Errorf("with the context back: %s", found[0].Detail)
 	}

@@ -27,21 +27,21 @@ type machine struct{ *lab.Machine }
 const fleetSize = 100
 
 // TestAHundredContextsAreSetUpAndWhatWasInterruptedIsFinished interrupts one setup of all
-// contexts twice, politely and not, and lets a third run finish it.
+// contexts twice, not politely and politely, and lets a third run finish it.
 func TestAHundredContextsAreSetUpAndWhatWasInterruptedIsFinished(t *testing.T) {
 	t.Parallel()
 	m := &machine{lab.NewMachine(t, keyring.Keyring)}
 	prefix := lab.Namespace()
 	before := m.writeFleet(prefix)
-	r := m.interruptedFleet(syscall.SIGINT, 30)
+	m.interruptedFleet(syscall.SIGKILL, 30)
+	m.RestartKeyring()
+	r := m.interruptedFleet(syscall.SIGINT, 60)
 	if r.Code == 0 || !strings.Contains(r.Stdout+r.Stderr, "interrupted") {
 		t.Errorf("after an interrupt: exit code %d\n%s\n%s", r.Code, r.Stdout, r.Stderr)
 	}
 	m.RestartKeyring()
-	m.interruptedFleet(syscall.SIGKILL, 60)
-	m.RestartKeyring()
 	m.NoTokenInFiles()
-	r = m.Plugin("setup", "ci", "--all-contexts").Succeeds()
+	r = m.Follow(r, "setup ci --all-contexts")
 	if got := strings.Count(r.Stdout, " ready\n"); got != fleetSize {
 		t.Errorf("%d contexts are ready, want %d\n%s", got, fleetSize, r.Stdout)
 	}

@@ -42,8 +42,9 @@ func TestClientsThatSayNothingOfTheirClusterAreToldWhatAllowsThem(t *testing.T) 
 			"the client sent no cluster information", "Python before 32",
 			"if it is there, the client cannot send cluster information")
 		m.getWith(csharp).OneError(exitProfile, "C#")
-		m.asClient("", "get", "--profile", m.Profile).OneError(exitProfile,
+		silent := m.asClient("", "get", "--profile", m.Profile).OneError(exitProfile,
 			"JavaScript of every version", "Ruby", "Java")
+		m.Follow(silent, "sa-exec-credential token")
 		command := m.Follow(m.getWith(csharp), "--duration 30m",
 			"--allow-missing-cluster-info")
 		if p := m.Configuration(); !p.AllowMissingClusterInfo ||
@@ -159,6 +160,7 @@ func TestAPluginThatKubectlsPolicyForbidsIsNotRunForUsEither(t *testing.T) {
 	r := m.get()
 	r.OneError(exitBootstrap, "kubectl's plugin policy", kuberc,
 		"credentialPluginPolicy: Allowlist", login, "credentialPluginAllowlist")
+	m.Follow(r, "kuberc view")
 	m.Kubectl("get", "pods").Fails(1, "kubectl's plugin policy", kuberc)
 	lab.Has(t, "doctor", m.Plugin("doctor", "--profile", m.Profile).Stdout,
 		"kubectl's plugin policy does not allow it", kuberc)

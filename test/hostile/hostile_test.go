@@ -576,6 +576,12 @@ func forgedCopies(m *machine, a *attacker, plugin fields) []hostile {
 				a.takeOver(p)
 				p.Recovery = &profile.Recovery{Credential: profile.Bootstrap{Source: profile.SourceContext, Context: "admin@test", Kubeconfig: []string{kubeconfig}}}
 			}), says: otherServer, lost: &outcome{says: notTheUsers}},
+		{name: "a copy that writes to a file", env: m.forge(func(p *profile.Profile) { p.Log = a.canary }),
+			lost: &outcome{says: notTheUsers}},
+		{name: "a copy that writes to a file when it refuses",
+			cluster: fields{"certificate-authority-data": nil, "insecure-skip-tls-verify": true},
+			env:     m.forge(func(p *profile.Profile) { p.Log = a.canary }), says: unverified,
+			lost: &outcome{says: unverified}},
 		{name: "a copy for another account", env: m.forge(func(p *profile.Profile) { p.ServiceAccount = "default" }),
 			lost: &outcome{says: noBootstrap}},
 	}

@@ -105,8 +105,11 @@ func (d *Door) Lead(behind func(net.Conn)) {
 }
 
 // LeadTo passes connections on to another address, whatever is said on them.
-func (d *Door) LeadTo(url string) {
-	d.Lead(func(conn net.Conn) {
+func (d *Door) LeadTo(url string) { d.Lead(Pass(url)) }
+
+// Pass passes a connection on to an address.
+func Pass(url string) func(net.Conn) {
+	return func(conn net.Conn) {
 		other, err := net.Dial("tcp", url[len("https://"):])
 		if err != nil {
 			Reset(conn)
@@ -118,7 +121,7 @@ func (d *Door) LeadTo(url string) {
 			_ = other.(*net.TCPConn).CloseWrite()
 		}()
 		_, _ = io.Copy(conn, other)
-	})
+	}
 }
 
 // Hang accepts a connection and says nothing.

@@ -96,7 +96,9 @@ func (m *Machine) Follow(r Result, words ...string) Result {
 	if err != nil {
 		m.Fatalf("%s: %v\n%s", r, err, r.Stderr)
 	}
-	followed := m.Exec("/bin/sh", "-c", command).Succeeds()
+	c := m.Command("/bin/sh", "-c", command)
+	c.PrintsToken = strings.HasPrefix(command, "sa-exec-credential token ")
+	followed := c.Run(m.T).Succeeds()
 	m.NoteEntries()
 	return followed
 }

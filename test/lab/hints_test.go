@@ -56,7 +56,7 @@ func TestKindsOfHints(t *testing.T) {
 		"sa-exec-credential: hint: unlock it, or set it up again: sa-exec-credential setup a -n b\n": "" +
 			"unlock it, or set it up again: sa-exec-credential setup",
 		"hint: x; to see \"a\": kubectl --context b -n c get pods\n": "to see X: kubectl get",
-		"Next: KUBECONFIG=/a/b kubectl get pods\n":                   "Next: kubectl get",
+		"Next: KUBECONFIG=/a/b sa-exec-credential status\n":          "Next: sa-exec-credential status",
 		"2 left, fix: chmod -R u+rwX /a/b\n":                         "N left, fix: chmod u+rwX",
 	} {
 		if got := Kinds(text); len(got) != 1 || got[want] == nil {

@@ -15,6 +15,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -36,6 +37,9 @@ type Options struct {
 	// OwnPlane is for tests that stop, rebuild or rekey the control plane, which others share
 	// else.
 	OwnPlane bool
+	// Users is for tests that run programs as other users than their own, where root runs the
+	// tests: see NewServer.
+	Users bool
 	// Helpers are programs that the test binary becomes; see Helper.
 	Helpers map[string]func(args []string) int
 }
@@ -70,9 +74,12 @@ func Main(m *testing.M, o Options) {
 		os.Exit(helper(os.Args[1:]))
 	}
 	if os.Getenv(isolatedVariable) == "" {
-		if code, ok := runIsolated(); ok {
+		if code, ok := runIsolated(o); ok {
 			os.Exit(code)
 		}
+	} else if err := hideUserRuntime(); err != nil {
+		fmt.Fprintln(os.Stderr, "hiding the users' runtime directories:", err)
+		os.Exit(1)
 	}
 	_ = flag.Set("test.parallel", atOnce) // the command line still has the last word
 	os.Exit(run(m, o))
@@ -136,7 +143,7 @@ func closeAll() error {
 	if Plane != nil {
 		stopped = Plane.Stop()
 	}
-	return errors.Join(stopped, os.RemoveAll(shared.root))
+	return errors.Join(stopped, removeUsers(), os.RemoveAll(shared.root))
 }
 
 // runIsolated runs the tests in a user namespace of their own, where the kernel gives them an
@@ -144,7 +151,7 @@ func closeAll() error {
 // of their own, where they can mount file systems. It is not ok where the
 // system does not allow that; then the tests share the keyring, and clean up their own entries
 // only.
-func runIsolated() (code int, ok bool) {
+func runIsolated(o Options) (code int, ok bool) {
 	self, err := os.Executable()
 	if err != nil {
 		return 0, false
@@ -153,13 +160,17 @@ func runIsolated() (code int, ok bool) {
 	cmd := exec.Command(self, os.Args[1:]...)
 	cmd.Env = append(os.Environ(), isolatedVariable+"=1")
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	users := func(own int) []syscall.SysProcIDMap {
+		if o.Users && os.Geteuid() == 0 {
+			return []syscall.SysProcIDMap{{Size: allUsers}}
+		}
+		return []syscall.SysProcIDMap{{ContainerID: own, HostID: own, Size: 1}}
+	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{
-		Cloneflags: syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS,
-		UidMappings: []syscall.SysProcIDMap{{ContainerID: os.Getuid(), HostID: os.Getuid(),
-			Size: 1}},
-		GidMappings: []syscall.SysProcIDMap{{ContainerID: os.Getgid(), HostID: os.Getgid(),
-			Size: 1}},
-		Pdeathsig: syscall.SIGKILL,
+		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS,
+		UidMappings: users(os.Getuid()), GidMappings: users(os.Getgid()),
+		GidMappingsEnableSetgroups: o.Users && os.Geteuid() == 0,
+		Pdeathsig:                  syscall.SIGKILL,
 	}
 	if cmd.Start() != nil {
 		return 0, false
@@ -168,6 +179,29 @@ func runIsolated() (code int, ok bool) {
 		return max(cmd.ProcessState.ExitCode(), 1), true
 	}
 	return 0, true
+}
+
+// allUsers is how many ids a user namespace needs to have those of the system and some more.
+const allUsers = 1 << 16
+
+// userRuntimes is where systemd creates the users' runtime directories.
+const userRuntimes = "/run/user"
+
+// hideUserRuntime puts an empty directory in the place of those of this machine, in which a bus of
+// the user's may be: what a program finds there is a test's.
+func hideUserRuntime() error {
+	if _, err := os.Stat(userRuntimes); errors.Is(err, fs.ErrNotExist) {
+		// without it nothing has to be hidden, but what a test puts there has to have a place
+		if err := os.Mkdir(userRuntimes, 0o755); err != nil {
+			return nil
+		}
+	}
+	err := syscall.Mount("tmpfs", userRuntimes, "tmpfs", syscall.MS_NOSUID|syscall.MS_NODEV,
+		"mode=0755")
+	if entries, _ := os.ReadDir(userRuntimes); len(entries) == 0 {
+		return nil // also where mounting is forbidden: there is nothing to hide
+	}
+	return err
 }
 
 // pluginVariable names the program under test.

@@ -151,7 +151,7 @@ func (m *Machine) Exec(args ...string) Result {
 // plugin is a command of the program under test.
 func (m *Machine) plugin(args ...string) Command {
 	c := m.Command(append([]string{Plugin}, args...)...)
-	c.PrintsToken = len(args) > 0 && args[0] == "token"
+	c.PrintsToken = len(args) > 0 && (args[0] == "token" || args[0] == "invite")
 	return c
 }
 

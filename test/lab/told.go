@@ -3,6 +3,7 @@
 package lab
 
 import (
+	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
@@ -41,6 +42,7 @@ func Kinds(text string) (commands map[string][]string) {
 		if strings.HasPrefix(line, "> ") || strings.HasPrefix(line, "Usage: ") {
 			continue // a line of a script in its log, or of --help
 		}
+		line = decoded(line)
 		for _, command := range Hints(line) {
 			before, _, _ := strings.Cut(line, command)
 			clause := before[strings.LastIndexAny(strings.TrimSuffix(before, ": "),
@@ -51,6 +53,19 @@ func Kinds(text string) (commands map[string][]string) {
 		}
 	}
 	return commands
+}
+
+// fix is one of doctor's, as JSON has it.
+var fix = regexp.MustCompile(`^\s*"(?:fix|hint)": (".*"),?\n?$`)
+
+// decoded is a line without its JSON, if that is what it is.
+func decoded(line string) string {
+	found := fix.FindStringSubmatch(line)
+	var text string
+	if found == nil || json.Unmarshal([]byte(found[1]), &text) != nil {
+		return line
+	}
+	return "fix: " + text + "\n"
 }
 
 // valued are the flags before a command's verb that have a value.

@@ -225,9 +225,7 @@ func (m *migration) migrateTokenFile() {
 	m.Replace(m.Admin, "- name: jenkins\n  user: {}",
 		"- name: jenkins\n  user:\n    tokenFile: token file")
 	out := m.must(m.migrateArguments("jenkins")...)
-	if !strings.Contains(out.Stderr, "rm '"+path+"'") {
-		m.Errorf("not told of the file:\n%s", out.Stderr)
-	}
+	m.Follow(out, "rm '"+path+"'")
 	if got := m.whoAmI("jenkins"); got != m.username() || strings.Contains(m.Read(m.Admin),
 		"tokenFile") {
 		m.Errorf("the context is %q", got)
@@ -350,7 +348,7 @@ func (m *migration) migrateTaken() {
 		kubeconfig != m.Read(m.Admin) {
 		m.Errorf("exit code %d\n%s%s", out.Code, out.Stdout, out.Stderr)
 	}
-	m.must(m.migrateArguments("jenkins")...)
+	m.Follow(out, "--take-over")
 	m.healthy()
 }
 

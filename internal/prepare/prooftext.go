@@ -1,4 +1,4 @@
-package main
+package prepare
 
 import (
 	"fmt"
@@ -6,12 +6,11 @@ import (
 	"time"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/cluster"
-	"github.com/sa-exec-credential/sa-exec-credential/internal/prepare"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
 )
 
-// proofText is the proof in a few lines.
-func proofText(p *prepare.Proof, now time.Time, c ui.Colours) []byte {
+// Text is the proof in a few lines.
+func (p *Proof) Text(now time.Time, c ui.Colours) []byte {
 	rows := [][2]string{{"who", p.User}}
 	if !p.Expires.IsZero() {
 		rows = append(rows, [2]string{"token",
@@ -23,8 +22,10 @@ func proofText(p *prepare.Proof, now time.Time, c ui.Colours) []byte {
 	}
 	rows = append(rows, [2]string{"cannot", strings.Join(p.Access.Cannot, ", ")},
 		[2]string{"beware", beware(p)},
-		[2]string{"bootstrap", p.Bootstrap}, [2]string{"recovers", p.Recovery},
+		[2]string{"bootstrap", p.Bootstrap}, [2]string{"may be off", p.MayBeOff},
+		[2]string{"recovers", p.Recovery},
 		[2]string{"kept in", p.Store}, [2]string{"because", strings.Join(p.Passed, "; ")},
+		[2]string{"logged in", p.Log},
 		[2]string{"profile", p.Profile})
 	if p.Context != "" {
 		rows = append(rows, [2]string{"context", fmt.Sprintf("%s, in %s", p.Context,
@@ -52,7 +53,7 @@ func rightsText(access cluster.Access) []string {
 }
 
 // beware names the rights by which the account can become another one.
-func beware(p *prepare.Proof) string {
+func beware(p *Proof) string {
 	if len(p.Risks) == 0 {
 		return ""
 	}
@@ -61,7 +62,7 @@ func beware(p *prepare.Proof) string {
 }
 
 // nextCommand is what to type now.
-func nextCommand(p *prepare.Proof) string {
+func nextCommand(p *Proof) string {
 	line := []string{"kubectl"}
 	switch {
 	case p.Context == "":
@@ -77,7 +78,7 @@ func nextCommand(p *prepare.Proof) string {
 	return ui.CommandLine(append(line, "get", "pods")...)
 }
 
-func canListPods(p *prepare.Proof) bool {
+func canListPods(p *Proof) bool {
 	for _, permission := range p.Access.Can {
 		text := permission.String()
 		if strings.Contains(text, "list") && strings.Contains(text, "pods") ||

@@ -1,0 +1,84 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/invitation"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/prepare"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
+)
+
+type joinCommand struct {
+	File                    string `arg:"" optional:"" placeholder:"FILE" help:"The file of the invitation (default: standard input)."`
+	Profile                 string `placeholder:"NAME" help:"Name of the profile and of its context (default: as the invitation suggests)."`
+	Store                   string `enum:",auto,keyring,sealed,kernel" default:"" placeholder:"STORE" help:"Where secrets are kept: auto, keyring, sealed (files that only this machine opens) or kernel (default: auto, or as before)."`
+	sealing                 `embed:""`
+	Output                  string `short:"o" placeholder:"FILE" help:"The kubeconfig that gets the context; - prints one (default: as kubectl)."`
+	UseContext              bool   `help:"Make it the current context."`
+	AllowMissingClusterInfo *bool  `negatable:"" help:"Also answer clients that do not say which cluster the token will be sent to."`
+	Allowlist               bool   `help:"Add the plugin to the allowlist in kubectl's kuberc."`
+
+	unattended `embed:""`
+}
+
+// errNoArgument keeps a secret out of the list of processes.
+var errNoArgument = errors.New("an invitation is no argument: hand it over on standard input or as a file")
+
+// Run takes an invitation, and prints what setup does.
+func (j *joinCommand) Run(ctx context.Context, h *host.Host) error {
+	if err := j.check(); err != nil {
+		return err
+	}
+	return j.withTimer(ctx, h, h.Log.Reporter("join"), false, j.run)
+}
+
+func (j *joinCommand) run(ctx context.Context, h *host.Host) error {
+	if err := profile.CheckName(j.Profile); j.Profile != "" && err != nil {
+		return err
+	}
+	output, err := outputFiles(h, j.Output)
+	if err != nil {
+		return err
+	}
+	i, err := j.read(h)
+	if err != nil {
+		return err
+	}
+	o := prepare.Options{Profile: j.Profile, Store: keyring.Kind(j.Store), TPM: j.TPM, Output: output, KeepOutput: j.Output == "",
+		UseContext: j.UseContext, AllowMissingClusterInfo: j.AllowMissingClusterInfo, Allowlist: j.Allowlist,
+		Log: j.Log}
+	p, err := prepare.NewJoin(h, i, o, h.Log.Reporter("join"))
+	if err != nil {
+		return err
+	}
+	proof, err := p.Join(ctx, i)
+	if err != nil {
+		return err
+	}
+	return printProof(h, p, proof, j.Output)
+}
+
+func (j *joinCommand) read(h *host.Host) (invitation.Invitation, error) {
+	var in io.Reader = h.Stdin
+	if j.File != "" && j.File != "-" {
+		if strings.Contains(j.File, "\n") || len(j.File) > 1024 {
+			return invitation.Invitation{}, ui.Usagef("%w", errNoArgument)
+		}
+		data, err := os.ReadFile(j.File)
+		if err != nil {
+			return invitation.Invitation{}, ui.Usagef("%w", err)
+		}
+		in = bytes.NewReader(data)
+	} else if ui.IsTerminal(h.Stdin) {
+		h.Log.Line("join", "reading the invitation from standard input")
+	}
+	return invitation.Read(in)
+}

@@ -1,0 +1,94 @@
+package lifecycle
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/timer"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
+)
+
+// timerOf is the timer of this machine's user.
+func timerOf(h *host.Host) (timer.Machine, error) {
+	home, err := h.Home()
+	if err != nil {
+		return timer.Machine{}, err
+	}
+	program, err := host.PluginPath()
+	return timer.Machine{Home: home, Program: program, Settings: h.BareSettings(),
+		Environ: h.SessionSettings()}, err
+}
+
+// CheckTimer finds out what would keep a timer from being installed.
+func CheckTimer(h *host.Host) error {
+	machine, err := timerOf(h)
+	if err != nil {
+		return err
+	}
+	return machine.Check()
+}
+
+// InstallTimer has this machine renew what is due by itself, or says what the user can do for it.
+func InstallTimer(ctx context.Context, h *host.Host, report ui.Report) error {
+	machine, err := timerOf(h)
+	if err != nil {
+		return err
+	}
+	kind, err := machine.Install(ctx)
+	if err != nil {
+		return err
+	}
+	switch kind {
+	case timer.Systemd:
+		report(ui.Step, "timer: systemd renews what is due, every "+timer.Every)
+		if !timer.Lingers(h.User()) {
+			report(ui.Hint, "it does so while you are logged in; to have it run always: "+
+				"loginctl enable-linger")
+		}
+	case timer.Cron:
+		report(ui.Step, "timer: a line of your crontab renews what is due already")
+	default:
+		report(ui.Hint, "no systemd of yours answers here; to have cron renew what is due: "+
+			machine.CrontabCommand())
+	}
+	return nil
+}
+
+// TimerLine is what InstallTimer would have run.
+func TimerLine(h *host.Host) string {
+	machine, err := timerOf(h)
+	if err != nil {
+		return err.Error()
+	}
+	return machine.Crontab()
+}
+
+// isLast reports whether there is no profile but the one of a name.
+func isLast(h *host.Host, name string) bool {
+	profiles, err := h.Profiles()
+	if err != nil {
+		return false
+	}
+	names, err := profiles.Names()
+	return err == nil && (len(names) == 0 || len(names) == 1 && names[0] == name)
+}
+
+// removeTimer ends the timer when there is no profile left that it could renew.
+func removeTimer(ctx context.Context, h *host.Host, report ui.Report) {
+	machine, err := timerOf(h)
+	if err != nil || !isLast(h, "") {
+		return
+	}
+	kind, err := machine.Remove(ctx)
+	switch {
+	case err != nil:
+		report(ui.Warning, fmt.Sprintf("no profile is left to renew, but the timer may "+
+			"still be there: %v", err))
+	case kind == timer.Systemd:
+		report(ui.Step, "timer: removed, there is no profile left to renew")
+	case kind == timer.Cron:
+		report(ui.Hint, "there is no profile left to renew; take the line out of your "+
+			"crontab: crontab -e")
+	}
+}
