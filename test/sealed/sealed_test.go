@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/mint"
 	"github.com/sa-exec-credential/sa-exec-credential/test/lab"
 )
@@ -158,6 +159,26 @@ func TestATPMThatIsGone(t *testing.T) {
 	if err := m.TPM.Restart(); err != nil {
 		t.Fatal(err)
 	}
+	m.get().Run(t).Succeeds().Silent()
+}
+
+// TestTheHintLeadsToAnotherStore types what is printed where the TPM will not come back.
+func TestTheHintLeadsToAnotherStore(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	m.Prepare()
+	m.TPM.Stop()
+	m.loseToken()
+	r := m.get().Run(t).OneError(6, "make the TPM, or systemd, work again")
+	hints := lab.Hints(r.Stderr)
+	if len(hints) != 1 {
+		t.Fatalf("%q", hints)
+	}
+	m.Exec("bash", "-c", hints[0]).Succeeds()
+	if p := m.Configuration(); p.Store != keyring.Kernel || p.TPM != "" || len(m.files()) > 0 {
+		t.Errorf("the store is %s by %q, with %q", p.Store, p.TPM, m.files())
+	}
+	m.IsSealed = false
 	m.get().Run(t).Succeeds().Silent()
 }
 
