@@ -92,8 +92,10 @@ const (
 	otherStore   = "set it up with another store: {store}"
 	listProfiles = "to see the profiles: sa-exec-credential status"
 	ownGKE       = `if you own a cluster of GKE, run first: kubectl create clusterrolebinding cluster-admin-me --clusterrole=cluster-admin --user="$(gcloud config get-value account)"`
-	refused      = "a container's filter of system calls does that: use --store none with another --bootstrap than keyring; to see which there are: sa-exec-credential setup --help"
-	noBus        = "it is there while the user of the profile is logged in; where nobody is, " + otherStore
+	refused      = "a container's filter of system calls does that: use --store none with another --bootstrap than " +
+		"keyring; to see which there are: sa-exec-credential setup --help"
+	noBus = "it is there while the user of the profile is logged in; where nobody is, " +
+		otherStore
 	joinGroup    = `to be allowed to use the TPM, log in again after: sudo usermod -aG tss "$(id -un)"; or ` + otherStore
 	noCollection = `create one in the terminal: read -rs P && printf '%s\n' "$P" | gnome-keyring-daemon --replace --unlock` +
 		"; on a desktop: a keyring called Login in its password manager, set as default; or " + otherStore

@@ -47,9 +47,9 @@ func TestSealedByATPM(t *testing.T) {
 	t.Run("after a restart the next call mints one token", func(t *testing.T) {
 		m := m.in(t)
 		m.Reboot()
-		renewed := m.mints(p.Device.Name)
+		renewed := m.Minted(p.Device.Name)
 		m.mintsOne(func() { m.Kubectl("get", "pods").Succeeds() })
-		if m.mints(p.Device.Name) != renewed {
+		if m.Minted(p.Device.Name) != renewed {
 			t.Error("the bootstrap credential was renewed as well")
 		}
 	})
@@ -244,9 +244,9 @@ func TestWithoutTheKernelKeyring(t *testing.T) {
 	if files := m.files(); !slices.Equal(files, want) || m.InFront(p.TokenKey()) {
 		t.Errorf("%q", files)
 	}
-	before := m.mints(lab.Account)
+	before := m.Minted(lab.Account)
 	filtered("token", "--profile", m.Profile).Succeeds().Silent()
-	if m.mints(lab.Account) != before {
+	if m.Minted(lab.Account) != before {
 		t.Error("the token was not kept")
 	}
 	m.NoTokenInFiles()
@@ -283,7 +283,7 @@ func TestRenewalKilledAtAnyWrite(t *testing.T) {
 	for number := 1; ; number++ {
 		m.SetEntry(p.BootstrapKey(), due)
 		m.loseToken()
-		renewed := m.mints(p.Device.Name)
+		renewed := m.Minted(p.Device.Name)
 		tr := lab.Tracer{At: number}
 		command := m.Command(lab.Plugin, "token", "--profile", m.Profile)
 		command.PrintsToken = true
@@ -292,7 +292,7 @@ func TestRenewalKilledAtAnyWrite(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if m.mints(p.Device.Name) != renewed+1 {
+			if m.Minted(p.Device.Name) != renewed+1 {
 				t.Error("nothing was renewed, so nothing of it was killed")
 			}
 			m.Plugin("forget", "--profile", m.Profile).Succeeds()

@@ -49,7 +49,7 @@ func TestContainersWithoutAKeyring(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			m := newMachine(t, test.kind)
 			m.Prepare(test.flags...)
-			before := m.minted(lab.Account)
+			before := m.Minted(lab.Account)
 			r := m.inContainer(lab.Plane.Kubectl, "--kubeconfig", m.home+"/.kube/config",
 				"get", "pods", "-o", "name")
 			if test.error != "" {
@@ -60,7 +60,7 @@ func TestContainersWithoutAKeyring(t *testing.T) {
 				return
 			}
 			r.Succeeds().Silent()
-			if n := m.minted(lab.Account) - before; n != test.requests {
+			if n := m.Minted(lab.Account) - before; n != test.requests {
 				t.Errorf("it has requested %d tokens, not %d", n, test.requests)
 			}
 			status := m.inContainer(lab.Plugin, "status").Succeeds().Silent().Stdout
@@ -76,8 +76,9 @@ func TestSetupInAContainer(t *testing.T) {
 		return m.inContainer(append([]string{lab.Plugin, "setup", lab.Account, "-n",
 			m.Namespace, "--kubeconfig", m.Admin, "--cluster-role", "view"}, args...)...)
 	}
-	setup().Fails(6, "there is no session bus", "the kernel refuses its own to this process",
+	refused := setup().Fails(6, "there is no session bus", "the kernel refuses its own to this process",
 		"hint: a container's filter of system calls does that: use --store none")
+	m.Follow(refused, "--help")
 	if r := lab.AsAdmin(t, "", "get", "namespace", m.Namespace); r.Code == 0 {
 		t.Error("the namespace was created")
 	}

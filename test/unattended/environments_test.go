@@ -20,7 +20,7 @@ type environment struct {
 	ownSession bool
 }
 
-// environments are those of the table in docs/unattended.md. The variables are those that Debian's
+// environments are those of the table in docs/servers.md. The variables are those that Debian's
 // cron, systemd, sshd and sudo set.
 var environments = []environment{
 	{"a login", func(home string) []string {
@@ -76,7 +76,7 @@ func (m *machine) whoami(e environment) lab.Result {
 		"jsonpath={.status.userInfo.username}").Run(m.T)
 }
 
-// TestEveryEnvironmentFindsTheStoreOfSetup is the table of docs/unattended.md, each cell a case: a
+// TestEveryEnvironmentFindsTheStoreOfSetup is the table of docs/servers.md, each cell a case: a
 // profile that was set up in a login works in all of them, with the token that the store has.
 func TestEveryEnvironmentFindsTheStoreOfSetup(t *testing.T) {
 	for _, store := range []struct {
@@ -87,6 +87,7 @@ func TestEveryEnvironmentFindsTheStoreOfSetup(t *testing.T) {
 		requests int // of each call
 	}{
 		{"Secret Service", keyring.Keyring, keyring.Keyring, nil, 0},
+		{"sealed", keyring.Sealed, keyring.Sealed, nil, 0},
 		{"kernel", keyring.Kernel, keyring.Kernel, nil, 0},
 		{"none", keyring.None, keyring.Kernel, []string{"--store", "none", "--bootstrap",
 			"context=admin@test"}, 1},
@@ -98,12 +99,12 @@ func TestEveryEnvironmentFindsTheStoreOfSetup(t *testing.T) {
 			for _, e := range environments {
 				t.Run(e.name, func(t *testing.T) {
 					m := m.in(t)
-					before := m.minted(lab.Account)
+					before := m.Minted(lab.Account)
 					r := m.whoami(e).Succeeds().Silent()
 					if r.Stdout != m.Username() {
 						t.Errorf("it is %q", r.Stdout)
 					}
-					if n := m.minted(lab.Account) - before; n != store.requests {
+					if n := m.Minted(lab.Account) - before; n != store.requests {
 						t.Errorf("it has requested %d tokens, not %d", n,
 							store.requests)
 					}
@@ -148,7 +149,7 @@ func TestProgramsWithAndWithoutVariablesWaitForEachOther(t *testing.T) {
 		time.Sleep(time.Second) // all of them are there before the first has its token
 		lab.Pass(lab.Plane.Server)(conn)
 	})
-	before := m.minted(lab.Account)
+	before := m.Minted(lab.Account)
 	var crowd []*lab.Started
 	for range 4 {
 		for _, e := range environments {
@@ -161,7 +162,7 @@ func TestProgramsWithAndWithoutVariablesWaitForEachOther(t *testing.T) {
 	for _, one := range crowd {
 		tokens[one.End().Succeeds().Silent().Stdout] = true
 	}
-	if n := m.minted(lab.Account) - before; n != 1 || len(tokens) != 1 {
+	if n := m.Minted(lab.Account) - before; n != 1 || len(tokens) != 1 {
 		t.Errorf("%d tokens were requested, and %d printed", n, len(tokens))
 	}
 }
