@@ -266,7 +266,7 @@ var general = []problem{
 
 	{keyring.ErrRefused, exitStore, refused},
 	{keyring.ErrNotAllowed, exitStore, joinGroup},
-	{keyring.ErrSealing, exitStore, "make the TPM, or systemd, work again; to see what is wrong: {program doctor}; or " + otherStore},
+	{keyring.ErrSealing, exitStore, "make the TPM, or systemd, work again; or " + otherStore},
 	{keyring.ErrLocked, exitStore, "unlock the keyring, or " + otherStore},
 	{keyring.ErrTimeout, exitStore, "see whether the keyring waits for a password, or " + otherStore},
 	{keyring.ErrNoCollection, exitStore, noCollection},

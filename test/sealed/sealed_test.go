@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/mint"
 	"github.com/sa-exec-credential/sa-exec-credential/test/lab"
 )
@@ -158,6 +159,26 @@ func TestATPMThatIsGone(t *testing.T) {
 	if err := m.TPM.Restart(); err != nil {
 		t.Fatal(err)
 	}
+	m.get().Run(t).Succeeds().Silent()
+}
+
+// TestTheHintLeadsToAnotherStore types what is printed where the TPM will not come back.
+func TestTheHintLeadsToAnotherStore(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	m.Prepare()
+	m.TPM.Stop()
+	m.loseToken()
+	r := m.get().Run(t).OneError(6, "make the TPM, or systemd, work again")
+	hints := lab.Hints(r.Stderr)
+	if len(hints) != 1 {
+		t.Fatalf("%q", hints)
+	}
+	m.Exec("bash", "-c", hints[0]).Succeeds()
+	if p := m.Configuration(); p.Store != keyring.Kernel || p.TPM != "" || len(m.files()) > 0 {
+		t.Errorf("the store is %s by %q, with %q", p.Store, p.TPM, m.files())
+	}
+	m.IsSealed = false
 	m.get().Run(t).Succeeds().Silent()
 }
 
@@ -318,9 +339,9 @@ func TestAutoSealsWhereNoKeyringIs(t *testing.T) {
 	setup := []string{lab.Account, "-n", m.Namespace, "--cluster-role", "view", "--tpm",
 		m.TPMPlace}
 	proof := m.Setup(append(setup, "--store", "auto")...).Succeeds()
-	lab.Has(t, "the proof", proof.Stdout, "kept in    files sealed by TPM "+m.TPMPlace,
-		"because    no keyring is available: no session bus")
-	lab.Has(t, "setup", proof.Stderr, "passed over another: no keyring is available: no session")
+	lab.Has(t, "the proof", proof.Stdout, "files sealed by TPM "+m.TPMPlace+
+		", also after a restart", "because ", "there is no session bus")
+	lab.Has(t, "setup", proof.Stderr, "passed over another: no keyring is available: there is")
 	if strings.Contains(proof.Stderr, "warning") {
 		t.Errorf("it warns:\n%s", proof.Stderr)
 	}
