@@ -124,7 +124,7 @@ Description=Renew the credentials of ` + ui.Program + `
 
 [Service]
 Type=oneshot
-` + settings + "ExecStart=" + quoted(m.Program, "%", "%%", "$", "$$") + " " + command + "\n",
+` + settings + "ExecStart=" + m.execStart() + "\n",
 		".timer": marker + `.
 [Unit]
 Description=Renew the credentials of ` + ui.Program + ` before they are needed
@@ -138,6 +138,16 @@ Persistent=true
 WantedBy=timers.target
 `,
 	}
+}
+
+// execStart is the command of a unit. systemd takes no program whose path has some of a shell's
+// characters; as an argument it takes everything.
+func (m Machine) execStart() string {
+	program := quoted(m.Program, "%", "%%", "$", "$$")
+	if !strings.ContainsAny(m.Program, "\"'\\$") {
+		return program + " " + command
+	}
+	return `/bin/sh -c 'exec "$$0" ` + command + `' ` + program
 }
 
 // quoted is a word as systemd reads it (systemd.syntax(7)), with further replacements.

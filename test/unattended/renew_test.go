@@ -196,8 +196,16 @@ func TestATimerOfSystemd(t *testing.T) {
 		return systemctl("show", "--property=Version").Code == 0
 	})
 	const unit = "sa-exec-credential-renew"
+	// a path with all that a unit could read as something else
+	program := m.Path(`it's "50%" of $HOME\n`, "sa-exec-credential")
+	m.Write(program, m.Read(lab.Plugin))
+	if err := os.Chmod(program, 0o700); err != nil {
+		t.Fatal(err)
+	}
 	for range 2 { // a second setup changes nothing
-		r := m.Prepare("--timer")
+		r := m.Exec(program, "setup", lab.Account, "-n", m.Namespace, "--kubeconfig", m.Admin,
+			"--store", "kernel", "--cluster-role", "view", "--timer").Succeeds()
+		m.NoteEntries()
 		lab.Has(t, "setup", r.Stderr, "setup: timer: systemd renews what is due, every 5 minutes",
 			"it does so while you are logged in; to have it run always: loginctl enable-linger")
 	}
