@@ -264,12 +264,12 @@ var general = []problem{
 	{api.ErrCredential, exitBootstrap, sourceTried},
 	{session.ErrDeviceGone, exitBootstrap, "its device Secret has been deleted or replaced; " + setupAgain},
 
+	{keyring.ErrRefused, exitStore, refused},
 	{keyring.ErrNotAllowed, exitStore, joinGroup},
 	{keyring.ErrSealing, exitStore, "make the TPM, or systemd, work again; or " + otherStore},
 	{keyring.ErrLocked, exitStore, "unlock the keyring, or " + otherStore},
 	{keyring.ErrTimeout, exitStore, "see whether the keyring waits for a password, or " + otherStore},
 	{keyring.ErrNoCollection, exitStore, noCollection},
-	{keyring.ErrRefused, exitStore, refused},
 	{keyring.ErrNoBus, exitStore, noBus},
 	{keyring.ErrUnavailable, exitStore, "start the keyring service, or " + otherStore},
 	{keyring.ErrTooBig, exitStore, otherStore},

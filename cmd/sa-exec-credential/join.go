@@ -1,19 +1,12 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"errors"
-	"io"
-	"os"
-	"strings"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
-	"github.com/sa-exec-credential/sa-exec-credential/internal/invitation"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/prepare"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
-	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
 )
 
 type joinCommand struct {
@@ -28,9 +21,6 @@ type joinCommand struct {
 
 	unattended `embed:""`
 }
-
-// errNoArgument keeps a secret out of the list of processes.
-var errNoArgument = errors.New("an invitation is no argument: hand it over on standard input or as a file")
 
 // Run takes an invitation, and prints what setup does.
 func (j *joinCommand) Run(ctx context.Context, h *host.Host) error {
@@ -48,7 +38,7 @@ func (j *joinCommand) run(ctx context.Context, h *host.Host) error {
 	if err != nil {
 		return err
 	}
-	i, err := j.read(h)
+	i, err := prepare.ReadInvitation(h, j.File)
 	if err != nil {
 		return err
 	}
@@ -64,21 +54,4 @@ func (j *joinCommand) run(ctx context.Context, h *host.Host) error {
 		return err
 	}
 	return printProof(h, p, proof, j.Output)
-}
-
-func (j *joinCommand) read(h *host.Host) (invitation.Invitation, error) {
-	var in io.Reader = h.Stdin
-	if j.File != "" && j.File != "-" {
-		if strings.Contains(j.File, "\n") || len(j.File) > 1024 {
-			return invitation.Invitation{}, ui.Usagef("%w", errNoArgument)
-		}
-		data, err := os.ReadFile(j.File)
-		if err != nil {
-			return invitation.Invitation{}, ui.Usagef("%w", err)
-		}
-		in = bytes.NewReader(data)
-	} else if ui.IsTerminal(h.Stdin) {
-		h.Log.Line("join", "reading the invitation from standard input")
-	}
-	return invitation.Read(in)
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/invitation"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/parallel"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/prepare"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
 )
 
@@ -166,7 +167,7 @@ func (usageError) Unwrap() error { return ui.ErrUsage }
 func usageOf(parser *kong.Kong, args []string, err error) error {
 	command := ""
 	if strings.Contains(strings.Join(args, " "), invitation.Armour) { // a secret, which err quotes
-		return usageError{errNoArgument, "join"}
+		return usageError{prepare.ErrNoArgument, "join"}
 	}
 	for _, arg := range args {
 		if strings.HasPrefix(arg, "-") {

@@ -95,8 +95,9 @@ var hasHash = regexp.MustCompile("-[0-9a-f]{16}$")
 // to the first dot.
 func (d DeviceInfo) IsCalled(name string) bool {
 	first, _, _ := strings.Cut(d.Owner.Host, ".")
-	return strings.EqualFold(d.Owner.Host, name) || strings.EqualFold(first, name) ||
-		strings.EqualFold(hasHash.ReplaceAllString(d.Short, ""), name)
+	names := []string{d.Owner.Host, first, hasHash.ReplaceAllString(d.Short, "")}
+	return name != "" && slices.ContainsFunc(names,
+		func(own string) bool { return strings.EqualFold(own, name) })
 }
 
 // The states of a device, as far as the cluster knows: it does not learn that a machine has joined,

@@ -485,3 +485,43 @@ func TestLegacySecretsAreTheAccountsOwn(t *testing.T) {
 		t.Errorf("asked for %q", selector)
 	}
 }
+
+func TestTheStateOfADeviceIsWhatTheClusterKnows(t *testing.T) {
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	ago := func(minutes int) time.Time { return now.Add(-time.Duration(minutes) * time.Minute) }
+	for _, test := range []struct {
+		name                   string
+		invited, until, issued time.Time
+		want                   string
+	}{
+		{"set up here", time.Time{}, time.Time{}, ago(5), SetUp},
+		{"nothing is known", time.Time{}, time.Time{}, time.Time{}, SetUp},
+		{"invited a moment ago", ago(1), ago(-9), time.Time{}, Invited},
+		{"to the second", ago(10), now, time.Time{}, Lapsed},
+		{"invited an hour ago", ago(60), ago(50), time.Time{}, Lapsed},
+		{"until when is not known", ago(60), time.Time{}, time.Time{}, Lapsed},
+		{"set up after that", ago(60), ago(50), ago(5), SetUp},
+		{"invited after that", ago(5), ago(-5), ago(60), Invited},
+	} {
+		d := DeviceInfo{Owner: Owner{Invited: test.invited}, InvitedUntil: test.until,
+			Issued: test.issued}
+		if got := d.State(now); got != test.want {
+			t.Errorf("%s: %q, not %q", test.name, got, test.want)
+		}
+	}
+}
+
+func TestWhatADeviceIsCalled(t *testing.T) {
+	d := DeviceInfo{Short: "build-7-0123456789abcdef", Owner: Owner{Host: "Build-7.example.com"}}
+	for name, want := range map[string]bool{"build-7": true, "BUILD-7": true,
+		"build-7.example.com": true, "build-7.example": false, "build": false, "": false,
+		"build-7.other.com": false} {
+		if got := d.IsCalled(name); got != want {
+			t.Errorf("%q: %v", name, got)
+		}
+	}
+	nameless := DeviceInfo{Short: "build-7-0123456789abcdef"} // somebody removed what it said
+	if !nameless.IsCalled("build-7") || nameless.IsCalled("") {
+		t.Error("without its annotations it has another name")
+	}
+}

@@ -95,7 +95,8 @@ func TestWhatIsNoInvitationIsRefused(t *testing.T) {
 	}{
 		{"nothing", "", ErrEmpty, "empty"},
 		{"blank lines", " \n\t\n", ErrEmpty, "empty"},
-		{"the last line is missing", strings.Join(lines[:len(lines)-1], ""), ErrCut, "last"},
+		{"the last line is missing", strings.Join(lines[:len(lines)-1], ""), ErrCut,
+			"last"},
 		{"half of it", block[:len(block)/2], ErrCut, "last"},
 		{"its first line alone", lines[0], ErrCut, "last"},
 		{"the first line is missing", strings.Join(lines[1:], ""), ErrCut, "first"},
@@ -107,7 +108,8 @@ func TestWhatIsNoInvitationIsRefused(t *testing.T) {
 		{"text before it", "hello\n" + block, ErrAltered, "more than the block"},
 		{"text behind it", block + "hello\n", ErrAltered, "more than the block"},
 		{"two of them", block + block, ErrForeign, "several"},
-		{"a certificate", armoured("CERTIFICATE", []byte("x")), ErrForeign, `a "CERTIFICATE"`},
+		{"a certificate", armoured("CERTIFICATE", []byte("x")), ErrForeign,
+			`a "CERTIFICATE"`},
 		{"a private key", armoured("EC PRIVATE KEY", []byte("x")), ErrForeign,
 			`a "EC PRIVATE KEY"`},
 		{"a kubeconfig", "apiVersion: v1\nkind: Config\n", ErrForeign, "a kubeconfig"},
@@ -119,14 +121,15 @@ func TestWhatIsNoInvitationIsRefused(t *testing.T) {
 			ErrVersion, "2, and this program knows 1"},
 		{"no JSON", armoured(Armour, []byte("x")), ErrAltered, ""},
 		{"no version", armoured(Armour, []byte("{}")), ErrAltered, ""},
-		{"an altered server", armoured(Armour, []byte(strings.Replace(string(decoded(block)),
-			"prod.example", "evil.example", 1))), ErrAltered, "checksum"},
+		{"an altered server", armoured(Armour, []byte(strings.Replace(
+			string(decoded(block)), "prod.example", "evil.example", 1))), ErrAltered,
+			"checksum"},
 		{"a field beside the checksum", armoured(Armour, []byte(strings.Replace(
 			string(decoded(block)), "{", `{"x":1,`, 1))), ErrAltered, "checksum"},
 		{"a command", with(`"command":["id"]`), ErrInvalid, "does not know"},
 		{"a field twice", with(`"machine":"other"`), ErrInvalid, "does not know"},
-		{"a field in capitals", sealed(strings.Replace(content, `"machine"`, `"Machine"`, 1)),
-			ErrInvalid, "does not know"},
+		{"a field in capitals", sealed(strings.Replace(content, `"machine"`, `"Machine"`,
+			1)), ErrInvalid, "does not know"},
 		{"a kubeconfig's file", sealed(strings.Replace(content, `"server":`,
 			`"certificate-authority":"/etc/passwd","server":`, 1)), ErrInvalid, ""},
 		{"a null", sealed("null"), ErrInvalid, ""},
@@ -159,11 +162,14 @@ func TestAnInvitationThatCannotWorkIsNeitherWrittenNorRead(t *testing.T) {
 			i.Cluster.CertificateAuthorityData = []byte("x")
 		}},
 		{"a certificate that is none", func(i *Invitation) {
-			i.Cluster.CertificateAuthorityData = []byte(armoured("CERTIFICATE", []byte("x")))
+			i.Cluster.CertificateAuthorityData = []byte(armoured("CERTIFICATE",
+				[]byte("x")))
 		}},
 		{"a proxy that is none", func(i *Invitation) { i.Cluster.ProxyURL = "file:///x" }},
 		{"a namespace with a path", func(i *Invitation) { i.Namespace = "a/b" }},
-		{"a namespace of rights with a path", func(i *Invitation) { i.In = []string{".."} }},
+		{"a namespace of rights with a path", func(i *Invitation) {
+			i.In = []string{".."}
+		}},
 		{"an account with a path", func(i *Invitation) { i.ServiceAccount = "../x" }},
 		{"an audience with a comma", func(i *Invitation) { i.Audiences = []string{"a,b"} }},
 		{"tokens of a minute", func(i *Invitation) { i.Duration.Duration = time.Minute }},
@@ -177,7 +183,9 @@ func TestAnInvitationThatCannotWorkIsNeitherWrittenNorRead(t *testing.T) {
 			i.Device.Name = "jenkins-device-/../x-0123456789abcdef"
 		}},
 		{"no uid of the Secret", func(i *Invitation) { i.Device.SecretUID = "" }},
-		{"a uid of the account with a line", func(i *Invitation) { i.Device.AccountUID = "a\nb" }},
+		{"a uid of the account with a line", func(i *Invitation) {
+			i.Device.AccountUID = "a\nb"
+		}},
 		{"a uid of the cluster that is long", func(i *Invitation) {
 			i.ClusterUID = strings.Repeat("a", 65)
 		}},
@@ -236,7 +244,8 @@ func TestAnInvitationHasTheseFieldsAndNoOthers(t *testing.T) {
 	want := []string{"cluster.server", "cluster.tlsServerName",
 		"cluster.certificateAuthorityData", "cluster.proxyURL", "clusterUID", "namespace",
 		"serviceAccount", "in", "audiences", "duration", "bootstrapDuration", "machine",
-		"device.name", "device.secretUID", "device.accountUID", "profile", "expires", "token"}
+		"device.name", "device.secretUID", "device.accountUID", "profile", "expires",
+		"token"}
 	if !slices.Equal(fields, want) {
 		t.Errorf("its fields are\n%q, not\n%q", fields, want)
 	}
@@ -269,17 +278,21 @@ func FuzzRead(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		// as it came, and as what the armour and the checksum keep
-		for _, text := range []string{string(data), armoured(Armour, data), sealed(string(data))} {
+		for _, text := range []string{string(data), armoured(Armour, data),
+			sealed(string(data))} {
 			i, err := Read(strings.NewReader(text))
 			if err == nil {
 				again, err := Read(strings.NewReader(encoded(t, i)))
 				if err != nil || !reflect.DeepEqual(again, i) {
-					t.Fatalf("written and read again it is %+v (%v)", again, err)
+					t.Fatalf("written and read again it is %+v (%v)", again,
+						err)
 				}
 				continue
 			}
-			known := slices.ContainsFunc([]error{ErrEmpty, ErrForeign, ErrCut, ErrAltered,
-				ErrVersion, ErrInvalid}, func(kind error) bool { return errors.Is(err, kind) })
+			kinds := []error{ErrEmpty, ErrForeign, ErrCut, ErrAltered, ErrVersion,
+				ErrInvalid}
+			known := slices.ContainsFunc(kinds,
+				func(kind error) bool { return errors.Is(err, kind) })
 			if !known || i.Account() != "/" && errors.Is(err, ErrAltered) {
 				t.Fatalf("the error is %v", err)
 			}

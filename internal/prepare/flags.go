@@ -74,8 +74,8 @@ func ParseMinter(text string, b profile.Bootstrap) (*cluster.Subject, error) {
 	}
 	namespace, name, found := strings.Cut(text, "/")
 	if !found || namespace == "" || name == "" {
-		return nil, ui.Usagef("invalid --minter %q: must be NAMESPACE/NAME of a pod's account",
-			text)
+		return nil, ui.Usagef("invalid --minter %q: must be NAMESPACE/NAME of a pod's "+
+			"account", text)
 	}
 	if b.Source != profile.SourceInCluster {
 		return nil, ui.Usagef("--minter goes with --bootstrap in-cluster")

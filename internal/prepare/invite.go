@@ -38,8 +38,8 @@ func CheckMachines(names []string) error {
 	return nil
 }
 
-// Invite does what setup does in the cluster, and returns an invitation for each machine. Nothing is
-// kept on this one.
+// Invite does what setup does in the cluster, and returns an invitation for each machine. Nothing
+// is kept on this one.
 func (p *Preparation) Invite(ctx context.Context) ([]invitation.Invitation, error) {
 	planned, err := p.checkInvite(ctx)
 	if err != nil {

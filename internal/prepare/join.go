@@ -1,11 +1,14 @@
 package prepare
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"reflect"
+	"strings"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/api"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/authority"
@@ -47,6 +50,32 @@ type joining struct {
 	invitation invitation.Invitation
 }
 
+// ErrNoArgument keeps an invitation out of the list of processes.
+var ErrNoArgument = errors.New("an invitation is no argument: hand it over on standard input or " +
+	"as a file")
+
+// maxPath is longer than the paths of most systems, in bytes, and shorter than an invitation.
+const maxPath = 1024
+
+// ReadInvitation reads that of a file, or of standard input where none is named. Errors are usage
+// errors, or those of package invitation.
+func ReadInvitation(h *host.Host, file string) (invitation.Invitation, error) {
+	if file == "" || file == "-" {
+		if ui.IsTerminal(h.Stdin) {
+			h.Log.Line("join", "reading the invitation from standard input")
+		}
+		return invitation.Read(h.Stdin)
+	}
+	if strings.Contains(file, "\n") || len(file) > maxPath {
+		return invitation.Invitation{}, ui.Usagef("%w", ErrNoArgument)
+	}
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return invitation.Invitation{}, ui.Usagef("%w", err)
+	}
+	return invitation.Read(bytes.NewReader(data))
+}
+
 // NewJoin works out the profile of a machine that was invited. It writes nothing.
 func NewJoin(h *host.Host, i invitation.Invitation, o Options, report ui.Report) (*Preparation,
 	error) {
@@ -58,8 +87,11 @@ func NewJoin(h *host.Host, i invitation.Invitation, o Options, report ui.Report)
 	}
 	// what was chosen on this machine stays; the rest is the invitation's
 	kept := o.keep(h, p)
-	o.Store, o.TPM, o.Output, o.KeepOutput = kept.Store, kept.TPM, kept.Output, kept.KeepOutput
-	o.AllowMissingClusterInfo, o.Log = kept.AllowMissingClusterInfo, kept.Log
+	o.Store, o.Output, o.KeepOutput = kept.Store, kept.Output, kept.KeepOutput
+	o.AllowMissingClusterInfo, o.Log, o.TPM = kept.AllowMissingClusterInfo, kept.Log, kept.TPM
+	if o.Store == keyring.None { // of a profile that had nothing to keep
+		o.Store = keyring.Auto
+	}
 	p.Device, p.Store, p.TPM, p.Log = record, o.Store, o.TPM, o.log()
 	p.AllowMissingClusterInfo = *o.AllowMissingClusterInfo
 	p.Setup.Output = o.remembered().Output
@@ -160,10 +192,6 @@ func (j joining) check(ctx context.Context) error {
 	if !authority.Fits(j.profile.Cluster) {
 		return fmt.Errorf("%w: %d bytes", authority.ErrTooLarge,
 			len(j.profile.Cluster.CertificateAuthorityData))
-	}
-	if j.profile.Store == keyring.None {
-		return ui.Usagef("--store none keeps nothing, and a machine that joins has a " +
-			"bootstrap credential to keep")
 	}
 	if err := j.checkTaken(ctx); err != nil {
 		return err

@@ -49,7 +49,7 @@ type Options struct {
 	granted                 profile.Rights // by an earlier setup
 	Allowlist               bool
 
-	// Machines are those that an invite is for, by their names; none: it is a setup of this one.
+	// Machines are those that an invite is for, by their names; none: this one is set up.
 	Machines []string
 	Valid    time.Duration // of an invitation
 }

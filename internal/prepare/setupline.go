@@ -70,7 +70,7 @@ func InviteLine(p profile.Profile) string {
 	if p.ServiceAccount == "default" {
 		invite = append(invite, "--allow-default-account")
 	}
-	join := []string{"ssh", p.Setup.Machine, ui.Program, "join", "--profile", p.Name}
+	join := []string{ui.Program, "join", "--profile", p.Name}
 	if p.Setup.Output != "" {
 		join = append(join, "-o", p.Setup.Output)
 	}
@@ -80,7 +80,12 @@ func InviteLine(p profile.Profile) string {
 	if p.Log != "" {
 		join = append(join, "--log", p.Log)
 	}
-	return ui.CommandLine(invite...) + " | " + ui.CommandLine(join...)
+	there := ui.CommandLine(join...)
+	if there != strings.Join(join, " ") { // a shell of the machine reads it again
+		there = ui.CommandLine(there)
+	}
+	return ui.CommandLine(invite...) + " | " + ui.CommandLine("ssh", p.Setup.Machine) + " " +
+		there
 }
 
 // KubectlLine is a command of kubectl with the credentials of an administrator's context.

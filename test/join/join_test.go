@@ -25,7 +25,8 @@ func TestAMachineJoins(t *testing.T) {
 	admin := administrator(t)
 	empty := lab.FilesBelow(t, admin.Home)
 	block, i := invite(admin, "build-7", "--duration", "30m", "--bootstrap-duration", "480h",
-		"--valid", "15m", "--audience", "api", "--audience", "https://kubernetes.default.svc")
+		"--valid", "15m", "--audience", "api", "--audience",
+		"https://kubernetes.default.svc")
 	if now := lab.FilesBelow(t, admin.Home); !slices.Equal(now, empty) {
 		t.Errorf("the administrator's machine has %q, and had %q", now, empty)
 	}
@@ -55,8 +56,9 @@ func TestAMachineJoins(t *testing.T) {
 		if claims.Subject != test.subject || claims.BoundSecret != (mint.Secret{
 			Name: i.Device.Name, UID: i.Device.SecretUID}) ||
 			claims.ExpiresAt.Sub(claims.IssuedAt) != test.lifetime {
-			t.Errorf("%s is of %q, bound to %q, from %v to %v", test.what, claims.Subject,
-				claims.BoundSecret, claims.IssuedAt, claims.ExpiresAt)
+			t.Errorf("%s is of %q, bound to %q, from %v to %v", test.what,
+				claims.Subject, claims.BoundSecret, claims.IssuedAt,
+				claims.ExpiresAt)
 		}
 	}
 	if p.Origin != nil || p.Recovery != nil || p.Setup.Machine != "build-7" ||
@@ -64,6 +66,24 @@ func TestAMachineJoins(t *testing.T) {
 		t.Errorf("the profile is %+v", p)
 	}
 	m.Plugin("doctor").Succeeds()
+}
+
+// TestAMachineThatHasJoinedWorksAfterARestart where its store is sealed.
+func TestAMachineThatHasJoinedWorksAfterARestart(t *testing.T) {
+	t.Parallel()
+	admin := administrator(t)
+	block, _ := invite(admin, "build-7")
+	m := lab.NewMachine(t, keyring.Sealed)
+	m.Namespace, m.Profile = admin.Namespace, admin.Profile
+	r := join(m, block, "--store", "sealed", "--tpm", m.TPMPlace).Succeeds()
+	lab.Has(t, "the proof", r.Stdout, "It works.", "sealed")
+	m.Kubectl("get", "pods").Succeeds()
+	m.Reboot()
+	m.Kubectl("get", "pods").Succeeds()
+	join(m, block).Succeeds() // as before: the store and the TPM that were chosen
+	if p := m.Configuration(); p.Store != keyring.Sealed || p.TPM != m.TPMPlace {
+		t.Errorf("the store is %s, the TPM %s", p.Store, p.TPM)
+	}
 }
 
 // TestWhatCannotJoinChangesNothing is about all that can be wrong with an invitation or the way to
@@ -92,8 +112,8 @@ func TestWhatCannotJoinChangesNothing(t *testing.T) {
 	}{
 		{"nothing", "", 2, "there is no invitation: the input is empty", nil},
 		{"one that is cut", block[:len(block)/2], 2, "the invitation is cut", nil},
-		{"one that lacks a line", strings.Join(slices.Delete(slices.Clone(lines), 2, 3), ""), 2,
-			"the invitation has been altered", nil},
+		{"one that lacks a line", strings.Join(slices.Delete(slices.Clone(lines), 2, 3),
+			""), 2, "the invitation has been altered", nil},
 		{"a kubeconfig", admin.Read(admin.Admin), 2, "it is a kubeconfig", nil},
 		{"a certificate", string(other.PEM), 2, `it is a "CERTIFICATE" block`, nil},
 		{"one that has expired", written(t, over), 4, "the invitation has expired", nil},
@@ -154,14 +174,16 @@ func TestAMachineIsCheckedBeforeAnythingIsWritten(t *testing.T) {
 			m.Write(m.Kubeconfig(), "clusters: [\n")
 		}, nil, 2, "config"},
 		{"a context of somebody else", func(m *lab.Machine) {
-			m.Write(m.Kubeconfig(), fmt.Sprintf("apiVersion: v1\nkind: Config\ncontexts:\n"+
-				"- name: %[1]s\n  context: {cluster: x, user: x}\n", m.Profile))
+			m.Write(m.Kubeconfig(), fmt.Sprintf("apiVersion: v1\nkind: Config\n"+
+				"contexts:\n- name: %[1]s\n  context: {cluster: x, user: x}\n",
+				m.Profile))
 		}, nil, 2, "already exists"},
 		{"no keyring", func(m *lab.Machine) {
-			m.Variables = append(m.Variables, "DBUS_SESSION_BUS_ADDRESS=unix:path=/nowhere")
+			m.Variables = append(m.Variables,
+				"DBUS_SESSION_BUS_ADDRESS=unix:path=/nowhere")
 		}, []string{"--store", "keyring"}, 6, ""},
-		{"a store that keeps nothing", func(*lab.Machine) {}, []string{"--store", "none"}, 2,
-			""},
+		{"a store that keeps nothing", func(*lab.Machine) {},
+			[]string{"--store", "none"}, 2, ""},
 		{"a profile of another account", func(m *lab.Machine) {
 			other := *m
 			other.Namespace = lab.Namespace()
@@ -177,6 +199,38 @@ func TestAMachineIsCheckedBeforeAnythingIsWritten(t *testing.T) {
 			join(m, block, test.more...).Fails(test.code, test.says, "hint: ")
 			unchanged(m, before)
 		})
+	}
+}
+
+// TestAJoinThatCannotBeWrittenDownKeepsNothing when that shows after the credential is there.
+func TestAJoinThatCannotBeWrittenDownKeepsNothing(t *testing.T) {
+	t.Parallel()
+	admin := administrator(t)
+	block, _ := invite(admin, "build-7")
+	m := newcomer(admin)
+	profile := filepath.Join(string(m.Profiles()), m.Profile+".yaml")
+	for dir := profile; dir != m.Home; dir = filepath.Dir(dir) {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := state(m)
+	join(m, block).Fails(3, "is not a regular file", "hint: ")
+	unchanged(m, before)
+	if err := os.Remove(profile); err != nil {
+		t.Fatal(err)
+	}
+	join(m, block).Succeeds()
+}
+
+// TestWhatIsChosenForOneMachineIsNotForAnother that is invited from it.
+func TestWhatIsChosenForOneMachineIsNotForAnother(t *testing.T) {
+	t.Parallel()
+	admin := administrator(t)
+	admin.Prepare("--duration", "25m", "--bootstrap-duration", "240h")
+	_, i := invite(admin, "build-7")
+	if i.Duration.Duration != time.Hour || i.BootstrapDuration.Duration != 720*time.Hour {
+		t.Errorf("its tokens live %v, its credential %v", i.Duration, i.BootstrapDuration)
 	}
 }
 
@@ -265,14 +319,14 @@ func TestOfSeveralMachinesOfOneNameOneHasToBeNamed(t *testing.T) {
 		t.Fatal("two machines are one device")
 	}
 	revoke := func(name string) lab.Result {
-		return admin.Plugin("revoke", "--serviceaccount", lab.Account, "-n", admin.Namespace,
-			"--kubeconfig", admin.Admin, "--device", name)
+		return admin.Plugin("revoke", "--serviceaccount", lab.Account, "-n",
+			admin.Namespace, "--kubeconfig", admin.Admin, "--device", name)
 	}
 	short := func(i invitation.Invitation) string {
 		return strings.TrimPrefix(i.Device.Name, "ci-device-")
 	}
-	revoke("build-7").OneError(2, `"build-7" is the name of several devices`, short(a), short(b),
-		"revoke --serviceaccount ci")
+	revoke("build-7").OneError(2, `"build-7" is the name of several devices`, short(a),
+		short(b), "revoke --serviceaccount ci")
 	if devices := admin.Devices(admin.Namespace); len(devices) != 2 {
 		t.Errorf("the devices are %+v", devices)
 	}
@@ -354,7 +408,8 @@ func TestSeveralMachinesGetAFileEach(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := several("--for", "build-1", "--for", "build-2").Succeeds()
-	if want := filepath.Join(dir, "build-1.invitation") + "\n" + taken + "\n"; r.Stdout != want {
+	want := filepath.Join(dir, "build-1.invitation") + "\n" + taken + "\n"
+	if r.Stdout != want {
 		t.Errorf("it has printed %q, not %q", r.Stdout, want)
 	}
 	var names []string
@@ -376,8 +431,8 @@ func TestSeveralMachinesGetAFileEach(t *testing.T) {
 	}
 }
 
-// TestAJoinThatIsKilledAnywhereCanBeRunAgain with the same invitation, before each request and after
-// each answer.
+// TestAJoinThatIsKilledAnywhereCanBeRunAgain with the same invitation, before each request and
+// after each answer.
 func TestAJoinThatIsKilledAnywhereCanBeRunAgain(t *testing.T) {
 	t.Parallel()
 	run := func(t *testing.T) (site *lab.Site, path string) {
@@ -412,6 +467,28 @@ func TestAJoinThatIsKilledAnywhereCanBeRunAgain(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestWhoCannotLookForDevicesInvitesAnotherOne and is told.
+func TestWhoCannotLookForDevicesInvitesAnotherOne(t *testing.T) {
+	t.Parallel()
+	admin := administrator(t)
+	_, first := invite(admin, "build-7")
+	user := "creator-" + admin.Namespace
+	admin.AsAdmin("create", "role", "creator", "-n", admin.Namespace, "--verb=create,get,patch",
+		"--resource=secrets,serviceaccounts,roles,rolebindings,serviceaccounts/token")
+	admin.AsAdmin("create", "rolebinding", "creator", "-n", admin.Namespace, "--role=creator",
+		"--user="+user)
+	limited := *admin
+	limited.Admin = lab.User(t, user)
+	r := limited.Plugin("invite", lab.Account, "-n", admin.Namespace, "--kubeconfig",
+		limited.Admin, "--for", "build-7").Succeeds()
+	lab.Has(t, "invite", r.Stderr, "warning: you cannot list Secrets in")
+	second := read(t, r.Stdout)
+	if first.Device.Name == second.Device.Name {
+		t.Error("the device is the first one")
+	}
+	join(newcomer(admin), r.Stdout).Succeeds()
 }
 
 // TestWhoMayNotInviteIsToldBeforeAnythingIsCreated and what would be needed.

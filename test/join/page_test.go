@@ -75,11 +75,11 @@ func types(m *lab.Machine, booting *lab.Server, dir, page string, command docs.C
 	c.Dir = dir
 	r := c.Run(m.T)
 	if r.Code != 0 {
-		m.Fatalf("%s:%d: exit code %d\n$ %s\n%s%s", page, command.Line, r.Code, command.Text,
-			r.Stdout, r.Stderr)
+		m.Fatalf("%s:%d: exit code %d\n$ %s\n%s%s", page, command.Line, r.Code,
+			command.Text, r.Stdout, r.Stderr)
 	}
 	if data, err := os.ReadFile(filepath.Join(dir, "user-data")); err == nil {
-		booting.Boots(string(data), "runuser -l jenkins ")
+		booting.Boots(string(data), "runuser -l jenkins -c ")
 		if err := os.Remove(filepath.Join(dir, "user-data")); err != nil {
 			m.Fatal(err)
 		}

@@ -16,7 +16,8 @@ func TestOneLineEnrolsAMachine(t *testing.T) {
 	before := lab.FilesBelow(t, admin.Home)
 	proof := admin.Exec("/bin/bash", "-o", "pipefail", "-c",
 		"sa-exec-credential invite ci -n "+admin.Namespace+" --cluster-role view "+
-			"--for build-7 | ssh build-7 sa-exec-credential join --use-context").Succeeds()
+			"--for build-7 | ssh build-7 sa-exec-credential join --use-context").
+		Succeeds()
 	lab.Has(t, "the proof", proof.Stdout, "It works.", admin.Username(), server.Home,
 		"-device-build-7-")
 	lab.Has(t, "the terminal", proof.Stderr, "sa-exec-credential: invite: ",
@@ -28,11 +29,13 @@ func TestOneLineEnrolsAMachine(t *testing.T) {
 	}
 	kubectl := "$(command -v kubectl) "
 	for name, line := range map[string]string{
-		"a command of ssh":   "kubectl get pods",
-		"a login":            "bash -lc 'kubectl get pods'",
-		"cron's environment": "env -i HOME=$HOME LOGNAME=$LOGNAME SHELL=/bin/sh PATH=/usr/bin:/bin " + kubectl + "get pods",
+		"a command of ssh": "kubectl get pods",
+		"a login":          "bash -lc 'kubectl get pods'",
+		"cron's environment": "env -i HOME=$HOME LOGNAME=$LOGNAME SHELL=/bin/sh " +
+			"PATH=/usr/bin:/bin " + kubectl + "get pods",
 		"a unit of the user": "env -i HOME=$HOME " + kubectl + "get pods",
-		"a unit":             "env -i " + kubectl + "--kubeconfig $HOME/.kube/config get pods",
+		"a unit": server.Bare() + kubectl +
+			"--kubeconfig $HOME/.kube/config get pods",
 	} {
 		t.Run(name, func(t *testing.T) {
 			said := server.In(t).Does(line).Succeeds()

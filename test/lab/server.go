@@ -237,13 +237,22 @@ func (s *Server) In(t *testing.T) *Server {
 	return &c
 }
 
+// Bare is how a shell of the server runs something without any variable, but for a home that the
+// user database does not have.
+func (s *Server) Bare() string {
+	if isRoot() {
+		return "env -i "
+	}
+	return "env -i HOME=" + s.Home + " "
+}
+
 // Boots runs the script of a first boot as root does, who becomes the server's user by some words.
 // Who is not root goes there by ssh instead.
 func (s *Server) Boots(script, becomes string) {
 	s.Helper()
-	now := "runuser -l " + s.User + " "
+	now := "runuser -l " + s.User + " -c "
 	if !isRoot() {
-		now = filepath.Join(s.Bin, "ssh") + " " + s.Name + " bash "
+		now = filepath.Join(s.Bin, "ssh") + " " + s.Name + " "
 	}
 	if !strings.Contains(script, becomes) {
 		s.Fatalf("nobody becomes the user in\n%s", script)

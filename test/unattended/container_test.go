@@ -3,6 +3,7 @@
 package unattended_test
 
 import (
+	"os"
 	"testing"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
@@ -33,6 +34,7 @@ func TestContainersWithoutAKeyring(t *testing.T) {
 	}{
 		{name: "none", kind: keyring.Kernel, requests: 1,
 			flags: []string{"--store", "none", "--bootstrap", fromContext}},
+		{name: "sealed", kind: keyring.Sealed, requests: 1},
 		{name: "kernel, with another bootstrap source", kind: keyring.Kernel, requests: 1,
 			flags:   []string{"--bootstrap", fromContext},
 			warning: "token not cached: reading the kernel keyring: no keyring is available: the kernel refuses"},
@@ -72,6 +74,10 @@ func TestContainersWithoutAKeyring(t *testing.T) {
 // TestSetupInAContainer chooses no store that it could not use.
 func TestSetupInAContainer(t *testing.T) {
 	m := newMachine(t, keyring.Kernel)
+	const creds = "/usr/bin/systemd-creds" // which an image does not have
+	if _, err := os.Stat(creds); err == nil {
+		m.mount(os.DevNull, creds)
+	}
 	setup := func(args ...string) lab.Result {
 		return m.inContainer(append([]string{lab.Plugin, "setup", lab.Account, "-n",
 			m.Namespace, "--kubeconfig", m.Admin, "--cluster-role", "view"}, args...)...)
