@@ -27,8 +27,8 @@ func fromStore(ctx context.Context, p profile.Profile, system System) (Credentia
 	return Credential{Config: config, RenewalDue: RenewalDue(entry, system.Now())}, err
 }
 
-// Missing is an ErrMissing for a store that has nothing to give, with the reason where one is worth a
-// word.
+// Missing is an ErrMissing for a store that has nothing to give, with the reason where one is worth
+// a word.
 func Missing(err error) error {
 	if errors.Is(err, keyring.ErrUnusable) {
 		return fmt.Errorf("%w: %v", ErrMissing, err)

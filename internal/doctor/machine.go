@@ -44,7 +44,8 @@ type storeOf struct {
 func kindsOf(loaded []loadedProfile) []storeOf {
 	var kinds []storeOf
 	for _, p := range loaded {
-		if kind := (storeOf{p.Store, p.TPM}); p.err == nil && !slices.Contains(kinds, kind) {
+		kind := storeOf{p.Store, p.TPM}
+		if p.err == nil && !slices.Contains(kinds, kind) {
 			kinds = append(kinds, kind)
 		}
 	}

@@ -11,9 +11,10 @@ import (
 // frontPrefix begins the description of every key that is kept in front of a store.
 const frontPrefix = service + "-front:"
 
-// fronted is a store with the kernel keyring in front of it, for tokens alone: who asks for one that
-// is there wakes neither a daemon nor a TPM. The front holds no more than it has room for and loses
-// all of it with a restart, so whatever fails there leaves it to the store, and is not worth a word.
+// fronted is a store with the kernel keyring in front of it, for tokens alone: who asks for one
+// that is there wakes neither a daemon nor a TPM. The front holds no more than it has room for and
+// loses all of it with a restart, so whatever fails there leaves it to the store, and is not worth
+// a word.
 // What it gives back has passed the checks that the store's own entries pass.
 type fronted struct {
 	*store

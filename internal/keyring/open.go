@@ -36,8 +36,8 @@ type System struct {
 	// files go there, and CreateStateDir makes sure of it before the first is written.
 	StateDir       string
 	CreateStateDir func() error
-	// TPM is where the TPM is that seals, as sealed.CheckTPM takes it; empty: systemd seals. With
-	// FindTPM, Open finds out which of the two can.
+	// TPM is where the TPM is that seals, as sealed.CheckTPM takes it; empty: systemd seals.
+	// With FindTPM, Open finds out which of the two can.
 	TPM string
 	// Interactive says that a person may be asked to unlock the store. Without it, a locked
 	// store is ErrLocked at once.

@@ -30,8 +30,9 @@ func openSealed(sys System) (prober, error) {
 	sys.Limits.Call = max(sys.Limits.Call, SealedLimit)
 	items := sealedItems{sys, sealed.Files{Dir: filepath.Join(sys.StateDir, service, "sealed"),
 		CreateBase: sys.CreateStateDir, Sealer: sealer}}
-	return &store{kind: Sealed, description: "files sealed by " + sealer.Description(), sys: sys,
-		items: parted{items: items}, check: items.check, tpm: sys.TPM, late: tooLate(sealer)}, nil
+	return &store{kind: Sealed, description: "files sealed by " + sealer.Description(),
+		sys: sys, items: parted{items: items}, check: items.check, tpm: sys.TPM,
+		late: tooLate(sealer)}, nil
 }
 
 // check seals and unseals a key, and leaves nothing behind.
@@ -86,7 +87,8 @@ func (s sealedItems) failure(err error) error {
 	case errors.Is(err, files.ErrBusy):
 		return &sealing{[]error{ErrTimeout, ErrSealing, err}, err.Error()}
 	case errors.Is(err, sealed.ErrPermission) && s.sys.TPM != "":
-		return &sealing{[]error{ErrUnavailable, ErrSealing, ErrNotAllowed, err}, err.Error()}
+		return &sealing{[]error{ErrUnavailable, ErrSealing, ErrNotAllowed, err},
+			err.Error()}
 	}
 	return &sealing{[]error{ErrUnavailable, ErrSealing, err}, err.Error()}
 }

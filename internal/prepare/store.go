@@ -145,12 +145,13 @@ func (p *Preparation) reportStore(ctx context.Context, store keyring.Store) {
 
 // untilRestart says what a machine loses that has nothing but the kernel keyring, and what helps.
 func untilRestart(passed []error) string {
-	text := "the bootstrap credential is in memory, and a restart of this machine ends it: with " +
-		"--recover, setup lets a new one be requested then"
+	text := "the bootstrap credential is in memory, and a restart of this machine ends it: " +
+		"with --recover, setup lets a new one be requested then"
 	if slices.ContainsFunc(passed, func(reason error) bool {
 		return errors.Is(reason, keyring.ErrNotAllowed)
 	}) {
-		text += "; whoever is in the group tss can have it sealed by the TPM, with --store sealed"
+		text += "; whoever is in the group tss can have it sealed by the TPM, with " +
+			"--store sealed"
 	}
 	return text
 }

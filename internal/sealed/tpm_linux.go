@@ -43,8 +43,9 @@ func (t tpm) Seal(ctx context.Context, key []byte) (sealed sealedKey, err error)
 			ParentHandle: tpm2.AuthHandle{Handle: root.ObjectHandle, Name: root.Name,
 				Auth: auth},
 			InSensitive: tpm2.TPM2BSensitiveCreate{
-				Sensitive: &tpm2.TPMSSensitiveCreate{Data: tpm2.NewTPMUSensitiveCreate(
-					&tpm2.TPM2BSensitiveData{Buffer: key})},
+				Sensitive: &tpm2.TPMSSensitiveCreate{
+					Data: tpm2.NewTPMUSensitiveCreate(
+						&tpm2.TPM2BSensitiveData{Buffer: key})},
 			},
 			InPublic: template(),
 		}.Execute(device)
@@ -144,8 +145,9 @@ func isFull(err error) bool {
 
 func createRoot(device transport.TPM) (*tpm2.CreatePrimaryResponse, error) {
 	return tpm2.CreatePrimary{
-		PrimaryHandle: tpm2.AuthHandle{Handle: tpm2.TPMRHOwner, Auth: tpm2.PasswordAuth(nil)},
-		InPublic:      tpm2.New2B(tpm2.ECCSRKTemplate),
+		PrimaryHandle: tpm2.AuthHandle{Handle: tpm2.TPMRHOwner,
+			Auth: tpm2.PasswordAuth(nil)},
+		InPublic: tpm2.New2B(tpm2.ECCSRKTemplate),
 	}.Execute(device)
 }
 
@@ -200,8 +202,8 @@ func (t tpm) explain(ctx context.Context, err error) error {
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
 		return context.DeadlineExceeded // a moment before ctx knows it
 	case errors.Is(err, tpm2.TPMRCLockout):
-		return unavailable("the TPM is locked out after wrong passwords; it opens by itself "+
-			"after some time (%s)", firstLine(err))
+		return unavailable("the TPM is locked out after wrong passwords; it opens by "+
+			"itself after some time (%s)", firstLine(err))
 	case errors.Is(err, tpm2.TPMRCBadAuth), errors.Is(err, tpm2.TPMRCAuthFail):
 		return unavailable("the TPM's owner hierarchy has a password")
 	}

@@ -74,8 +74,8 @@ func newMachine(t *testing.T, namespace, account string, flags ...string) *machi
 	t.Helper()
 	m := &machine{lab.NewMachine(t, keyring.Kernel), account}
 	m.Namespace, m.Profile = namespace, account
-	m.Setup(append([]string{account, "-n", namespace, "--profile", account},
-		flags...)...).Succeeds()
+	m.Setup(append([]string{account, "-n", namespace, "--profile", account,
+		"--store", string(m.Kind())}, flags...)...).Succeeds()
 	return m
 }
 

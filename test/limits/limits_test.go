@@ -47,7 +47,7 @@ func newMachine(t *testing.T, namespace string) *lab.Machine {
 func setup(m *lab.Machine, account string, flags ...string) lab.Result {
 	m.Helper()
 	return m.Setup(append([]string{account, "-n", m.Namespace, "--profile", m.Profile,
-		"--cluster-role", "view"}, flags...)...)
+		"--store", string(m.Kind()), "--cluster-role", "view"}, flags...)...)
 }
 
 // request asks for a token as the machine's device, of a lifetime.

@@ -221,7 +221,7 @@ func (s *soak) leftovers() (problems []string) {
 	if err != nil {
 		return []string{err.Error()}
 	}
-	keys, err := store.Keys(context.Background())
+	keys, err := keyring.Behind(store).Keys(context.Background())
 	if err != nil {
 		return []string{err.Error()}
 	}
