@@ -253,6 +253,7 @@ func (j joining) exchange(ctx context.Context, s *session.Session) error {
 	if err := s.Put(ctx, s.BootstrapKey(), bootstrapped); err != nil {
 		return fmt.Errorf("storing the bootstrap credential: %w", err)
 	}
+	s.NoteIssued(bootstrapped)
 	j.step("bootstrap credential: requested for %s and kept in the store",
 		profile.ShortDuration(asked.Duration))
 	reportShort(s.Profile, j.report)

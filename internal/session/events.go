@@ -21,7 +21,7 @@ const (
 	eventMintFailed   = "mint-failed"    // there is no token for whoever has asked
 	eventRenewed      = "renewed"        // the bootstrap credential, with itself
 	eventRenewFailed  = "renew-failed"   // the one that is there stays
-	eventIssued       = "issued"         // a bootstrap credential, by an administrator's
+	eventIssued       = "issued"         // a bootstrap credential, by another than itself
 	eventRecovered    = "recovered"      // what the cluster no longer knew was created anew
 	eventNotRecovered = "recover-failed" // though setup was told to
 	eventTokenRefused = "token-refused"  // the one in the store, before its time was over
@@ -95,6 +95,12 @@ func (s *Session) writeLog(e eventlog.Event) error {
 // NoteMint logs a token that was requested past Mint.
 func (s *Session) NoteMint(grant mint.Grant) {
 	s.noteToken(eventMinted, grant.Token, grant.ExpiresAt)
+}
+
+// NoteIssued logs a bootstrap credential that was requested with another credential than the one
+// before it.
+func (s *Session) NoteIssued(grant mint.Grant) {
+	s.noteToken(eventIssued, grant.Token, grant.ExpiresAt)
 }
 
 // CheckLog adds a line to the profile's log, which says that this was tried.

@@ -249,7 +249,7 @@ func (s *Session) RequestBootstrap(ctx context.Context, config *rest.Config,
 	if err := s.Put(ctx, s.BootstrapKey(), grant); err != nil {
 		return 0, fmt.Errorf("storing the bootstrap credential: %w", err)
 	}
-	s.noteToken(eventIssued, grant.Token, grant.ExpiresAt)
+	s.NoteIssued(grant)
 	return grant.ExpiresAt.Sub(grant.IssuedAt), nil
 }
 

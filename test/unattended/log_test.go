@@ -289,3 +289,31 @@ func TestASecondSetupKeepsTheLog(t *testing.T) {
 		t.Errorf("the log is %q", p.Log)
 	}
 }
+
+// TestAMachineThatJoinsHasALogAndATimer as one that was set up has.
+func TestAMachineThatJoinsHasALogAndATimer(t *testing.T) {
+	admin := lab.NewMachine(t, keyring.Kernel)
+	invitation := admin.Plugin("invite", lab.Account, "-n", admin.Namespace, "--kubeconfig",
+		admin.Admin, "--cluster-role", "view", "--for", "build-7").Succeeds().Stdout
+	lab.Note(invitation)
+	m := newMachine(t, keyring.Kernel)
+	m.Namespace, m.Profile = admin.Namespace, admin.Profile
+	log := &logged{path: m.Path("audit.log")}
+	joins := m.Command(lab.Plugin, "join", "--store", "kernel", "--log", log.path, "--timer")
+	joins.Stdin = invitation
+	r := joins.Run(t).Succeeds()
+	lab.Has(t, "join", r.Stdout, "logged in", log.path)
+	lab.Has(t, "join", r.Stderr, "to have cron renew what is due: (crontab -l")
+	lines, names := log.next(m)
+	if !slices.Equal(names, []string{"minted", "issued"}) {
+		t.Errorf("the events are %q", lines)
+	}
+	_, bootstrap := m.Tokens(m.Configuration())
+	lab.Has(t, "the log", strings.Join(lines, "\n"), "event=minted jti="+m.jti(),
+		"event=issued jti="+mint.ParseClaims(bootstrap).ID)
+	m.age(0.6)
+	m.renew().Succeeds().Silent()
+	if lines, names := log.next(m); !slices.Equal(names, []string{"renewed"}) {
+		t.Errorf("the events are %q", lines)
+	}
+}
