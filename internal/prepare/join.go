@@ -250,14 +250,15 @@ func (j joining) exchange(ctx context.Context, s *session.Session) error {
 	s.Profile.Bootstrap.Granted = Granted(asked,
 		bootstrapped.ExpiresAt.Sub(bootstrapped.IssuedAt))
 	j.profile.Bootstrap.Granted = s.Profile.Bootstrap.Granted
-	if err := s.Put(ctx, s.BootstrapKey(), bootstrapped); err != nil {
-		return fmt.Errorf("storing the bootstrap credential: %w", err)
+	if err := s.KeepBootstrap(ctx, bootstrapped); err != nil {
+		return err
 	}
 	j.step("bootstrap credential: requested for %s and kept in the store",
 		profile.ShortDuration(asked.Duration))
 	reportShort(s.Profile, j.report)
 	reportShorterToken(j.profile.Duration.Duration, token.ExpiresAt.Sub(token.IssuedAt),
 		j.report)
+	s.NoteMint(token)
 	if err := s.Put(ctx, s.TokenKey(), token); err != nil {
 		j.warn("token not cached: %v", err)
 	}
@@ -293,7 +294,7 @@ func (j joining) request(ctx context.Context, s *session.Session) (bootstrapped,
 			j.classify(session.ClassifyMintError(err)))
 	}
 	trial := *s
-	trial.Store = held{}
+	trial.Store, trial.Profile.Log = held{}, "" // nothing has come of it yet
 	if err := trial.Put(ctx, trial.BootstrapKey(), bootstrapped); err != nil {
 		return bootstrapped, token, err
 	}
