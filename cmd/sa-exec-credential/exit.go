@@ -92,8 +92,10 @@ const (
 	otherStore   = "set it up with another store: {store}"
 	listProfiles = "to see the profiles: sa-exec-credential status"
 	ownGKE       = `if you own a cluster of GKE, run first: kubectl create clusterrolebinding cluster-admin-me --clusterrole=cluster-admin --user="$(gcloud config get-value account)"`
-	refused      = "a container's filter of system calls does that: use --store none with another --bootstrap than keyring; to see which there are: sa-exec-credential setup --help"
-	noBus        = "it is there while the user of the profile is logged in; where nobody is, " + otherStore
+	refused      = "a container's filter of system calls does that: use --store none with another --bootstrap than " +
+		"keyring; to see which there are: sa-exec-credential setup --help"
+	noBus = "it is there while the user of the profile is logged in; where nobody is, " +
+		otherStore
 	joinGroup    = `to be allowed to use the TPM, log in again after: sudo usermod -aG tss "$(id -un)"; or ` + otherStore
 	noCollection = `create one in the terminal: read -rs P && printf '%s\n' "$P" | gnome-keyring-daemon --replace --unlock` +
 		"; on a desktop: a keyring called Login in its password manager, set as default; or " + otherStore
@@ -262,12 +264,12 @@ var general = []problem{
 	{api.ErrCredential, exitBootstrap, sourceTried},
 	{session.ErrDeviceGone, exitBootstrap, "its device Secret has been deleted or replaced; " + setupAgain},
 
+	{keyring.ErrRefused, exitStore, refused},
 	{keyring.ErrNotAllowed, exitStore, joinGroup},
-	{keyring.ErrSealing, exitStore, "make the TPM, or systemd, work again; to see what is wrong: {program doctor}; or " + otherStore},
+	{keyring.ErrSealing, exitStore, "make the TPM, or systemd, work again; or " + otherStore},
 	{keyring.ErrLocked, exitStore, "unlock the keyring, or " + otherStore},
 	{keyring.ErrTimeout, exitStore, "see whether the keyring waits for a password, or " + otherStore},
 	{keyring.ErrNoCollection, exitStore, noCollection},
-	{keyring.ErrRefused, exitStore, refused},
 	{keyring.ErrNoBus, exitStore, noBus},
 	{keyring.ErrUnavailable, exitStore, "start the keyring service, or " + otherStore},
 	{keyring.ErrTooBig, exitStore, otherStore},

@@ -12,8 +12,8 @@ import (
 type joinCommand struct {
 	File                    string `arg:"" optional:"" placeholder:"FILE" help:"The file of the invitation (default: standard input)."`
 	Profile                 string `placeholder:"NAME" help:"Name of the profile and of its context (default: as the invitation suggests)."`
-	Store                   string `enum:",auto,keyring,sealed,kernel" default:"" placeholder:"STORE" help:"Where secrets are kept: auto, keyring, sealed or kernel, as in setup (default: auto, or as before)."`
-	TPM                     string `name:"tpm" placeholder:"PATH" help:"The TPM that a sealed store seals with, unix:PATH for a simulator (default: /dev/tpmrm0, or else systemd seals)."`
+	Store                   string `enum:",auto,keyring,sealed,kernel" default:"" placeholder:"STORE" help:"Where secrets are kept: auto, keyring, sealed (files that only this machine opens) or kernel (default: auto, or as before)."`
+	sealing                 `embed:""`
 	Output                  string `short:"o" placeholder:"FILE" help:"The kubeconfig that gets the context; - prints one (default: as kubectl)."`
 	UseContext              bool   `help:"Make it the current context."`
 	AllowMissingClusterInfo *bool  `negatable:"" help:"Also answer clients that do not say which cluster the token will be sent to."`

@@ -26,9 +26,9 @@ type migrateCommand struct {
 	Duration            time.Duration `default:"1h" help:"How long a token lives, at least 10m."`
 	BootstrapDuration   time.Duration `default:"720h" help:"How long the bootstrap credential in the keyring lives; it renews itself."`
 	Store               string        `enum:"auto,keyring,sealed,kernel" default:"auto" help:"Where secrets are kept: auto, keyring, sealed or kernel."`
-	TPM                 string        `name:"tpm" placeholder:"PATH" help:"The TPM that a sealed store seals with, unix:PATH for a simulator (default: /dev/tpmrm0, or else systemd seals)."`
-	NoLimits            bool          `help:"Do not limit by the cluster's admission policy what devices can ask for."`
-	AllowDefaultAccount bool          `help:"Allow the account \"default\", which every pod of the namespace has."`
+	sealing             `embed:""`
+	NoLimits            bool `help:"Do not limit by the cluster's admission policy what devices can ask for."`
+	AllowDefaultAccount bool `help:"Allow the account \"default\", which every pod of the namespace has."`
 
 	TakeOver           bool `help:"Replace a profile of the same name that is for another cluster or account."`
 	DeleteLegacySecret bool `help:"Delete the Secret that the old token was read from, once the new way works."`

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/advice"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
@@ -22,12 +21,11 @@ func (r *renewCommand) Run(ctx context.Context, h *host.Host) error {
 		return err
 	}
 	for _, f := range failures {
-		h.Log.Line("error", fmt.Sprintf("profile %q: %v", f.Profile, h.Located(f.Err)))
+		h.Log.Line("error", h.Located(f).Error())
 	}
-	code, hint := explain(advice.Situation{Host: h, Operation: "renew",
-		Profile: failures[0].Profile}, failures[0].Err)
+	code, hint := explain(advice.Situation{Host: h, Operation: "renew", Profile: failures[0].Profile}, failures[0])
 	if len(failures) > 1 {
-		hint = "to see what fixes each of them: " + ui.CommandLine(ui.Program, "doctor")
+		hint = "to see what fixes each of them: sa-exec-credential doctor"
 	}
 	h.Log.Line(ui.Hint, hint)
 	return silentExit(code)

@@ -33,7 +33,7 @@ type setupCommand struct {
 	Recover      *bool    `group:"Tokens:" negatable:"" help:"Let get use this context's credentials when the cluster no longer knows the bootstrap credential: after new signing keys, in a rebuilt cluster, or when the store was emptied; never after revoke."`
 	Minter       string   `group:"Tokens:" placeholder:"NS/NAME" help:"With --bootstrap in-cluster, on an administrator's machine: the pods' account that is allowed to mint."`
 	Store        string   `group:"Tokens:" enum:",auto,keyring,sealed,kernel,none" default:"" placeholder:"STORE" help:"Where secrets are kept: auto, keyring, sealed (files that only this machine opens), kernel or none (default: auto, or as set up before)."`
-	TPM          string   `group:"Tokens:" name:"tpm" placeholder:"PATH" help:"The TPM that a sealed store seals with, unix:PATH for a simulator (default: /dev/tpmrm0, or else systemd seals)."`
+	sealing      `embed:"" group:"Tokens:"`
 
 	Profile                 string `group:"Results:" placeholder:"NAME" help:"Name of the profile and of its context (default: SERVICEACCOUNT.NAMESPACE@CLUSTER)."`
 	TakeOver                bool   `group:"Results:" help:"Replace a profile of the same name that is for another cluster or account, such as one that was recreated or moved."`
@@ -60,6 +60,11 @@ type grants struct {
 
 	AllowDefaultAccount bool `group:"Rights:" help:"Allow the account \"default\", which every pod of the namespace has."`
 	AllowAdmin          bool `group:"Rights:" help:"Allow cluster-admin and wildcard permissions."`
+}
+
+// sealing is the flag of what a sealed store seals with.
+type sealing struct {
+	TPM string `name:"tpm" placeholder:"PATH" help:"The TPM that a sealed store seals with, unix:PATH for a simulator (default: /dev/tpmrm0, or else systemd seals)."`
 }
 
 // lifetimes are the flags of what is minted.

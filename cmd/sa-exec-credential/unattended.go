@@ -27,17 +27,11 @@ func (u unattended) check() error {
 	return nil
 }
 
-// withTimer does the command's work between the timer's check and its installation.
+// withTimer does the command's work, and what --timer asks for.
 func (u unattended) withTimer(ctx context.Context, h *host.Host, report ui.Report, dry bool,
 	work func(context.Context, *host.Host) error) error {
 	if !u.Timer {
 		return work(ctx, h)
 	}
-	if err := lifecycle.CheckTimer(h); err != nil {
-		return err
-	}
-	if err := work(ctx, h); err != nil || dry {
-		return err
-	}
-	return lifecycle.InstallTimer(ctx, h, report)
+	return lifecycle.WithTimer(ctx, h, report, dry, work)
 }

@@ -124,11 +124,15 @@ func (d *doctor) store(ctx context.Context, kind storeOf, user string) (Finding,
 			"%s: it has no password, and %q holds all that is in it as plain text",
 			store.Description(), file), nil
 	}
-	if took > slowStore {
+	if isSlow(store, took) {
+		waits := "call of a client"
+		if keyring.Behind(store) != store {
+			waits = "new token"
+		}
 		return warn(check, "set up with --store kernel, which keeps credentials "+
 			"where nothing has to be asked",
-			"%s: an entry took %v to write, read and delete, and every call of a "+
-				"client waits for it", store.Description(), roughly(took)), nil
+			"%s: an entry took %v to write, read and delete, and every %s waits for it",
+			store.Description(), roughly(took), waits), nil
 	}
 	text := fmt.Sprintf("%s: an entry written, read and deleted in %v",
 		keyring.Describe(ctx, store), roughly(took))
@@ -136,6 +140,14 @@ func (d *doctor) store(ctx context.Context, kind storeOf, user string) (Finding,
 		text += "; passed over another: " + reason.Error()
 	}
 	return ok(check, "%s", text), nil
+}
+
+// isSlow reports whether a store is worth a warning. A TPM takes its time.
+func isSlow(store keyring.Store, took time.Duration) bool {
+	if store.Kind() == keyring.Sealed {
+		return took > keyring.SealedLimit/2
+	}
+	return took > slowStore
 }
 
 // preferences is about the files of kubectl that could not be read at all.

@@ -224,9 +224,9 @@ func (c *profileChecks) lifetime(entry keyring.Entry) {
 	}
 	if left < life/5 {
 		c.add(warn("renewal", ui.CommandLine(ui.Program, "renew", "--profile",
-			c.profile.Name), "the bootstrap credential has %s left of %s: the next mint "+
-			"renews it, but a machine that is off for longer, or requests no token, "+
-			"needs setup again", ui.Age(left),
+			c.profile.Name), "the bootstrap credential has %s left of %s: the next "+
+			"mint renews it, but a machine that is off for longer, or requests no "+
+			"token, needs setup again", ui.Age(left),
 			profile.ShortDuration(life.Round(time.Minute))))
 	}
 }

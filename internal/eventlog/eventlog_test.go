@@ -18,7 +18,8 @@ const writerVariable = "EVENTLOG_TEST_FILE"
 func TestMain(m *testing.M) {
 	if path := os.Getenv(writerVariable); path != "" {
 		for i := range 100 {
-			if err := To(path).Write(event(fmt.Sprintf("%d-%d", os.Getpid(), i))); err != nil {
+			id := fmt.Sprintf("%d-%d", os.Getpid(), i)
+			if err := To(path).Write(event(id)); err != nil {
 				fmt.Fprintln(os.Stderr, err)
 				os.Exit(1)
 			}
@@ -45,8 +46,8 @@ func TestAnEventIsOneLine(t *testing.T) {
 	}{
 		{"of what went well", line, event("4711")},
 		{"of what did not, with what a terminal would obey", "profile=ci.build@prod " +
-			`event=mint-failed kind=unreachable error="minting token for \"build/ci\": ` +
-			`no?[2J route a=b"`, failed},
+			`event=mint-failed kind=unreachable error="minting token for ` +
+			`\"build/ci\": no?[2J route a=b"`, failed},
 		{"that forges no field", `event="minted kind=x" jti="a=b"`,
 			Event{Name: "minted kind=x", ID: "a=b"}},
 	}
@@ -118,14 +119,15 @@ func TestALogThatCannotBeWrittenIsAnErrorInTime(t *testing.T) {
 		{"a device", To("/dev/null")},
 		{"a journal that is not there", Log{target: Journald,
 			journal: []string{filepath.Join(dir, "none")}}},
-		{"a journal on which nobody listens", Log{target: Journald, journal: []string{silent}}},
+		{"a journal on which nobody listens", Log{target: Journald,
+			journal: []string{silent}}},
 		{"a syslog on which nobody listens", Log{target: Syslog,
 			syslogs: []string{filepath.Join(dir, "none"), silent}}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			for what, err := range map[string]error{"writing": test.log.Write(event("4711")),
-				"checking": test.log.Check()} {
+			for what, err := range map[string]error{"checking": test.log.Check(),
+				"writing": test.log.Write(event("4711"))} {
 				if !errors.Is(err, ErrWrite) || !strings.Contains(err.Error(),
 					test.log.target) {
 					t.Errorf("%s: got %v", what, err)

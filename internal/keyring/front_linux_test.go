@@ -126,10 +126,14 @@ func TestForgettingClearsBoth(t *testing.T) {
 	}
 }
 
+// unwritable are items that can be read and deleted.
+type unwritable struct{ *memory }
+
+func (unwritable) write(context.Context, string, []byte, time.Time) error { return errKilled }
+
 // TestAProbeIsOfTheStoreBehind: the front would say that all is well.
 func TestAProbeIsOfTheStoreBehind(t *testing.T) {
-	f, behind := testFront(t, Keyring)
-	behind.writes = 0
+	f := newFronted(storeOf(unwritable{newMemory(1 << 20)}, Sealed), testKernel(t).prefix)
 	if err := Probe(t.Context(), f, time.Now()); !errors.Is(err, errKilled) {
 		t.Error(err)
 	}

@@ -66,7 +66,7 @@ var (
 	// ErrRefused is an ErrUnavailable: this process is not allowed to use the kernel's keyring,
 	// as in a container.
 	ErrRefused error = &reason{&ErrUnavailable, "the kernel refuses its own to this process"}
-	// ErrNoBus is an ErrUnavailable: there is no session bus on which a Secret Service could be.
+	// ErrNoBus is an ErrUnavailable: no session bus on which a Secret Service could be.
 	ErrNoBus   error = &reason{&ErrUnavailable, "there is no session bus"}
 	ErrTimeout       = errors.New("the keyring did not answer in time")
 	ErrTooBig        = errors.New("the value exceeds the keyring's limit")

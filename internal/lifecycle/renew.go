@@ -2,6 +2,7 @@ package lifecycle
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/bootstrap"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
@@ -24,9 +25,15 @@ type RenewFailure struct {
 	Err     error
 }
 
+// Error implements error.
+func (f *RenewFailure) Error() string { return fmt.Sprintf("profile %q: %v", f.Profile, f.Err) }
+
+// Unwrap gives the reason.
+func (f *RenewFailure) Unwrap() error { return f.Err }
+
 // Renew renews the bootstrap credentials and tokens of all profiles that are due, or of one. One
 // that fails does not keep the others; failures are in the order of the profiles' names.
-func Renew(ctx context.Context, h *host.Host, name string) (failures []RenewFailure, err error) {
+func Renew(ctx context.Context, h *host.Host, name string) (failures []*RenewFailure, err error) {
 	profiles, err := h.Profiles()
 	if err != nil {
 		return nil, err
@@ -46,7 +53,7 @@ func Renew(ctx context.Context, h *host.Host, name string) (failures []RenewFail
 	})
 	for i, err := range failed {
 		if err != nil {
-			failures = append(failures, RenewFailure{names[i], err})
+			failures = append(failures, &RenewFailure{names[i], err})
 		}
 	}
 	return failures, nil

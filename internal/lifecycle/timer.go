@@ -20,21 +20,26 @@ func timerOf(h *host.Host) (timer.Machine, error) {
 		Environ: h.SessionSettings()}, err
 }
 
-// CheckTimer finds out what would keep a timer from being installed.
-func CheckTimer(h *host.Host) error {
+// WithTimer does a command's work between the check of a timer and its installation. A dry run ends
+// before that.
+func WithTimer(ctx context.Context, h *host.Host, report ui.Report, dry bool,
+	work func(context.Context, *host.Host) error) error {
 	machine, err := timerOf(h)
-	if err != nil {
+	if err == nil {
+		err = machine.Check()
+	}
+	if err == nil {
+		err = work(ctx, h)
+	}
+	if err != nil || dry {
 		return err
 	}
-	return machine.Check()
+	return installTimer(ctx, h, machine, report)
 }
 
-// InstallTimer has this machine renew what is due by itself, or says what the user can do for it.
-func InstallTimer(ctx context.Context, h *host.Host, report ui.Report) error {
-	machine, err := timerOf(h)
-	if err != nil {
-		return err
-	}
+// installTimer has this machine renew what is due by itself, or says what the user can do for it.
+func installTimer(ctx context.Context, h *host.Host, machine timer.Machine,
+	report ui.Report) error {
 	kind, err := machine.Install(ctx)
 	if err != nil {
 		return err
@@ -43,19 +48,19 @@ func InstallTimer(ctx context.Context, h *host.Host, report ui.Report) error {
 	case timer.Systemd:
 		report(ui.Step, "timer: systemd renews what is due, every "+timer.Every)
 		if !timer.Lingers(h.User()) {
-			report(ui.Hint, "it does so while you are logged in; to have it run always: "+
-				"loginctl enable-linger")
+			report(ui.Hint, "it does so while you are logged in; to have it run "+
+				"always: loginctl enable-linger")
 		}
 	case timer.Cron:
 		report(ui.Step, "timer: a line of your crontab renews what is due already")
 	default:
-		report(ui.Hint, "no systemd of yours answers here; to have cron renew what is due: "+
-			machine.CrontabCommand())
+		report(ui.Hint, "no systemd of yours answers here; to have cron renew what is "+
+			"due: "+machine.CrontabCommand())
 	}
 	return nil
 }
 
-// TimerLine is what InstallTimer would have run.
+// TimerLine is what a timer would run.
 func TimerLine(h *host.Host) string {
 	machine, err := timerOf(h)
 	if err != nil {

@@ -48,6 +48,7 @@ func InPod(h *host.Host, o Options, report ui.Report) (*Preparation, error) {
 	o = p.options
 	p.profile.Audiences, p.profile.Duration.Duration, p.profile.Store = o.Audiences, o.Duration,
 		o.Store
+	p.profile.TPM = o.TPM
 	p.profile.AllowMissingClusterInfo, p.profile.Setup = *o.AllowMissingClusterInfo, o.remembered()
 	p.profile.Log = o.log()
 	return p, nil

@@ -115,6 +115,8 @@ func (p *Preparation) checkSealing() error {
 		return ui.Usagef("--store sealed is only on Linux")
 	case p.profile.TPM == "" || p.profile.TPM == keyring.FindTPM:
 		return nil
+	case runtime.GOOS != "linux":
+		return ui.Usagef("--tpm is only on Linux")
 	case !isSealed && !isAuto:
 		return ui.Usagef("--tpm goes with --store sealed, and this profile's is %s",
 			p.profile.Store)

@@ -391,8 +391,8 @@ func FuzzParse(f *testing.F) {
 }
 
 func TestWhatCanBeALog(t *testing.T) {
-	for name, want := range map[string]bool{"journald": true, "syslog": true, "/var/log/x": true,
-		"": false, "log": false, "./log": false, "journal": false, "none": false,
+	for name, want := range map[string]bool{"journald": true, "syslog": true,
+		"/var/log/x": true, "": false, "log": false, "./log": false, "journal": false, "none": false,
 		"/a\x00b": false} {
 		if got := IsLog(name); got != want {
 			t.Errorf("%q: got %v", name, got)

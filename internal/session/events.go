@@ -21,7 +21,7 @@ const (
 	eventMintFailed   = "mint-failed"    // there is no token for whoever has asked
 	eventRenewed      = "renewed"        // the bootstrap credential, with itself
 	eventRenewFailed  = "renew-failed"   // the one that is there stays
-	eventIssued       = "issued"         // a bootstrap credential, with an administrator's or an invitation
+	eventIssued       = "issued"         // a bootstrap credential, by others or an invitation
 	eventRecovered    = "recovered"      // what the cluster no longer knew was created anew
 	eventNotRecovered = "recover-failed" // though setup was told to
 	eventTokenRefused = "token-refused"  // the one in the store, before its time was over

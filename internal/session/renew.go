@@ -23,8 +23,8 @@ func (s *Session) Renew(ctx context.Context) error {
 		return err
 	}
 	tokens := s.cache()
-	tokens.Interactive, tokens.Caller = true, cache.Caller{}
-	return tokens.Renew(ctx, err != nil) // a mint recovers what is gone
+	tokens.Caller = cache.Caller{PID: -1} // what fails is remembered for nobody who asks
+	return tokens.Renew(ctx, err != nil)  // a mint recovers what is gone
 }
 
 // renewBootstrap replaces the bootstrap credential with one that it requests for itself, when half

@@ -31,12 +31,12 @@ const (
 	marker = "# Written by " + ui.Program + " setup --timer"
 )
 
-// minutes are between two runs: tokens of an hour are due for the last of every six. See
-// systemd.time(7) and crontab(5).
-const minutes = 10
+// minutes are between two runs, of which one mostly comes while a token of an hour is due: that is
+// for five minutes at least. See systemd.time(7) and crontab(5).
+const minutes = 5
 
 // Every is the time between two runs, for people.
-const Every = "10 minutes"
+const Every = "5 minutes"
 
 // Machine is what a timer needs to know of where it is to run.
 type Machine struct {
@@ -131,7 +131,7 @@ Description=Renew the credentials of ` + ui.Program + ` before they are needed
 
 [Timer]
 OnCalendar=*:0/` + fmt.Sprint(minutes) + `
-RandomizedDelaySec=1min
+RandomizedDelaySec=30s
 Persistent=true
 
 [Install]

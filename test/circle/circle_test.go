@@ -69,8 +69,12 @@ var states = []struct {
 		if err := p.Service.Lock(); err != nil {
 			p.Fatal(err)
 		}
+		p.LoseFront(p.Configuration().TokenKey())
 	}},
-	{"the store is gone", func(p *person) { p.Service.StopKeyring() }},
+	{"the store is gone", func(p *person) {
+		p.Service.StopKeyring()
+		p.LoseFront(p.Configuration().TokenKey())
+	}},
 	{"the device is deleted", func(p *person) {
 		device := p.Configuration().Device.Name
 		p.asAdmin("delete", "secret", device)

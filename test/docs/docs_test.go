@@ -34,8 +34,10 @@ func TestMain(m *testing.M) {
 		Helpers: map[string]func([]string) int{"pod": lab.PodMain}})
 }
 
-// notRun are the commands that are not typed, and why. Those of a block for "server" are typed in
-// test/join, where there are some.
+// elsewhere are whose blocks are typed in test/join, where there are servers.
+var elsewhere = []string{"server", "afternoon"}
+
+// notRun are the commands that are not typed, and why.
 var notRun = map[string]string{
 	"CGO_ENABLED=0 go install github.com/sa-exec-credential/sa-exec-credential/" +
 		"cmd/sa-exec-credential@latest": "installs what is published, not what is tested",
@@ -79,7 +81,8 @@ func TestEveryCommandThatThePagesShow(t *testing.T) {
 				for _, command := range block.Commands() {
 					plain := comment.ReplaceAllString(command.Text, "")
 					delete(listed, plain)
-					if as, _ := kindOf(block); as != "server" && notRun[plain] == "" {
+					if as, _ := kindOf(block); !slices.Contains(elsewhere, as) &&
+						notRun[plain] == "" {
 						r.types(page.name, block, command)
 					}
 				}

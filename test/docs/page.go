@@ -116,9 +116,12 @@ var hidden = []struct {
 	what *regexp.Regexp
 	as   string
 }{
+	{regexp.MustCompile(`\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b`), "UUID"},
 	{regexp.MustCompile(`\d{4}-\d\d-\d\d \d\d:\d\d`), "DATE"},
 	{regexp.MustCompile(`\b\d+(h\d+m|[smhd])\b`), "AGE"},
 	{regexp.MustCompile(`-device-[a-z0-9.-]+-[0-9a-f]{16}\b`), "-device-HOST-ID"},
+	{regexp.MustCompile(`(?m)^([a-z0-9.-]+)-[0-9a-f]{16}\b`), "$1-ID"},
+	{regexp.MustCompile(`refused after \d+ seconds`), "refused after SECONDS"},
 	{regexp.MustCompile(`https://127\.0\.0\.1:\d+`), "https://prod.example.com:6443"},
 }
 

@@ -117,11 +117,11 @@ func TestAClientsProxyMintsWhereTheProfilesOwnWayIsGone(t *testing.T) {
 	proxy := lab.NewTunnel(t, real.Host)
 	door.Lead(lab.Reset)
 	m.get().OneError(exitServer)
-	minted := m.minted(account)
+	minted := m.Minted(account)
 	cluster := m.LoadKubeconfig().Contexts[m.Profile].Cluster
 	m.Kubectl("config", "set", "clusters."+cluster+".proxy-url", proxy.URL).Succeeds()
 	m.Kubectl("get", "pods").Succeeds()
-	if minted := m.minted(account) - minted; minted != 1 {
+	if minted := m.Minted(account) - minted; minted != 1 {
 		t.Errorf("%d tokens were minted", minted)
 	}
 	if got := m.Configuration().Cluster.ProxyURL; got != "" {

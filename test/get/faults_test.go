@@ -137,11 +137,11 @@ func TestACrowdWithAStaleTokenCostsOneTokenRequest(t *testing.T) {
 		m := newMachine(t, kind, nil)
 		m.Prepare()
 		m.makeStale()
-		before := m.minted(account)
+		before := m.Minted(account)
 		for _, r := range atOnceEach(50, m.get) {
 			r.Silent().Token()
 		}
-		if minted := m.minted(account) - before; minted != 1 {
+		if minted := m.Minted(account) - before; minted != 1 {
 			t.Errorf("%d TokenRequests", minted)
 		}
 	})

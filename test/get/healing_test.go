@@ -21,12 +21,12 @@ func TestAProcessThatAsksAgainAndAgainCostsNoMint(t *testing.T) {
 	bothStores(t, func(t *testing.T, kind keyring.Kind) {
 		m := newMachine(t, kind, nil)
 		m.Prepare()
-		minted, reviews := m.minted(account), m.reviews()
+		minted, reviews := m.Minted(account), m.reviews()
 		r := m.loop()
 		if answers := lab.TokensIn(r.Stdout); answers != repeats {
 			t.Errorf("%d answers", answers)
 		}
-		if minted := m.minted(account) - minted; minted != 0 {
+		if minted := m.Minted(account) - minted; minted != 0 {
 			t.Errorf("%d TokenRequests", minted)
 		}
 		// The first repeat is checked, and further ones ever less often: 15 seconds, 30,
@@ -55,13 +55,13 @@ func TestKubectlWorksAtOnceAfterTheSigningKeysWereReplaced(t *testing.T) {
 		recovering.Prepare("--recover")
 		byToken.Prepare()
 		healing := []*machine{byCertificate, recovering}
-		minted := []int{byCertificate.minted(account), recovering.minted(account)}
+		minted := []int{byCertificate.Minted(account), recovering.Minted(account)}
 		if err := lab.Plane.RotateServiceAccountKeys(context.Background()); err != nil {
 			t.Fatal(err)
 		}
 		for i, m := range healing {
 			m.Kubectl("get", "pods").Succeeds()
-			if minted := m.minted(account) - minted[i]; minted != 1 {
+			if minted := m.Minted(account) - minted[i]; minted != 1 {
 				t.Errorf("%d TokenRequests", minted)
 			}
 		}
@@ -90,12 +90,12 @@ func TestARefusedTokenIsReplacedWithoutLogout(t *testing.T) {
 			if discovers {
 				m.forgetDiscovery()
 			}
-			minted := m.minted(account)
+			minted := m.Minted(account)
 			if r := m.Kubectl("get", "pods"); discovers {
 				r.Succeeds()
 			}
 			m.Kubectl("get", "pods").Succeeds()
-			if minted := m.minted(account) - minted; minted != 1 {
+			if minted := m.Minted(account) - minted; minted != 1 {
 				t.Errorf("%d TokenRequests", minted)
 			}
 		})

@@ -93,22 +93,10 @@ func (m *machine) events() []controlplane.AuditEvent {
 	return events
 }
 
-// minted counts the tokens that the API server has issued for a service account.
-func (m *machine) minted(name string) int {
-	m.Helper()
-	count := 0
-	for _, event := range m.events() {
-		if event.IsTokenRequest(m.Namespace, name) && event.ResponseStatus.Code == 201 {
-			count++
-		}
-	}
-	return count
-}
-
 // renewed counts the tokens that the API server has issued for the machine's device.
 func (m *machine) renewed() int {
 	m.Helper()
-	return m.minted(m.Configuration().Device.Name)
+	return m.Minted(m.Configuration().Device.Name)
 }
 
 // reviews counts how often the API server was asked by the service account who it is.

@@ -143,11 +143,11 @@ func TestTenKubectlCallsCostOneTokenRequest(t *testing.T) {
 		m := newMachine(t, kind, nil)
 		m.Prepare()
 		m.Forget()
-		before := m.minted(account)
+		before := m.Minted(account)
 		for range 10 {
 			m.Kubectl("get", "pods").Succeeds()
 		}
-		if minted := m.minted(account) - before; minted != 1 {
+		if minted := m.Minted(account) - before; minted != 1 {
 			t.Errorf("%d TokenRequests", minted)
 		}
 		if reviews := m.reviews(); reviews != 1 { // the proof of setup
@@ -170,7 +170,7 @@ func TestACrowdOnAnEmptyCacheCostsOneTokenRequest(t *testing.T) {
 // checkCrowd lets many clients ask at once. All have to get the same token.
 func (m *machine) checkCrowd(size int) {
 	m.Forget()
-	before, reviews := m.minted(account), m.reviews()
+	before, reviews := m.Minted(account), m.reviews()
 	results := atOnceEach(size, m.get)
 	tokens := map[string]bool{}
 	for _, r := range results {
@@ -182,7 +182,7 @@ func (m *machine) checkCrowd(size int) {
 	if !tokens[m.Entry(m.Configuration().TokenKey()).Token.Reveal()] {
 		m.Error("the token is not the stored one")
 	}
-	if minted := m.minted(account) - before; minted != 1 {
+	if minted := m.Minted(account) - before; minted != 1 {
 		m.Errorf("%d TokenRequests", minted)
 	}
 	if reviews := m.reviews() - reviews; reviews != 0 {
@@ -192,14 +192,14 @@ func (m *machine) checkCrowd(size int) {
 
 func (m *machine) checkKubectls(size int) {
 	m.Forget()
-	before := m.minted(account)
+	before := m.Minted(account)
 	for _, r := range atOnceEach(size, func() lab.Result {
 		return m.Kubectl("auth", "whoami",
 			"-o", "name")
 	}) {
 		r.Succeeds().Silent()
 	}
-	if minted := m.minted(account) - before; minted != 1 {
+	if minted := m.Minted(account) - before; minted != 1 {
 		m.Errorf("%d TokenRequests", minted)
 	}
 }

@@ -29,10 +29,10 @@ func TestKubectlWorksAtOnceAfterTheClusterWasRebuilt(t *testing.T) {
 	before := recovering.Configuration()
 	rebuild(t)
 	elsewhere.Prepare()
-	minted := recovering.minted(account)
+	minted := recovering.Minted(account)
 
 	recovering.Kubectl("get", "pods").Succeeds()
-	if minted := recovering.minted(account) - minted; minted != 1 {
+	if minted := recovering.Minted(account) - minted; minted != 1 {
 		t.Errorf("%d TokenRequests", minted)
 	}
 	after := recovering.Configuration()
@@ -83,11 +83,11 @@ func TestACrowdInARebuiltClusterIsServedByOneRecovery(t *testing.T) {
 	m.Forget()
 	rebuild(t)
 	elsewhere.Prepare()
-	minted, own := m.minted(account), m.renewed()
+	minted, own := m.Minted(account), m.renewed()
 	for _, r := range atOnceEach(30, m.get) {
 		r.Silent().Token()
 	}
-	if minted, own := m.minted(account)-minted, m.renewed()-own; minted != 1 || own != 1 {
+	if minted, own := m.Minted(account)-minted, m.renewed()-own; minted != 1 || own != 1 {
 		t.Errorf("%d tokens and %d bootstrap tokens were minted", minted, own)
 	}
 	m.checkLeftovers()

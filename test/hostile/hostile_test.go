@@ -97,6 +97,7 @@ type hostile struct {
 	exec    fields
 	env     settings
 	mints   bool // nothing is cached, so that the plugin itself has to call the API server
+	asks    bool // nothing is in front of the store, so that the plugin has to ask that
 	// why it fails; empty: it is for the user's own cluster and harmless, and works
 	says  string
 	hears string // what the attacker may hear all the same
@@ -141,6 +142,9 @@ func (m *machine) use(a *attacker, h hostile) {
 		m.Forget()
 	}
 	before := m.belongings()
+	if h.asks {
+		m.LoseFront(m.Configuration().TokenKey())
+	}
 	path := writeFile(m.T, filepath.Join(lab.Dir(m.T, "hostile"), "kubeconfig"), h.render(m))
 	r := m.Kubectl("--kubeconfig", path, "get", "--raw",
 		"/api/v1/namespaces/"+m.Namespace+"/pods")
@@ -766,7 +770,7 @@ func TestAHostileSessionBusRunsAndHearsNothing(t *testing.T) {
 	at := func(address string) settings {
 		return settings{"DBUS_SESSION_BUS_ADDRESS": address, "XDG_RUNTIME_DIR": a.folder}
 	}
-	m.uses(a, []hostile{
+	buses := []hostile{
 		{name: "on another machine", env: at(tcp), lost: &outcome{says: noSocket}},
 		{name: "on another machine, with a nonce", env: at("nonce-" + tcp + ",noncefile=" +
 			a.canary),
@@ -781,7 +785,11 @@ func TestAHostileSessionBusRunsAndHearsNothing(t *testing.T) {
 			lost: &outcome{}},
 		{name: "of another program of the user's", env: at("unix:path=" + a.socket(t)),
 			lost: &outcome{noStore, "AUTH EXTERNAL"}},
-	}...)
+	}
+	for i := range buses {
+		buses[i].asks = true
+	}
+	m.uses(a, buses...)
 	m.works()
 }
 

@@ -191,7 +191,7 @@ const userRuntimes = "/run/user"
 // the user's may be: what a program finds there is a test's.
 func hideUserRuntime() error {
 	if _, err := os.Stat(userRuntimes); errors.Is(err, fs.ErrNotExist) {
-		// without it nothing has to be hidden, but what a test puts there has to have a place
+		// nothing has to be hidden, but what a test puts there has to have a place
 		if err := os.Mkdir(userRuntimes, 0o755); err != nil {
 			return nil
 		}

@@ -234,6 +234,22 @@ func asAdmin(stdin string, args []string) Command {
 	return Command{Args: append([]string{Plane.Kubectl}, args...), Env: env, Stdin: stdin}
 }
 
+// Minted counts the tokens that the API server has issued for a service account of the machine's
+// namespace.
+func (m *Machine) Minted(account string) (count int) {
+	m.Helper()
+	events, err := Plane.AuditEvents()
+	if err != nil {
+		m.Fatal(err)
+	}
+	for _, event := range events {
+		if event.IsTokenRequest(m.Namespace, account) && event.ResponseStatus.Code == 201 {
+			count++
+		}
+	}
+	return count
+}
+
 // Read reads a file that has to be there.
 func (m *Machine) Read(path string) string {
 	m.Helper()

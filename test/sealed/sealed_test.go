@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/mint"
 	"github.com/sa-exec-credential/sa-exec-credential/test/lab"
 )
@@ -46,9 +47,9 @@ func TestSealedByATPM(t *testing.T) {
 	t.Run("after a restart the next call mints one token", func(t *testing.T) {
 		m := m.in(t)
 		m.Reboot()
-		renewed := m.mints(p.Device.Name)
+		renewed := m.Minted(p.Device.Name)
 		m.mintsOne(func() { m.Kubectl("get", "pods").Succeeds() })
-		if m.mints(p.Device.Name) != renewed {
+		if m.Minted(p.Device.Name) != renewed {
 			t.Error("the bootstrap credential was renewed as well")
 		}
 	})
@@ -161,6 +162,26 @@ func TestATPMThatIsGone(t *testing.T) {
 	m.get().Run(t).Succeeds().Silent()
 }
 
+// TestTheHintLeadsToAnotherStore types what is printed where the TPM will not come back.
+func TestTheHintLeadsToAnotherStore(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	m.Prepare()
+	m.TPM.Stop()
+	m.loseToken()
+	r := m.get().Run(t).OneError(6, "make the TPM, or systemd, work again")
+	hints := lab.Hints(r.Stderr)
+	if len(hints) != 1 {
+		t.Fatalf("%q", hints)
+	}
+	m.Exec("bash", "-c", hints[0]).Succeeds()
+	if p := m.Configuration(); p.Store != keyring.Kernel || p.TPM != "" || len(m.files()) > 0 {
+		t.Errorf("the store is %s by %q, with %q", p.Store, p.TPM, m.files())
+	}
+	m.IsSealed = false
+	m.get().Run(t).Succeeds().Silent()
+}
+
 // TestSetupTouchesNothingWithoutATPM is about a first one.
 func TestSetupTouchesNothingWithoutATPM(t *testing.T) {
 	t.Parallel()
@@ -223,9 +244,9 @@ func TestWithoutTheKernelKeyring(t *testing.T) {
 	if files := m.files(); !slices.Equal(files, want) || m.InFront(p.TokenKey()) {
 		t.Errorf("%q", files)
 	}
-	before := m.mints(lab.Account)
+	before := m.Minted(lab.Account)
 	filtered("token", "--profile", m.Profile).Succeeds().Silent()
-	if m.mints(lab.Account) != before {
+	if m.Minted(lab.Account) != before {
 		t.Error("the token was not kept")
 	}
 	m.NoTokenInFiles()
@@ -262,7 +283,7 @@ func TestRenewalKilledAtAnyWrite(t *testing.T) {
 	for number := 1; ; number++ {
 		m.SetEntry(p.BootstrapKey(), due)
 		m.loseToken()
-		renewed := m.mints(p.Device.Name)
+		renewed := m.Minted(p.Device.Name)
 		tr := lab.Tracer{At: number}
 		command := m.Command(lab.Plugin, "token", "--profile", m.Profile)
 		command.PrintsToken = true
@@ -271,7 +292,7 @@ func TestRenewalKilledAtAnyWrite(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if m.mints(p.Device.Name) != renewed+1 {
+			if m.Minted(p.Device.Name) != renewed+1 {
 				t.Error("nothing was renewed, so nothing of it was killed")
 			}
 			m.Plugin("forget", "--profile", m.Profile).Succeeds()
@@ -318,9 +339,9 @@ func TestAutoSealsWhereNoKeyringIs(t *testing.T) {
 	setup := []string{lab.Account, "-n", m.Namespace, "--cluster-role", "view", "--tpm",
 		m.TPMPlace}
 	proof := m.Setup(append(setup, "--store", "auto")...).Succeeds()
-	lab.Has(t, "the proof", proof.Stdout, "kept in    files sealed by TPM "+m.TPMPlace,
-		"because    no keyring is available: no session bus")
-	lab.Has(t, "setup", proof.Stderr, "passed over another: no keyring is available: no session")
+	lab.Has(t, "the proof", proof.Stdout, "files sealed by TPM "+m.TPMPlace+
+		", also after a restart", "because ", "there is no session bus")
+	lab.Has(t, "setup", proof.Stderr, "passed over another: no keyring is available: there is")
 	if strings.Contains(proof.Stderr, "warning") {
 		t.Errorf("it warns:\n%s", proof.Stderr)
 	}

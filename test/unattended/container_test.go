@@ -3,6 +3,7 @@
 package unattended_test
 
 import (
+	"os"
 	"testing"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
@@ -33,6 +34,7 @@ func TestContainersWithoutAKeyring(t *testing.T) {
 	}{
 		{name: "none", kind: keyring.Kernel, requests: 1,
 			flags: []string{"--store", "none", "--bootstrap", fromContext}},
+		{name: "sealed", kind: keyring.Sealed, requests: 1},
 		{name: "kernel, with another bootstrap source", kind: keyring.Kernel, requests: 1,
 			flags:   []string{"--bootstrap", fromContext},
 			warning: "token not cached: reading the kernel keyring: no keyring is available: the kernel refuses"},
@@ -49,7 +51,7 @@ func TestContainersWithoutAKeyring(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			m := newMachine(t, test.kind)
 			m.Prepare(test.flags...)
-			before := m.minted(lab.Account)
+			before := m.Minted(lab.Account)
 			r := m.inContainer(lab.Plane.Kubectl, "--kubeconfig", m.home+"/.kube/config",
 				"get", "pods", "-o", "name")
 			if test.error != "" {
@@ -60,7 +62,7 @@ func TestContainersWithoutAKeyring(t *testing.T) {
 				return
 			}
 			r.Succeeds().Silent()
-			if n := m.minted(lab.Account) - before; n != test.requests {
+			if n := m.Minted(lab.Account) - before; n != test.requests {
 				t.Errorf("it has requested %d tokens, not %d", n, test.requests)
 			}
 			status := m.inContainer(lab.Plugin, "status").Succeeds().Silent().Stdout
@@ -72,12 +74,17 @@ func TestContainersWithoutAKeyring(t *testing.T) {
 // TestSetupInAContainer chooses no store that it could not use.
 func TestSetupInAContainer(t *testing.T) {
 	m := newMachine(t, keyring.Kernel)
+	const creds = "/usr/bin/systemd-creds" // which an image does not have
+	if _, err := os.Stat(creds); err == nil {
+		m.mount(os.DevNull, creds)
+	}
 	setup := func(args ...string) lab.Result {
 		return m.inContainer(append([]string{lab.Plugin, "setup", lab.Account, "-n",
 			m.Namespace, "--kubeconfig", m.Admin, "--cluster-role", "view"}, args...)...)
 	}
-	setup().Fails(6, "there is no session bus", "the kernel refuses its own to this process",
+	refused := setup().Fails(6, "there is no session bus", "the kernel refuses its own to this process",
 		"hint: a container's filter of system calls does that: use --store none")
+	m.Follow(refused, "--help")
 	if r := lab.AsAdmin(t, "", "get", "namespace", m.Namespace); r.Code == 0 {
 		t.Error("the namespace was created")
 	}

@@ -20,7 +20,7 @@ type environment struct {
 	ownSession bool
 }
 
-// environments are those of the table in docs/unattended.md. The variables are those that Debian's
+// environments are those of the table in docs/servers.md. The variables are those that Debian's
 // cron, systemd, sshd and sudo set.
 var environments = []environment{
 	{"a login", func(home string) []string {
@@ -76,8 +76,22 @@ func (m *machine) whoami(e environment) lab.Result {
 		"jsonpath={.status.userInfo.username}").Run(m.T)
 }
 
-// TestEveryEnvironmentFindsTheStoreOfSetup is the table of docs/unattended.md, each cell a case: a
-// profile that was set up in a login works in all of them, with the token that the store has.
+// finds runs kubectl in an environment, which is to request some tokens.
+func (m *machine) finds(e environment, requests int) {
+	m.Helper()
+	before := m.Minted(lab.Account)
+	r := m.whoami(e).Succeeds().Silent()
+	if r.Stdout != m.Username() {
+		m.Errorf("it is %q", r.Stdout)
+	}
+	if n := m.Minted(lab.Account) - before; n != requests {
+		m.Errorf("it has requested %d tokens, not %d", n, requests)
+	}
+}
+
+// TestEveryEnvironmentFindsTheStoreOfSetup is the table of docs/servers.md, each cell a case: a
+// profile that was set up in a login works in all of them, with the token that is kept, and by the
+// bootstrap credential that the store has.
 func TestEveryEnvironmentFindsTheStoreOfSetup(t *testing.T) {
 	for _, store := range []struct {
 		name     string
@@ -85,11 +99,13 @@ func TestEveryEnvironmentFindsTheStoreOfSetup(t *testing.T) {
 		machine  keyring.Kind
 		flags    []string
 		requests int // of each call
+		behind   int // of one after the kernel has lost the token in front of the store
 	}{
-		{"Secret Service", keyring.Keyring, keyring.Keyring, nil, 0},
-		{"kernel", keyring.Kernel, keyring.Kernel, nil, 0},
+		{"Secret Service", keyring.Keyring, keyring.Keyring, nil, 0, 0},
+		{"kernel", keyring.Kernel, keyring.Kernel, nil, 0, 0},
+		{"sealed", keyring.Sealed, keyring.Sealed, nil, 0, 1},
 		{"none", keyring.None, keyring.Kernel, []string{"--store", "none", "--bootstrap",
-			"context=admin@test"}, 1},
+			"context=admin@test"}, 1, 0},
 	} {
 		t.Run(store.name, func(t *testing.T) {
 			m := newMachine(t, store.machine)
@@ -98,14 +114,10 @@ func TestEveryEnvironmentFindsTheStoreOfSetup(t *testing.T) {
 			for _, e := range environments {
 				t.Run(e.name, func(t *testing.T) {
 					m := m.in(t)
-					before := m.minted(lab.Account)
-					r := m.whoami(e).Succeeds().Silent()
-					if r.Stdout != m.Username() {
-						t.Errorf("it is %q", r.Stdout)
-					}
-					if n := m.minted(lab.Account) - before; n != store.requests {
-						t.Errorf("it has requested %d tokens, not %d", n,
-							store.requests)
+					m.finds(e, store.requests)
+					if store.kind == keyring.Keyring || store.kind == keyring.Sealed {
+						m.LoseFront(m.Configuration().TokenKey())
+						m.finds(e, store.behind)
 					}
 				})
 			}
@@ -122,6 +134,13 @@ func TestWhereNobodyIsLoggedInTheErrorNamesTheBus(t *testing.T) {
 	m.logOut()
 	for _, e := range environments[1:] {
 		t.Run(e.name, func(t *testing.T) {
+			m := m.in(t)
+			m.finds(e, 0) // the token is in the kernel
+		})
+	}
+	m.LoseFront(m.Configuration().TokenKey())
+	for _, e := range environments[1:] {
+		t.Run(e.name+", without a token", func(t *testing.T) {
 			m := m.in(t)
 			r := m.command(e, lab.Plugin, "token", "--profile", m.Profile).Run(t)
 			r.OneError(6, "there is no session bus: DBUS_SESSION_BUS_ADDRESS is not set, "+
@@ -148,7 +167,7 @@ func TestProgramsWithAndWithoutVariablesWaitForEachOther(t *testing.T) {
 		time.Sleep(time.Second) // all of them are there before the first has its token
 		lab.Pass(lab.Plane.Server)(conn)
 	})
-	before := m.minted(lab.Account)
+	before := m.Minted(lab.Account)
 	var crowd []*lab.Started
 	for range 4 {
 		for _, e := range environments {
@@ -161,7 +180,7 @@ func TestProgramsWithAndWithoutVariablesWaitForEachOther(t *testing.T) {
 	for _, one := range crowd {
 		tokens[one.End().Succeeds().Silent().Stdout] = true
 	}
-	if n := m.minted(lab.Account) - before; n != 1 || len(tokens) != 1 {
+	if n := m.Minted(lab.Account) - before; n != 1 || len(tokens) != 1 {
 		t.Errorf("%d tokens were requested, and %d printed", n, len(tokens))
 	}
 }

@@ -12,14 +12,8 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
-	"runtime"
-	"slices"
-	"strings"
 	"syscall"
 	"testing"
-	"unsafe"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
 	"github.com/sa-exec-credential/sa-exec-credential/test/lab"
@@ -27,58 +21,9 @@ import (
 
 func TestMain(m *testing.M) {
 	lab.Main(m, lab.Options{Helpers: map[string]func([]string) int{
-		"own session": func(args []string) int { return become(joinSession, args) },
-		"no keyctl":   func(args []string) int { return become(refuseKeyctl, args) },
+		"own session": func(args []string) int { return lab.Become(lab.JoinSession, args) },
+		"no keyctl":   func(args []string) int { return lab.Become(lab.RefuseKeyctl, args) },
 	}})
-}
-
-// become does something to this process and then runs a program in its place.
-func become(change func() error, args []string) int {
-	runtime.LockOSThread() // a session keyring is a thread's, and exec takes over the caller's
-	err := change()
-	if err == nil {
-		environment := slices.DeleteFunc(os.Environ(), func(setting string) bool {
-			return strings.HasPrefix(setting, "LAB_")
-		})
-		err = syscall.Exec(args[0], args, environment)
-	}
-	fmt.Fprintln(os.Stderr, err)
-	return 127
-}
-
-// joinSession gives the process a session keyring in which the user's is not linked, as PAM and
-// systemd do.
-func joinSession() error {
-	_, _, errno := unix.Syscall(unix.SYS_KEYCTL, unix.KEYCTL_JOIN_SESSION_KEYRING, 0, 0)
-	if errno != 0 {
-		return errno
-	}
-	return nil
-}
-
-// refuseKeyctl has the kernel answer the calls of keyrings(7) with EPERM, as it does in a container
-// by Docker's own filter.
-func refuseKeyctl() error {
-	program := []unix.SockFilter{{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS}}
-	for _, number := range []uint32{unix.SYS_ADD_KEY, unix.SYS_REQUEST_KEY, unix.SYS_KEYCTL} {
-		program = append(program,
-			unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, Jf: 1,
-				K: number},
-			unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K,
-				K: unix.SECCOMP_RET_ERRNO | uint32(unix.EPERM)})
-	}
-	program = append(program, unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K,
-		K: unix.SECCOMP_RET_ALLOW})
-	filter := unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]}
-	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
-		return err
-	}
-	_, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER,
-		unix.SECCOMP_FILTER_FLAG_TSYNC, uintptr(unsafe.Pointer(&filter)))
-	if errno != 0 {
-		return errno
-	}
-	return nil
 }
 
 // machine is a lab's machine, with its home where the user database says that it is.
@@ -140,19 +85,3 @@ func (m *machine) logOut() {
 
 // in is the machine for a subtest.
 func (m *machine) in(t *testing.T) *machine { return &machine{m.In(t), m.home} }
-
-// minted counts the tokens that the API server has issued for a service account of the machine's
-// namespace.
-func (m *machine) minted(account string) (count int) {
-	m.Helper()
-	events, err := lab.Plane.AuditEvents()
-	if err != nil {
-		m.Fatal(err)
-	}
-	for _, event := range events {
-		if event.IsTokenRequest(m.Namespace, account) && event.ResponseStatus.Code == 201 {
-			count++
-		}
-	}
-	return count
-}

@@ -18,7 +18,7 @@ import (
 // machine's device.
 func (m *machine) requests() (tokens, bootstraps int) {
 	m.Helper()
-	return m.minted(lab.Account), m.minted(m.Configuration().Device.Name)
+	return m.Minted(lab.Account), m.Minted(m.Configuration().Device.Name)
 }
 
 // ageToken has some of the stored token's life be over.
@@ -118,11 +118,13 @@ func TestRenewGoesOnPastAClusterThatIsDown(t *testing.T) {
 	if n := strings.Count(r.Stderr, "\n"); n != 3 {
 		t.Errorf("it says\n%s", r.Stderr)
 	}
+	said := r
 	m.renew("--profile", "a-up").Succeeds().Silent()
 	m.renew("--profile", "b-down").OneError(5)
 	m.renew("--profile", "none").OneError(3, "no such profile")
 	door.LeadTo(lab.Plane.Server)
 	m.renew().Succeeds().Silent()
+	m.Follow(said, "doctor")
 }
 
 // TestRenewSaysThatATokenCouldNotBeReplaced though the one that is there still works.
@@ -160,9 +162,9 @@ func TestRenewWhereTheBootstrapCredentialIsGone(t *testing.T) {
 func TestRenewHasNothingToDoWhereNothingIsKept(t *testing.T) {
 	m := newMachine(t, keyring.Kernel)
 	m.Prepare("--store", "none", "--bootstrap", "context=admin@test")
-	before := m.minted(lab.Account)
+	before := m.Minted(lab.Account)
 	m.renew().Succeeds().Silent()
-	if n := m.minted(lab.Account) - before; n != 0 {
+	if n := m.Minted(lab.Account) - before; n != 0 {
 		t.Errorf("%d tokens were requested", n)
 	}
 }
@@ -196,7 +198,7 @@ func TestATimerOfSystemd(t *testing.T) {
 	const unit = "sa-exec-credential-renew"
 	for range 2 { // a second setup changes nothing
 		r := m.Prepare("--timer")
-		lab.Has(t, "setup", r.Stderr, "setup: timer: systemd renews what is due, every 10 minutes",
+		lab.Has(t, "setup", r.Stderr, "setup: timer: systemd renews what is due, every 5 minutes",
 			"it does so while you are logged in; to have it run always: loginctl enable-linger")
 	}
 	for _, extension := range []string{".service", ".timer"} {
@@ -206,9 +208,9 @@ func TestATimerOfSystemd(t *testing.T) {
 	lab.Has(t, "systemd", systemctl("is-enabled", unit+".timer").Succeeds().Stdout, "enabled")
 	lab.Has(t, "systemd", systemctl("list-timers").Succeeds().Stdout, unit+".timer")
 	m.Forget()
-	before := m.minted(lab.Account)
+	before := m.Minted(lab.Account)
 	systemctl("start", unit+".service").Succeeds()
-	if n := m.minted(lab.Account) - before; n != 1 {
+	if n := m.Minted(lab.Account) - before; n != 1 {
 		t.Errorf("the service has requested %d tokens", n)
 	}
 	m.Ready(m.Namespace, "second", "--store", "kernel")
@@ -254,14 +256,14 @@ func TestALineForCron(t *testing.T) {
 	lab.Has(t, "setup", setup(), "timer: a line of your crontab renews what is due already")
 	line := strings.TrimSpace(m.Exec("crontab", "-l").Succeeds().Stdout)
 	fields := strings.SplitN(line, " ", 6)
-	if strings.Join(fields[:5], " ") != "*/10 * * * *" {
+	if strings.Join(fields[:5], " ") != "*/5 * * * *" {
 		t.Fatalf("the line is %q", line)
 	}
 	m.Plugin("logout", "--profile", "it").Succeeds()
-	before := m.minted(lab.Account)
+	before := m.Minted(lab.Account)
 	m.command(environments[1], "/bin/sh", "-c", strings.ReplaceAll(fields[5], `\%`, "%")).
 		Run(t).Succeeds().Silent()
-	if n := m.minted(lab.Account) - before; n != 1 {
+	if n := m.Minted(lab.Account) - before; n != 1 {
 		t.Errorf("the line has requested %d tokens", n)
 	}
 	lab.Has(t, "forget", m.Plugin("forget", "--profile", "it").Succeeds().Stderr,

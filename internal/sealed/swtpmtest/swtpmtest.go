@@ -65,7 +65,7 @@ func (t *TPM) Replace() error {
 
 func (t *TPM) run() error {
 	cmd := exec.Command("swtpm", "socket", "--tpm2", "--tpmstate", "dir="+t.state,
-		"--server", "type=unixio,path="+t.Socket, "--flags", "not-need-init,startup-clear")
+		"--server", "type=unixio,mode=0666,path="+t.Socket, "--flags", "not-need-init,startup-clear")
 	var said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &said, &said
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
