@@ -209,8 +209,8 @@ func (j joining) check(ctx context.Context) error {
 }
 
 // checkDevice is an ErrOtherDevice when this machine mints for the account as another device: that
-// one would be left without a machine that knows it. One that is no longer good for anything is
-// replaced.
+// one would be left without a machine that knows it. One that is no longer good for anything, or
+// whose store is not there any more, is replaced.
 func (j joining) checkDevice(ctx context.Context) error {
 	current := j.record.Current
 	if current == nil || *current == j.invitation.Device || j.record.Revoked {
@@ -227,9 +227,10 @@ func (j joining) checkDevice(ctx context.Context) error {
 		}
 		works := p.Bootstrap.Source != profile.SourceKeyring
 		if !works {
-			if works, err = j.hasJoined(ctx, s); err != nil {
-				return err
-			}
+			works, err = j.hasJoined(ctx, s)
+		}
+		if err != nil && !errors.Is(err, keyring.ErrUnavailable) {
+			return err
 		}
 		if works {
 			return fmt.Errorf("%w: profile %q is of %q, the invitation of %q",
