@@ -305,7 +305,7 @@ func TestAMachineThatJoinsHasALogAndATimer(t *testing.T) {
 	lab.Has(t, "join", r.Stdout, "logged in", log.path)
 	lab.Has(t, "join", r.Stderr, "to have cron renew what is due: (crontab -l")
 	lines, names := log.next(m)
-	if !slices.Equal(names, []string{"minted", "issued"}) {
+	if !slices.Equal(names, []string{"issued", "minted"}) {
 		t.Errorf("the events are %q", lines)
 	}
 	_, bootstrap := m.Tokens(m.Configuration())
