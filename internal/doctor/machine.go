@@ -27,7 +27,7 @@ func (d *doctor) examineMachine(ctx context.Context, loaded []loadedProfile) []F
 	}
 	d.stores = map[storeOf]error{}
 	for _, kind := range kinds {
-		item, err := d.store(ctx, kind, userOf(kind, loaded))
+		item, err := d.store(ctx, kind, loaded)
 		d.stores[kind] = err
 		items = append(items, item)
 	}
@@ -102,9 +102,23 @@ func (d *doctor) bus(kinds []storeOf,
 	return ok(check, "none, and no profile needs one"), true
 }
 
-// store writes, reads and deletes an entry of its own. user is a profile that uses it.
-func (d *doctor) store(ctx context.Context, kind storeOf, user string) (Finding, error) {
+// passedFor is why the store was chosen and no other, as setup has found out: of the profiles that
+// use it the first that knows.
+func passedFor(kind storeOf, loaded []loadedProfile) []string {
+	for _, p := range loaded {
+		if p.err == nil && (storeOf{p.Store, p.TPM}) == kind &&
+			len(p.Setup.PassedStores) > 0 {
+			return p.Setup.PassedStores
+		}
+	}
+	return nil
+}
+
+// store writes, reads and deletes an entry of its own.
+func (d *doctor) store(ctx context.Context, kind storeOf,
+	loaded []loadedProfile) (Finding, error) {
 	const check = "store"
+	user := userOf(kind, loaded)
 	store, err := d.host.Store(ctx, kind.kind, kind.tpm)
 	if err != nil {
 		return d.failOf(user, check, fmt.Errorf("store %q: %w", kind.kind, err), ""), err
@@ -137,8 +151,12 @@ func (d *doctor) store(ctx context.Context, kind storeOf, user string) (Finding,
 	}
 	text := fmt.Sprintf("%s: an entry written, read and deleted in %v",
 		keyring.Describe(ctx, store), roughly(took))
-	for _, reason := range keyring.Passed(store) {
-		text += "; passed over another: " + reason.Error()
+	reasons := passedFor(kind, loaded)
+	for _, reason := range keyring.Passed(store) { // where there is no profile yet
+		reasons = append(reasons, reason.Error())
+	}
+	for _, reason := range reasons {
+		text += "; passed over another: " + reason
 	}
 	return ok(check, "%s", text), nil
 }

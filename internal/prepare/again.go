@@ -38,6 +38,9 @@ func (o Options) keep(h *host.Host, wanted profile.Profile) Options {
 	case o.Store == keyring.Sealed || o.Store == keyring.Auto:
 		o.TPM = keyring.FindTPM
 	}
+	if o.Store == old.Store {
+		o.passed = old.Setup.PassedStores
+	}
 	if o.Audiences == nil {
 		o.Audiences = old.Audiences
 	}

@@ -94,7 +94,7 @@ func NewJoin(h *host.Host, i invitation.Invitation, o Options, report ui.Report)
 	}
 	p.Device, p.Store, p.TPM, p.Log = record, o.Store, o.TPM, o.log()
 	p.AllowMissingClusterInfo = *o.AllowMissingClusterInfo
-	p.Setup.Output = o.remembered().Output
+	p.Setup.Output, p.Setup.PassedStores = o.remembered().Output, kept.passed
 	return &Preparation{host: h.Patient(), options: o, profile: p, report: report}, nil
 }
 

@@ -47,6 +47,7 @@ type Options struct {
 	UseContext              bool
 	AllowMissingClusterInfo *bool
 	granted                 profile.Rights // by an earlier setup
+	passed                  []string       // why that has chosen no other store
 	Allowlist               bool
 
 	// Machines are those that an invite is for, by their names; none: this one is set up.
@@ -129,7 +130,8 @@ func (o Options) log() string {
 
 // remembered is what the next setup does the same way again.
 func (o Options) remembered() profile.Setup {
-	setup := profile.Setup{NoRBAC: o.NoRBAC, NoLimits: o.NoLimits, Rights: o.rights()}
+	setup := profile.Setup{NoRBAC: o.NoRBAC, NoLimits: o.NoLimits, Rights: o.rights(),
+		PassedStores: o.passed}
 	if !o.KeepOutput && len(o.Output) == 1 {
 		setup.Output = yamledit.Absolute(o.Output[0])
 	}

@@ -68,9 +68,7 @@ func (p *Preparation) prove(ctx context.Context, s *session.Session) (*Proof, er
 	proof := &Proof{User: user.Name, Store: keyring.Describe(ctx, s.Store),
 		Profile: p.profile.Name, Log: p.profile.Log, MayBeOff: MayBeOff(p.profile, keyring.Lifetime(ctx, s.Store)),
 		Bootstrap: describeBootstrap(ctx, s), Risks: p.risks}
-	for _, reason := range p.passed {
-		proof.Passed = append(proof.Passed, reason.Error())
-	}
+	proof.Passed = p.profile.Setup.PassedStores
 	if p.options.Output != nil {
 		proof.Context, proof.File = p.context, kubeconfig.Target(p.options.Output)
 		proof.IsElsewhere = p.isElsewhere(proof.File)

@@ -131,8 +131,13 @@ func (p *Preparation) checkSealing() error {
 func (p *Preparation) reportStore(ctx context.Context, store keyring.Store) {
 	p.step("store: %s", keyring.Describe(ctx, store))
 	p.passed = keyring.Passed(store)
+	if len(p.passed) > 0 || p.profile.Store == keyring.Auto {
+		p.profile.Setup.PassedStores = nil
+	}
 	for _, reason := range p.passed {
 		p.step("store: passed over another: %v", reason)
+		p.profile.Setup.PassedStores = append(p.profile.Setup.PassedStores,
+			ui.Printable(reason.Error()))
 	}
 	if stray := p.host.StraySealed(); stray != "" && store.Kind() == keyring.Sealed {
 		p.warn("%s", stray)

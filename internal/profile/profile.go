@@ -87,6 +87,8 @@ type Setup struct {
 	Output string `yaml:"output,omitempty" json:"output,omitempty"`
 	// what the administrator calls this machine whose invitation it joined with; empty: none
 	Machine string `yaml:"machine,omitempty" json:"machine,omitempty"`
+	// why setup has chosen no other store, where it had the choice
+	PassedStores []string `yaml:"passedStores,omitempty" json:"passedStores,omitempty"`
 	// what the account was granted, for the command that grants it again
 	Rights Rights `yaml:"rights,omitempty" json:"rights,omitzero"`
 }

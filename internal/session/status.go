@@ -27,11 +27,13 @@ type Status struct {
 	Store          string `json:"store,omitempty"`
 	TPM            string `json:"tpm,omitempty"` // what a sealed store seals with; empty: systemd
 	// for how long the store keeps what it has; empty: until it is deleted
-	StoreLifetime string       `json:"storeLifetime,omitempty"`
-	Source        string       `json:"bootstrapSource,omitempty"`
-	Device        string       `json:"device,omitempty"` // name of the device in the cluster
-	Token         *TokenStatus `json:"token,omitempty"`
-	Bootstrap     *TokenStatus `json:"bootstrap,omitempty"`
+	StoreLifetime string `json:"storeLifetime,omitempty"`
+	// why setup has chosen no other store, where it had the choice
+	PassedStores []string     `json:"passedStores,omitempty"`
+	Source       string       `json:"bootstrapSource,omitempty"`
+	Device       string       `json:"device,omitempty"` // name of the device in the cluster
+	Token        *TokenStatus `json:"token,omitempty"`
+	Bootstrap    *TokenStatus `json:"bootstrap,omitempty"`
 	// where the server grants the bootstrap credential less than was asked for
 	Lifetimes *Lifetimes `json:"bootstrapLifetimes,omitempty"`
 	Log       string     `json:"log,omitempty"` // journald, syslog or a file
@@ -110,7 +112,7 @@ func statusOf(ctx context.Context, h *host.Host, dir profile.Dir, name string) S
 	}
 	status := Status{Profile: name, Cluster: p.Cluster.Server, Namespace: p.Namespace,
 		ServiceAccount: p.ServiceAccount, Store: string(p.Store), TPM: p.TPM,
-		Lifetimes: lifetimesOf(p.Bootstrap), Log: p.Log,
+		Lifetimes: lifetimesOf(p.Bootstrap), Log: p.Log, PassedStores: p.Setup.PassedStores,
 		Source: string(p.Bootstrap.Source)}
 	s, err := Open(ctx, h, p)
 	if err == nil {

@@ -349,6 +349,12 @@ func TestAutoSealsWhereNoKeyringIs(t *testing.T) {
 	if strings.Contains(proof.Stderr, "warning") {
 		t.Errorf("it warns:\n%s", proof.Stderr)
 	}
+	again := m.Setup(setup...).Succeeds() // which keeps the store, and why
+	lab.Has(t, "the second proof", again.Stdout, "because ", "there is no session bus")
+	for _, command := range []string{"status", "doctor"} {
+		lab.Has(t, command, m.Plugin(command, "-o", "json").Succeeds().Stdout,
+			"there is no session bus", m.TPMPlace)
+	}
 	m.TPM.Stop()
 	other := m.Setup(append(setup, "--store", "auto", "--profile", "other")...).Succeeds()
 	lab.Has(t, "setup", other.Stderr, "there is no TPM at "+m.TPMPlace,
