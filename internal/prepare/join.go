@@ -209,8 +209,8 @@ func (j joining) check(ctx context.Context) error {
 }
 
 // checkDevice is an ErrOtherDevice when this machine mints for the account as another device: that
-// one would be left without a machine that knows it. One that is no longer good for anything is
-// replaced.
+// one would be left without a machine that knows it. One that is no longer good for anything, or
+// whose store is not there any more, is replaced.
 func (j joining) checkDevice(ctx context.Context) error {
 	current := j.record.Current
 	if current == nil || *current == j.invitation.Device || j.record.Revoked {
@@ -227,9 +227,10 @@ func (j joining) checkDevice(ctx context.Context) error {
 		}
 		works := p.Bootstrap.Source != profile.SourceKeyring
 		if !works {
-			if works, err = j.hasJoined(ctx, s); err != nil {
-				return err
-			}
+			works, err = j.hasJoined(ctx, s)
+		}
+		if err != nil && !errors.Is(err, keyring.ErrUnavailable) {
+			return err
 		}
 		if works {
 			return fmt.Errorf("%w: profile %q is of %q, the invitation of %q",
@@ -250,15 +251,15 @@ func (j joining) exchange(ctx context.Context, s *session.Session) error {
 	s.Profile.Bootstrap.Granted = Granted(asked,
 		bootstrapped.ExpiresAt.Sub(bootstrapped.IssuedAt))
 	j.profile.Bootstrap.Granted = s.Profile.Bootstrap.Granted
-	if err := s.Put(ctx, s.BootstrapKey(), bootstrapped); err != nil {
-		return fmt.Errorf("storing the bootstrap credential: %w", err)
+	if err := s.KeepBootstrap(ctx, bootstrapped); err != nil {
+		return err
 	}
-	s.NoteIssued(bootstrapped)
 	j.step("bootstrap credential: requested for %s and kept in the store",
 		profile.ShortDuration(asked.Duration))
 	reportShort(s.Profile, j.report)
 	reportShorterToken(j.profile.Duration.Duration, token.ExpiresAt.Sub(token.IssuedAt),
 		j.report)
+	s.NoteMint(token)
 	if err := s.Put(ctx, s.TokenKey(), token); err != nil {
 		j.warn("token not cached: %v", err)
 	}
@@ -294,7 +295,7 @@ func (j joining) request(ctx context.Context, s *session.Session) (bootstrapped,
 			j.classify(session.ClassifyMintError(err)))
 	}
 	trial := *s
-	trial.Store = held{}
+	trial.Store, trial.Profile.Log = held{}, "" // nothing has come of it yet
 	if err := trial.Put(ctx, trial.BootstrapKey(), bootstrapped); err != nil {
 		return bootstrapped, token, err
 	}

@@ -5,8 +5,10 @@ package prepare
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -117,5 +119,25 @@ func TestAStoreThatTakesNothingIsTriedOnce(t *testing.T) {
 	}
 	if store.writes != 1 {
 		t.Errorf("%d writes", store.writes)
+	}
+}
+
+func TestAStoreThatARestartEmptiesNamesTheWaysOut(t *testing.T) {
+	const recover, group = "--recover", "in the group tss"
+	for _, test := range []struct {
+		name   string
+		passed []error
+		group  bool
+	}{
+		{"there is no TPM", []error{keyring.ErrUnavailable}, false},
+		{"the TPM is others'", []error{keyring.ErrUnavailable,
+			fmt.Errorf("%w: %w", keyring.ErrUnavailable, keyring.ErrNotAllowed)}, true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			text := untilRestart(test.passed)
+			if !strings.Contains(text, recover) || strings.Contains(text, group) != test.group {
+				t.Error(text)
+			}
+		})
 	}
 }

@@ -101,12 +101,6 @@ func (s *Session) NoteMint(grant mint.Grant) error {
 	return s.writeLog(tokenEvent(eventMinted, grant.Token, grant.ExpiresAt))
 }
 
-// NoteIssued logs a bootstrap credential that was requested with another credential than the one
-// before it.
-func (s *Session) NoteIssued(grant mint.Grant) {
-	s.noteToken(eventIssued, grant.Token, grant.ExpiresAt)
-}
-
 // CheckLog adds a line to the profile's log, which says that this was tried.
 func (s *Session) CheckLog() error { return s.writeLog(eventlog.Event{Name: eventChecked}) }
 

@@ -246,11 +246,16 @@ func (s *Session) RequestBootstrap(ctx context.Context, config *rest.Config,
 		grant.IssuedAt.Add(-grant.Skew), grant.ExpiresAt.Add(-grant.Skew)); err != nil {
 		s.host.Log.Debug("noting the bootstrap credential at its device", "error", err)
 	}
+	return grant.ExpiresAt.Sub(grant.IssuedAt), s.KeepBootstrap(ctx, grant)
+}
+
+// KeepBootstrap stores a bootstrap credential that was requested for this machine.
+func (s *Session) KeepBootstrap(ctx context.Context, grant mint.Grant) error {
 	if err := s.Put(ctx, s.BootstrapKey(), grant); err != nil {
-		return 0, fmt.Errorf("storing the bootstrap credential: %w", err)
+		return fmt.Errorf("storing the bootstrap credential: %w", err)
 	}
-	s.NoteIssued(grant)
-	return grant.ExpiresAt.Sub(grant.IssuedAt), nil
+	s.noteToken(eventIssued, grant.Token, grant.ExpiresAt)
+	return nil
 }
 
 // Owner says whose machine this is, to those who list devices.

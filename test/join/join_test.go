@@ -202,6 +202,48 @@ func TestAMachineIsCheckedBeforeAnythingIsWritten(t *testing.T) {
 	}
 }
 
+// TestAMachineGetsNoMoreThanTheClusterAllows also when its invitation says more.
+func TestAMachineGetsNoMoreThanTheClusterAllows(t *testing.T) {
+	t.Parallel()
+	admin := administrator(t)
+	block, _ := invite(admin, "build-7", "--duration", "2h")
+	limit := func(token, bootstrap string) {
+		admin.AsAdmin("patch", "configmap", "limits", "-n", "sa-exec-credential",
+			"--type=merge", "-p", fmt.Sprintf(`{"data":{"%s.ci":"tokenSeconds=%s bootstrapSeconds=%s `+
+				`audiences="}}`, admin.Namespace, token, bootstrap))
+	}
+	m := newcomer(admin)
+	before := state(m)
+	for _, less := range [][2]string{{"7200", "3600"}, {"3600", "2592000"}} {
+		limit(less[0], less[1])
+		r := join(m, block).Fails(7, "denied by admission", "hint: a policy of the cluster")
+		lab.Has(t, "the hint", r.Stderr, "--for build-7 --duration 2h | ssh build-7 ")
+		unchanged(m, before)
+	}
+	limit("7200", "2592000")
+	join(m, block).Succeeds()
+}
+
+// TestWhatAJoinHasGotIsInTheLog that it was told to write.
+func TestWhatAJoinHasGotIsInTheLog(t *testing.T) {
+	t.Parallel()
+	admin := administrator(t)
+	block, _ := invite(admin, "build-7")
+	m := newcomer(admin)
+	log := m.Path("log")
+	join(m, block, "--log", log).Succeeds()
+	var events []string
+	for line := range strings.Lines(m.Read(log)) {
+		events = append(events, strings.Fields(line)[2])
+	}
+	if !slices.Equal(events, []string{"event=issued", "event=minted"}) {
+		t.Errorf("the log is %q", m.Read(log))
+	}
+	if p := m.Configuration(); p.Log != log {
+		t.Errorf("its log is %q from now on", p.Log)
+	}
+}
+
 // TestAJoinThatCannotBeWrittenDownKeepsNothing when that shows after the credential is there.
 func TestAJoinThatCannotBeWrittenDownKeepsNothing(t *testing.T) {
 	t.Parallel()
