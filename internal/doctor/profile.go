@@ -312,7 +312,7 @@ func (c *profileChecks) mint(ctx context.Context, minter *mint.Client) (mint.Gra
 		c.add(c.fail(check, err, prepare.SetupLine(c.profile)))
 		return grant, false
 	}
-	c.session.NoteMint(grant)
+	_ = c.session.NoteMint(grant) // log says when that fails
 	asked, granted := c.profile.Duration.Duration,
 		grant.ExpiresAt.Sub(grant.IssuedAt).Round(time.Second)
 	if asked-granted > clockTolerance {

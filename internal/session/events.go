@@ -64,8 +64,12 @@ func errorName(err error) string {
 
 // noteToken logs an event that a token has come of, or ended with.
 func (s *Session) noteToken(event string, token secret.String, expires time.Time) {
-	s.note(eventlog.Event{Name: event, ID: mint.ParseClaims(token.Reveal()).ID,
-		Expires: expires})
+	s.note(tokenEvent(event, token, expires))
+}
+
+func tokenEvent(event string, token secret.String, expires time.Time) eventlog.Event {
+	return eventlog.Event{Name: event, ID: mint.ParseClaims(token.Reveal()).ID,
+		Expires: expires}
 }
 
 // noteFailure logs an event that was for nothing.
@@ -93,8 +97,8 @@ func (s *Session) writeLog(e eventlog.Event) error {
 }
 
 // NoteMint logs a token that was requested past Mint.
-func (s *Session) NoteMint(grant mint.Grant) {
-	s.noteToken(eventMinted, grant.Token, grant.ExpiresAt)
+func (s *Session) NoteMint(grant mint.Grant) error {
+	return s.writeLog(tokenEvent(eventMinted, grant.Token, grant.ExpiresAt))
 }
 
 // CheckLog adds a line to the profile's log, which says that this was tried.

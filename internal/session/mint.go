@@ -40,7 +40,7 @@ func (s *Session) mintWithBootstrap(ctx context.Context) (mint.Grant, error) {
 	if err != nil {
 		return mint.Grant{}, ClassifyMintError(err)
 	}
-	s.NoteMint(grant)
+	s.noteToken(eventMinted, grant.Token, grant.ExpiresAt)
 	if credential.RenewalDue {
 		s.renew(ctx, client)
 	}

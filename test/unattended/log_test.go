@@ -235,7 +235,7 @@ func TestALogThatFailsCostsAWarning(t *testing.T) {
 	m.Kubectl("get", "pods", "-o", "name").Succeeds().Silent()
 	const problem = "the log cannot be written: "
 	lab.Has(t, "status", m.Plugin("status").Succeeds().Stdout, "; warning, ", problem)
-	r := m.Plugin("doctor").Succeeds()
+	r := m.Plugin("doctor").Succeeds().Silent()
 	lab.Has(t, "doctor", r.Stdout, problem, "log", "to do without: sa-exec-credential setup ci ")
 	m.Follow(r, "--log", "none")
 	if p := m.Configuration(); p.Log != "" {
