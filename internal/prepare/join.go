@@ -259,7 +259,9 @@ func (j joining) exchange(ctx context.Context, s *session.Session) error {
 	reportShort(s.Profile, j.report)
 	reportShorterToken(j.profile.Duration.Duration, token.ExpiresAt.Sub(token.IssuedAt),
 		j.report)
-	s.NoteMint(token)
+	if err := s.NoteMint(token); err != nil {
+		j.warn("%v", err)
+	}
 	if err := s.Put(ctx, s.TokenKey(), token); err != nil {
 		j.warn("token not cached: %v", err)
 	}
