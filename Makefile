@@ -45,7 +45,7 @@ race: ## Test what runs in one process with the race detector
 e2e: ## Test on the real control plane, with the real kubectl and keyrings
 	@echo "make: testing on the real control plane" >&2
 	rm -rf test/bin/hints && mkdir -p test/bin/hints
-	cd test && LAB_HINTS=$(CURDIR)/test/bin/hints CGO_ENABLED=0 SA_EXEC_CREDENTIAL=$(CURDIR)/$(PROGRAM) bin/cluster go test $(PLANE_FLAGS) -p 1 -count=1 -timeout 20m ./...
+	cd test && LAB_HINTS=$(CURDIR)/test/bin/hints CGO_ENABLED=0 SA_EXEC_CREDENTIAL=$(CURDIR)/$(PROGRAM) bin/cluster go test $(PLANE_FLAGS) -p 2 -count=1 -timeout 20m ./...
 	cd test && CGO_ENABLED=0 go run $(PLANE_FLAGS) ./cmd/hints bin/hints
 
 interrupt: deps plane build ## Interrupt setup, rotate and revoke at every request and write, not only at some
