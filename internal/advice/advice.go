@@ -125,11 +125,14 @@ func (s Situation) command(name string, more []string) (line string, known bool)
 		p, _ := s.known()
 		return prepare.MoveLine(p)
 	case "store":
-		if s.Operation == "join" { // which keeps a bootstrap credential in any case
-			other := s.otherStore()
-			return s.Again("--store", other), other != string(keyring.None)
+		other, found := s.otherStore()
+		switch {
+		case !found:
+			return "", false
+		case s.Operation == "join":
+			return s.Again("--store", string(other)), true
 		}
-		return s.withStore(append([]string{"--store", s.otherStore()}, more...))
+		return s.withStore(append([]string{"--store", string(other)}, more...))
 	case "invite":
 		return s.Invite, s.Invite != ""
 	case "elsewhere":
@@ -239,14 +242,20 @@ func (s Situation) name() string {
 	return name
 }
 
-// otherStore is one that is there when the profile's is not.
-func (s Situation) otherStore() string {
+// otherStore is one that can be there when the one that was asked for is not. None is for those
+// alone who have no bootstrap credential to keep.
+func (s Situation) otherStore() (kind keyring.Kind, found bool) {
 	p, _ := s.known()
-	if runtime.GOOS == "linux" && p.Store != keyring.Kernel &&
-		s.value("--store") != string(keyring.Kernel) {
-		return string(keyring.Kernel)
+	source, _, _ := strings.Cut(cmp.Or(s.value("--bootstrap"), string(p.Bootstrap.Source),
+		string(profile.SourceKeyring)), "=")
+	asked := cmp.Or(keyring.Kind(s.value("--store")), p.Store)
+	switch {
+	case runtime.GOOS == "linux" && asked != keyring.Kernel:
+		return keyring.Kernel, true
+	case source != string(profile.SourceKeyring):
+		return keyring.None, true
 	}
-	return string(keyring.None)
+	return keyring.Auto, runtime.GOOS == "linux"
 }
 
 // notAdministered are the commands that take no administrator's context.
