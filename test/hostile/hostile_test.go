@@ -646,7 +646,11 @@ func TestAHostileEnvironmentAddsNoCertificateAuthority(t *testing.T) {
 		{name: "both", cluster: none, env: settings{"SSL_CERT_FILE": file,
 			"SSL_CERT_DIR": filepath.Dir(file)}, mints: true, says: notSigned},
 	}...)
+	m.Forget()
+	r := m.Plugin("token", "--profile", m.Profile).Fails(5, "if the cluster's certificate "+
+		"authority has changed")
 	door.LeadTo(lab.Plane.Server)
+	m.Follow(r, "setup ci")
 	m.works()
 }
 

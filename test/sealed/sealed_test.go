@@ -117,7 +117,8 @@ func TestForgettingAProfileThatCannotBeRead(t *testing.T) {
 	p := m.Configuration()
 	m.TPM.Stop()
 	m.Write(m.Path(".config", "sa-exec-credential", "profiles", m.Profile+".yaml"), "torn")
-	m.Plugin("forget", "--profile", m.Profile).Succeeds()
+	r := m.Plugin("forget", "--profile", m.Profile).Succeeds()
+	m.Follow(r, "rm ", "/devices/")
 	if files := m.files(); len(files) > 0 || m.InFront(p.TokenKey()) {
 		t.Errorf("it has left %q", files)
 	}

@@ -225,6 +225,12 @@ func TestWhoMayNotGrantIsToldWhy(t *testing.T) {
 		"--resource", "nodes")
 	r.Fails(7, `create, patch clusterrolebindings, clusterroles "sa-exec-credential:`+namespace,
 		"nor to grant what you do not hold yourself: get nodes\n", "hint: ")
+	variables := m.Variables
+	m.Variables = append(variables, "KUBECONFIG="+lab.Plane.AdminKubeconfig)
+	m.Follow(r, "create role sa-exec-credential-setup-")
+	m.Variables = variables
+	m.Setup("ci", "-n", namespace, "--cluster-role", "admin", "--verb", "get", "--resource",
+		"nodes").Succeeds()
 	m.Admin = lab.User(m.T, "nobody-"+namespace)
 	m.Setup("ci", "-n", namespace).Fails(7, "you are not allowed to create", "hint: ")
 	m.Admin = m.preparerOfRoles(namespace)
