@@ -40,7 +40,7 @@ var (
 	// ErrUnusable says that a file is there and can never be opened here.
 	ErrUnusable = errors.New("the sealed file cannot be used")
 	// ErrUnavailable says that what seals keys is not there, or refuses to.
-	ErrUnavailable = errors.New("nothing can seal or unseal")
+	ErrUnavailable = errors.New("sealing does not work")
 	// ErrPermission is an ErrUnavailable: this user is not allowed to use the TPM.
 	ErrPermission error = notAllowed{}
 )
