@@ -14,7 +14,6 @@ import (
 	"strings"
 
 	"github.com/godbus/dbus/v5"
-	"golang.org/x/sys/unix"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/files"
 )
@@ -134,21 +133,12 @@ func (b busAddress) dial(ctx context.Context, uid int) (*net.UnixConn, error) {
 
 // checkPeer refuses a socket that somebody else than uid or root listens on.
 func checkPeer(socket *net.UnixConn, uid int) error {
-	raw, err := socket.SyscallConn()
-	if err != nil {
+	peer, err := files.Peer(socket)
+	switch {
+	case err != nil:
 		return unavailable(err)
-	}
-	var peer *unix.Ucred
-	var peerErr error
-	err = raw.Control(func(fd uintptr) {
-		peer, peerErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
-	})
-	if err := errors.Join(err, peerErr); err != nil {
-		return unavailable(err)
-	}
-	if peer.Uid != 0 && int(peer.Uid) != uid {
-		return fmt.Errorf("%w: the session bus belongs to user %d", ErrUnavailable,
-			peer.Uid)
+	case peer != 0 && peer != uid:
+		return fmt.Errorf("%w: the session bus belongs to user %d", ErrUnavailable, peer)
 	}
 	return nil
 }

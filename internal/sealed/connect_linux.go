@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sa-exec-credential/sa-exec-credential/internal/files"
 )
 
 const (
@@ -140,20 +142,12 @@ func openSocket(ctx context.Context, path string) (connection, error) {
 
 // checkPeer refuses a simulator of another user than this one or root: it would be told the key.
 func (s socket) checkPeer() error {
-	raw, err := s.SyscallConn()
-	if err != nil {
+	peer, err := files.Peer(s.UnixConn)
+	switch {
+	case err != nil:
 		return err
-	}
-	var peer *unix.Ucred
-	var problem error
-	err = raw.Control(func(fd uintptr) {
-		peer, problem = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
-	})
-	if err := errors.Join(err, problem); err != nil {
-		return err
-	}
-	if peer.Uid != 0 && int(peer.Uid) != os.Geteuid() {
-		return unavailable("the TPM simulator belongs to user %d", peer.Uid)
+	case peer != 0 && peer != os.Geteuid():
+		return unavailable("the TPM simulator belongs to user %d", peer)
 	}
 	return nil
 }
