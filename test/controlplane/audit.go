@@ -4,7 +4,11 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
+	"math"
 	"os"
+	"slices"
+	"sync"
 )
 
 // auditPolicy has every request in the log, once, without its body. With the two
@@ -62,18 +66,42 @@ func (e AuditEvent) IsTokenRequest(namespace, name string) bool {
 // before it lets go of the answer: whoever has the answer finds the event. Of
 // long answers and watches the event may come a little later.
 func (c *ControlPlane) AuditEvents() ([]AuditEvent, error) {
-	data, err := os.ReadFile(c.AuditLog)
+	return c.audited.read(c.AuditLog)
+}
+
+// audited is what was read of an audit log so far: the log of all packages' tests is long, and some
+// of them ask again and again.
+type audited struct {
+	mu     sync.Mutex
+	events []AuditEvent
+	offset int64
+}
+
+// read adds what has come since. The log is not rotated: it is appended to until the end.
+func (a *audited) read(path string) ([]AuditEvent, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	file, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("reading the audit log: %w", err)
 	}
-	// What follows the last line end is an event that is being written.
-	lines := bytes.Split(data, []byte("\n"))
-	lines = lines[:len(lines)-1]
-	events := make([]AuditEvent, len(lines))
-	for i, line := range lines {
-		if err := json.Unmarshal(line, &events[i]); err != nil {
-			return nil, fmt.Errorf("reading line %d of the audit log: %w", i+1, err)
-		}
+	defer file.Close()
+	data, err := io.ReadAll(io.NewSectionReader(file, a.offset, math.MaxInt64-a.offset))
+	if err != nil {
+		return nil, fmt.Errorf("reading the audit log: %w", err)
 	}
-	return events, nil
+	for {
+		line, rest, isWhole := bytes.Cut(data, []byte("\n"))
+		if !isWhole { // an event that is being written
+			return slices.Clip(a.events), nil
+		}
+		var event AuditEvent
+		if err := json.Unmarshal(line, &event); err != nil {
+			return nil, fmt.Errorf("reading event %d of the audit log: %w",
+				len(a.events)+1, err)
+		}
+		a.events = append(a.events, event)
+		a.offset += int64(len(line)) + 1
+		data = rest
+	}
 }

@@ -108,6 +108,7 @@ func (c *ControlPlane) apiServerArgs() []string {
 		"--service-account-max-token-expiration=" + MaxTokenLifetime.String(),
 		"--audit-policy-file=audit-policy.yaml",
 		"--audit-log-path=" + c.AuditLog,
+		"--audit-log-maxsize=100000", // in MB: it is read to its end
 		"--profiling=false",
 	}
 }

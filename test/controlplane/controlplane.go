@@ -63,6 +63,7 @@ type ControlPlane struct {
 	// AuditLog is the path of the API server's audit log: a JSON event a line.
 	AuditLog string
 
+	audited audited
 	options Options
 	port    *reservedPort
 	admin   *http.Client
