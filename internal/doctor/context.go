@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/kubeconfig"
@@ -30,11 +31,9 @@ func (c *profileChecks) checkContexts() {
 	}
 	seen, paths, contexts := 0, c.paths, slices.Clone(c.contexts)
 	target := kubeconfig.Target(paths)
-	if own := c.profile.Setup.Output; own != "" && !slices.Contains(paths, own) {
+	if own := c.profile.Setup.Output; c.outputs[own] != nil {
 		target, paths = own, append([]string{own}, paths...)
-		// a file that is gone, or is none any more, names nobody
-		found, _ := kubeconfig.FindPluginContexts([]string{own})
-		contexts = append(contexts, found...)
+		contexts = append(contexts, c.outputs[own]()...)
 	}
 	for _, use := range contexts {
 		if use.Profile != c.profile.Name {
@@ -56,6 +55,25 @@ func (c *profileChecks) checkContexts() {
 			c.profile.Name, "-o", target),
 			"none of %s names this profile", strings.Join(paths, ", ")))
 	}
+}
+
+// outputsOf prepares the reading of each file that setup was told to write and that is not among the
+// user's own, however many profiles have a context in it. One that is gone, or is none any more,
+// names nobody.
+func outputsOf(loaded []loadedProfile,
+	paths []string) map[string]func() []kubeconfig.PluginContext {
+	outputs := map[string]func() []kubeconfig.PluginContext{}
+	for _, p := range loaded {
+		own := p.Setup.Output
+		if own == "" || slices.Contains(paths, own) || outputs[own] != nil {
+			continue
+		}
+		outputs[own] = sync.OnceValue(func() []kubeconfig.PluginContext {
+			found, _ := kubeconfig.FindPluginContexts([]string{own})
+			return found
+		})
+	}
+	return outputs
 }
 
 // namesake is the context that has the profile's name.

@@ -87,6 +87,7 @@ type doctor struct {
 	contErr   error             // why contexts could not be listed
 	stores    map[storeOf]error // outcome of the round trip
 	servers   map[string]func() serverStatus
+	outputs   map[string]func() []kubeconfig.PluginContext // of files that setup was told to write
 }
 
 func newDoctor(h *host.Host, o Options) (*doctor, error) {
@@ -122,6 +123,7 @@ func (d *doctor) examineAll(ctx context.Context) []Finding {
 	}
 	items := d.examineMachine(ctx, loaded)
 	d.servers = serversOf(ctx, d.host, loaded)
+	d.outputs = outputsOf(loaded, d.paths)
 	results := make([][]Finding, len(loaded))
 	parallel.ForEach(len(loaded), workers, func(i int) {
 		results[i] = d.examine(ctx, d.names[i], loaded[i])

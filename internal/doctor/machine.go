@@ -58,12 +58,17 @@ func kindsOf(loaded []loadedProfile) []storeOf {
 	return kinds
 }
 
-// userOf is the first profile that uses a store; empty when none does.
+// usersOf are the profiles that use a store.
+func usersOf(kind storeOf, loaded []loadedProfile) []loadedProfile {
+	return slices.DeleteFunc(slices.Clone(loaded), func(p loadedProfile) bool {
+		return p.err != nil || (storeOf{p.Store, p.TPM}) != kind
+	})
+}
+
+// userOf is the name of one of them, empty where there is none.
 func userOf(kind storeOf, loaded []loadedProfile) string {
-	for _, p := range loaded {
-		if p.err == nil && (storeOf{p.Store, p.TPM}) == kind {
-			return p.Name
-		}
+	if users := usersOf(kind, loaded); len(users) > 0 {
+		return users[0].Name
 	}
 	return ""
 }
@@ -105,9 +110,8 @@ func (d *doctor) bus(kinds []storeOf,
 // passedFor is why the store was chosen and no other, as setup has found out: of the profiles that
 // use it the first that knows.
 func passedFor(kind storeOf, loaded []loadedProfile) []string {
-	for _, p := range loaded {
-		if p.err == nil && (storeOf{p.Store, p.TPM}) == kind &&
-			len(p.Setup.PassedStores) > 0 {
+	for _, p := range usersOf(kind, loaded) {
+		if len(p.Setup.PassedStores) > 0 {
 			return p.Setup.PassedStores
 		}
 	}

@@ -249,7 +249,7 @@ func (k kernelItems) victims(name string) ([]victim, error) {
 		case errors.Is(err, unix.EKEYEXPIRED),
 			decodeErr == nil && !entry.ExpiresAt.After(k.sys.Now()):
 			expired = append(expired, v)
-		case strings.HasPrefix(whole, tokenPrefix) && !k.isFront:
+		case isToken(whole) && !k.isFront:
 			// an undecodable one has the zero time: first
 			tokens = append(tokens, v)
 		}

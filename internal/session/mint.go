@@ -109,19 +109,22 @@ func (s *Session) renew(ctx context.Context, client *mint.Client) {
 	limited, cancel := context.WithTimeout(ctx, renewLimit)
 	defer cancel()
 	grant, err := client.Mint(limited, s.BootstrapRequest())
+	s.host.Log.Debug("renewed the bootstrap credential", "error",
+		s.keepRenewed(ctx, grant, err))
+}
+
+// keepRenewed keeps a bootstrap credential that was requested with the one before it, unless the
+// request has failed with err, and logs what came of it.
+func (s *Session) keepRenewed(ctx context.Context, grant mint.Grant, err error) error {
 	if err == nil {
 		err = s.keep(ctx, s.BootstrapKey(), grant)
 	}
-	s.host.Log.Debug("renewed the bootstrap credential", "error", err)
-	s.noteRenewal(grant, err)
-}
-
-func (s *Session) noteRenewal(grant mint.Grant, err error) {
 	if err != nil {
 		s.noteFailure(eventRenewFailed, err)
-		return
+		return err
 	}
 	s.noteToken(eventRenewed, grant.Token, grant.ExpiresAt)
+	return nil
 }
 
 // TokenRequest is for the profile's account.

@@ -43,13 +43,8 @@ func (s *Session) renewBootstrap(ctx context.Context) error {
 		grant, err = client.Mint(ctx, s.BootstrapRequest())
 		return err
 	})
-	if err == nil {
-		err = s.keep(ctx, s.BootstrapKey(), grant)
-	} else {
-		err = ClassifyMintError(err)
-	}
-	s.noteRenewal(grant, err)
-	if err != nil && errors.Is(err, ErrAccountGone) {
+	err = s.keepRenewed(ctx, grant, ClassifyMintError(err))
+	if errors.Is(err, ErrAccountGone) {
 		err = ErrDeviceGone // its account is the device's
 	}
 	if err != nil {

@@ -59,6 +59,14 @@ func (m *machine) files() []string {
 
 func (m *machine) dir() string { return m.Path(".local", "state", "sa-exec-credential", "sealed") }
 
+// keepsNothingOf expects that a profile was forgotten: no sealed file, and no token in front.
+func (m *machine) keepsNothingOf(p lab.Profile) {
+	m.Helper()
+	if files := m.files(); len(files) > 0 || m.InFront(p.TokenKey()) {
+		m.Errorf("it has left %q", files)
+	}
+}
+
 // loseToken is what a restart does where nothing else changes.
 func (m *machine) loseToken() {
 	m.Helper()

@@ -104,9 +104,7 @@ func TestRevokeForgetsWhatIsSealed(t *testing.T) {
 	m.Prepare()
 	p := m.Configuration()
 	m.Plugin("revoke", "--profile", m.Profile, "--kubeconfig", m.Admin).Succeeds()
-	if files := m.files(); len(files) > 0 || m.InFront(p.TokenKey()) {
-		t.Errorf("it has left %q", files)
-	}
+	m.keepsNothingOf(p)
 }
 
 // TestForgettingAProfileThatCannotBeRead has to find its entries without it.
@@ -119,9 +117,7 @@ func TestForgettingAProfileThatCannotBeRead(t *testing.T) {
 	m.Write(m.Path(".config", "sa-exec-credential", "profiles", m.Profile+".yaml"), "torn")
 	r := m.Plugin("forget", "--profile", m.Profile).Succeeds()
 	m.Follow(r, "rm ", "/devices/")
-	if files := m.files(); len(files) > 0 || m.InFront(p.TokenKey()) {
-		t.Errorf("it has left %q", files)
-	}
+	m.keepsNothingOf(p)
 }
 
 func TestAStolenDisk(t *testing.T) {
