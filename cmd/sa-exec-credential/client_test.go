@@ -12,8 +12,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/execcred"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring/filtertest"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
 )
 
@@ -25,7 +27,7 @@ const resultSuffix = ".result"
 // kubeconfig sets in exec.env. It checks what is true of every outcome, so that no script has to
 // say it:
 //
-//	client [-exit N] [-times N] [-info TEXT|none] [-cluster none] [-set FIELD=VALUE]... [-env NAME=VALUE]... ARGUMENT...
+//	client [-exit N] [-times N] [-info TEXT|none] [-cluster none] [-no-keyctl] [-set FIELD=VALUE]... [-env NAME=VALUE]... ARGUMENT...
 func clientMain() {
 	if err := runClient(); err != nil {
 		fmt.Println("client:", err)
@@ -36,6 +38,7 @@ func clientMain() {
 type clientFlags struct {
 	exit, times   int
 	info, cluster string
+	noKeyctl      bool // as in a container
 	set, env      listFlag
 }
 
@@ -50,6 +53,7 @@ func runClient() error {
 	flag.IntVar(&f.times, "times", 1, "")
 	flag.StringVar(&f.info, "info", "", "")
 	flag.StringVar(&f.cluster, "cluster", "", "")
+	flag.BoolVar(&f.noKeyctl, "no-keyctl", false, "")
 	flag.Var(&f.set, "set", "")
 	flag.Var(&f.env, "env", "")
 	flag.Parse()
@@ -60,6 +64,11 @@ func runClient() error {
 	environ := append(os.Environ(), f.env...)
 	if f.info != "none" {
 		environ = append(environ, execcred.EnvironmentVariable+"="+info)
+	}
+	if f.noKeyctl {
+		if err := filtertest.RefuseKeyctl(syscall.EPERM); err != nil {
+			return err
+		}
 	}
 	for range f.times {
 		if err := runOnce(f, environ, flag.Args()); err != nil {
@@ -85,8 +94,11 @@ func (f clientFlags) execInfo() (string, error) {
 	for _, setting := range f.set {
 		name, value, _ := strings.Cut(setting, "=")
 		cluster[name] = value
-		if value == "true" {
+		switch {
+		case value == "true":
 			cluster[name] = true
+		case strings.HasPrefix(value, "{"):
+			cluster[name] = json.RawMessage(value)
 		}
 	}
 	spec := map[string]any{"interactive": false, "cluster": cluster}

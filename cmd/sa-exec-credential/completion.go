@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+
 	"github.com/alecthomas/kong"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/completion"
@@ -12,7 +14,7 @@ type completionCommand struct {
 }
 
 // Run prints the shell's script, which asks the hidden command below for candidates.
-func (c *completionCommand) Run(h *host.Host) error {
+func (c *completionCommand) Run(_ context.Context, h *host.Host) error {
 	script, err := completion.Script(c.Shell)
 	if err != nil {
 		return err
@@ -22,9 +24,11 @@ func (c *completionCommand) Run(h *host.Host) error {
 
 type completeCommand struct {
 	Words []string `arg:"" optional:""`
+
+	program *kong.Node
 }
 
 // Run answers the script.
-func (c *completeCommand) Run(h *host.Host, parser *kong.Kong) error {
-	return h.Write([]byte(completion.Candidates(h, parser.Model.Node, c.Words)))
+func (c *completeCommand) Run(_ context.Context, h *host.Host) error {
+	return h.Write([]byte(completion.Candidates(h, c.program, c.Words)))
 }

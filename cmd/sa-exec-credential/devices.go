@@ -2,12 +2,14 @@ package main
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/cluster"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/lifecycle"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/output"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
 )
 
@@ -26,9 +28,9 @@ func (d *devicesCommand) Run(ctx context.Context, h *host.Host) error {
 		return err
 	}
 	if d.Output == "table" {
-		return h.Write(deviceTable(devices, h.Now()).Text(h.Colours()))
+		return h.Write(deviceTable(devices, h.Now()).Text(h.Look()))
 	}
-	result, err := ui.Encode(d.Output, lifecycle.ListOf(devices, h.Now()))
+	result, err := output.Encode(d.Output, lifecycle.ListOf(devices, h.Now()))
 	if err != nil {
 		return err
 	}
@@ -37,13 +39,19 @@ func (d *devicesCommand) Run(ctx context.Context, h *host.Host) error {
 
 func deviceTable(devices []cluster.DeviceInfo, now time.Time) *ui.Table {
 	table := &ui.Table{Header: []string{"DEVICE", "HOST", "USER", "SINCE", "STATE",
-		"LAST SETUP OR ROTATE", "ODD"}}
+		"LAST SETUP OR ROTATE", "ODD"},
+		Spare: []string{"LAST SETUP OR ROTATE", "USER", "SINCE", "HOST"}}
+	hasMinters := slices.ContainsFunc(devices, func(d cluster.DeviceInfo) bool { return !d.Minters.IsEmpty() })
+	if hasMinters {
+		table.Header = append(table.Header, "MINTERS")
+	}
 	for _, d := range devices {
 		issued, colour, state := "-", "", d.State(now)
-		switch state {
-		case cluster.Invited:
+		switch {
+		case d.InvitedUntil.IsZero():
+		case state == cluster.Invited:
 			state += ", until " + ui.Date(d.InvitedUntil)
-		case cluster.Lapsed:
+		case state == cluster.Lapsed:
 			state += ", by " + ui.Date(d.InvitedUntil)
 		}
 		if !d.Issued.IsZero() {
@@ -52,8 +60,12 @@ func deviceTable(devices []cluster.DeviceInfo, now time.Time) *ui.Table {
 		if len(d.Odd) > 0 {
 			colour = ui.Yellow
 		}
-		table.Row(colour, d.Short, d.Owner.Host, d.Owner.User, ui.Date(d.Created), state, issued,
-			strings.Join(d.Odd, ", "))
+		cells := []string{d.Short, d.Owner.Host, d.Owner.User, ui.Date(d.Created), state, issued,
+			strings.Join(d.Odd, ", ")}
+		if hasMinters {
+			cells = append(cells, strings.Join(d.Minters.Names(), ", "))
+		}
+		table.Row(colour, cells...)
 	}
 	return table
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"syscall"
@@ -12,6 +11,7 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/api"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/authority"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/bootstrap"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/call"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/cluster"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/device"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/doctor"
@@ -64,7 +64,7 @@ func explain(at advice.Situation, err error) (code int, hint string) {
 	if p, found := ofType(at, err); found {
 		return p.code, p.hint
 	}
-	for _, p := range slices.Concat(ofOperation[operation], general) {
+	for _, p := range slices.Concat(ofJobs, ofOperation[operation], general) {
 		if errors.Is(err, p.kind) {
 			return p.code, at.Complete(p.hint)
 		}
@@ -90,6 +90,8 @@ const (
 	listDevices  = "to see what is there: {account}"
 	granted      = "grant create on serviceaccounts/token for this service account, as setup does: {setup}"
 	otherStore   = "set it up with another store: {store}"
+	nameProfile  = "name the profile in the args of the kubeconfig user's exec section: get --profile NAME; " + listProfiles
+	chooseOne    = "let the cluster's extension client.authentication.k8s.io/exec name one, as profile: NAME; or " + nameProfile
 	listProfiles = "to see the profiles: sa-exec-credential status"
 	ownGKE       = `if you own a cluster of GKE, run first: kubectl create clusterrolebinding cluster-admin-me --clusterrole=cluster-admin --user="$(gcloud config get-value account)"`
 	refused      = "a container's filter of system calls does that: use --store none with another --bootstrap than " +
@@ -119,6 +121,15 @@ var ofOperation = map[string][]problem{
 	},
 }
 
+// ofJobs are the answers to jobs of CI systems, whatever they do.
+var ofJobs = []problem{
+	{bootstrap.ErrNoJob, exitBootstrap, "this profile mints in jobs of that CI system and nowhere else; to let one of them: sa-exec-credential invite --help"},
+	{bootstrap.ErrJobOver, exitBootstrap, "a job is given ID tokens as long as it runs, and if it may have any: run it again"},
+	{bootstrap.ErrElsewhere, exitBootstrap, "a server of your own is named with --bootstrap-url when the profile is set up; nobody else decides where a job's token goes"},
+	{bootstrap.ErrIssuer, exitServer, "try again in a minute; whether the CI system has trouble says its status page"},
+	{session.ErrJobRefused, exitBootstrap, "the cluster's authentication configuration has to take the issuer, the audience and the claims of this job"},
+}
+
 // leftovers are what can be left of a profile on this machine.
 var leftovers = []problem{
 	{keyring.ErrLocked, exitStore, storeLater},
@@ -145,6 +156,9 @@ var joiners = []problem{
 	{prepare.ErrInvitationRefused, exitBootstrap, inviteAgain},
 	{prepare.ErrOtherDevice, exitUsage, "it mints already, and nothing was changed; to see with what: sa-exec-credential status"},
 	{prepare.ErrProfileTaken, exitUsage, "to keep both, name another --profile; to remove that one first: {program forget}"},
+	{session.ErrNotMinter, exitForbidden, "who may act as the device an administrator says, and it may have been revoked; " + inviteAgain},
+	{bootstrap.ErrMissing, exitBootstrap, "what --bootstrap names has to hold a token now"},
+	{bootstrap.ErrSource, exitBootstrap, "what --bootstrap names has to hold a token that an identity provider has issued"},
 	{api.ErrAdmission, exitForbidden, "a policy of the cluster allows less than the invitation; " + inviteAgain},
 	{api.ErrForbidden, exitForbidden, "the rights of the device are not what invite has created; " + inviteAgain},
 	{api.ErrTLS, exitServer, "check this machine's clock, and who answers at the server's address; the invitation was not used up"},
@@ -195,8 +209,12 @@ var general = []problem{
 	{execcred.ErrMalformed, exitUsage, "KUBERNETES_EXEC_INFO is set by the client; to get a token by hand: {program token}"},
 	{execcred.ErrAPIVersion, exitUsage, "set apiVersion: client.authentication.k8s.io/v1 in the kubeconfig user's exec section"},
 
-	{session.ErrInsecureClient, exitProfile, "remove insecure-skip-tls-verify from the kubeconfig cluster"},
-	{session.ErrForgedDir, exitProfile, "remove HOME and XDG_CONFIG_HOME from env in the kubeconfig user's exec section, and set them for the client itself"},
+	{call.ErrNoExecInfo, exitProfile, nameProfile},
+	{call.ErrNoClusterInfo, exitProfile, "if the kubeconfig user's exec section lacks provideClusterInfo: true, add it; if it is there, " + nameProfile},
+	{call.ErrNoneFits, exitProfile, "if you trust this kubeconfig, run setup for its cluster; otherwise do not use it; " + listProfiles},
+	{call.ErrChoice, exitUsage, "set there profile: NAME, or serviceAccount: NAMESPACE/NAME; " + listProfiles},
+	{call.ErrInsecureClient, exitProfile, "remove insecure-skip-tls-verify from the kubeconfig cluster"},
+	{call.ErrForgedDir, exitProfile, "remove HOME and XDG_CONFIG_HOME from env in the kubeconfig user's exec section, and set them for the client itself"},
 	{kubeconfig.ErrShared, exitUsage, "give each cluster a user of its own first"}, // also wraps the difference
 	{profile.ErrOtherCluster, exitProfile, "if you trust this kubeconfig, run setup for its cluster; otherwise do not use it"},
 	{profile.ErrName, exitUsage, listProfiles},
@@ -211,9 +229,12 @@ var general = []problem{
 	{files.ErrUntrusted, exitProfile, "make sure that it is yours, then: chmod -R go-w {directory}"},
 	{files.ErrBusy, exitUnexpected, "wait until the other command is done, then run the same command again"},
 	{host.ErrNoHome, exitProfile, "set HOME"},
+	{host.ErrNoTarget, exitUsage, "name a directory that this user can write to, such as a volume that is mounted there"},
 	{syscall.EMFILE, exitUnexpected, "let the process open more files: ulimit -n"},
 	{admin.ErrOwnContext, exitUsage, "name an administrator's context with --context; for example: {admin}; or on an administrator's machine: {elsewhere}"},
 	{lifecycle.ErrNoDevice, exitUsage, listDevices},
+	{prepare.ErrOtherDevice, exitUsage, "leave --device out, or end the one that it is: {program revoke}"},
+	{prepare.ErrNoMinter, exitUsage, "name who may mint with --minter-user, --minter-group or --minter"},
 	{prepare.ErrInvitationThere, exitUsage, "remove it, or name another directory with -o"},
 	{prepare.ErrInterrupted, exitUnexpected, "the same command finishes the rest: {again}"},
 	{lifecycle.ErrStillAccepted, exitServer, "see whether another program creates the Secret again"},
@@ -227,7 +248,7 @@ var general = []problem{
 	// before what it wraps where the policy cannot be read
 	{kuberc.ErrDenied, exitBootstrap, allowPlugin + ", or set it up with another --bootstrap; to see the policy: kubectl kuberc view"},
 
-	{kubeconfig.ErrNoFile, exitUsage, "name a file that exists with --kubeconfig, or leave it out; with a context that is there: {admin}"},
+	{kuberc.ErrNoKubeconfig, exitUsage, "name a file that exists with --kubeconfig, or leave it out; with a context that is there: {admin}"},
 	{kubeconfig.ErrNoContext, exitUsage, "to see the contexts: {config get-contexts}; with one that is there: {admin}"},
 	{kubeconfig.ErrReference, exitUsage, "fix the kubeconfig; to see it: {config view}"},
 	{kubeconfig.ErrInsecure, exitProfile, "put the cluster's certificate authority into the kubeconfig and remove insecure-skip-tls-verify"},
@@ -257,6 +278,7 @@ var general = []problem{
 	{timer.ErrSystemd, exitUnexpected, "the rest is set up; to see what it says: systemctl --user status"},
 	{eventlog.ErrWrite, exitUsage, "let this user write it, or name another --log; to do without: {setup --log none}"},
 
+	{session.ErrNotMinter, exitForbidden, "let it act as the device, as setup does: {setup}"},
 	{session.ErrBootstrapRefused, exitBootstrap, "its device may have been revoked; " + setupAgain},
 	{bootstrap.ErrMissing, exitBootstrap, setupAgain},
 	{bootstrap.ErrExpired, exitBootstrap, setupAgain},
@@ -303,6 +325,7 @@ func ofType(at advice.Situation, err error) (problem, bool) {
 		quota      *keyring.QuotaError
 		missing    *prepare.EnvironmentError
 		several    *session.SeveralError
+		fitting    *call.FittingError
 		ambiguous  *lifecycle.AmbiguousError
 		record     *device.MalformedError
 	)
@@ -321,14 +344,16 @@ func ofType(at advice.Situation, err error) (problem, bool) {
 		return problem{code: exitBootstrap, hint: "the profile can keep their values of now: " +
 			at.With(missing.Flags()...)}, true
 	case errors.As(err, &quota):
-		return problem{code: exitStore, hint: at.Complete(hintForQuota(quota))}, true
+		return problem{code: exitStore, hint: at.Complete(advice.ForQuota(quota))}, true
 	case errors.As(err, &client):
-		return problem{code: exitProfile, hint: at.Own(hintForClient(client))}, true
+		return problem{code: exitProfile, hint: at.Own(advice.ForClient(client))}, true
 	case errors.As(err, &record):
 		return problem{code: exitProfile, hint: "remove the record: " + ui.CommandLine("rm", record.Path) +
 			at.Complete("; then set it up again: {setup}")}, true
 	case errors.As(err, &several):
 		return problem{code: exitUsage, hint: "name one: " + at.Again("--profile", several.Names[0])}, true
+	case errors.As(err, &fitting):
+		return problem{code: exitUsage, hint: chooseOne}, true
 	case errors.As(err, &ambiguous):
 		return problem{code: exitUsage, hint: "name one of them: " + at.Again("--device", ambiguous.Devices[0].Short)}, true
 	case errors.As(err, &escalation):
@@ -343,45 +368,4 @@ func ofType(at advice.Situation, err error) (problem, bool) {
 		return problem{code: exitUsage, hint: "to see what there is: " + at.Complete(listing[unknown.What])}, true
 	}
 	return problem{}, false
-}
-
-// hintForQuota says who has used a quota up, and how there is more.
-func hintForQuota(e *keyring.QuotaError) string {
-	users := ""
-	if len(e.Users) > 0 {
-		users = "it is used by " + ui.QuotedList(e.Users) + "; "
-	}
-	return fmt.Sprintf("%sto keep this one elsewhere: {again --store keyring}; to raise the quota: sudo sysctl -w %skeys=%d %sbytes=%d",
-		users, e.Room.Sysctl, 10*e.Room.MaxKeys, e.Room.Sysctl, 10*e.Room.MaxBytes)
-}
-
-// hintForClient has the whole command that lets the client have tokens. The plugin cannot see the
-// client's kubeconfig, and so not say which of two ways it is.
-func hintForClient(e *session.ClientError) string {
-	if errors.Is(e, session.ErrNoAuthority) {
-		return embedLine(e.Context)
-	}
-	allowing := e.Profile
-	allowing.AllowMissingClusterInfo = true
-	setup := "to let such clients have tokens of this profile: " + prepare.SetupLine(allowing)
-	if errors.Is(e, session.ErrNoExecInfo) {
-		token := ui.CommandLine(ui.Program, "token", "--profile", e.Profile.Name)
-		return "to get a token by hand: " + token + "; " + setup
-	}
-	return "if the kubeconfig user's exec section lacks provideClusterInfo: true, add it; if it is there, " +
-		"the client cannot send cluster information, and " + setup
-}
-
-// embedLine is the command that puts a certificate authority into the kubeconfig itself.
-func embedLine(use *kubeconfig.PluginContext) string {
-	line, where := []string{"kubectl", "config"}, ""
-	if use == nil {
-		use = &kubeconfig.PluginContext{ClusterName: "CLUSTER", CAFile: "FILE"}
-		where = "; CLUSTER and FILE are those of the client's kubeconfig"
-	} else {
-		line = append(line, "--kubeconfig", use.ClusterFile)
-	}
-	line = append(line, "set-cluster", use.ClusterName, "--certificate-authority="+use.CAFile,
-		"--embed-certs")
-	return "if it comes as a file, put the certificate authority into the kubeconfig: " + ui.CommandLine(line...) + where
 }

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -178,8 +180,13 @@ func TestUsage(t *testing.T) {
 
 func TestHelpEndsWithExamples(t *testing.T) {
 	commands := []string{""}
-	for name := range examples {
-		commands = append(commands, name)
+	for field := range reflect.TypeFor[grammar]().Fields() {
+		_, is := field.Tag.Lookup("cmd")
+		_, hidden := field.Tag.Lookup("hidden")
+		if is && !hidden {
+			commands = append(commands,
+				cmp.Or(field.Tag.Get("name"), strings.ToLower(field.Name)))
+		}
 	}
 	for _, name := range commands {
 		t.Run(name, func(t *testing.T) {

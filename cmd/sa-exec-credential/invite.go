@@ -19,6 +19,9 @@ type inviteCommand struct {
 	Kubeconfig     string        `placeholder:"FILE" help:"The kubeconfig that holds it (default: as kubectl)."`
 	grants         `embed:""`
 	lifetimes      `embed:""`
+	Bootstrap      string `group:"Tokens:" placeholder:"SOURCE" help:"What the machine authenticates with, where the cluster knows it by itself: github-actions, azure-pipelines, in-cluster, token-file=PATH or env=NAME. The invitation has no secret then, and does not expire (default: a token in the invitation)."`
+	jobs           `embed:""`
+	minters        `embed:"" group:"Tokens:"`
 	Profile        string `group:"Results:" placeholder:"NAME" help:"Name of the profile that join suggests (default: SERVICEACCOUNT.NAMESPACE@CLUSTER)."`
 	Output         string `group:"Results:" short:"o" placeholder:"DIR" help:"A directory that gets one file each, NAME.invitation (default: standard output)."`
 	DryRun         bool   `group:"Results:" help:"Print the manifests, and touch nothing."`
@@ -34,6 +37,12 @@ func (c *inviteCommand) Run(ctx context.Context, h *host.Host) error {
 		return err
 	}
 	o := minted(c.grants, c.lifetimes, c.Profile)
+	if err := o.Sourced(h, c.Bootstrap, paths, c.job(), c.DryRun); err != nil {
+		return err
+	}
+	if o.Minters, err = prepare.ParseMinters(c.MinterUser, c.MinterGroup, c.Minter, o.Bootstrap); err != nil {
+		return err
+	}
 	o.ServiceAccount, o.Namespace = c.ServiceAccount, c.Namespace
 	o.Machines, o.Valid = c.For, c.Valid
 	p, err := prepare.New(ctx, h, o, paths, c.Context, h.Log.Reporter("invite"))
@@ -41,17 +50,17 @@ func (c *inviteCommand) Run(ctx context.Context, h *host.Host) error {
 		return err
 	}
 	if c.DryRun {
-		manifests, err := p.PlanInvite(ctx)
+		text, err := p.DryRunInvite(ctx)
 		if err != nil {
 			return err
 		}
-		return h.Write(append([]byte("# Each machine's own device is created by invite, without --dry-run.\n"), manifests...))
+		return h.Write(text)
 	}
 	list, err := p.Invite(ctx)
 	if err != nil {
 		return err
 	}
-	return c.handOut(h, list)
+	return handOut(h, c.Output, list)
 }
 
 func (c *inviteCommand) check() error {
@@ -73,23 +82,29 @@ func (c *inviteCommand) check() error {
 	return prepare.CheckInvitationFiles(c.Output, c.For)
 }
 
-// handOut writes the invitations to files, or the only one to standard output.
-func (c *inviteCommand) handOut(h *host.Host, list []invitation.Invitation) error {
-	const secret = "until it has expired, whoever has an invitation can join as its machine"
-	if c.Output == "" {
+// handOut writes the invitations to files of a directory, or the only one to standard output.
+func handOut(h *host.Host, dir string, list []invitation.Invitation) error {
+	warn := func() {
+		if list[0].External == nil {
+			h.Log.Line(ui.Warning, "until it has expired, whoever has an invitation can join as its machine")
+			return
+		}
+		h.Log.Line(ui.Hint, "there is no secret in it, and it does not expire; where it is read: "+prepare.JoinLine(list[0]))
+	}
+	if dir == "" {
 		block, err := list[0].Encode()
 		if err != nil {
 			return err
 		}
-		if ui.IsTerminal(h.Stdout) {
-			h.Log.Line(ui.Warning, secret)
+		if ui.IsTerminal(h.Stdout) || list[0].External != nil {
+			warn()
 		}
 		return h.Write(block)
 	}
-	paths, err := prepare.WriteInvitations(c.Output, list)
+	paths, err := prepare.WriteInvitations(dir, list)
 	if err != nil {
 		return err
 	}
-	h.Log.Line(ui.Warning, secret)
+	warn()
 	return h.Write(ui.Lines(paths))
 }

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/kubeconfig"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/prepare"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
 )
 
 type kubeconfigCommand struct {
@@ -15,7 +17,7 @@ type kubeconfigCommand struct {
 }
 
 // Run prints a kubeconfig for an existing profile, or merges its context into one.
-func (k *kubeconfigCommand) Run(h *host.Host) error {
+func (k *kubeconfigCommand) Run(_ context.Context, h *host.Host) error {
 	profiles, err := h.Profiles()
 	if err != nil {
 		return err
@@ -39,6 +41,6 @@ func (k *kubeconfigCommand) Run(h *host.Host) error {
 	if err := prepare.NotPrivate(target); err != nil {
 		h.Log.Warn(err)
 	}
-	h.Log.Line("kubeconfig", fmt.Sprintf("context %q is in %q", p.Context(), target))
+	h.Log.Reporter("kubeconfig")(ui.Done, fmt.Sprintf("context %q is in %q", p.Context(), target))
 	return nil
 }

@@ -18,7 +18,7 @@ func (l *logoutCommand) Run(ctx context.Context, h *host.Host) error {
 	if l.All {
 		return session.ForgetAll(ctx, h, l.Bootstrap)
 	}
-	s, err := session.Load(ctx, h, l.Profile)
+	s, err := session.Load(ctx, h.Patient(), l.Profile)
 	if err != nil {
 		return err
 	}

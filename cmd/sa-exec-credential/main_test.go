@@ -18,8 +18,9 @@ import (
 
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
-		ui.Program: main,
-		"client":   clientMain,
+		ui.Program:                   main,
+		"kubectl-sa_exec_credential": main, // as krew calls it
+		"client":                     clientMain,
 	})
 }
 

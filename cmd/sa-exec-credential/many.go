@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync/atomic"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
@@ -24,45 +23,39 @@ func (c *setupCommand) runMany(ctx context.Context, h *host.Host, o prepare.Opti
 	report := func(context string) ui.Report {
 		return func(kind ui.Kind, text string) { h.Log.Quiet(kind, context+": "+text) }
 	}
-	outcomes := prepare.Many(ctx, h, o, paths, names, c.Parallel, report,
+	outcomes, err := prepare.Many(ctx, h, o, paths, names, c.Parallel, report,
 		func(o prepare.Outcome) {
 			h.Log.Line("setup", fmt.Sprintf("%d/%d %s: %s", done.Add(1), len(names),
 				o.Context,
 				resultOf(o)))
 		})
+	if err != nil {
+		return err
+	}
 	warnOfStray(h)
-	table := outcomesTable(outcomes, ui.Width(h.Stdout))
-	if err := h.Write(table.Text(h.Colours())); err != nil {
+	h.Log.Gap()
+	if err := h.Write(outcomesTable(outcomes).Text(h.Look())); err != nil {
 		return err
 	}
 	if err := worst(outcomes); err != nil {
 		return err
 	}
-	h.Log.Line("setup", "all is ready: "+ui.Plural(len(outcomes), "context"))
+	h.Log.Reporter("setup")(ui.Done, "all is ready: "+ui.Plural(len(outcomes), "context"))
 	return nil
 }
 
-// narrow is the width of a terminal in which the account has no place beside the profile, whose
-// name mostly begins with it.
-const narrow = 120
-
-func outcomesTable(outcomes []prepare.Outcome, width int) *ui.Table {
-	table := &ui.Table{Width: width}
-	table.Header = []string{"CONTEXT", "PROFILE", "ACCOUNT", "RESULT"}
-	isNarrow := width > 0 && width < narrow
-	if isNarrow {
-		table.Header = slices.Delete(table.Header, 2, 3)
-	}
+func outcomesTable(outcomes []prepare.Outcome) *ui.Table {
+	table := &ui.Table{Header: []string{"CONTEXT", "PROFILE", "ACCOUNT", "RESULT"},
+		Spare: []string{"ACCOUNT", "PROFILE"}}
 	for _, o := range outcomes {
-		colour := ""
+		result, colour := "ready", ""
 		if o.Err != nil {
-			colour = ui.Red
+			result, colour = "", ui.Red
 		}
-		cells := []string{o.Context, o.Profile, o.Account, resultOf(o)}
-		if isNarrow {
-			cells = slices.Delete(cells, 2, 3)
+		table.Row(colour, o.Context, o.Profile, o.Account, result)
+		if o.Err != nil {
+			table.Note(resultOf(o))
 		}
-		table.Row(colour, cells...)
 	}
 	return table
 }

@@ -60,7 +60,8 @@ func (c *migrateCommand) Run(ctx context.Context, h *host.Host) error {
 	if proof == nil {
 		return err
 	}
-	return errors.Join(err, h.Write(proof.Text(h.Now(), h.Colours())))
+	h.Log.Gap()
+	return errors.Join(err, h.Write(proof.Text(h.Now(), h.Look())))
 }
 
 // dryRun prints what would be applied, and what the user would become.

@@ -12,8 +12,11 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/advice"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/call"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/commandline"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/invitation"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/manual"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/parallel"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/prepare"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
@@ -23,10 +26,15 @@ const description = "A credential plugin for kubectl and every other client-go p
 	"short-lived " +
 	"ServiceAccount tokens on demand and keeps them in the operating system's keyring."
 
+// command is one of the grammar's, whose flags have been read.
+type command interface {
+	Run(context.Context, *host.Host) error
+}
+
 // grammar is the command line. One file a command holds its flags and its Run.
 type grammar struct {
-	Verbose bool             `short:"v" help:"Say on standard error what is being done."`
-	Version kong.VersionFlag `help:"Print the version."`
+	Verbose bool `short:"v" help:"Say on standard error what is being done."`
+	Version bool `help:"Print the version."`
 
 	Setup      setupCommand      `cmd:"" help:"Prepare a service account, a profile and a kubeconfig context, and prove that it works."`
 	Invite     inviteCommand     `cmd:"" help:"Prepare the cluster for another machine, and print an invitation for it."`
@@ -45,9 +53,11 @@ type grammar struct {
 	Migrate    migrateCommand    `cmd:"" help:"Turn a context with a service account's token into one that mints its own."`
 	Doctor     doctorCommand     `cmd:"" help:"Check everything that can be wrong, and name what fixes it."`
 
+	CopyBinary  copyBinaryCommand `cmd:"" name:"copy-binary" help:"Copy this program into a directory; for the init container of an image that lacks it."`
 	ShowVersion versionCommand    `cmd:"" name:"version" help:"Print the version."`
 	Completion  completionCommand `cmd:"" help:"Print a script that completes commands in a shell."`
 	Complete    completeCommand   `cmd:"" name:"__complete" hidden:"" passthrough:""`
+	Man         manCommand        `cmd:"" hidden:""`
 }
 
 // run executes one command and returns the exit code.
@@ -86,9 +96,10 @@ func execute(args []string, h *host.Host) (operation string, err error) {
 	if err := host.CheckDescriptors(); err != nil {
 		return "", err
 	}
-	if get, ok := plainGet(args); ok {
+	if name, ok := call.PlainGet(args); ok {
 		// Nothing has to be cleaned up when this one is ended, so signals keep their
 		// default effect.
+		get := getCommand{Profile: name}
 		return "get", get.Run(context.Background(), h)
 	}
 	if len(args) == 0 {
@@ -99,60 +110,36 @@ func execute(args []string, h *host.Host) (operation string, err error) {
 	return parseAndRun(ctx, args, h)
 }
 
-// plainGet recognises the arguments that setup writes into kubeconfigs. Building the grammar for
-// them would take a good part of the time of a hit, on every call of every client.
-func plainGet(args []string) (*getCommand, bool) {
-	if len(args) != 3 || args[0] != "get" || args[1] != "--profile" ||
-		strings.HasPrefix(args[2], "-") {
-		return nil, false
-	}
-	return &getCommand{Profile: args[2]}, true
-}
-
 func parseAndRun(ctx context.Context, args []string, h *host.Host) (operation string, err error) {
+	h.Log.OnTerminal(h.Stdout, h.Getenv)
 	cli := grammar{}
-	parser, err := kong.New(&cli, kong.Name(ui.Program), kong.Description(description),
-		kong.Vars{"version": versionLine()}, kong.Help(helpWithExamples),
-		kong.Writers(h.Stdout, h.Stderr), kong.Exit(func(code int) { panic(shown(code)) }),
+	parser, err := kong.New(&cli, kong.Name(ui.CommandLine(ui.Program)), kong.Description(description),
+		kong.Help(helpWithExamples), kong.Writers(h.Stdout, h.Stderr),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}))
 	if err != nil {
 		return "", fmt.Errorf("building the command line: %w", err)
 	}
-	parsed, done, err := parse(parser, args)
-	if done {
-		return "", nil
-	}
-	if err != nil {
+	cli.Complete.program, cli.Man.program = parser.Model.Node, parser.Model.Node
+	parsed, asked, err := commandline.Parse(parser, args, "help", "version")
+	switch {
+	case err != nil:
 		return "", usageOf(parser, args, err)
+	case asked == "help":
+		return "", parsed.PrintUsage(false)
+	case asked == "version":
+		return "", (&versionCommand{Output: "text"}).Run(ctx, h)
 	}
 	h.Log.Verbose = cli.Verbose
 	operation, _, _ = strings.Cut(parsed.Command(), " ")
 	if h.CalledByClient() && operation != "get" && operation != "version" {
 		return operation, fmt.Errorf("%w, not %q", errNotForClients, operation)
 	}
-	parsed.BindTo(ctx, (*context.Context)(nil))
-	return operation, parsed.Run(h)
+	return operation, parsed.Selected().Target.Addr().Interface().(command).Run(ctx, h)
 }
 
 // errNotForClients keeps a kubeconfig from running more than it is for: setup, for example, would
 // do what nobody has agreed to.
 var errNotForClients = errors.New("a kubeconfig can only run get")
-
-// shown is how kong's help and version, which want to end the process, get back here.
-type shown int
-
-func parse(parser *kong.Kong, args []string) (parsed *kong.Context, done bool, err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			if _, ok := r.(shown); !ok {
-				panic(r)
-			}
-			done = true
-		}
-	}()
-	parsed, err = parser.Parse(args)
-	return parsed, false, err
-}
 
 // usageError names the command whose --help says more.
 type usageError struct {
@@ -191,12 +178,13 @@ func helpWithExamples(options kong.HelpOptions, ctx *kong.Context) error {
 	if err := kong.DefaultHelpPrinter(options, ctx); err != nil {
 		return err
 	}
-	name := ""
+	name := ui.Program
 	if selected := ctx.Selected(); selected != nil {
 		name = selected.Name
 	}
-	if list := examples[name]; len(list) > 0 {
-		_, err := fmt.Fprintf(ctx.Stdout, "\nExamples:\n  %s\n", strings.Join(list, "\n  "))
+	if list := manual.Examples(name); len(list) > 0 {
+		_, err := fmt.Fprintf(ctx.Stdout, "\nExamples:\n  %s\n",
+			strings.ReplaceAll(ui.AsTyped(strings.Join(list, "\n")), "\n", "\n  "))
 		return err
 	}
 	return nil

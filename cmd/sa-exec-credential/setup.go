@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"strings"
@@ -28,11 +27,13 @@ type setupCommand struct {
 	grants    `embed:""`
 	lifetimes `embed:""`
 
-	Bootstrap    string   `group:"Tokens:" placeholder:"SOURCE" help:"keyring (default), context=NAME, in-cluster, token-file=PATH, env=NAME or command=COMMAND: what authenticates the request for a token."`
+	Bootstrap    string `group:"Tokens:" placeholder:"SOURCE" help:"keyring (default), context=NAME, in-cluster, token-file=PATH, env=NAME, command=COMMAND, github-actions or azure-pipelines: what authenticates the request for a token."`
+	jobs         `embed:""`
 	BootstrapEnv []string `group:"Tokens:" placeholder:"NAME" help:"A variable that a bootstrap command, or another context's plugin, gets with its value of now; repeatable."`
 	Recover      *bool    `group:"Tokens:" negatable:"" help:"Let get use this context's credentials when the cluster no longer knows the bootstrap credential: after new signing keys, in a rebuilt cluster, or when the store was emptied; never after revoke."`
-	Minter       string   `group:"Tokens:" placeholder:"NS/NAME" help:"With --bootstrap in-cluster, on an administrator's machine: the pods' account that is allowed to mint."`
-	Store        string   `group:"Tokens:" enum:",auto,keyring,sealed,kernel,none" default:"" placeholder:"STORE" help:"Where secrets are kept: auto, keyring, sealed (files that only this machine opens), kernel or none (default: auto, or as set up before)."`
+	minters      `embed:"" group:"Tokens:"`
+	Device       string `group:"Tokens:" placeholder:"NAME" help:"What the device is called, for one that stands for a system of many machines (default: this machine)."`
+	Store        string `group:"Tokens:" enum:",auto,keyring,sealed,kernel,none" default:"" placeholder:"STORE" help:"Where secrets are kept: auto, keyring, sealed (files that only this machine opens), kernel or none (default: auto, or as set up before)."`
 	sealing      `embed:"" group:"Tokens:"`
 
 	Profile                 string `group:"Results:" placeholder:"NAME" help:"Name of the profile and of its context (default: SERVICEACCOUNT.NAMESPACE@CLUSTER)."`
@@ -62,9 +63,27 @@ type grants struct {
 	AllowAdmin          bool `group:"Rights:" help:"Allow cluster-admin and wildcard permissions."`
 }
 
+// jobs are the flags of what a job of a CI system asks for its ID token.
+type jobs struct {
+	BootstrapAudience string `group:"Tokens:" placeholder:"AUDIENCE" help:"With --bootstrap github-actions, or --issuer: whom the job's ID token is for (default: the cluster's server)."`
+	BootstrapURL      string `group:"Tokens:" name:"bootstrap-url" placeholder:"URL" help:"Where a job may ask for its ID token: there, and below (default: GitHub's and Azure's own services)."`
+	Issuer            string `group:"Tokens:" placeholder:"URL" help:"With --dry-run: the issuer of the ID tokens that those of --minter-user have; it also prints what the API server needs to take them (default: GitHub's, for github-actions)."`
+}
+
+func (j jobs) job() prepare.Job {
+	return prepare.Job{Audience: j.BootstrapAudience, Prefix: j.BootstrapURL, Issuer: j.Issuer}
+}
+
 // sealing is the flag of what a sealed store seals with.
 type sealing struct {
 	TPM string `name:"tpm" placeholder:"PATH" help:"The TPM that a sealed store seals with, unix:PATH for a simulator (default: /dev/tpmrm0, or else systemd seals)."`
+}
+
+// minters are the flags of who mints beside the machine itself.
+type minters struct {
+	Minter      []string `sep:"none" placeholder:"NS/NAME" help:"With another --bootstrap than keyring: a service account, such as pods have, that may mint as the device; repeatable."`
+	MinterUser  []string `sep:"none" placeholder:"USER" help:"The same for a user, as the API server calls them; repeatable (default: whom the source stands for, where that may not mint yet)."`
+	MinterGroup []string `sep:"none" placeholder:"GROUP" help:"The same for a group; repeatable."`
 }
 
 // lifetimes are the flags of what is minted.
@@ -126,8 +145,8 @@ func (c *setupCommand) check() error {
 		return ui.Usagef("--use-context needs a single --context")
 	case c.Recover != nil && *c.Recover && c.Bootstrap == string(profile.SourceInCluster):
 		return ui.Usagef("--recover needs a context's credentials, which pods do not have")
-	case c.Timer && c.Bootstrap == string(profile.SourceInCluster):
-		return ui.Usagef("--timer has nothing to renew for pods: kubelet does that")
+	case c.Timer && prepare.IsTransient(c.Bootstrap):
+		return ui.Usagef("--timer has nothing to renew for pods, for which kubelet does that, and for jobs")
 	case c.Parallel < 1:
 		return ui.Usagef("invalid --parallel %d: must be at least 1", c.Parallel)
 	}
@@ -144,11 +163,12 @@ func (c *setupCommand) check() error {
 
 // options are what setup shall come to, as the flags say.
 func (c *setupCommand) options(h *host.Host, paths []string) (prepare.Options, error) {
-	source, err := prepare.ParseSource(h, c.Bootstrap, c.BootstrapEnv, paths)
-	if err != nil {
+	o := minted(c.grants, c.lifetimes, c.Profile)
+	o.BootstrapEnv = c.BootstrapEnv
+	if err := o.Sourced(h, c.Bootstrap, paths, c.job(), c.DryRun); err != nil {
 		return prepare.Options{}, err
 	}
-	minter, err := prepare.ParseMinter(c.Minter, source)
+	minters, err := prepare.ParseMinters(c.MinterUser, c.MinterGroup, c.Minter, o.Bootstrap)
 	if err != nil {
 		return prepare.Options{}, err
 	}
@@ -156,9 +176,8 @@ func (c *setupCommand) options(h *host.Host, paths []string) (prepare.Options, e
 	if err != nil {
 		return prepare.Options{}, err
 	}
-	o := minted(c.grants, c.lifetimes, c.Profile)
 	o.ServiceAccount, o.Namespace, o.TakeOver = c.ServiceAccount, c.Namespace, c.TakeOver
-	o.Bootstrap, o.BootstrapEnv, o.Recover, o.Minter = source, c.BootstrapEnv, c.Recover, minter
+	o.Recover, o.Minters, o.Device = c.Recover, minters, c.Device
 	o.Store, o.TPM, o.Allowlist = keyring.Kind(c.Store), c.TPM, c.Allowlist
 	o.Output, o.KeepOutput, o.UseContext = output, c.Output == "", c.UseContext
 	o.AllowMissingClusterInfo, o.Log = c.AllowMissingClusterInfo, c.Log
@@ -218,13 +237,14 @@ func (c *setupCommand) runOne(ctx context.Context, h *host.Host, p *prepare.Prep
 func printProof(h *host.Host, p *prepare.Preparation, proof *prepare.Proof, output string) error {
 	warnOfStray(h)
 	if output != "-" {
-		return h.Write(proof.Text(h.Now(), h.Colours()))
+		h.Log.Gap()
+		return h.Write(proof.Text(h.Now(), h.Look()))
 	}
 	rendered, err := p.Render()
 	if err != nil {
 		return err
 	}
-	_, _ = h.Stderr.Write(proof.Text(h.Now(), false))
+	_, _ = h.Stderr.Write(proof.Text(h.Now(), ui.Look{}))
 	return h.Write(rendered)
 }
 
@@ -236,21 +256,15 @@ func warnOfStray(h *host.Host) {
 
 // dryRun prints what would be applied and merged.
 func (c *setupCommand) dryRun(ctx context.Context, h *host.Host, p *prepare.Preparation) error {
-	manifests, rendered, err := p.Plan(ctx)
+	timer := ""
+	if c.Timer {
+		timer = lifecycle.TimerLine(h)
+	}
+	text, err := p.DryRun(ctx, timer)
 	if err != nil {
 		return err
 	}
-	var result bytes.Buffer
-	result.WriteString("# For the cluster: this part, read by kubectl apply, creates what setup would. Each machine's own device\n" +
-		"# and bootstrap credential are created by: " + ui.CommandLine(ui.Program, "setup",
-		p.Profile().ServiceAccount, "-n", p.Profile().Namespace, "--no-rbac") + "\n")
-	if c.Timer {
-		result.WriteString("# For this machine: systemd or cron would run this: " + lifecycle.TimerLine(h) + "\n")
-	}
-	result.Write(manifests)
-	result.WriteString("---\n# For the client: this kubeconfig would be merged. It is no manifest: cut it off before kubectl apply.\n")
-	result.Write(rendered)
-	return h.Write(result.Bytes())
+	return h.Write(text)
 }
 
 // inPod reports whether setup shall use what kubelet has mounted, and nobody's kubeconfig.
@@ -277,16 +291,22 @@ func (c *setupCommand) runInPod(ctx context.Context, h *host.Host, o prepare.Opt
 	return h.Write(rendered)
 }
 
-// runForPods is what an administrator does for pods that shall mint.
+// runForPods is what an administrator does for pods that shall mint: those of the account itself use
+// their own token, and others join with an invitation.
 func (c *setupCommand) runForPods(ctx context.Context, h *host.Host, p *prepare.Preparation) error {
+	account := p.Profile()
+	if p.HasMinters() {
+		list, err := p.InvitePods(ctx)
+		if err != nil {
+			return err
+		}
+		return handOut(h, "", list)
+	}
 	if err := p.PrepareForPods(ctx); err != nil {
 		return err
 	}
-	account := p.Profile()
-	if c.Minter == "" {
-		h.Log.Line(ui.Hint, fmt.Sprintf("pods of %q itself use their mounted token; for pods of another account name that one with --minter",
-			account.Account()))
-	}
-	return h.Write(fmt.Appendf(nil, "The cluster is ready. Next, in the pod: %s\n", ui.CommandLine(ui.Program, "setup",
+	h.Log.Line(ui.Hint, fmt.Sprintf("pods of %q itself use their mounted token; for pods of another account name that one with --minter",
+		account.Account()))
+	return h.Write(fmt.Appendf(nil, "The cluster is ready. Next, in the pod: %s\n", ui.Elsewhere(ui.Program, "setup",
 		account.ServiceAccount, "-n", account.Namespace, "--bootstrap", "in-cluster", "-o", "FILE")))
 }

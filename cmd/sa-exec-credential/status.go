@@ -8,6 +8,7 @@ import (
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/output"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/session"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
@@ -31,7 +32,7 @@ func (c *statusCommand) Run(ctx context.Context, h *host.Host) error {
 		return err
 	}
 	if c.Output != "table" {
-		result, err := ui.Encode(c.Output, statusList{APIVersion: ui.Version,
+		result, err := output.Encode(c.Output, statusList{APIVersion: output.Version,
 			Kind: "StatusList", Items: items})
 		if err != nil {
 			return err
@@ -42,14 +43,15 @@ func (c *statusCommand) Run(ctx context.Context, h *host.Host) error {
 		h.Log.Line(ui.Hint, "there are no profiles yet in "+h.ProfilesPlace()+"; setup creates one")
 		return nil
 	}
-	return h.Write(statusTable(items, h.Now()).Text(h.Colours()))
+	return h.Write(statusTable(items, h.Now()).Text(h.Look()))
 }
 
 // statusTable has one line a profile; an error, or what the last get could
 // not do, is at the end of its line.
 func statusTable(items []session.Status, now time.Time) *ui.Table {
 	table := &ui.Table{Header: []string{"PROFILE", "CLUSTER", "ACCOUNT", "STORE", "TOKEN",
-		"BOOTSTRAP", "TOKEN ID"}}
+		"BOOTSTRAP", "TOKEN ID"},
+		Spare: []string{"TOKEN ID", "CLUSTER", "ACCOUNT", "STORE"}}
 	for _, item := range items {
 		cells := []string{item.Profile, item.Cluster, item.Namespace + "/" +
 			item.ServiceAccount, storeText(item),
@@ -63,16 +65,18 @@ func statusTable(items []session.Status, now time.Time) *ui.Table {
 		colour := ""
 		switch {
 		case item.Error != "":
-			cells[6], colour = "error: "+item.Error, ui.Red
+			cells[6], colour = "", ui.Red
 		case item.Warning != nil, item.Bootstrap != nil &&
 			item.Bootstrap.State != session.Fresh:
 			colour = ui.Yellow
 		}
-		if item.Warning != nil {
-			cells[6] += fmt.Sprintf("; warning, %s ago: %s",
-				ui.Age(now.Sub(item.Warning.At)), item.Warning.Text)
-		}
 		table.Row(colour, cells...)
+		if item.Error != "" {
+			table.Note("error: " + item.Error)
+		}
+		if item.Warning != nil {
+			table.Note(fmt.Sprintf("warning, %s ago: %s", ui.Age(now.Sub(item.Warning.At)), item.Warning.Text))
+		}
 	}
 	return table
 }

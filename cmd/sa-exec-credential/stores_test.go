@@ -8,10 +8,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sa-exec-credential/sa-exec-credential/internal/call"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
-	"github.com/sa-exec-credential/sa-exec-credential/internal/session"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
 )
 
@@ -85,7 +85,7 @@ func profileIn(t *testing.T, env *host.Host, name string) {
 // recordFor writes the record of what a machine is to the profile's account.
 func recordFor(t *testing.T, h *host.Host, p profile.Profile, current profile.Device) string {
 	t.Helper()
-	dir, err := session.Devices(h)
+	dir, err := call.Devices(h)
 	if err != nil {
 		t.Fatal(err)
 	}

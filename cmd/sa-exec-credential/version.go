@@ -1,33 +1,25 @@
 package main
 
 import (
-	"fmt"
-	"runtime"
-	"runtime/debug"
+	"context"
 
+	"github.com/sa-exec-credential/sa-exec-credential/internal/build"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
-	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/output"
 )
 
-// version is set by the linker for releases; other builds tell the module's version.
-var version string
-
-type versionCommand struct{}
-
-// Run prints the version of the program and what it was built for.
-func (versionCommand) Run(h *host.Host) error { return h.Write([]byte(versionLine() + "\n")) }
-
-func versionLine() string {
-	return fmt.Sprintf("%s %s %s/%s %s", ui.Program, programVersion(), runtime.GOOS,
-		runtime.GOARCH, runtime.Version())
+type versionCommand struct {
+	Output string `short:"o" enum:"text,json,yaml" default:"text" help:"text, json or yaml."`
 }
 
-func programVersion() string {
-	if version != "" {
-		return version
+// Run prints the version of the program, what it was built from and what for.
+func (c *versionCommand) Run(_ context.Context, h *host.Host) error {
+	if c.Output == "text" {
+		return h.Write([]byte(build.Current().String() + "\n"))
 	}
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		return info.Main.Version
+	encoded, err := output.Encode(c.Output, build.Current())
+	if err != nil {
+		return err
 	}
-	return "(devel)"
+	return h.Write(encoded)
 }

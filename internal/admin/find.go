@@ -13,13 +13,13 @@ import (
 	"slices"
 	"time"
 
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/api"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/bootstrap"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/connect"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/kubeconfig"
-	"github.com/sa-exec-credential/sa-exec-credential/internal/mint"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/rights"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
@@ -59,7 +59,7 @@ func New(ctx context.Context, h *host.Host, found kubeconfig.Context,
 	if err := login(ctx, h, found.Name, config, report); err != nil {
 		return nil, err
 	}
-	client, err := api.New(config, runtime.NewScheme())
+	client, err := connect.To(config)
 	if err != nil {
 		return nil, err
 	}
@@ -123,14 +123,22 @@ func resolve(h *host.Host, c Choice, origin *profile.Origin, report ui.Report) (
 // report is told. README's first command makes the context of a profile the current one.
 func Resolve(h *host.Host, paths []string, name string, report ui.Report) (kubeconfig.Context,
 	[]string, error) {
-	found, err := kubeconfig.Resolve(paths, name)
+	files, err := kubeconfig.Read(paths)
+	if err != nil {
+		return kubeconfig.Context{}, paths, err
+	}
+	return ResolveIn(h, files, name, report)
+}
+
+// ResolveIn is Resolve for files that have been read.
+func ResolveIn(h *host.Host, files *kubeconfig.Files, name string,
+	report ui.Report) (kubeconfig.Context, []string, error) {
+	paths := files.Paths
+	found, err := files.Resolve(name)
 	if err != nil {
 		return found, paths, err
 	}
-	uses, err := kubeconfig.FindPluginContexts(paths)
-	if err != nil {
-		return found, paths, err
-	}
+	uses := files.PluginContexts()
 	i := slices.IndexFunc(uses,
 		func(use kubeconfig.PluginContext) bool { return use.Context == found.Name })
 	if i < 0 {
@@ -172,7 +180,7 @@ func (a *Admin) Lacks(ctx context.Context, e rights.Error) error {
 		return nil
 	}
 	// A server that does not say who one is leaves the name open.
-	if client, err := mint.New(a.Config, time.Now); err == nil {
+	if client, err := bootstrap.Minter(a.Config, time.Now); err == nil {
 		user, _ := client.WhoAmI(ctx)
 		e.User = user.Name
 	}

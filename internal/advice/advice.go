@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/sa-exec-credential/sa-exec-credential/internal/call"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/kubeconfig"
@@ -30,9 +31,13 @@ type Situation struct {
 	Invite    string   // the command that invites this machine again; empty: it did not join
 }
 
-// Of is the situation of the one context that an error is about, when the command was for many, or
-// of the machine that could not join.
+// Of is the situation of the one context that an error is about, when the command was for many, of
+// the profile that a get has found, or of the machine that could not join.
 func (s Situation) Of(err error) Situation {
+	var found *call.FoundError
+	if errors.As(err, &found) {
+		s.Profile = found.Profile
+	}
 	var join *prepare.JoinError
 	if errors.As(err, &join) {
 		s.Profile, s.Invite = join.Profile.Name, prepare.InviteLine(join.Profile)
@@ -52,7 +57,7 @@ func (s Situation) Of(err error) Situation {
 // that could have a get print a command of his own making, for the user to type.
 func (s Situation) IsOwn() bool {
 	return s.Operation != "get" && !s.Host.CalledByClient() ||
-		session.CheckOwnDir(s.host()) == nil
+		call.CheckOwnDir(s.host()) == nil
 }
 
 // host is this machine, as the command saw it.

@@ -1,24 +1,22 @@
-// Package api makes single, bounded calls to an API server through client-go's REST client: no
-// retries, no warnings on standard error, answers of limited size, and errors of a few kinds that
-// say what a person can do about them.
+// Package api makes single, bounded calls to an API server: no retries, no redirects, answers of
+// limited size, and errors of a few kinds that say what a person can do about them.
 //
-// It imports nothing of this module.
+// It has to be quick to start, for the program that every kubectl call runs links it. So it imports
+// nothing of client-go, and of this module only internal/secret.
 package api
 
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
+	"path"
+	"strings"
 	"sync/atomic"
 	"time"
-
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/runtime/serializer"
-	"k8s.io/client-go/rest"
 )
 
 // maxAnswer bounds an answer in bytes, headers aside. The largest that is read is a discovery
@@ -28,54 +26,30 @@ const maxAnswer = 16 << 20
 // userAgent names this program in the API server's audit log.
 const userAgent = "sa-exec-credential"
 
+const jsonType = "application/json"
+
 // Client calls one API server as one user.
 type Client struct {
-	rest *rest.RESTClient
-	date *dateRecorder
+	server  *url.URL
+	through http.RoundTripper
+	date    atomic.Int64 // of the last answer, in Unix seconds; 0: there was none
+	memo    *Memo        // nil: nothing is shared with others
 }
 
-// New returns a client for what config describes. The types that scheme knows are what Post encodes
-// and decodes. No connection is made yet.
-func New(config *rest.Config, scheme *runtime.Scheme) (*Client, error) {
-	metav1.AddToGroupVersion(scheme, schema.GroupVersion{Version: "v1"})
-	c := rest.CopyConfig(config)
-	recorder := &dateRecorder{host: config.Host}
-	c.APIPath = "/api"
-	c.GroupVersion = &schema.GroupVersion{Version: "v1"}
-	c.NegotiatedSerializer = serializer.NewCodecFactory(scheme).WithoutConversion()
-	c.ContentType = runtime.ContentTypeJSON
-	c.UserAgent = userAgent
-	c.QPS = -1
-	c.WarningHandler = rest.NoWarnings{}
-	// One call a connection gains nothing from HTTP/2, and its debug log would print the
-	// Authorization header.
-	c.NextProtos = []string{"http/1.1"}
-	c.Wrap(recorder.wrap)
-	found, err := rest.HTTPClientFor(c)
-	if err != nil {
-		return nil, fmt.Errorf("preparing the API client: %w", err)
-	}
-	// A redirect is never followed: the round tripper would add the credential for whatever
-	// host it names.
-	own := *found
-	own.CheckRedirect = notFollowed
-	client, err := rest.RESTClientForConfigAndClient(c, &own)
-	if err != nil {
-		return nil, fmt.Errorf("preparing the API client: %w", err)
-	}
-	return &Client{rest: client, date: recorder}, nil
+// New returns a client of the server at a URL. What its requests go through adds the credential. No
+// connection is made yet.
+func New(server *url.URL, through http.RoundTripper) *Client {
+	return &Client{server: server, through: through}
 }
-
-func notFollowed(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
 // do returns when ctx is over, whatever the call does: it may run a credential plugin, which
 // nothing stops.
 //
 // A panic in the call is ErrInternal: nobody else could recover from one in this goroutine, so it
 // would end the process and print what it was raised with, which may hold the credential.
-func do(ctx context.Context, request *rest.Request) (rest.Result, error) {
+func (c *Client) do(ctx context.Context, request *http.Request) (answer, error) {
 	type outcome struct {
-		answer rest.Result
+		answer answer
 		err    error
 	}
 	done := make(chan outcome, 1)
@@ -87,27 +61,83 @@ func do(ctx context.Context, request *rest.Request) (rest.Result, error) {
 			}
 			done <- o
 		}()
-		o.answer = request.Do(ctx)
-		o.err = o.answer.Error()
+		o.answer, o.err = c.exchange(request.WithContext(ctx))
 	}()
 	select {
 	case o := <-done:
-		return o.answer, o.err
+		if o.err != nil {
+			return answer{}, classify(ctx, o.err)
+		}
+		return o.answer, nil
 	case <-ctx.Done():
-		return rest.Result{}, ctx.Err()
+		return answer{}, classify(ctx, ctx.Err())
 	}
 }
 
-// Post sends body to the absolute path and decodes the answer into result, which may be nil.
-func (c *Client) Post(ctx context.Context, path string, body, result runtime.Object) error {
-	answer, err := do(ctx, c.rest.Post().AbsPath(path).MaxRetries(0).Body(body))
+// answer is what a server says where all is well.
+type answer struct {
+	contentType string
+	body        []byte
+}
+
+// exchange sends a request and reads the answer. A redirect is never followed: the round tripper
+// would add the credential for whatever host it names.
+func (c *Client) exchange(request *http.Request) (a answer, err error) {
+	response, err := c.through.RoundTrip(request)
 	if err != nil {
-		return classify(ctx, err)
+		return a, err
 	}
-	if result == nil {
-		return nil
+	defer response.Body.Close()
+	if date, err := http.ParseTime(response.Header.Get("Date")); err == nil {
+		c.date.Store(date.Unix())
 	}
-	if err := answer.Into(result); err != nil {
+	a.contentType = response.Header.Get("Content-Type")
+	a.body, err = io.ReadAll(io.LimitReader(response.Body, maxAnswer+1))
+	if err != nil {
+		return a, err
+	}
+	if len(a.body) > maxAnswer {
+		return a, fmt.Errorf("%w: it is longer than %d bytes", ErrAnswer, maxAnswer)
+	}
+	if response.StatusCode < http.StatusOK || response.StatusCode > http.StatusPartialContent {
+		return a, statusError(response.StatusCode, a.body)
+	}
+	return a, nil
+}
+
+// request is one to an absolute path.
+func (c *Client) request(verb, where string, query map[string]string, contentType string,
+	body []byte) *http.Request {
+	target := *c.server
+	target.Path = path.Join("/", c.server.Path, where)
+	values := url.Values{}
+	for name, value := range query {
+		values.Set(name, value)
+	}
+	target.RawQuery = values.Encode()
+	request := &http.Request{Method: verb, URL: &target, Host: target.Host,
+		Header: http.Header{"Accept": {jsonType}, "User-Agent": {userAgent}}}
+	if body != nil {
+		request.Header.Set("Content-Type", contentType)
+		request.ContentLength = int64(len(body))
+		request.Body = io.NopCloser(bytes.NewReader(body))
+	}
+	return request
+}
+
+// Post sends body to the absolute path and decodes the answer into result, both as JSON.
+func (c *Client) Post(ctx context.Context, where string, body, result any) error {
+	encoded, err := json.Marshal(body)
+	if err != nil {
+		return fmt.Errorf("%w: encoding the request: %w", ErrInternal, err)
+	}
+	answer, err := c.do(ctx, c.request(http.MethodPost, where, nil, jsonType, encoded))
+	if err != nil {
+		return err
+	}
+	media, _, _ := strings.Cut(answer.contentType, ";")
+	isJSON := media == "" || strings.EqualFold(strings.TrimSpace(media), jsonType)
+	if !isJSON || json.Unmarshal(answer.body, result) != nil { // whose error may quote it
 		return fmt.Errorf("%w: it cannot be decoded", ErrAnswer)
 	}
 	return nil
@@ -115,81 +145,28 @@ func (c *Client) Post(ctx context.Context, path string, body, result runtime.Obj
 
 // Raw sends body, of the given content type, to the absolute path and returns the answer's bytes.
 // body may be nil.
-func (c *Client) Raw(ctx context.Context, verb, path string, query map[string]string,
+func (c *Client) Raw(ctx context.Context, verb, where string, query map[string]string,
 	contentType string, body []byte) ([]byte, error) {
-	request := c.rest.Verb(verb).AbsPath(path).MaxRetries(0)
-	for name, value := range query {
-		request = request.Param(name, value)
-	}
-	if body != nil {
-		request = request.SetHeader("Content-Type", contentType).Body(body)
-	}
-	return raw(ctx, request)
-}
-
-// raw asks for the error apart, because only that way does the REST client read the Status in an
-// answer's body.
-func raw(ctx context.Context, request *rest.Request) ([]byte, error) {
-	answer, err := do(ctx, request)
-	if err != nil {
-		return nil, classify(ctx, err)
-	}
-	return answer.Raw()
+	answer, err := c.do(ctx, c.request(verb, where, query, contentType, body))
+	return answer.body, err
 }
 
 // Get returns the bytes found at the absolute path. accept is the media type asked for; empty means
 // JSON.
-func (c *Client) Get(ctx context.Context, path, accept string,
+func (c *Client) Get(ctx context.Context, where, accept string,
 	query map[string]string) ([]byte, error) {
-	request := c.rest.Get().AbsPath(path).MaxRetries(0)
-	for name, value := range query {
-		request = request.Param(name, value)
-	}
+	request := c.request(http.MethodGet, where, query, "", nil)
 	if accept != "" {
-		request = request.SetHeader("Accept", accept)
+		request.Header.Set("Accept", accept)
 	}
-	return raw(ctx, request)
+	answer, err := c.do(ctx, request)
+	return answer.body, err
 }
 
 // ServerTime is the Date of the last answer, in whole seconds; zero when there was none.
 func (c *Client) ServerTime() time.Time {
-	if seconds := c.date.unix.Load(); seconds != 0 {
+	if seconds := c.date.Load(); seconds != 0 {
 		return time.Unix(seconds, 0)
 	}
 	return time.Time{}
-}
-
-// dateRecorder keeps the Date header, which the REST client does not hand out, and reads the body
-// for it: the REST client has no limit, and complains of a connection that breaks off on standard
-// error.
-type dateRecorder struct {
-	host string // of the API server, as a URL
-	next http.RoundTripper
-	unix atomic.Int64
-}
-
-func (d *dateRecorder) wrap(next http.RoundTripper) http.RoundTripper {
-	d.next = hearingProxies(next, d.host)
-	return d
-}
-
-// RoundTrip implements http.RoundTripper.
-func (d *dateRecorder) RoundTrip(request *http.Request) (*http.Response, error) {
-	response, err := d.next.RoundTrip(request)
-	if err != nil {
-		return nil, err
-	}
-	defer response.Body.Close()
-	if date, err := http.ParseTime(response.Header.Get("Date")); err == nil {
-		d.unix.Store(date.Unix())
-	}
-	body, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(body) > maxAnswer {
-		return nil, fmt.Errorf("%w: it is longer than %d bytes", ErrAnswer, maxAnswer)
-	}
-	response.Body = io.NopCloser(bytes.NewReader(body))
-	return response, nil
 }

@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// TestACallIsMadeOnce, also where client-go would try again by itself: the caller has a time limit
-// and knows better.
+// TestACallIsMadeOnce, also where the server asks for another: the caller has a time limit and knows
+// better.
 func TestACallIsMadeOnce(t *testing.T) {
 	for name, call := range calls {
 		t.Run(name, func(t *testing.T) {
@@ -29,19 +29,11 @@ func TestACallIsMadeOnce(t *testing.T) {
 	}
 }
 
-func TestCallsAreNotSlowedDown(t *testing.T) {
-	client := clientThrough(t,
-		func(*http.Request) (*http.Response, error) { return answer(http.NoBody) })
-	if limiter := client.rest.GetRateLimiter(); limiter != nil {
-		t.Errorf("client-go lets through %v calls a second", limiter.QPS())
-	}
-}
-
 func TestAnAnswerHasAtMost16MiB(t *testing.T) {
 	const limit = 16 << 20
 	for size, want := range map[int]error{limit: nil, limit + 1: ErrAnswer} {
 		client := clientThrough(t, func(*http.Request) (*http.Response, error) {
-			return answer(bytes.NewReader(make([]byte, size)))
+			return answerOf(bytes.NewReader(make([]byte, size)))
 		})
 		body, err := client.Get(t.Context(), "/x", "", nil)
 		if !errors.Is(err, want) || err == nil && len(body) != size {
@@ -58,7 +50,7 @@ func TestWhatIsAskedFor(t *testing.T) {
 		if r.Body != nil {
 			sent, _ = io.ReadAll(r.Body)
 		}
-		return answer(strings.NewReader("{}"))
+		return answerOf(strings.NewReader("{}"))
 	})
 	query := map[string]string{"labelSelector": "a=b,c=d"}
 	if _, err := client.Get(t.Context(), "/x", "application/json;as=Table", query); err != nil {

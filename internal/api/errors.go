@@ -1,9 +1,11 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -12,9 +14,6 @@ import (
 	"slices"
 	"strings"
 	"syscall"
-
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // What an API server, or the way to it, can answer. Every error of this package wraps exactly one
@@ -51,7 +50,13 @@ type StatusError struct {
 	Resource string
 	// the server's own words: data, never to be printed unquoted, never of a TokenRequest
 	Message string
-	Causes  []metav1.StatusCause
+	Causes  []Cause
+}
+
+// Cause is one of the reasons that the server gives, its own words as well.
+type Cause struct {
+	Message string `json:"message"`
+	Field   string `json:"field"`
 }
 
 // Error implements error.
@@ -86,25 +91,41 @@ func Kind(err error) error {
 }
 
 func classify(ctx context.Context, err error) error {
-	if status := apierrors.APIStatus(nil); errors.As(err, &status) {
-		return fromStatus(status.Status())
-	}
-	if Kind(err) != nil {
+	var status *StatusError
+	switch {
+	case errors.As(err, &status):
+		return status
+	case Kind(err) != nil:
 		return fmt.Errorf("%w", Kind(err))
 	}
 	return FromNetwork(ctx, err)
 }
 
-func fromStatus(status metav1.Status) error {
-	e := &StatusError{Kind: kindOf(int(status.Code)), Code: int(status.Code),
-		Message: status.Message}
-	if status.Details != nil {
-		e.Causes, e.Resource = status.Details.Causes, status.Details.Kind
+// status is what an API server answers with where something is wrong (metav1.Status).
+type status struct {
+	Kind    string `json:"kind"`
+	Status  string `json:"status"`
+	Message string `json:"message"`
+	Code    int    `json:"code"`
+	Details struct {
+		Kind   string  `json:"kind"`
+		Causes []Cause `json:"causes"`
+	} `json:"details"`
+}
+
+// statusError reads an answer that is no success. What is no Status is not the API server's own.
+func statusError(code int, body []byte) *StatusError {
+	var s status
+	if json.Unmarshal(body, &s) != nil || s.Kind != "Status" || s.Status != "Failure" {
+		s = status{}
 	}
+	code = cmp.Or(s.Code, code)
+	e := &StatusError{Kind: kindOf(code), Code: code, Message: s.Message,
+		Causes: s.Details.Causes, Resource: s.Details.Kind}
 	// The authorizer's message is `… cannot create resource …`; what admission denies has other
 	// words, and a ValidatingAdmissionPolicy by default another code. The API has no field that
 	// tells.
-	denied := e.Code == http.StatusForbidden || e.Code == http.StatusUnprocessableEntity
+	denied := code == http.StatusForbidden || code == http.StatusUnprocessableEntity
 	e.Admission = denied && (strings.Contains(e.Message, "denied request") ||
 		strings.Contains(e.Message, "denied the request"))
 	return e
@@ -152,7 +173,7 @@ func FromNetwork(ctx context.Context, err error) error {
 		errors.As(err, &invalid):
 		return fmt.Errorf("%w: %s", ErrTLS, certificateProblem(err))
 	case fromCredential(err):
-		return fmt.Errorf("%w: its credential plugin or token file failed", ErrCredential)
+		return fmt.Errorf("%w: %s", ErrCredential, credentialProblem(err))
 	case ctx.Err() != nil, errors.As(err, &timeout) && timeout.Timeout():
 		return ErrTimeout
 	case errors.As(err, &refused):
@@ -179,24 +200,9 @@ func (e proxyError) Error() string {
 	return fmt.Sprintf("the proxy refused the connection (%d)", int(e))
 }
 
-// hearingProxies lets a transport tell a proxy's refusal from other troubles, where there is a
-// proxy. client-go shares its transports among clients, so it is a copy then, with connections of
-// its own.
-func hearingProxies(next http.RoundTripper, host string) http.RoundTripper {
-	transport, ok := next.(*http.Transport)
-	location, err := url.Parse(host)
-	if !ok || err != nil || transport.Proxy == nil {
-		return next
-	}
-	if proxy, err := transport.Proxy(&http.Request{URL: location}); err != nil || proxy == nil {
-		return next
-	}
-	transport = transport.Clone()
-	transport.OnProxyConnectResponse = checkProxy
-	return transport
-}
-
-func checkProxy(_ context.Context, _ *url.URL, _ *http.Request, response *http.Response) error {
+// CheckProxy is http.Transport's OnProxyConnectResponse, which tells a proxy's refusal from other
+// troubles.
+func CheckProxy(_ context.Context, _ *url.URL, _ *http.Request, response *http.Response) error {
 	if response.StatusCode == http.StatusOK {
 		return nil
 	}
@@ -209,6 +215,16 @@ func fromCredential(err error) bool {
 	text := err.Error()
 	return strings.Contains(text, "getting credentials: ") ||
 		strings.Contains(text, "failed to read token file")
+}
+
+// credentialProblem is what client-go says of a plugin that did not run, or failed. Its words about
+// what a plugin has printed stay unsaid.
+func credentialProblem(err error) string {
+	if _, said, ran := strings.Cut(err.Error(), "getting credentials: exec: "); ran {
+		line, _, _ := strings.Cut(said, "\n")
+		return line
+	}
+	return "what its credential plugin or token file holds makes no sense"
 }
 
 // certificateProblem is the x509 package's text without the certificate's own names, which a

@@ -5,11 +5,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
-
-	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/client-go/rest"
 )
 
 // roundTripper is a function that answers requests.
@@ -23,7 +21,7 @@ type panicking struct{ value any }
 
 func (p panicking) Read([]byte) (int, error) { panic(p.value) }
 
-func answer(body io.Reader) (*http.Response, error) {
+func answerOf(body io.Reader) (*http.Response, error) {
 	return &http.Response{StatusCode: http.StatusOK,
 		Header: http.Header{"Content-Type": {"application/json"}},
 		Body:   io.NopCloser(body)}, nil
@@ -33,13 +31,7 @@ func answer(body io.Reader) (*http.Response, error) {
 // people's code do.
 func clientThrough(t *testing.T, next roundTripper) *Client {
 	t.Helper()
-	config := &rest.Config{Host: "https://127.0.0.1:1"}
-	config.Wrap(func(http.RoundTripper) http.RoundTripper { return next })
-	client, err := New(config, runtime.NewScheme())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return client
+	return New(&url.URL{Scheme: "https", Host: "127.0.0.1:1"}, next)
 }
 
 // calls are the ways to make one.
@@ -54,8 +46,8 @@ var calls = map[string]func(*testing.T, *Client) error{
 		return err
 	},
 	"Post": func(t *testing.T, c *Client) error {
-		return c.Post(t.Context(), "/x",
-			&runtime.Unknown{Raw: []byte("{}"), ContentType: "application/json"}, nil)
+		var answer struct{}
+		return c.Post(t.Context(), "/x", struct{}{}, &answer)
 	},
 }
 
@@ -72,10 +64,10 @@ func TestACallThatPanicsIsAnError(t *testing.T) {
 			panic(errors.New(credential))
 		},
 		"of the runtime": func(*http.Request) (*http.Response, error) {
-			return answer(strings.NewReader(nobody.Method))
+			return answerOf(strings.NewReader(nobody.Method))
 		},
 		"while its answer is read": func(*http.Request) (*http.Response, error) {
-			return answer(panicking{credential})
+			return answerOf(panicking{credential})
 		},
 		"without an answer or an error": func(*http.Request) (*http.Response, error) {
 			return nil, nil
@@ -104,7 +96,7 @@ func TestAClientGoesOnAfterAPanic(t *testing.T) {
 		if asked++; asked == 1 {
 			panic("once")
 		}
-		return answer(strings.NewReader(`{"works":true}`))
+		return answerOf(strings.NewReader(`{"works":true}`))
 	})
 	if _, err := client.Get(t.Context(), "/x", "", nil); err == nil {
 		t.Error("the panic is no error")

@@ -18,10 +18,9 @@ import (
 	"slices"
 	"time"
 
-	"k8s.io/client-go/rest"
-
 	"github.com/sa-exec-credential/sa-exec-credential/internal/api"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/bootstrap"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/connect"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/execcred"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
 )
@@ -115,12 +114,9 @@ func signers(ctx context.Context, c profile.Cluster) ([]*x509.Certificate, error
 	if err != nil {
 		return nil, err
 	}
-	client, err := rest.HTTPClientFor(config)
+	client, err := connect.HTTPClient(config)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", profile.ErrCluster, profile.ErrBundle)
-	}
-	client.CheckRedirect = func(*http.Request, []*http.Request) error {
-		return http.ErrUseLastResponse
 	}
 	ctx, cancel := context.WithTimeout(ctx, deadline)
 	defer cancel()

@@ -1,9 +1,9 @@
 // Package bootstrap finds the credential that authenticates the TokenRequest call, one source a
 // file.
 //
-// It knows nothing of caches or of how tokens are minted: of this module it imports
-// internal/execcred, internal/keyring, internal/kubeconfig, internal/kuberc, internal/profile and
-// internal/secret. It runs programs in environments of their own and leaves that of the process
+// It knows nothing of caches or of how tokens are minted: of this module it imports internal/api
+// (for what can go wrong on a network), internal/execcred, internal/keyring, internal/kubeconfig,
+// internal/kuberc, internal/profile and internal/secret. It runs programs in environments of their own and leaves that of the process
 // alone.
 package bootstrap
 
@@ -19,7 +19,9 @@ import (
 
 	"k8s.io/client-go/rest"
 
+	"github.com/sa-exec-credential/sa-exec-credential/internal/connect"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/mint"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/secret"
 )
@@ -30,6 +32,14 @@ var (
 	ErrMissing = errors.New("there is no bootstrap credential")
 	ErrExpired = errors.New("the bootstrap credential has expired")
 	ErrSource  = errors.New("the bootstrap credential cannot be obtained")
+	// ErrNoJob is an ErrMissing: this is no job, or one that may not have an ID token.
+	ErrNoJob = fmt.Errorf("%w of a job", ErrMissing)
+	// ErrJobOver is an ErrExpired: the job can ask for no ID token any more.
+	ErrJobOver = fmt.Errorf("%w with its job", ErrExpired)
+	// ErrElsewhere is an ErrSource: the profile does not let a job ask where it is told to.
+	ErrElsewhere = fmt.Errorf("%w: the ID token would be asked for elsewhere", ErrSource)
+	// ErrIssuer is the service that a job of a CI system asks for its ID token.
+	ErrIssuer = errors.New("the CI system's service for ID tokens fails")
 )
 
 // System is what the sources need of the process they run in.
@@ -37,7 +47,9 @@ type System struct {
 	Store  keyring.Store
 	Key    string // of the bootstrap credential in the store, for source keyring
 	Getenv func(string) string
-	Now    func() time.Time
+	// Own is Getenv for variables that only count as the client itself was started with them.
+	Own func(string) string
+	Now func() time.Time
 	// Kuberc is the file of kubectl's preferences, whose policy for plugins holds here, too;
 	// empty when they are turned off.
 	Kuberc string
@@ -45,13 +57,9 @@ type System struct {
 	MountedToken string
 }
 
-// MountedToken is where kubelet mounts a pod's token.
-const MountedToken = "/var/run/secrets/kubernetes.io/serviceaccount/token"
-
-// WithinVariable names the profiles whose bootstrap credentials are being obtained, for programs
-// that doing so runs. A source that leads back to its own profile, also by way of others, would
-// otherwise run this program without end.
-const WithinVariable = "SA_EXEC_CREDENTIAL_WITHIN"
+// WithinVariable keeps a source that leads back to its own profile, also by way of others, from
+// running this program without end.
+const WithinVariable = profile.WithinVariable
 
 // separator is no part of any profile's name.
 const separator = ","
@@ -103,6 +111,8 @@ func token(ctx context.Context, p profile.Profile, system System) (secret.String
 		return fromVariable(p.Bootstrap.Variable, system.Getenv)
 	case profile.SourceCommand:
 		return fromCommand(ctx, p.Bootstrap, nowWithin(p, system.Getenv(WithinVariable)))
+	case profile.SourceGitHub, profile.SourceAzure:
+		return fromJob(ctx, p.Bootstrap, system.Own)
 	}
 	return secret.String{}, fmt.Errorf("%w: unknown source %q", ErrSource, p.Bootstrap.Source)
 }
@@ -121,6 +131,15 @@ func Anonymous(cluster profile.Cluster) (*rest.Config, error) {
 	}
 	config.Proxy = http.ProxyURL(proxy)
 	return config, nil
+}
+
+// Minter returns a client that asks for tokens as config says.
+func Minter(config *rest.Config, now func() time.Time) (*mint.Client, error) {
+	client, err := connect.To(config)
+	if err != nil {
+		return nil, err
+	}
+	return mint.New(client, now), nil
 }
 
 // WithToken returns how to call a cluster with a bearer token.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
@@ -24,7 +23,7 @@ func fromStore(ctx context.Context, p profile.Profile, system System) (Credentia
 		return Credential{}, fmt.Errorf("%w for profile %q", ErrExpired, p.Name)
 	}
 	config, err := WithToken(p.Cluster, entry.Token)
-	return Credential{Config: config, RenewalDue: RenewalDue(entry, system.Now())}, err
+	return Credential{Config: config, RenewalDue: entry.IsHalfOver(system.Now())}, err
 }
 
 // Missing is an ErrMissing for a store that has nothing to give, with the reason where one is worth
@@ -34,9 +33,4 @@ func Missing(err error) error {
 		return fmt.Errorf("%w: %v", ErrMissing, err)
 	}
 	return ErrMissing
-}
-
-// RenewalDue reports whether half of the life of a bootstrap credential is over.
-func RenewalDue(entry keyring.Entry, now time.Time) bool {
-	return now.After(entry.IssuedAt.Add(entry.ExpiresAt.Sub(entry.IssuedAt) / 2))
 }

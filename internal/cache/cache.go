@@ -1,9 +1,8 @@
 // Package cache answers with a token that is good: the stored one while it is fresh, else a new
 // one, minted once however many processes ask at the same time.
 //
-// It wraps a minter that it knows only as a function. Of this module it imports internal/keyring,
-// internal/mint for the Grant, and internal/secret; it knows nothing of profiles, kubeconfigs or
-// the API server.
+// It wraps a minter that it knows only as a function. Of this module it imports internal/keyring and
+// internal/secret; it knows nothing of profiles, kubeconfigs or the API server.
 package cache
 
 import (
@@ -13,7 +12,6 @@ import (
 	"time"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
-	"github.com/sa-exec-credential/sa-exec-credential/internal/mint"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/secret"
 )
 
@@ -31,6 +29,9 @@ const (
 	// patience is how long a store may take to fail without being one that hangs, or that
 	// waits for a person.
 	patience = time.Second
+	// crowdLimit is how long the store behind is left alone for another process's sake. It
+	// may have a token that is good.
+	crowdLimit = 3 * time.Second
 	// margin is kept before the true expiry, so that a token does not die on its way to the
 	// server.
 	margin = 5 * time.Second
@@ -93,7 +94,7 @@ func (c *Cache) warn(problem error) {
 	c.Warn(problem)
 }
 
-type mintFunc = func(context.Context) (mint.Grant, error)
+type mintFunc = func(context.Context) (keyring.Entry, error)
 
 // Answer is a token and until when the client may use it without asking again. Expires is earlier
 // than the token's true expiry, because clients compare without leeway.
@@ -123,16 +124,61 @@ func (c *Cache) Get(ctx context.Context) (Answer, error) {
 	return answer, err
 }
 
+// Hit is Get as far as that needs neither a lock nor a server: a token that is fresh, for a caller
+// that has not been told of it before its time. Where it finds none it has changed nothing, and Get
+// says the rest. Of the fields that are functions it needs Now and Debug alone.
+func (c *Cache) Hit(ctx context.Context) (answer Answer, found bool) {
+	calls := openCallLog(c.Dir, wayName(c.Key, c.Way), c.Kinds)
+	defer calls.close()
+	if err, failed := c.failedBefore(calls, time.Time{}); failed && storeHung(err) {
+		return Answer{}, false
+	}
+	entry, err := c.read(ctx)
+	if err != nil || c.state(entry) != fresh ||
+		calls.isRepeat(c.Caller, entry.Token, c.Now()) {
+		return Answer{}, false
+	}
+	calls.noteWarnings(nil, c.Now())
+	return c.answer(calls, entry), true
+}
+
+// Miss is Get as far as that needs one request and no wait: no token is fresh, nobody else mints
+// one, and nothing has gone wrong before. Where it is not found, nothing is remembered of it, and
+// Get says the rest. Of the fields that are functions it needs Now, Mint and Debug alone.
+func (c *Cache) Miss(ctx context.Context) (answer Answer, found bool) {
+	calls := openCallLog(c.Dir, wayName(c.Key, c.Way), c.Kinds)
+	defer calls.close()
+	lock := c.lock()
+	defer lock.release()
+	if _, hasFailed := calls.readFailure(); hasFailed || !lock.tryExclusive() {
+		return Answer{}, false
+	}
+	stored, err := c.lookUp(ctx, calls)
+	state := c.state(stored)
+	if err != nil || state != absent && calls.isRepeat(c.Caller, stored.Token, c.Now()) {
+		return Answer{}, false
+	}
+	if state == fresh { // by whoever had the lock a moment ago
+		return c.answer(calls, stored), true
+	}
+	minted, err := c.Mint(ctx)
+	if err != nil || c.Store.Set(ctx, c.Key, minted) != nil {
+		return Answer{}, false
+	}
+	calls.noteStored()
+	calls.noteWarnings(nil, c.Now())
+	return c.minted(calls, minted, secret.String{}), true
+}
+
 func (c *Cache) get(ctx context.Context, calls *callLog) (Answer, error) {
 	if err, failed := c.failedBefore(calls, time.Time{}); failed && storeHung(err) {
 		// the store would be waited for as long again, or a person asked again
 		return Answer{}, err
 	}
+	c.letMint(ctx)
 	before, known := calls.stored()
-	began := c.Now()
-	entry, err := c.read(ctx)
-	if err != nil && !errors.Is(err, keyring.ErrNotFound) {
-		calls.hung = c.Now().Sub(began) >= patience
+	entry, err := c.lookUp(ctx, calls)
+	if err != nil {
 		return c.withoutStore(ctx, calls, err)
 	}
 	state := c.state(entry)
@@ -148,6 +194,20 @@ func (c *Cache) get(ctx context.Context, calls *callLog) (Answer, error) {
 		return c.refresh(ctx, calls, entry)
 	}
 	return c.await(ctx, calls, secret.String{}, snapshot{before, known})
+}
+
+// letMint waits while another process mints what memory lacks: a crowd that asks a daemon for what
+// cannot be there keeps it from answering the one that needs it.
+func (c *Cache) letMint(ctx context.Context) {
+	if works, has := keyring.AskFront(ctx, c.Store, c.Key); !works || has {
+		return
+	}
+	lock := c.lock()
+	defer lock.release()
+	if !lock.tryExclusive() {
+		c.Debug("another process mints")
+		_, _ = lock.awaitHolder(ctx, crowdLimit)
+	}
 }
 
 // snapshot is the count of stored tokens before the store was read. While it has not grown, reading
@@ -167,12 +227,28 @@ func (c *Cache) withoutStore(ctx context.Context, calls *callLog, problem error)
 	if err, failed := c.failedBefore(calls, time.Time{}); failed {
 		return Answer{}, err
 	}
-	grant, err := c.request(ctx, calls, c.Mint)
+	entry, err := c.request(ctx, calls, c.Mint)
 	if err != nil {
 		return Answer{}, err
 	}
 	c.warn(fmt.Errorf("token not cached: %w", problem))
-	return c.minted(calls, entryOf(grant), secret.String{}), nil
+	return c.minted(calls, entry, secret.String{}), nil
+}
+
+// lookUp is read for who can do without the store while there is something in front of it, which
+// keeps and shares a token all the same.
+func (c *Cache) lookUp(ctx context.Context, calls *callLog) (keyring.Entry, error) {
+	began := c.Now()
+	entry, err := c.read(ctx)
+	if err == nil || errors.Is(err, keyring.ErrNotFound) {
+		return entry, nil
+	}
+	calls.hung = c.Now().Sub(began) >= patience
+	if works, _ := keyring.AskFront(ctx, c.Store, c.Key); works {
+		c.Debug("the store fails", "error", err)
+		return keyring.Entry{}, nil
+	}
+	return keyring.Entry{}, err
 }
 
 // read gets the entry; one that cannot be read is as good as absent.
@@ -312,11 +388,10 @@ func (c *Cache) refused(ctx context.Context, calls *callLog, entry keyring.Entry
 // the answer.
 func (c *Cache) mint(ctx context.Context, calls *callLog, try mintFunc,
 	refused secret.String) (Answer, error) {
-	grant, err := c.request(ctx, calls, try)
+	entry, err := c.request(ctx, calls, try)
 	if err != nil {
 		return Answer{}, err
 	}
-	entry := entryOf(grant)
 	if err := c.Store.Set(ctx, c.Key, entry); err != nil {
 		c.warn(fmt.Errorf("token not cached: %w", err))
 	}
@@ -326,21 +401,17 @@ func (c *Cache) mint(ctx context.Context, calls *callLog, try mintFunc,
 
 // request mints, and remembers when that fails. A mint that was cancelled says nothing about the
 // next one.
-func (c *Cache) request(ctx context.Context, calls *callLog, try mintFunc) (mint.Grant, error) {
-	grant, err := try(ctx)
+func (c *Cache) request(ctx context.Context, calls *callLog,
+	try mintFunc) (keyring.Entry, error) {
+	entry, err := try(ctx)
 	switch {
 	case err == nil:
-		c.Debug("minted a token", "expires", grant.ExpiresAt, "skew", grant.Skew)
+		c.Debug("minted a token", "expires", entry.ExpiresAt)
 		calls.forgetFailure()
 	case ctx.Err() == nil:
 		calls.rememberFailure(c.Caller, c.Now(), err, c.IsShared(err))
 	}
-	return grant, err
-}
-
-func entryOf(grant mint.Grant) keyring.Entry {
-	return keyring.Entry{Token: grant.Token, IssuedAt: grant.IssuedAt,
-		ExpiresAt: grant.ExpiresAt}
+	return entry, err
 }
 
 // minted answers with a new token. Its issuer has just vouched for it.

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
-	"github.com/sa-exec-credential/sa-exec-credential/internal/mint"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/secret"
 )
 
@@ -525,8 +524,8 @@ func TestAStaleTokenIsReplacedByRefresh(t *testing.T) {
 	}{{56 * time.Minute, "kept"}, {61 * time.Minute, "minted-1"}} {
 		w.set(start.Add(tt.at))
 		c := w.cache(1)
-		c.Refresh = func(context.Context) (mint.Grant, error) {
-			return mint.Grant{},
+		c.Refresh = func(context.Context) (keyring.Entry, error) {
+			return keyring.Entry{},
 				errMint
 		}
 		if answer, err := c.Get(t.Context()); err != nil ||

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
-	"github.com/sa-exec-credential/sa-exec-credential/internal/mint"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/secret"
 )
 
@@ -120,7 +119,7 @@ func (w *world) cache(caller int) *Cache {
 		}}
 }
 
-func (w *world) mint(context.Context) (mint.Grant, error) {
+func (w *world) mint(context.Context) (keyring.Entry, error) {
 	w.mu.Lock()
 	w.mints++
 	number, err, now, during := w.mints, w.mintErr, w.now, w.during
@@ -129,9 +128,9 @@ func (w *world) mint(context.Context) (mint.Grant, error) {
 		during()
 	}
 	if err != nil {
-		return mint.Grant{}, fmt.Errorf("minting: %w", err)
+		return keyring.Entry{}, fmt.Errorf("minting: %w", err)
 	}
-	return mint.Grant{Token: secret.New(fmt.Sprintf("minted-%d", number)), IssuedAt: now,
+	return keyring.Entry{Token: secret.New(fmt.Sprintf("minted-%d", number)), IssuedAt: now,
 		ExpiresAt: now.Add(w.life)}, nil
 }
 

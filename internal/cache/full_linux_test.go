@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/sa-exec-credential/sa-exec-credential/internal/mint"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/secret"
 )
 
@@ -41,9 +41,9 @@ func onFullDisk(dir string) error {
 			return true
 		}, Warn: func(error) {}, Debug: func(string, ...any) {},
 		Valid: func(context.Context, secret.String) (bool, error) { return true, nil },
-		Mint: func(context.Context) (mint.Grant, error) {
+		Mint: func(context.Context) (keyring.Entry, error) {
 			mints++
-			return mint.Grant{Token: secret.New(fmt.Sprint("minted-", mints)),
+			return keyring.Entry{Token: secret.New(fmt.Sprint("minted-", mints)),
 				IssuedAt:  now,
 				ExpiresAt: now.Add(time.Hour)}, nil
 		}}

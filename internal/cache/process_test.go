@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
-	"github.com/sa-exec-credential/sa-exec-credential/internal/mint"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/secret"
 )
 
@@ -48,7 +47,7 @@ func helper(dir, what string) error {
 		},
 		IsShared: func(error) bool { return true }, Warn: func(error) {},
 		Debug: func(string, ...any) {},
-		Mint: func(context.Context) (mint.Grant, error) {
+		Mint: func(context.Context) (keyring.Entry, error) {
 			if what == "hang" {
 				fmt.Println("minting")
 				select {}
@@ -63,14 +62,14 @@ func helper(dir, what string) error {
 }
 
 // mintInto leaves a file for each token that is minted.
-func mintInto(dir string) (mint.Grant, error) {
+func mintInto(dir string) (keyring.Entry, error) {
 	file, err := os.CreateTemp(dir, "minted-")
 	if err != nil {
-		return mint.Grant{}, err
+		return keyring.Entry{}, err
 	}
 	time.Sleep(20 * time.Millisecond) // as a server would take
 	now := time.Now()
-	return mint.Grant{Token: secret.New(filepath.Base(file.Name())), IssuedAt: now,
+	return keyring.Entry{Token: secret.New(filepath.Base(file.Name())), IssuedAt: now,
 		ExpiresAt: now.Add(time.Hour)}, file.Close()
 }
 

@@ -43,11 +43,11 @@ func (c *Cache) renew(ctx context.Context, calls *callLog, force bool) error {
 		(!force || entry.Token != before.Token) {
 		return nil // another process has been quicker
 	}
-	grant, err := c.request(ctx, calls, c.Mint)
+	entry, err := c.request(ctx, calls, c.Mint)
 	if err != nil {
 		return err
 	}
-	if err := c.Store.Set(ctx, c.Key, entryOf(grant)); err != nil {
+	if err := c.Store.Set(ctx, c.Key, entry); err != nil {
 		return fmt.Errorf("token not cached: %w", err)
 	}
 	calls.noteStored()

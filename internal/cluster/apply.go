@@ -31,10 +31,6 @@ const (
 	LimitsUnsupported WarningKind = "limits-unsupported"
 	// an earlier setup allowed more, and that stays
 	LimitsKept WarningKind = "limits-kept"
-	// NoRBAC, and the caller cannot look at the minter's role
-	MinterUnknown WarningKind = "minter-unknown"
-	// NoRBAC, and what others made for the minter is not what setup would make
-	MinterDiffers WarningKind = "minter-differs"
 )
 
 // Warning is something that a person should know, though nothing failed.
@@ -99,29 +95,58 @@ func applyOne(ctx context.Context, client *api.Client, object Object) (Result, *
 	if err == nil || object.lenient == "" {
 		return result, nil, err
 	}
-	var otherRole *RoleRefError
 	switch isPolicy := text(object.content, "metadata", "labels",
 		componentLabel) == componentPolicy; {
 	case isPolicy && errors.Is(err, api.ErrNotFound):
 		return skipped, &Warning{Kind: LimitsUnsupported}, nil
 	case errors.Is(err, api.ErrForbidden):
 		return skipped, &Warning{Kind: object.lenient}, nil
-	case object.lenient != MinterUnknown:
-		return result, nil, err
-	case errors.Is(err, api.ErrConflict), errors.Is(err, ErrForeign), errors.As(err,
-		&otherRole):
-		return leftAlone, &Warning{Kind: MinterDiffers}, nil
 	}
 	return result, nil, err
 }
 
 func reconcile(ctx context.Context, client *api.Client, object Object) (Result, error) {
+	if client.Memo() != nil && object.decision != "" { // of many, each looks once
+		switch isShared := isShared(object.Ref().path()); {
+		case !object.decision.Wrote():
+			return object.decision, nil
+		case object.decision == created && object.isPlace() && !isShared:
+			return createPlace(ctx, client, object)
+		case object.inAbsent:
+			return object.decision, write(ctx, client, object)
+		case object.decision == created && !isShared && object.isAccess():
+			return created, writeAbsent(ctx, client, object)
+		}
+	}
+	defer lockShared(client, object.Ref().path())()
 	// Looked at again: what a Plan has found out may be seconds old.
 	decision, err := decide(ctx, client, object)
 	if err != nil || !decision.Wrote() {
 		return decision, err
 	}
 	return decision, write(ctx, client, object)
+}
+
+// writeAbsent writes an object that was not there. Of one that somebody else has created meanwhile
+// the API server changes nothing that is theirs; what is wrong with it then, a look tells.
+func writeAbsent(ctx context.Context, client *api.Client, object Object) error {
+	err := write(ctx, client, object)
+	if errors.Is(err, api.ErrInvalid) {
+		if _, why := decide(ctx, client, object); why != nil {
+			return why
+		}
+	}
+	return err
+}
+
+// createPlace leaves alone what somebody else has created meanwhile: it is not ours then.
+func createPlace(ctx context.Context, client *api.Client, object Object) (Result, error) {
+	_, err := send(ctx, client, http.MethodPost, object.Ref().collection(),
+		map[string]string{"fieldManager": fieldManager}, "application/json", object.encode())
+	if errors.Is(err, api.ErrConflict) {
+		return decide(ctx, client, object)
+	}
+	return created, explain(err)
 }
 
 // decide is what has to be done with an object. It is found out by reading.
@@ -165,15 +190,38 @@ func decideFor(object Object, live map[string]any) (Result, error) {
 // that cannot be had and not done without.
 func review(ctx context.Context, client *api.Client, objects []Object) error {
 	problems := make([]error, len(objects))
-	parallel.ForEach(len(objects), reviewers, func(i int) {
-		o := &objects[i]
-		o.decision, o.problem = decide(ctx, client, o.normalised())
-		if o.problem != nil && o.lenient == "" {
-			problems[i] = &ObjectError{Doing: "applying", Object: o.Ref(),
-				Err: o.problem}
-		}
-	})
+	for _, namespaces := range []bool{true, false} {
+		absent := absentNamespaces(objects)
+		parallel.ForEach(len(objects), reviewers, func(i int) {
+			if o := &objects[i]; (o.Ref().Kind == "Namespace") == namespaces {
+				problems[i] = o.review(ctx, client, absent)
+			}
+		})
+	}
 	return errors.Join(problems...)
+}
+
+// absentNamespaces are those that have to be created: nothing is in them.
+func absentNamespaces(objects []Object) map[string]bool {
+	absent := map[string]bool{}
+	for _, o := range objects {
+		if o.Ref().Kind == "Namespace" && o.decision == created {
+			absent[o.Ref().Name] = true
+		}
+	}
+	return absent
+}
+
+func (o *Object) review(ctx context.Context, client *api.Client, absent map[string]bool) error {
+	if absent[o.Ref().Namespace] {
+		o.decision, o.inAbsent = created, true
+		return nil
+	}
+	o.decision, o.problem = decide(ctx, client, o.normalised())
+	if o.problem != nil && o.lenient == "" {
+		return &ObjectError{Doing: "applying", Object: o.Ref(), Err: o.problem}
+	}
+	return nil
 }
 
 // reviewers is how many objects are looked at at once.
@@ -183,6 +231,11 @@ const reviewers = 4
 func (o Object) isPlace() bool {
 	component := text(o.content, "metadata", "labels", componentLabel)
 	return component == componentNamespace || component == componentAccount
+}
+
+// isAccess holds for what grants the account its rights.
+func (o Object) isAccess() bool {
+	return text(o.content, "metadata", "labels", componentLabel) == componentAccess
 }
 
 func isOurs(live map[string]any) bool {
@@ -251,9 +304,12 @@ func write(ctx context.Context, client *api.Client, object Object) error {
 // own its fields, whether it grants too much. What cannot be tried, such as an object of a
 // namespace that is not there yet, is passed over. Errors are *ObjectError.
 func Try(ctx context.Context, client *api.Client, objects []Object) error {
-	problems := make([]error, len(objects))
+	problems, absent := make([]error, len(objects)), absentNamespaces(objects)
 	parallel.ForEach(len(objects), reviewers, func(i int) {
 		o, err := objects[i], error(nil)
+		if absent[o.Ref().Namespace] {
+			return
+		}
 		if written, _ := o.IsWritten(); written {
 			err = writeWith(ctx, client, o, tried)
 		} else if o.decision == "" && o.problem == nil {
@@ -286,14 +342,24 @@ func writeWith(ctx context.Context, client *api.Client, object Object,
 
 func get(ctx context.Context, client *api.Client, path, accept string,
 	query map[string]string) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, callDeadline)
-	defer cancel()
-	return client.Get(ctx, path, accept, query)
+	fetch := func() ([]byte, error) {
+		ctx, cancel := context.WithTimeout(ctx, callDeadline)
+		defer cancel()
+		return client.Get(ctx, path, accept, query)
+	}
+	if !isShared(path) {
+		return fetch()
+	}
+	return client.Memo().Get(sharedKey(path, accept, query), fetch)
 }
 
 func send(ctx context.Context, client *api.Client, verb, path string, query map[string]string,
 	contentType string, body []byte) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, callDeadline)
+	limited, cancel := context.WithTimeout(ctx, callDeadline)
 	defer cancel()
-	return client.Raw(ctx, verb, path, query, contentType, body)
+	answer, err := client.Raw(limited, verb, path, query, contentType, body)
+	if isShared(path) && query["dryRun"] == "" {
+		client.Memo().Forget(path)
+	}
+	return answer, err
 }

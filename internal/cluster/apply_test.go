@@ -10,10 +10,11 @@ import (
 	"testing"
 	"time"
 
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/api"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/connect"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
 )
 
 // TestManifests compares with what people reviewed: a change of who can do what in a cluster has to
@@ -23,10 +24,14 @@ func TestManifests(t *testing.T) {
 		w.Roles, w.ClusterRoles, w.In = []string{"deployer"}, []string{"view"},
 			[]string{"build", "prod"}
 		w.Verbs, w.Resources = []string{"get", "list"}, []string{"pods", "nodes"}
-		w.Minter = &Subject{Namespace: "runners", Name: "runner"}
 	}), cluster)
 	if err != nil {
 		t.Fatal(err)
+	}
+	for _, asDevice := range []bool{true, false} {
+		objects = append(objects, mintingObjects(deviceOf("build", Minting{AsDevice: asDevice,
+			Minters: profile.Minters{Users: []string{"alice"}, Groups: []string{"ci, all"},
+				Accounts: []string{"runners/runner"}}}))...)
 	}
 	want, err := os.ReadFile("testdata/manifests.yaml")
 	if err != nil {
@@ -52,17 +57,22 @@ func live(t *testing.T, object Object, edit func(content map[string]any)) answer
 
 func metadataOf(content map[string]any) map[string]any { return content["metadata"].(map[string]any) }
 
-// minterObjects let a pod's account mint: a role and its binding.
-func minterObjects() []Object {
-	return wish(func(w *Wanted) {
-		w.Minter = &Subject{Namespace: "runners",
-			Name: "runner"}
-	}).minter()
+// deviceOf is a device of the account ci.
+func deviceOf(namespace string, m Minting) DeviceSpec {
+	return DeviceSpec{Namespace: namespace, Account: "ci", Name: deviceX, Minting: m,
+		Owner: Owner{Host: "laptop\x1b[2J", User: "jane"}}
+}
+
+// pairOfObjects are a role and its binding.
+func pairOfObjects() []Object {
+	pods := map[string]any{"apiGroups": []any{""}, "resources": []any{"pods"},
+		"verbs": []any{"get"}}
+	return wish(func(*Wanted) {}).created(grants{namespaced: []any{pods}})
 }
 
 func TestWhatIsThereAlready(t *testing.T) {
-	minter := minterObjects()
-	role, binding, device := minter[0], minter[1], DeviceObjects("build", "ci", deviceX)[1]
+	minter := pairOfObjects()
+	role, binding, device := minter[0], minter[1], DeviceObjects(deviceOf("build", Minting{}))[1]
 	var otherRole *RoleRefError
 	isOtherRole := func(err error) bool { return errors.As(err, &otherRole) }
 	is := func(want error) func(error) bool {
@@ -120,8 +130,48 @@ func TestWhatIsThereAlready(t *testing.T) {
 	}
 }
 
+// TestOfManyEachIsLookedAtOnce: what was not there is written without a second look, unless that is
+// what tells why it cannot be.
+func TestOfManyEachIsLookedAtOnce(t *testing.T) {
+	binding := pairOfObjects()[1]
+	path := binding.Ref().path()
+	other := live(t, binding, func(c map[string]any) {
+		c["roleRef"] = map[string]any{"kind": "ClusterRole", "name": "edit"}
+	})
+	for _, test := range []struct {
+		name    string
+		answer  answer // to the write
+		refused bool
+		lines   []string
+	}{
+		{"nobody else has created it", answer{201, "{}"}, false,
+			[]string{"GET " + path, "PATCH " + path}},
+		{"somebody else has, with another role", answer{422, status(422, "cannot change")},
+			true, []string{"GET " + path, "PATCH " + path, "GET " + path}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			client, requests := serve(t, map[string]answer{
+				"1 GET " + path: {404, status(404, "not found")}, "GET " + path: other,
+				"PATCH " + path: test.answer})
+			client.Share(&api.Memo{})
+			objects := []Object{binding}
+			if err := review(t.Context(), client, objects); err != nil {
+				t.Fatal(err)
+			}
+			_, err := Apply(t.Context(), client, objects, ignore)
+			if (err != nil) != test.refused || err != nil && !errors.As(err,
+				new(*RoleRefError)) {
+				t.Errorf("error %v", err)
+			}
+			if got := requests.lines(); !slices.Equal(got, test.lines) {
+				t.Errorf("asked %q, want %q", got, test.lines)
+			}
+		})
+	}
+}
+
 func TestApplyOwnsItsFieldsAndForcesNobody(t *testing.T) {
-	role := minterObjects()[0]
+	role := pairOfObjects()[0]
 	client, requests := serve(t, map[string]answer{"PATCH " + role.Ref().path(): {201, "{}"}})
 	if _, err := Apply(t.Context(), client, []Object{role}, ignore); err != nil {
 		t.Fatal(err)
@@ -136,7 +186,7 @@ func TestApplyOwnsItsFieldsAndForcesNobody(t *testing.T) {
 // TestPoliciesOfOtherVersions: what a newer version protects is not taken away by an older one;
 // what anybody else changed is put right.
 func TestPoliciesOfOtherVersions(t *testing.T) {
-	policy, binding := policyObjects()[1], policyObjects()[2]
+	policy, binding := policyObjects()[0], policyObjects()[1]
 	versioned := func(version string) func(map[string]any) {
 		return func(c map[string]any) {
 			metadataOf(c)["annotations"] = map[string]any{versionAnnotation: version}
@@ -151,7 +201,7 @@ func TestPoliciesOfOtherVersions(t *testing.T) {
 	}{
 		{"our own is left alone", policy, func(map[string]any) {}, false},
 		{"a changed one is put right", policy, versioned("1"), true},
-		{"one of a newer version stays", policy, versioned("2"), false},
+		{"one of a newer version stays", policy, versioned("3"), false},
 		{"one of an older version is replaced", policy, versioned("0"), true},
 		{"one of no version is replaced", policy, versioned("latest"), true},
 		{"a policy that fails open is put right", policy, func(c map[string]any) {
@@ -161,7 +211,7 @@ func TestPoliciesOfOtherVersions(t *testing.T) {
 			c["spec"].(map[string]any)["validationActions"] = []any{"Warn"}
 		}, true},
 		{"a binding has no version of its own", binding, func(c map[string]any) {
-			metadataOf(c)["annotations"] = map[string]any{versionAnnotation: "2"}
+			metadataOf(c)["annotations"] = map[string]any{versionAnnotation: "3"}
 			c["spec"].(map[string]any)["validationActions"] = []any{"Warn"}
 		}, true},
 	}
@@ -371,12 +421,12 @@ func TestCallsHaveTenSeconds(t *testing.T) {
 			}
 			return nil, errors.New("not sent")
 		})}
-	client, err := api.New(config, runtime.NewScheme())
+	client, err := connect.To(config)
 	if err != nil {
 		t.Fatal(err)
 	}
 	_, readErr := read(t.Context(), client, Ref{Kind: "Secret", Namespace: "n", Name: "s"})
-	writeErr := write(t.Context(), client, minterObjects()[0])
+	writeErr := write(t.Context(), client, pairOfObjects()[0])
 	for _, err := range []error{readErr, writeErr} {
 		if !errors.Is(err, api.ErrUnreachable) {
 			t.Errorf("error %v", err)

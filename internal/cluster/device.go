@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/api"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/parallel"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
 )
 
@@ -58,6 +59,9 @@ type Owner struct {
 	Host, User string
 	// Invited is when the machine was invited; zero: it has set itself up.
 	Invited time.Time
+	// Issued and Expires are of the bootstrap token that is requested next, as NoteBootstrap
+	// has them; zero: none is, or not known.
+	Issued, Expires time.Time
 }
 
 // String is " of USER at HOST", as far as they are known.
@@ -84,6 +88,8 @@ type DeviceInfo struct {
 	Issued, Expires time.Time
 	// InvitedUntil is when the last invitation expires, or has. Zero when unknown.
 	InvitedUntil time.Time
+	// Minters are who else may mint as the device, as far as the caller can list bindings.
+	Minters profile.Minters
 	// Odd says what a device of setup's is not: being deleted, without labels, half of a pair.
 	Odd []string
 }
@@ -103,8 +109,9 @@ func (d DeviceInfo) IsCalled(name string) bool {
 // The states of a device, as far as the cluster knows: it does not learn that a machine has joined,
 // because a device can create tokens and nothing else.
 const (
-	SetUp   = "set up"           // by an administrator on the machine itself
-	Invited = "invited"          // and can join until InvitedUntil, or has
+	SetUp = "set up" // by an administrator on the machine itself
+	// and can join until InvitedUntil where that is known, or has
+	Invited = "invited"
 	Lapsed  = "joined or lapsed" // by InvitedUntil
 )
 
@@ -113,8 +120,8 @@ func (d DeviceInfo) State(now time.Time) string {
 	switch {
 	case d.Owner.Invited.IsZero() || d.Issued.After(d.Owner.Invited):
 		return SetUp
-	case now.Before(d.InvitedUntil):
-		return Invited
+	case now.Before(d.InvitedUntil), d.InvitedUntil.IsZero() && !d.Minters.IsEmpty():
+		return Invited // one without a secret does not expire
 	}
 	return Lapsed
 }
@@ -137,20 +144,41 @@ func NewDeviceName(account, hostname string) string {
 	return account + deviceInfix + host + "-" + hex.EncodeToString(random[:])
 }
 
+// IsNamesake reports whether two names of devices differ in nothing but their random bits.
+func IsNamesake(a, b string) bool {
+	return hasHash.MatchString(a) &&
+		hasHash.ReplaceAllString(a, "") == hasHash.ReplaceAllString(b, "")
+}
+
 // IsDeviceOf reports whether a name is that of a device of account.
 func IsDeviceOf(account, name string) bool {
 	return strings.HasPrefix(name, account+deviceInfix) && deviceName.MatchString(name)
 }
 
+// DeviceSpec is what a device is to be.
+type DeviceSpec struct {
+	Namespace, Account, Name string
+	Owner                    Owner
+	Minting                  Minting // by others than the machine itself
+	IsKnown                  bool    // it was there before: look first
+}
+
 // EnsureDevice returns the device of a name, created now or by an earlier call, and makes sure
-// that it is allowed to create tokens for account and for itself, and nothing else. Errors are
-// *ObjectError.
-func EnsureDevice(ctx context.Context, client *api.Client, namespace, account, name string,
-	owner Owner) (profile.Device, error) {
-	d := profile.Device{Name: name}
-	objects := DeviceObjects(namespace, account, name)
+// that it, or those who mint as it, are allowed what they need, and nothing else. Who was allowed
+// to mint as it before still is. Errors are *ObjectError.
+func EnsureDevice(ctx context.Context, client *api.Client, spec DeviceSpec) (profile.Device,
+	error) {
+	d := profile.Device{Name: spec.Name}
+	if spec.Minting.IsByOthers() {
+		before, err := MintersOf(ctx, client, spec.Namespace, spec.Name)
+		if err != nil {
+			return d, err
+		}
+		spec.Minting.Minters = spec.Minting.Minters.And(before)
+	}
+	objects := DeviceObjects(spec)
 	for i := range objects {
-		uid, err := ensure(ctx, client, objects[i].annotated(owner))
+		uid, err := ensure(ctx, client, objects[i].annotated(spec.Owner), spec.IsKnown)
 		if err != nil {
 			return profile.Device{}, &ObjectError{Doing: "creating",
 				Object: objects[i].Ref(), Err: err}
@@ -162,29 +190,69 @@ func EnsureDevice(ctx context.Context, client *api.Client, namespace, account, n
 			d.AccountUID = uid
 		}
 	}
+	if spec.Minting.AsDevice { // as the API server's older version could not have them
+		err := removeMinterLines(ctx, client, spec.Namespace, spec.Account, spec.Name)
+		if err != nil && !errors.Is(err, api.ErrForbidden) {
+			return d, &ObjectError{Doing: "writing", Object: LimitsRef, Err: err}
+		}
+	}
 	return d, nil
 }
 
-// DeviceObjects are a device's: what it is bound to, what it mints as, and its one right.
-func DeviceObjects(namespace, account, name string) []Object {
-	ref := func(kind string) Ref { return Ref{Kind: kind, Namespace: namespace, Name: name} }
-	return []Object{
-		newObject(ref("Secret"), account, componentDevice).
+// Lacking are the objects that EnsureDevice would write, of a device that was there before. Those
+// that cannot be looked at are among them.
+func Lacking(ctx context.Context, client *api.Client, spec DeviceSpec) (lacking []Object) {
+	objects := DeviceObjects(spec)
+	isLacking := make([]bool, len(objects))
+	parallel.ForEach(len(objects), reviewers, func(i int) {
+		o := &objects[i]
+		if o.isRight() {
+			decision, err := decide(ctx, client, o.normalised())
+			if isLacking[i] = err != nil || decision.Wrote(); decision == changed {
+				o.decision = changed
+			}
+			return
+		}
+		_, err := readMetadata(ctx, client, o.Ref())
+		isLacking[i] = err != nil
+	})
+	for i, o := range objects {
+		if isLacking[i] {
+			lacking = append(lacking, o)
+		}
+	}
+	return lacking
+}
+
+// DeviceObjects are a device's: what it is bound to, what it mints as, and its one right, or that
+// of those who mint as it.
+func DeviceObjects(d DeviceSpec) []Object {
+	ref := func(kind string) Ref { return Ref{Kind: kind, Namespace: d.Namespace, Name: d.Name} }
+	objects := []Object{
+		newObject(ref("Secret"), d.Account, componentDevice).
 			with("type", secretType).
 			with("immutable", true), // it stays empty
-		newObject(ref("ServiceAccount"), account, componentDevice).
+		newObject(ref("ServiceAccount"), d.Account, componentDevice).
 			with("automountServiceAccountToken", false),
-		newObject(ref("Role"), account, componentDevice).
-			with("rules", mintingRules(account, name)),
-		newObject(ref("RoleBinding"), account, componentDevice).
-			with("roleRef", roleRef("Role", name)).
-			with("subjects", subjects(Subject{Namespace: namespace, Name: name})),
 	}
+	if d.Minting.IsByOthers() {
+		return append(objects, mintingObjects(d)...)
+	}
+	return append(objects,
+		newObject(ref("Role"), d.Account, componentDevice).
+			with("rules", mintingRules(d.Account, d.Name)),
+		newObject(ref("RoleBinding"), d.Account, componentDevice).
+			with("roleRef", roleRef("Role", d.Name)).
+			with("subjects", subjects(Subject{Namespace: d.Namespace, Name: d.Name})))
 }
 
 func (o Object) annotated(owner Owner) Object {
 	if !owner.Invited.IsZero() {
 		o = o.annotate(invitedAnnotation, stamp(owner.Invited))
+	}
+	if !owner.Issued.IsZero() && o.Ref().Kind == "Secret" {
+		o = o.annotate(issuedAnnotation, stamp(owner.Issued)).annotate(expiresAnnotation,
+			stamp(owner.Expires))
 	}
 	return o.annotate(hostAnnotation, printable(owner.Host)).annotate(userAnnotation,
 		printable(owner.User))
@@ -192,7 +260,13 @@ func (o Object) annotated(owner Owner) Object {
 
 // ensure creates an object, or finds the one that an earlier setup of this machine has created.
 // What others changed in a role or a binding is put right; the rest does not matter.
-func ensure(ctx context.Context, client *api.Client, object Object) (uid string, err error) {
+func ensure(ctx context.Context, client *api.Client, object Object,
+	isKnown bool) (uid string, err error) {
+	if isKnown {
+		if uid, err = find(ctx, client, object); !errors.Is(err, api.ErrNotFound) {
+			return uid, err
+		}
+	}
 	ref := object.Ref()
 	query := map[string]string{"fieldManager": fieldManager}
 	answer, err := send(ctx, client, http.MethodPost, ref.collection(), query,
@@ -204,11 +278,28 @@ func ensure(ctx context.Context, client *api.Client, object Object) (uid string,
 	if !errors.Is(err, api.ErrConflict) {
 		return "", explain(err)
 	}
-	if object.content["rules"] != nil || object.content["subjects"] != nil {
-		_, err := reconcile(ctx, client, object.normalised())
+	return find(ctx, client, object)
+}
+
+// isRight holds for roles and bindings.
+func (o Object) isRight() bool { return o.content["rules"] != nil || o.content["subjects"] != nil }
+
+// find is ensure for an object that is there.
+func find(ctx context.Context, client *api.Client, object Object) (uid string, err error) {
+	if object.isRight() {
+		object = object.normalised()
+		decision, err := decide(ctx, client, object)
+		switch {
+		case err != nil:
+			return "", err
+		case decision == created:
+			return "", api.ErrNotFound
+		case decision.Wrote():
+			err = write(ctx, client, object)
+		}
 		return "", err
 	}
-	found, err := readMetadata(ctx, client, ref)
+	found, err := readMetadata(ctx, client, object.Ref())
 	switch {
 	case err != nil:
 		return "", err
@@ -300,6 +391,9 @@ func Devices(ctx context.Context, client *api.Client, namespace, account string)
 		return strings.Compare(a.Name,
 			b.Name)
 	})
+	if len(devices) > 0 {
+		addMinters(ctx, client, namespace, devices)
+	}
 	return devices, nil
 }
 
@@ -371,8 +465,7 @@ func DeleteDevice(ctx context.Context, client *api.Client, namespace string, d p
 		}
 		progress(ref, result)
 	}
-	for _, kind := range []string{"RoleBinding", "Role"} { // of no use to anybody now
-		ref := Ref{Kind: kind, Namespace: namespace, Name: d.Name}
+	for _, ref := range rolesOfDevice(namespace, d.Name) { // of no use to anybody now
 		_, err := send(ctx, client, http.MethodDelete, ref.path(), nil, "application/json",
 			nil)
 		if err != nil && !errors.Is(err, api.ErrNotFound) && !errors.Is(err,
@@ -380,7 +473,18 @@ func DeleteDevice(ctx context.Context, client *api.Client, namespace string, d p
 			return &ObjectError{Doing: "deleting", Object: ref, Err: err}
 		}
 	}
+	account, _, _ := strings.Cut(d.Name, deviceInfix)
+	err := removeMinterLines(ctx, client, namespace, account, d.Name)
+	if err != nil && !errors.Is(err, api.ErrForbidden) {
+		return &ObjectError{Doing: "writing", Object: LimitsRef, Err: err}
+	}
 	return nil
+}
+
+// rolesOfDevice are the names of all that a device, or who mints as it, may have had rights by.
+func rolesOfDevice(namespace, device string) []Ref {
+	return append([]Ref{{"RoleBinding", namespace, device}, {"Role", namespace, device}},
+		mintingRefs(namespace, device)...)
 }
 
 // deleteForGood deletes by uid. A namesake, which nobody else can have had a reason to create,

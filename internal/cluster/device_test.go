@@ -109,8 +109,7 @@ func TestEnsureDevice(t *testing.T) {
 				answers[line] = a
 			}
 			client, requests := serve(t, answers)
-			device, err := EnsureDevice(t.Context(), client, "build", "ci", deviceX,
-				Owner{Host: "laptop\x1b[2J", User: "jane"})
+			device, err := EnsureDevice(t.Context(), client, deviceOf("build", Minting{}))
 			var object *ObjectError
 			if !errors.Is(err, tt.err) || err != nil && !errors.As(err, &object) ||
 				err == nil &&
@@ -137,8 +136,7 @@ func TestEnsureDevice(t *testing.T) {
 // no pod gets a token of, the one right, and plain text about the owner.
 func TestADeviceCanCreateTokensOnly(t *testing.T) {
 	client, requests := serve(t, newDevice())
-	if _, err := EnsureDevice(t.Context(), client, "build", "ci", deviceX,
-		Owner{Host: "laptop\x1b[2J", User: "jane"}); err != nil {
+	if _, err := EnsureDevice(t.Context(), client, deviceOf("build", Minting{})); err != nil {
 		t.Fatal(err)
 	}
 	sent := map[string]map[string]any{}
@@ -299,8 +297,7 @@ func TestDeleteDevice(t *testing.T) {
 				success},
 			"DELETE " + bindingPath: {200, success}}, nil, []string{string(Deleted),
 			string(Deleted)},
-			[]string{"DELETE " + accountPath + " a-1", "DELETE " + secretPath + " s-1",
-				"DELETE " + bindingPath + " ", "DELETE " + rolePath + " "}},
+			[]string{"DELETE " + accountPath + " a-1", "DELETE " + secretPath + " s-1"}},
 		{"one that is gone is gone", nil, nil, []string{string(Gone), string(Gone)}, nil},
 		{"half of one is deleted, too", map[string]answer{"DELETE " + secretPath: {200,
 			success}}, nil,
@@ -312,8 +309,7 @@ func TestDeleteDevice(t *testing.T) {
 			"PATCH " + secretPath: {200, "{}"}}, nil, []string{string(Deleted),
 			string(Deleted)},
 			[]string{"DELETE " + accountPath + " a-1", "PATCH " + accountPath + " a-1",
-				"DELETE " + secretPath + " s-1", "PATCH " + secretPath + " s-1",
-				"DELETE " + bindingPath + " ", "DELETE " + rolePath + " "}},
+				"DELETE " + secretPath + " s-1", "PATCH " + secretPath + " s-1"}},
 		{"finalizers that somebody else removes meanwhile do not matter", map[string]answer{
 			"DELETE " + secretPath: {200, deviceMetadata("s-1", held+deleting)}}, nil,
 			[]string{string(Gone), string(Deleted)}, nil},
@@ -322,8 +318,7 @@ func TestDeleteDevice(t *testing.T) {
 				success}}, nil,
 			[]string{string(Gone), string(Namesake)},
 			[]string{"DELETE " + accountPath + " a-1", "DELETE " + secretPath + " s-1",
-				"DELETE " + secretPath + " s-2", "DELETE " + bindingPath + " ",
-				"DELETE " + rolePath + " "}},
+				"DELETE " + secretPath + " s-2"}},
 		{"a namesake with a finalizer goes, too", map[string]answer{"1 DELETE " +
 			accountPath: conflict,
 			"GET " + accountPath: found("a-2", held), "DELETE " + accountPath: {200,
@@ -331,8 +326,7 @@ func TestDeleteDevice(t *testing.T) {
 			"PATCH " + accountPath: {200, "{}"}}, nil, []string{string(Namesake),
 			string(Gone)},
 			[]string{"DELETE " + accountPath + " a-1", "DELETE " + accountPath + " a-2",
-				"PATCH " + accountPath + " a-2", "DELETE " + secretPath + " s-1",
-				"DELETE " + bindingPath + " ", "DELETE " + rolePath + " "}},
+				"PATCH " + accountPath + " a-2", "DELETE " + secretPath + " s-1"}},
 		{"a namesake that is gone again is gone", map[string]answer{"1 DELETE " +
 			secretPath: conflict}, nil,
 			[]string{string(Gone), string(Gone)}, nil},
@@ -363,9 +357,15 @@ func TestDeleteDevice(t *testing.T) {
 			if !errors.Is(err, tt.err) || !slices.Equal(got, tt.want) {
 				t.Errorf("got %q, %v, want %q, %v", got, err, tt.want, tt.err)
 			}
+			want := tt.wrote
+			for _, ref := range rolesOfDevice("build", deviceX) {
+				if tt.err == nil {
+					want = append(want, "DELETE "+ref.path()+" ")
+				}
+			}
 			if wrote := withUIDs(requests.wrote()); tt.wrote != nil &&
-				!slices.Equal(wrote, tt.wrote) {
-				t.Errorf("it wrote %q, want %q", wrote, tt.wrote)
+				!slices.Equal(wrote, want) {
+				t.Errorf("it wrote %q, want %q", wrote, want)
 			}
 		})
 	}
@@ -508,6 +508,11 @@ func TestTheStateOfADeviceIsWhatTheClusterKnows(t *testing.T) {
 		if got := d.State(now); got != test.want {
 			t.Errorf("%s: %q, not %q", test.name, got, test.want)
 		}
+	}
+	d := DeviceInfo{Owner: Owner{Invited: ago(600)},
+		Minters: profile.MinterCalled("github:main")}
+	if got := d.State(now); got != Invited {
+		t.Errorf("invited without a secret: %q", got)
 	}
 }
 

@@ -74,7 +74,8 @@ func FindInstalled(ctx context.Context, client *api.Client, namespace, account s
 	case err != nil:
 		return nil, &ObjectError{Doing: "reading", Object: LimitsRef, Err: err}
 	case live.Metadata.ResourceVersion != "":
-		_, i.Limits = live.Data[limitsKey(namespace, account)]
+		key := limitsKey(namespace, account)
+		i.Limits = len(live.without(key, key+mintersSuffix)) > 0
 		i.OthersLimited = len(live.accounts())
 		if i.Limits {
 			i.OthersLimited--
@@ -113,7 +114,7 @@ func (i *Installed) findRights(ctx context.Context, client *api.Client, kind str
 		i.keep(everywhere, "you cannot list those of all namespaces, so they were looked "+
 			"for in %s only",
 			strings.Join(namespaces, ", "))
-		items, err = i.listEach(ctx, client, kind, namespaces)
+		items, err = i.listEach(ctx, client, kind, append(namespaces, limitsNamespace))
 	}
 	if err != nil {
 		return fmt.Errorf("listing %s of %q: %w", everywhere.Resource(),
@@ -144,6 +145,9 @@ func (i *Installed) listEach(ctx context.Context, client *api.Client, kind strin
 	for _, namespace := range namespaces {
 		ref := Ref{Kind: kind, Namespace: namespace}
 		items, err := listMetadata(ctx, client, ref.collection(), i.selector())
+		if errors.Is(err, api.ErrForbidden) && namespace == limitsNamespace {
+			continue // what is there is of no use without the devices
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -182,14 +186,22 @@ func (i *Installed) findForeign(ctx context.Context, client *api.Client) {
 // an interrupted deletion has left of a device.
 func (i *Installed) isNamedByUs(ref Ref) bool {
 	w := Wanted{Namespace: i.Namespace, ServiceAccount: i.Account}
+	if ref.Namespace == limitsNamespace {
+		device, found := strings.CutPrefix(ref.Name, i.Namespace+".")
+		return found && i.isLeft(device) || w.isAccessName(ref.Namespace, ref.Name)
+	}
 	if ref.Namespace != i.Namespace {
 		return w.isAccessName(ref.Namespace, ref.Name)
 	}
-	isListed := slices.ContainsFunc(i.Devices,
-		func(d DeviceInfo) bool { return d.Name == ref.Name })
-	return w.isAccessName(ref.Namespace, ref.Name) || IsDeviceOf(i.Account, ref.Name) &&
-		!isListed ||
+	device := strings.TrimPrefix(strings.TrimPrefix(ref.Name, actingPrefix), mintersPrefix)
+	return w.isAccessName(ref.Namespace, ref.Name) || i.isLeft(device) ||
 		ref.Name == w.minterRole() || strings.HasPrefix(ref.Name, w.minterRole()+":")
+}
+
+// isLeft holds for the name of a device that is not there any more.
+func (i *Installed) isLeft(device string) bool {
+	return IsDeviceOf(i.Account, device) && !slices.ContainsFunc(i.Devices,
+		func(d DeviceInfo) bool { return d.Name == device })
 }
 
 // findAccount takes the account when setup created it.
@@ -266,6 +278,9 @@ func (i *Installed) Refs() (refs []Ref) {
 	for _, d := range i.Devices {
 		for _, kind := range []string{"ServiceAccount", "Secret", "RoleBinding", "Role"} {
 			refs = append(refs, Ref{Kind: kind, Namespace: i.Namespace, Name: d.Name})
+		}
+		if !d.Minters.IsEmpty() {
+			refs = append(refs, mintingRefs(i.Namespace, d.Name)...)
 		}
 	}
 	for _, f := range i.Objects {

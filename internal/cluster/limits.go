@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/api"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
 )
 
 // Limits are what the devices of an account can ask for.
@@ -92,47 +93,31 @@ var LimitsRef = Ref{Kind: "ConfigMap", Namespace: limitsNamespace, Name: limitsN
 // A caller who cannot write limits is an api.ErrForbidden. Errors are *ObjectError.
 func EnsureLimits(ctx context.Context, client *api.Client, namespace, account string, wanted Limits,
 	apiAudiences []string) (inForce Limits, changed bool, err error) {
-	for range limitsTries {
-		inForce, changed, err = ensureLimits(ctx, client, limitsKey(namespace, account),
-			wanted, apiAudiences)
-		if !errors.Is(err, api.ErrConflict) {
-			break
+	key := limitsKey(namespace, account)
+	changed, err = updateLimits(ctx, client, func(live limitsMap) map[string]any {
+		inForce = wanted.union(Limits{})
+		if before, has := live.Data[key]; has {
+			inForce = wanted.union(parseLimits(before))
 		}
-	}
+		data := map[string]any{}
+		set := func(key, value string) {
+			if live.Data[key] != value {
+				data[key] = value
+			}
+		}
+		set(key, inForce.String())
+		if live.Data[defaultKey] == "" {
+			set(defaultKey, defaultLimits.String())
+		}
+		if len(apiAudiences) > 0 {
+			set(audiencesKey, strings.Join(apiAudiences, " "))
+		}
+		return data
+	})
 	if err != nil {
 		err = &ObjectError{Doing: "writing", Object: LimitsRef, Err: err}
 	}
 	return inForce, changed, err
-}
-
-func ensureLimits(ctx context.Context, client *api.Client, key string, wanted Limits,
-	apiAudiences []string) (Limits, bool, error) {
-	live, err := readLimits(ctx, client)
-	if err != nil {
-		return Limits{}, false, err
-	}
-	data := map[string]string{}
-	set := func(key, value string) {
-		if live.Data[key] != value {
-			data[key] = value
-		}
-	}
-	before, has := live.Data[key]
-	inForce := wanted.union(Limits{})
-	if has {
-		inForce = wanted.union(parseLimits(before))
-	}
-	set(key, inForce.String())
-	if live.Data[defaultKey] == "" {
-		set(defaultKey, defaultLimits.String())
-	}
-	if len(apiAudiences) > 0 {
-		set(audiencesKey, strings.Join(apiAudiences, " "))
-	}
-	if len(data) == 0 {
-		return inForce, false, nil
-	}
-	return inForce, true, writeLimits(ctx, client, live, data)
 }
 
 // limitsMap is the ConfigMap; its resourceVersion is empty where there is none yet.
@@ -146,7 +131,7 @@ type limitsMap struct {
 // accounts are those that have limits of their own.
 func (l limitsMap) accounts() (names []string) {
 	for key := range l.Data {
-		if strings.Contains(key, ".") {
+		if strings.Contains(key, ".") && !strings.HasSuffix(key, mintersSuffix) {
 			names = append(names, key)
 		}
 	}
@@ -157,22 +142,112 @@ func (l limitsMap) accounts() (names []string) {
 func RemoveLimits(ctx context.Context, client *api.Client, namespace, account string) (Deletion,
 	error) {
 	key := limitsKey(namespace, account)
-	for range limitsTries {
-		live, err := readLimits(ctx, client)
-		if _, has := live.Data[key]; err == nil && !has {
-			return Gone, nil
-		}
-		if err == nil {
-			err = patchLimits(ctx, client, live, map[string]any{key: nil})
-		}
-		if err != nil && !errors.Is(err, api.ErrConflict) {
-			return "", &ObjectError{Doing: "writing", Object: LimitsRef, Err: err}
-		}
-		if err == nil {
-			return Deleted, nil
+	changed, err := updateLimits(ctx, client, func(live limitsMap) map[string]any {
+		return live.without(key, key+mintersSuffix)
+	})
+	switch {
+	case err != nil:
+		return "", &ObjectError{Doing: "writing", Object: LimitsRef, Err: err}
+	case !changed:
+		return Gone, nil
+	}
+	return Deleted, nil
+}
+
+// without are the changes that leave no such keys; none where there are none.
+func (l limitsMap) without(keys ...string) map[string]any {
+	gone := map[string]any{}
+	for _, key := range keys {
+		if _, has := l.Data[key]; has {
+			gone[key] = nil
 		}
 	}
-	return "", &ObjectError{Doing: "writing", Object: LimitsRef, Err: api.ErrConflict}
+	return gone
+}
+
+// updateLimits changes what change says about the ConfigMap, which may be nothing, and asks it
+// again when somebody else has written meanwhile.
+func updateLimits(ctx context.Context, client *api.Client,
+	change func(limitsMap) map[string]any) (changed bool, err error) {
+	defer lockShared(client, LimitsRef.path())()
+	for range limitsTries {
+		live, err := readLimits(ctx, client)
+		if err != nil {
+			return false, err
+		}
+		data := change(live)
+		if len(data) == 0 {
+			return false, nil
+		}
+		if err = writeLimits(ctx, client, live, data); !errors.Is(err, api.ErrConflict) {
+			return err == nil, err
+		}
+	}
+	return false, api.ErrConflict
+}
+
+// mintersSuffix ends the key of who may create an account's tokens with a right of their own, where
+// the API server cannot have them act as a device. No account's key ends so: it is in no name.
+const mintersSuffix = "_minters"
+
+// minterLines are how the policy reads who may mint as a device: DEVICE KIND:NAME, one a line. A
+// device's name has no space, and no minter's name a line's end.
+func minterLines(device string, m profile.Minters) (lines []string) {
+	for _, name := range m.Users {
+		lines = append(lines, device+" user:"+name)
+	}
+	for _, account := range m.Accounts {
+		namespace, name, _ := strings.Cut(account, "/")
+		user := Subject{Namespace: namespace, Name: name}.Username()
+		lines = append(lines, device+" user:"+user)
+	}
+	for _, name := range m.Groups {
+		lines = append(lines, device+" group:"+name)
+	}
+	return lines
+}
+
+// EnsureMinterLines has the policy hold minters of a device to the limits of its account: those who
+// create tokens with a right of their own. changed is false when it did already. Errors are
+// *ObjectError.
+func EnsureMinterLines(ctx context.Context, client *api.Client, d DeviceSpec) (changed bool,
+	err error) {
+	key := limitsKey(d.Namespace, d.Account) + mintersSuffix
+	changed, err = updateLimits(ctx, client, func(live limitsMap) map[string]any {
+		before := strings.FieldsFunc(live.Data[key], isLineEnd)
+		lines := append(slices.Clone(before), minterLines(d.Name, d.Minting.Minters)...)
+		slices.Sort(lines)
+		if lines = slices.Compact(lines); slices.Equal(lines, before) {
+			return nil
+		}
+		return map[string]any{key: strings.Join(lines, "\n")}
+	})
+	if err != nil {
+		err = &ObjectError{Doing: "writing", Object: LimitsRef, Err: err}
+	}
+	return changed, err
+}
+
+func isLineEnd(r rune) bool { return r == '\n' }
+
+// removeMinterLines forgets the minters of a device that is gone, or that they act as now.
+func removeMinterLines(ctx context.Context, client *api.Client, namespace, account,
+	device string) error {
+	key := limitsKey(namespace, account) + mintersSuffix
+	_, err := updateLimits(ctx, client, func(live limitsMap) map[string]any {
+		before := strings.FieldsFunc(live.Data[key], isLineEnd)
+		left := slices.DeleteFunc(slices.Clone(before), func(line string) bool {
+			return strings.HasPrefix(line, device+" ")
+		})
+		switch {
+		case len(left) == len(before):
+			return nil
+		case len(left) == 0:
+			return map[string]any{key: nil}
+		}
+		return map[string]any{key: strings.Join(left, "\n")}
+	})
+	return err
 }
 
 func readLimits(ctx context.Context, client *api.Client) (limitsMap, error) {
@@ -189,9 +264,10 @@ func readLimits(ctx context.Context, client *api.Client) (limitsMap, error) {
 
 // writeLimits is an api.ErrConflict when somebody else has written since live was read.
 func writeLimits(ctx context.Context, client *api.Client, live limitsMap,
-	data map[string]string) error {
+	data map[string]any) error {
 	query := map[string]string{"fieldManager": fieldManager}
 	if live.Metadata.ResourceVersion == "" {
+		client.Memo().Forget(LimitsRef.path())
 		object := newObject(LimitsRef, "", componentPolicy).with("data", data)
 		_, err := send(ctx, client, http.MethodPost, LimitsRef.collection(), query,
 			"application/json", object.encode())
@@ -207,9 +283,12 @@ func patchLimits(ctx context.Context, client *api.Client, live limitsMap, data a
 	if err != nil {
 		return err
 	}
-	_, err = send(ctx, client, http.MethodPatch, LimitsRef.path(),
+	answer, err := send(ctx, client, http.MethodPatch, LimitsRef.path(),
 		map[string]string{"fieldManager": fieldManager},
 		"application/merge-patch+json", body)
+	if err == nil { // the next of many accounts need not read it
+		client.Memo().Put(LimitsRef.path(), answer)
+	}
 	return err
 }
 

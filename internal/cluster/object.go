@@ -28,6 +28,7 @@ type Object struct {
 	// what Plan has found out: what has to be done, or why it cannot be told or done
 	decision Result
 	problem  error
+	inAbsent bool // its namespace has to be created first
 }
 
 // collections maps the kinds created here to where their objects are found.

@@ -1,7 +1,5 @@
 package cluster
 
-import "strings"
-
 // The values of the component label.
 const (
 	componentNamespace = "namespace"
@@ -36,9 +34,16 @@ func Objects(w Wanted, known Resources) ([]Object, error) {
 				w.ServiceAccount,
 				componentAccount))
 	}
-	objects = append(objects, w.minter()...)
 	objects = append(objects, w.created(rules)...)
 	objects = append(objects, w.existing()...)
+	if w.Minting.AsDevice || w.Limits {
+		namespace := newObject(Ref{Kind: "Namespace", Name: limitsNamespace}, "",
+			componentNamespace)
+		if !w.Minting.AsDevice {
+			namespace.lenient = LimitsForbidden
+		}
+		objects = append(objects, namespace)
+	}
 	if w.Limits {
 		objects = append(objects, policyObjects()...)
 	}
@@ -49,33 +54,8 @@ func (w Wanted) namespaced(kind, name string) Ref {
 	return Ref{Kind: kind, Namespace: w.Namespace, Name: name}
 }
 
-// minter lets an account or user of others mint for this account only.
-func (w Wanted) minter() []Object {
-	if w.Minter == nil {
-		return nil
-	}
-	role := w.minterRole()
-	binding := shorten(role+":"+strings.NewReplacer("/", ":", "%",
-		":").Replace(w.Minter.Username()), maxName)
-	return w.lenient(
-		newObject(w.namespaced("Role", role), w.ServiceAccount, componentMinter).
-			with("rules", mintingRules(w.ServiceAccount)),
-		newObject(w.namespaced("RoleBinding", binding), w.ServiceAccount, componentMinter).
-			with("roleRef", roleRef("Role", role)).
-			with("subjects", subjects(*w.Minter)))
-}
-
+// minterRole is what setups before version 2 of the policy created for a pod's account.
 func (w Wanted) minterRole() string { return shorten(prefix+w.ServiceAccount+":minter", maxName) }
-
-// lenient marks what an administrator prepared already for those who cannot read it.
-func (w Wanted) lenient(objects ...Object) []Object {
-	if w.NoRBAC {
-		for i := range objects {
-			objects[i].lenient = MinterUnknown
-		}
-	}
-	return objects
-}
 
 func mintingRules(accounts ...string) []any {
 	return []any{rule([]string{"create"}, "", []string{"serviceaccounts/token"}, accounts)}
@@ -169,9 +149,6 @@ func roleRef(kind, name string) map[string]any {
 }
 
 func subjects(s Subject) []any {
-	if s.Namespace == "" {
-		return []any{map[string]any{"kind": "User", "apiGroup": rbacGroup, "name": s.Name}}
-	}
 	return []any{map[string]any{"kind": "ServiceAccount", "namespace": s.Namespace,
 		"name": s.Name}}
 }

@@ -172,19 +172,25 @@ func unknownRole(ctx context.Context, client *api.Client, ref Ref) error {
 // are. Bindings that the caller cannot list are not in it.
 func Superseded(ctx context.Context, client *api.Client, w Wanted, objects []Object) ([]Ref,
 	error) {
-	if w.NoRBAC || !w.createsRole() && len(split(w.Roles))+len(split(w.ClusterRoles)) == 0 {
-		return nil, nil
+	old, err := w.oldMinters(ctx, client)
+	asksNone := !w.createsRole() && len(split(w.Roles))+len(split(w.ClusterRoles)) == 0
+	if err != nil || w.NoRBAC || asksNone {
+		return old, err
 	}
 	wanted := map[Ref]bool{}
 	for _, object := range objects {
 		wanted[object.Ref()] = true
 	}
-	var superseded []Ref
+	superseded, all := old, false
 	for _, ref := range w.accessCollections() {
-		found, err := w.accessIn(ctx, client, ref)
+		if all && ref.Namespace != "" {
+			continue
+		}
+		found, listed, err := w.accessIn(ctx, client, ref)
 		if err != nil {
 			return nil, err
 		}
+		all = all || listed && ref == (Ref{Kind: "RoleBinding"})
 		for _, ref := range found {
 			if !wanted[ref] && !slices.Contains(superseded, ref) {
 				superseded = append(superseded, ref)
@@ -194,30 +200,52 @@ func Superseded(ctx context.Context, client *api.Client, w Wanted, objects []Obj
 	return superseded, nil
 }
 
+// oldMinters lists the bindings by which setups of earlier versions let a pod's account mint,
+// without any limits, where others mint now.
+func (w Wanted) oldMinters(ctx context.Context, client *api.Client) (refs []Ref, err error) {
+	if !w.Minting.IsByOthers() {
+		return nil, nil
+	}
+	in := Ref{Kind: "RoleBinding", Namespace: w.Namespace}
+	items, err := listMetadata(ctx, client, in.collection(), map[string]string{
+		"labelSelector": accountLabel + "=" + labelValue(w.ServiceAccount) + "," +
+			componentLabel + "=" + componentMinter})
+	if err != nil && !errors.Is(err, api.ErrForbidden) {
+		return nil, fmt.Errorf("listing the bindings of %q: %w",
+			w.Namespace+"/"+w.ServiceAccount, err)
+	}
+	for _, item := range items {
+		refs = append(refs, Ref{Kind: in.Kind, Namespace: item.Namespace, Name: item.Name})
+	}
+	return refs, nil
+}
+
 // accessCollections are where bindings of the account can be: everywhere, and in its own
 // namespaces, which some can list who cannot list all.
 func (w Wanted) accessCollections() []Ref {
 	refs := []Ref{{Kind: "ClusterRoleBinding"}, {Kind: "RoleBinding"}}
-	for _, in := range append(w.grantedIn(), w.Namespace) {
+	namespaces := append(slices.Clone(w.grantedIn()), w.Namespace)
+	slices.Sort(namespaces)
+	for _, in := range slices.Compact(namespaces) {
 		refs = append(refs, Ref{Kind: "RoleBinding", Namespace: in})
 	}
 	return refs
 }
 
-// accessIn lists the account's bindings in a collection; none where the caller cannot list it.
-func (w Wanted) accessIn(ctx context.Context, client *api.Client, in Ref) ([]Ref, error) {
+// accessIn lists the account's bindings in a collection; listed is false where the caller cannot.
+func (w Wanted) accessIn(ctx context.Context, client *api.Client,
+	in Ref) (refs []Ref, listed bool, err error) {
 	query := map[string]string{"labelSelector": accountLabel + "=" +
 		labelValue(w.ServiceAccount) + "," +
 		componentLabel + "=" + componentAccess}
 	items, err := listMetadata(ctx, client, in.collection(), query)
 	if errors.Is(err, api.ErrForbidden) {
-		return nil, nil
+		return nil, false, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("listing the bindings of %q: %w",
+		return nil, false, fmt.Errorf("listing the bindings of %q: %w",
 			w.Namespace+"/"+w.ServiceAccount, err)
 	}
-	var refs []Ref
 	for _, item := range items {
 		// A label has the account's name, but another namespace's account can have the
 		// same.
@@ -226,7 +254,7 @@ func (w Wanted) accessIn(ctx context.Context, client *api.Client, in Ref) ([]Ref
 				Name: item.Name})
 		}
 	}
-	return refs, nil
+	return refs, true, nil
 }
 
 // isAccessName holds for what accessName gives in a namespace, whatever role is bound.

@@ -16,7 +16,7 @@ const (
 
 // policyVersion is that of the expressions below. A policy that a newer version of this program
 // applied stays as it is.
-const policyVersion = 1
+const policyVersion = 2
 
 const versionAnnotation = "sa-exec-credential/policy-version"
 
@@ -30,10 +30,19 @@ const (
 	accountKey = "request.userInfo.username.substring(22).replace(':', '.')"
 	isManaged  = "request.userInfo.username.startsWith('" + prefixSA + "') && " +
 		"has(params.data) && " + accountKey + " in params.data"
+	isTokenRequest = "request.resource.resource == 'serviceaccounts' && " +
+		"has(request.subResource) && request.subResource == 'token'"
+	// see minterLines
+	mintersKey = "(request.namespace + '.' + request.name + '" + mintersSuffix + "')"
+	lineOfUser = "(l.substring(l.indexOf(' ') + 1) == 'user:' + request.userInfo.username || " +
+		"has(request.userInfo.groups) && request.userInfo.groups.exists(g, " +
+		"l.substring(l.indexOf(' ') + 1) == 'group:' + g))"
+	isMinter = isTokenRequest + " && has(params.data) && " + mintersKey + " in params.data && " +
+		"params.data[" + mintersKey + "].split('\\n').exists(l, " + lineOfUser + ")"
 )
 
-// policyObjects are the policy (KEP-3488), its binding, and the namespace of the limits. Whoever
-// is not allowed to create them prepares an account without limits, and is told so.
+// policyObjects are the policy (KEP-3488) and its binding. Whoever is not allowed to create them
+// prepares an account without limits, and is told so.
 func policyObjects() []Object {
 	policy := newObject(Ref{Kind: "ValidatingAdmissionPolicy", Name: policyName}, "",
 		componentPolicy).
@@ -41,8 +50,9 @@ func policyObjects() []Object {
 			"failurePolicy":    "Fail",
 			"paramKind":        map[string]any{"apiVersion": "v1", "kind": "ConfigMap"},
 			"matchConstraints": map[string]any{"resourceRules": policyResources()},
-			"matchConditions": []any{map[string]any{"name": "device-or-managed-account",
-				"expression": isDevice + " || " + isManaged}},
+			"matchConditions": []any{map[string]any{
+				"name":       "device-minter-or-managed-account",
+				"expression": isDevice + " || " + isManaged + " || " + isMinter}},
 			"variables":   policyVariables(),
 			"validations": policyValidations(),
 		})
@@ -57,9 +67,7 @@ func policyObjects() []Object {
 				"parameterNotFoundAction": "Allow"},
 			"validationActions": []any{"Deny"},
 		})
-	namespace := newObject(Ref{Kind: "Namespace", Name: limitsNamespace}, "",
-		componentNamespace)
-	objects := []Object{namespace, policy, binding}
+	objects := []Object{policy, binding}
 	for i := range objects {
 		objects[i].lenient = LimitsForbidden
 	}
@@ -87,21 +95,34 @@ func policyResources() []any {
 }
 
 // policyVariables read who asks, and the limits of the account: "tokenSeconds=N bootstrapSeconds=N
-// audiences=A,B". An account that contains "-device-" cannot be set up, so the name tells it.
+// audiences=A,B". An account that contains "-device-" cannot be set up, so the name tells it. A
+// namespace can contain it, but no dot.
 func policyVariables() []any {
 	limit := func(field string) string {
 		return fmt.Sprintf("int(variables.limits.filter(l, "+
 			"l.startsWith('%s='))[0].substring(%d))", field, len(field)+1)
 	}
 	list := [][2]string{
-		{"user", "request.userInfo.username.substring(22).split(':')"},
+		{"user", "request.userInfo.username.startsWith('" + prefixSA + "') ? " +
+			"request.userInfo.username.substring(22).split(':') : " +
+			"['', request.userInfo.username]"},
 		{"isDevice", isDevice},
-		{"account", "variables.isDevice ? variables.user[1].split('-device-')[0] : " +
+		// whom minters act as: NAMESPACE.DEVICE in the namespace of the limits
+		{"isActed", "variables.isDevice && variables.user[0] == '" + limitsNamespace +
+			"' && variables.user[1].contains('.')"},
+		{"isMinter", "!variables.isDevice && " + isMinter},
+		{"home", "variables.isMinter ? request.namespace : " +
+			"variables.isActed ? variables.user[1].split('.')[0] : variables.user[0]"},
+		{"device", "variables.isActed ? " +
+			"variables.user[1].substring(variables.home.size() + 1) : " +
 			"variables.user[1]"},
-		{"key", "variables.user[0] + '.' + variables.account"},
+		{"account", "variables.isMinter ? request.name : variables.isDevice ? " +
+			"variables.device.split('-device-')[0] : variables.user[1]"},
+		{"key", "variables.home + '.' + variables.account"},
 		{"limits", "(variables.key in params.data ? params.data[variables.key] : " +
 			"params.data['default']).split(' ')"},
-		{"isForDevice", "variables.isDevice && request.name == variables.user[1]"},
+		{"isForDevice", "variables.isDevice && !variables.isActed && " +
+			"request.name == variables.device"},
 		{"seconds", "variables.isForDevice ? " + limit("bootstrapSeconds") + " : " +
 			limit("tokenSeconds")},
 		{"apiAudiences", "'apiAudiences' in params.data ? " +
@@ -109,9 +130,8 @@ func policyVariables() []any {
 		{"audiences", "variables.isForDevice ? variables.apiAudiences : " +
 			"variables.apiAudiences + " +
 			"variables.limits.filter(l, l.startsWith('audiences='))[0].substring(10).split(',').filter(a, a != '')"},
-		{"isTokenRequest", "request.resource.resource == 'serviceaccounts' && " +
-			"has(request.subResource) && " +
-			"request.subResource == 'token'"},
+		{"isTokenRequest", isTokenRequest},
+		{"isMint", "variables.isTokenRequest && (variables.isDevice || variables.isMinter)"},
 		{"objectName", "object != null && has(object.metadata.name) ? " +
 			"object.metadata.name : " +
 			"oldObject != null ? oldObject.metadata.name : request.name"},
@@ -128,22 +148,24 @@ func policyVariables() []any {
 func policyValidations() []any {
 	const (
 		bound    = "object.spec.boundObjectRef"
-		mints    = "!variables.isDevice || !variables.isTokenRequest || "
-		managed  = "variables.isDevice || "
+		mints    = "!variables.isMint || "
 		impostor = "authentication.kubernetes.io/credential-id"
+		lines    = "params.data[" + mintersKey + "].split('\\n')"
 	)
 	list := [][2]string{
-		{mints + "(request.namespace == variables.user[0] && (variables.isForDevice || " +
+		{mints + "(request.namespace == variables.home && (variables.isForDevice || " +
 			"request.name == variables.account))",
 			"a device requests tokens for its own account and for itself only"},
 		// The API server puts this into a genuine ServiceAccount token's extra; an
-		// impersonated request has none.
-		{mints + "(has(request.userInfo.extra) && '" + impostor +
+		// impersonated request has none. Whom minters act as has no token.
+		{mints + "variables.isMinter || variables.isActed || " +
+			"(has(request.userInfo.extra) && '" + impostor +
 			"' in request.userInfo.extra)",
 			"a device cannot be impersonated"},
 		{mints + fmt.Sprintf("(has(%[1]s) && has(%[1]s.kind) && has(%[1]s.name) && "+
-			"%[1]s.kind == 'Secret' && "+
-			"%[1]s.name == variables.user[1])", bound),
+			"%[1]s.kind == 'Secret' && (variables.isMinter ? "+
+			"%[2]s.exists(l, l.startsWith(%[1]s.name + ' ') && %[3]s) : "+
+			"%[1]s.name == variables.device))", bound, lines, lineOfUser),
 			"the token is not bound to the device's own Secret"},
 		{mints + "(has(object.spec.expirationSeconds) && object.spec.expirationSeconds " +
 			"<= variables.seconds)",
@@ -151,7 +173,8 @@ func policyValidations() []any {
 		{mints + "(!has(object.spec.audiences) || object.spec.audiences.all(a, a in " +
 			"variables.audiences))",
 			"setup did not allow this audience"},
-		{managed + "!variables.isTokenRequest || request.namespace != variables.user[0]",
+		{"!variables.isTokenRequest || variables.isMint || " +
+			"request.namespace != variables.user[0]",
 			"an account that sa-exec-credential manages requests no tokens in its " +
 				"own namespace"},
 		{"request.resource.resource != 'secrets' || request.operation == 'DELETE' || " +

@@ -14,10 +14,10 @@ import (
 	"testing"
 	"time"
 
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/api"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/connect"
 )
 
 // answer is what a server says to a request, by "METHOD path", or by "1 METHOD path" to the first
@@ -79,7 +79,7 @@ func serve(t *testing.T, answers map[string]answer) (*api.Client, *requests) {
 		_, _ = w.Write([]byte(a.body))
 	}))
 	t.Cleanup(server.Close)
-	client, err := api.New(&rest.Config{Host: server.URL}, runtime.NewScheme())
+	client, err := connect.To(&rest.Config{Host: server.URL})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,7 +111,7 @@ func TestLimitsThatCannotBe(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			client, _ := serve(t, c.answers)
-			warnings, err := Apply(t.Context(), client, policyObjects()[1:2], ignore)
+			warnings, err := Apply(t.Context(), client, policyObjects()[:1], ignore)
 			if err != nil || len(warnings) != 1 || warnings[0].Kind != c.want {
 				t.Errorf("got %v, %v, want %q", warnings, err, c.want)
 			}
@@ -133,7 +133,7 @@ func TestOneWarningForPolicyAndBinding(t *testing.T) {
 func TestAPolicyThatCannotBeReadIsNotOverwritten(t *testing.T) {
 	client, requests := serve(t, map[string]answer{"GET " + policyPath: {403, status(403,
 		"cannot get")}})
-	if _, err := Apply(t.Context(), client, policyObjects()[1:2], ignore); err != nil {
+	if _, err := Apply(t.Context(), client, policyObjects()[:1], ignore); err != nil {
 		t.Error(err)
 	}
 	if len(requests.wrote()) > 0 {
@@ -142,7 +142,7 @@ func TestAPolicyThatCannotBeReadIsNotOverwritten(t *testing.T) {
 }
 
 func TestOtherObjectsAreNotDoneWithout(t *testing.T) {
-	objects := minterObjects()
+	objects := pairOfObjects()
 	client, _ := serve(t, map[string]answer{
 		"PATCH " + objects[0].Ref().path(): {403, status(403, "cannot patch")}})
 	_, err := Apply(t.Context(), client, objects, ignore)
@@ -219,6 +219,19 @@ func TestWaitUntilAllowed(t *testing.T) {
 			}
 		})
 	}
+	t.Run("with a last try that is cut short", func(t *testing.T) {
+		tries := 0
+		err := WaitUntilAllowed(t.Context(), 3*firstPause, func(ctx context.Context) error {
+			if tries++; tries == 1 {
+				return forbidden
+			}
+			<-ctx.Done()
+			return api.ErrTimeout
+		})
+		if !errors.Is(err, api.ErrForbidden) {
+			t.Errorf("got %v, want %v", err, api.ErrForbidden)
+		}
+	})
 	t.Run("with its limit", func(t *testing.T) {
 		err := WaitUntilAllowed(t.Context(), time.Nanosecond,
 			func(context.Context) error { return forbidden })
@@ -229,7 +242,7 @@ func TestWaitUntilAllowed(t *testing.T) {
 }
 
 func TestRefusalsOfAWriteAreExplained(t *testing.T) {
-	object := minterObjects()[:1]
+	object := pairOfObjects()[:1]
 	role := object[0].Ref().path()
 	t.Run("a conflict has its owner", func(t *testing.T) {
 		client, _ := serve(t, map[string]answer{"PATCH " + role: {409, `{"kind":"Status","apiVersion":"v1","status":"Failure",

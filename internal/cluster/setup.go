@@ -49,22 +49,19 @@ type Wanted struct {
 	// NoRBAC leaves the account and its rights as they are.
 	NoRBAC bool
 
-	Minter *Subject // let this one mint, as a pod does with bootstrap source in-cluster
-
 	Limits bool // limit what devices can ask for, by the cluster's policy
+	// Minting is for the namespace that minters act in; what it is else goes with a device.
+	Minting Minting
 
 	AllowDefaultAccount bool // go on although every pod of the namespace has the account
 	AllowAdmin          bool // go on although the account gets to do everything
 }
 
-// Subject is a service account that others created, or a user when Namespace is empty.
+// Subject is a service account.
 type Subject struct{ Namespace, Name string }
 
 // Username is the name that RBAC and admission know the subject by.
 func (s Subject) Username() string {
-	if s.Namespace == "" {
-		return s.Name
-	}
 	return "system:serviceaccount:" + s.Namespace + ":" + s.Name
 }
 
@@ -75,6 +72,9 @@ func (w Wanted) createsRole() bool { return len(w.Verbs)+len(w.Resources)+len(w.
 func (w Wanted) Check() error {
 	if err := w.problem(); err != nil {
 		return fmt.Errorf("%w: %w", ErrUsage, err)
+	}
+	if err := CheckMinting(w.Namespace, w.ServiceAccount, w.Minting); err != nil {
+		return err
 	}
 	if w.ServiceAccount == "default" && !w.AllowDefaultAccount {
 		return fmt.Errorf("%w: %q", ErrDefaultAccount, w.Namespace+"/default")
@@ -110,8 +110,6 @@ func (w Wanted) problem() error {
 		return errors.New("--cluster-wide and --in cannot be combined")
 	case w.NoRBAC && len(w.In) > 0:
 		return errors.New("--no-rbac and --in cannot be combined")
-	case w.Minter != nil && w.Minter.Name == "":
-		return errors.New("the minter has no name")
 	}
 	return nil
 }
@@ -121,6 +119,9 @@ func (w Wanted) namesProblem() error {
 		profile.CheckServiceAccount(w.ServiceAccount))
 	switch {
 	case err != nil:
+	case w.Namespace == limitsNamespace:
+		err = fmt.Errorf("invalid namespace %q: it is for the limits of all accounts",
+			w.Namespace)
 	case len(w.ServiceAccount) > maxAccount:
 		err = fmt.Errorf("invalid service account %q: must be no more than %d bytes",
 			w.ServiceAccount, maxAccount)

@@ -103,8 +103,21 @@ func TestCheck(t *testing.T) {
 			func(w *Wanted) { w.Roles = []string{"../x"} }, ErrUsage},
 		{"a role's name may have a colon",
 			func(w *Wanted) { w.ClusterRoles = []string{"system:discovery"} }, nil},
-		{"a minter has a name", func(w *Wanted) { w.Minter = &Subject{Namespace: "n"} },
+		{"the namespace of the limits is for no account",
+			func(w *Wanted) { w.Namespace = limitsNamespace }, ErrUsage},
+		{"a minter has a name", func(w *Wanted) { w.Minting.Minters.Users = []string{""} },
 			ErrUsage},
+		{"everybody is no minter", func(w *Wanted) {
+			w.Minting.Minters.Groups = []string{"system:authenticated"}
+		}, ErrUsage},
+		{"a name and its namespace leave room for whom minters act as", func(w *Wanted) {
+			w.ServiceAccount = strings.Repeat("a", maxActing-len("build"))
+			w.Minting.AsDevice = true
+		}, nil},
+		{"those that leave none are too long", func(w *Wanted) {
+			w.ServiceAccount = strings.Repeat("a", maxActing-len("build")+1)
+			w.Minting.AsDevice = true
+		}, ErrUsage},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if err := wish(c.change).Check(); !errors.Is(err, c.want) {
@@ -199,12 +212,10 @@ func TestRefs(t *testing.T) {
 		}, []string{namespace, account,
 			`RoleBinding "build/sa-exec-credential:ci:role:a"`,
 			`ClusterRoleBinding "sa-exec-credential:build:ci:cluster-role:a"`}},
-		{"a minter that others created", func(w *Wanted) {
+		{"the namespace that minters act in", func(w *Wanted) {
 			bare(w)
-			w.Minter = &Subject{Namespace: "other", Name: "runner"}
-		}, []string{namespace, account,
-			`Role "build/sa-exec-credential:ci:minter"`,
-			`RoleBinding "build/sa-exec-credential:ci:minter:system:serviceaccount:other:runner"`}},
+			w.Minting.AsDevice = true
+		}, []string{namespace, account, `Namespace "sa-exec-credential"`}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			objects, err := Objects(wish(c.change), cluster)
@@ -235,7 +246,6 @@ func TestLongNamesFitAndStayApart(t *testing.T) {
 			}
 			w.Roles, w.Verbs, w.Resources = []string{strings.Repeat("r",
 				253)}, []string{"get"}, []string{"pods"}
-			w.Minter = &Subject{Name: "https://login.example/jane"}
 		}), cluster)
 		if err != nil {
 			t.Fatal(err)

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -16,16 +17,22 @@ const (
 )
 
 // WaitUntilAllowed repeats try for as long as RBAC forbids it, up to limit: roles count only once
-// every API server has heard of them. It returns what try last did; a denial by admission is final.
+// every API server has heard of them. It returns what try last did, where it had
+// the time; a denial by admission is final.
 func WaitUntilAllowed(ctx context.Context, limit time.Duration,
 	try func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
+	var forbidden error
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {
 		err := try(ctx)
+		if ctx.Err() != nil && err != nil {
+			return cmp.Or(forbidden, err) // the last try was cut short
+		}
 		if !forbiddenByRBAC(err) {
 			return err
 		}
+		forbidden = err
 		select {
 		case <-ctx.Done():
 			return err

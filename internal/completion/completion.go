@@ -203,7 +203,7 @@ func (t *typed) bootstrap(h *host.Host, value string) completions {
 	switch source, _, named := strings.Cut(value, "="); {
 	case !named:
 		list = []cobra.Completion{"keyring", "context=", "in-cluster", "token-file=",
-			"env=", "command="}
+			"env=", "command=", "github-actions", "azure-pipelines"}
 	case source == string(profile.SourceContext):
 		for _, name := range t.contexts(h) {
 			list = append(list, source+"="+name)

@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/kubeconfig"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/kuberc"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/prepare"
@@ -51,9 +52,8 @@ func (c *profileChecks) checkContexts() {
 		c.add(c.fail("context", fmt.Errorf("%s: %w: it names profile %q", use.Context,
 			ErrExecSection, use.Profile), c.credentialsFix(use)))
 	} else if seen == 0 {
-		c.add(warn("context", ui.CommandLine(ui.Program, "kubeconfig", "--profile",
-			c.profile.Name, "-o", target),
-			"none of %s names this profile", strings.Join(paths, ", ")))
+		c.add(c.remade(warn("context", c.mergeLine(target), "none of %s names this profile",
+			strings.Join(paths, ", ")), kubeconfig.PluginContext{File: target}))
 	}
 }
 
@@ -92,13 +92,13 @@ func (c *profileChecks) context(use kubeconfig.PluginContext) []Finding {
 	for _, check := range []func(kubeconfig.PluginContext) (fix string,
 		err error){c.clusterProblem, c.commandProblem, c.sectionProblem} {
 		if fix, err := check(use); err != nil {
-			items = append(items, c.fail("context", fmt.Errorf("%s: %w", use.Context,
-				err), fix))
+			items = append(items, c.remade(c.fail("context", fmt.Errorf("%s: %w",
+				use.Context, err), fix), use))
 		}
 	}
 	for _, text := range c.contextWarnings(use) {
-		items = append(items, warn("context", c.contextFix(use), "%s: %s", use.Context,
-			text))
+		items = append(items, c.remade(warn("context", c.contextFix(use), "%s: %s",
+			use.Context, text), use))
 	}
 	return items
 }
@@ -145,9 +145,9 @@ func (c *profileChecks) contextWarnings(use kubeconfig.PluginContext) []string {
 	case !filepath.IsAbs(use.Command):
 		warnings = append(warnings, fmt.Sprintf("%q is looked up in PATH, which desktop "+
 			"programs do not share with the shell", use.Command))
-	case c.self != "" && !host.SameFile(found, c.self):
+	case !c.isOurs(found):
 		warnings = append(warnings, fmt.Sprintf("it runs %q, another program or version "+
-			"than this one, %q", use.Command, c.self))
+			"than this one, %q", use.Command, c.command()))
 	}
 	if use.InteractiveMode == "Always" {
 		warnings = append(warnings, "interactiveMode Always keeps programs without a "+
@@ -160,22 +160,37 @@ func (c *profileChecks) contextWarnings(use kubeconfig.PluginContext) []string {
 	return warnings
 }
 
+// command is what setup would write into kubeconfigs; empty when unknown.
+func (c *profileChecks) command() string {
+	path, _ := host.ClientPath(c.profile.Store != keyring.None)
+	return path
+}
+
+// isOurs reports whether a program is this one, or the one for hits that leads to it.
+func (c *profileChecks) isOurs(found string) bool {
+	whole, err := host.PluginPath()
+	return err != nil || host.SameFile(found, whole) || host.SameFile(found, c.command())
+}
+
 // contextFix brings a context of setup's up to date; one of another name keeps that.
 func (c *profileChecks) contextFix(use kubeconfig.PluginContext) string {
 	if use.Context == c.profile.Name && len(use.Environment) == 0 {
-		return ui.CommandLine(ui.Program, "kubeconfig", "--profile", c.profile.Name, "-o",
-			use.File)
+		return c.mergeLine(use.File)
 	}
 	return c.credentialsFix(use)
 }
 
-// credentialsFix is the command that has a context's user name the profile.
+// credentialsFix is the command that has a context's user name the profile, unless that user is
+// for all clusters.
 func (c *profileChecks) credentialsFix(use kubeconfig.PluginContext) string {
 	line := []string{"kubectl", "config", "--kubeconfig", use.File, "set-credentials", use.User,
-		"--exec-command=" + c.self,
+		"--exec-command=" + c.command(),
 		"--exec-api-version=client.authentication.k8s.io/v1",
 		"--exec-interactive-mode=Never", "--exec-provide-cluster-info",
-		"--exec-arg=get", "--exec-arg=--profile", "--exec-arg=" + c.profile.Name}
+		"--exec-arg=get"}
+	if !slices.Equal(use.Args, []string{"get"}) {
+		line = append(line, "--exec-arg=--profile", "--exec-arg="+c.profile.Name)
+	}
 	for _, name := range use.Environment {
 		line = append(line, "--exec-env="+name+"-")
 	}
@@ -196,8 +211,8 @@ func (c *profileChecks) allowed(use kubeconfig.PluginContext) {
 				"--policy", kuberc.Allowlist, "--allowlist-entry",
 				"command="+use.Command)))
 	default:
-		c.add(c.fail(check, fmt.Errorf("%w: %q is not in the allowlist of %q",
+		c.add(c.allowing(c.fail(check, fmt.Errorf("%w: %q is not in the allowlist of %q",
 			ErrPluginDenied, use.Command, c.kuberc),
-			prepare.SetupLine(c.profile)+" --allowlist"))
+			prepare.SetupLine(c.profile)+" --allowlist"), use.Command))
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/mint"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/parallel"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/session"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
 )
 
@@ -27,6 +28,9 @@ const (
 	// profileLimit bounds the examination of one profile: a bootstrap command, and a server
 	// that answers nothing.
 	profileLimit = bootstrap.CommandLimit + 3*mint.Deadline
+	// staleLock is the age at which a kubeconfig's lock has no holder any more: a change takes
+	// milliseconds.
+	staleLock = time.Minute
 )
 
 // Options say what is examined, and how what it finds is told.
@@ -36,6 +40,21 @@ type Options struct {
 	// Hint is what an error is answered with elsewhere. It is asked where a check knows
 	// nothing better.
 	Hint func(profile string, err error) string
+
+	Fix    bool      // what can be fixed on this machine alone, and look again
+	Yes    bool      // do not ask before
+	Report ui.Report // what is fixed
+}
+
+func (o Options) check(h *host.Host) error {
+	switch {
+	case o.Yes && !o.Fix:
+		return ui.Usagef("--yes goes with --fix")
+	case o.Fix && !o.Yes && !h.IsInteractive():
+		return ui.Usagef("--fix asks first, and there is no terminal to answer at; to go on " +
+			"without that: --yes")
+	}
+	return nil
 }
 
 // Result is the outcome of a check.
@@ -57,12 +76,35 @@ type Finding struct {
 	Detail  string `json:"detail"`
 	// what to do about it, a command wherever there is one
 	Fix string `json:"fix,omitempty"`
-	Err error  `json:"-"` // of a failure
+	// Local says that doctor --fix fixes it: nothing but this machine is touched.
+	Local bool  `json:"local,omitempty"`
+	Err   error `json:"-"` // of a failure
+
+	repair *repair // where Local
 }
 
 // Run examines everything that can be wrong, first about the machine, then about each profile in
-// turn. names are the profiles that were examined.
+// turn, and once more where something was fixed. names are the profiles that were examined.
 func Run(ctx context.Context, h *host.Host, o Options) (findings []Finding, names []string,
+	err error) {
+	if err := o.check(h); err != nil {
+		return nil, nil, err
+	}
+	findings, names, err = examine(ctx, h, o)
+	if err != nil || !o.Fix || ctx.Err() != nil {
+		return findings, names, err
+	}
+	fixing := Fixing{Report: o.Report}
+	if !o.Yes {
+		fixing.Ask = func(question string) (bool, error) { return h.Ask(ctx, question) }
+	}
+	if done, err := fixing.Fix(ctx, findings); err != nil || done == 0 {
+		return findings, names, err
+	}
+	return examine(ctx, h, o)
+}
+
+func examine(ctx context.Context, h *host.Host, o Options) (findings []Finding, names []string,
 	err error) {
 	d, err := newDoctor(h, o)
 	if err != nil {
@@ -79,7 +121,6 @@ type doctor struct {
 	profiles  profile.Dir
 	names     []string // profiles to examine
 	paths     []string // kubeconfig files
-	self      string   // the path that setup would write into kubeconfigs; empty when unknown
 	kuberc    string   // path of kubectl's preferences; empty when they are turned off
 	policy    kuberc.Policy
 	policyErr error
@@ -110,17 +151,20 @@ func newDoctor(h *host.Host, o Options) (*doctor, error) {
 	if d.kuberc, err = h.KubercPath(); err != nil {
 		return nil, err
 	}
-	d.self, _ = host.PluginPath()
 	d.contexts, d.contErr = kubeconfig.FindPluginContexts(d.paths)
+	for i, use := range d.contexts {
+		// one that leads to no profile is of none
+		d.contexts[i].Profile, _ = session.ProfileOf(h, use)
+	}
 	d.policy, d.policyErr = kuberc.ReadPolicy(d.kuberc)
 	return d, nil
 }
 
 func (d *doctor) examineAll(ctx context.Context) []Finding {
 	loaded := make([]loadedProfile, len(d.names))
-	for i, name := range d.names {
-		loaded[i].Profile, loaded[i].err = d.profiles.Load(name)
-	}
+	parallel.ForEach(len(loaded), workers, func(i int) {
+		loaded[i].Profile, loaded[i].err = d.profiles.Load(d.names[i])
+	})
 	items := d.examineMachine(ctx, loaded)
 	d.servers = serversOf(ctx, d.host, loaded)
 	d.outputs = outputsOf(loaded, d.paths)

@@ -3,6 +3,7 @@ package doctor
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -11,7 +12,9 @@ import (
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/kubeconfig"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/prepare"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/timer"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
 )
 
@@ -31,7 +34,7 @@ func (d *doctor) examineMachine(ctx context.Context, loaded []loadedProfile) []F
 		d.stores[kind] = err
 		items = append(items, item)
 	}
-	return append(items, d.preferences()...)
+	return slices.Concat(items, d.timer(ctx), d.preferences())
 }
 
 // storeOf is a profile's store: the sealed one of another TPM is another.
@@ -86,7 +89,8 @@ func (d *doctor) locks() Finding {
 	file, err := os.CreateTemp(dir, "doctor-*.lock")
 	if err != nil {
 		return warn(check, "chmod 700 "+ui.CommandLine(dir),
-			"no file can be made in %q, so nothing is locked", dir)
+			"no file can be made in %q, so nothing is locked",
+			dir).with(modes(privateDir, dir))
 	}
 	_ = file.Close()
 	_ = os.Remove(file.Name())
@@ -173,6 +177,32 @@ func isSlow(store keyring.Store, took time.Duration) bool {
 	return took > slowStore
 }
 
+// timer is about the timer that has this machine renew what is due, where there is one: whether there
+// should be is nowhere noted. A line of cron's is the user's own.
+func (d *doctor) timer(ctx context.Context) []Finding {
+	const check = "timer"
+	machine, err := prepare.Timer(d.host)
+	if err != nil || !machine.IsInstalled() {
+		return nil
+	}
+	again := func(ctx context.Context) error {
+		kind, err := machine.Install(ctx)
+		if err == nil && kind != timer.Systemd {
+			err = errors.New("no systemd of yours answers")
+		}
+		return err
+	}
+	switch err := machine.Examine(ctx); {
+	case errors.Is(err, timer.ErrStopped):
+		return []Finding{warn(check, ui.CommandLine("systemctl", "--user", "enable", "--now",
+			timer.Unit+".timer"), "%v", err).with(again)}
+	case err != nil:
+		return []Finding{warn(check, ui.CommandLine(ui.Program, "doctor", "--fix"), "%v",
+			err).mended(repair{what: "installing the timer again", do: again})}
+	}
+	return []Finding{ok(check, "systemd renews what is due, every %s", timer.Every)}
+}
+
 // preferences is about the files of kubectl that could not be read at all.
 func (d *doctor) preferences() []Finding {
 	var items []Finding
@@ -181,6 +211,7 @@ func (d *doctor) preferences() []Finding {
 	} else {
 		items = append(items, ok("kubeconfig", "%s", strings.Join(d.paths, ", ")))
 	}
+	items = append(items, d.kubeconfigLocks()...)
 	if d.policyErr != nil {
 		items = append(items, d.fail("policy", d.policyErr, "kubectl kuberc view"))
 	}

@@ -3,17 +3,16 @@ package doctor
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
 )
 
 // Page is how findings are shown to a person.
 type Page struct {
+	ui.Look
 	Profiles string // where they were looked for
-	Colours  ui.Colours
-	Width    int // columns of the terminal; 0: lines are not broken
 }
 
 // Render shows the machine, then the profiles. Of several profiles those that are well take one
@@ -67,13 +66,12 @@ const (
 
 func (p Page) group(w io.Writer, heading string, group []Finding) {
 	_, _ = fmt.Fprintln(w, p.heading(heading))
-	margin := strings.Repeat(" ", indent+resultWidth+checkWidth)
 	for _, item := range group {
-		lines := broken(item.Detail, p.Width-len(margin))
+		detail := p.Beside(indent+resultWidth+checkWidth, item.Detail)
 		result := p.Colours.Paint(colourOf(item.Result), string(item.Result)) +
 			strings.Repeat(" ", resultWidth-len(item.Result))
 		_, _ = fmt.Fprintf(w, "%*s%s%-*s%s\n", indent, "", result, checkWidth, item.Check,
-			strings.Join(lines, "\n"+margin))
+			detail)
 		if item.Fix != "" {
 			// In one piece, so that it can be copied.
 			_, _ = fmt.Fprintf(w, "%*sfix: %s\n", indent+resultWidth, "",
@@ -99,29 +97,16 @@ func (p Page) summary(items []Finding, profiles int) string {
 	case count[Warning] > 0:
 		text, colour = "Nothing failed, "+ui.Plural(count[Warning], "warning"), ui.Yellow
 	}
+	advice := ""
+	if slices.ContainsFunc(items, func(item Finding) bool { return item.Local }) {
+		advice = "To fix what can be fixed on this machine alone: " +
+			p.heading(ui.CommandLine(ui.Program, "doctor", "--fix")) + "\n"
+	}
 	if profiles == 0 {
 		return p.Colours.Paint(colour, text) +
 			". There are no profiles yet; setup creates one. Looked in " +
-			p.Profiles + ".\n"
+			p.Profiles + ".\n" + advice
 	}
-	return p.Colours.Paint(colour, text) + " (" + ui.Plural(profiles, "profile") + ").\n"
-}
-
-// broken cuts text at spaces into lines of at most width columns, or leaves it whole when width
-// is not positive. A word that is longer, such as a path, gets a line of its own.
-func broken(text string, width int) []string {
-	if width <= 0 {
-		return []string{text}
-	}
-	var lines []string
-	line := ""
-	for word := range strings.SplitSeq(text, " ") {
-		if line != "" && utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > width {
-			lines = append(lines, line)
-			line = word
-			continue
-		}
-		line = strings.TrimPrefix(line+" "+word, " ")
-	}
-	return append(lines, line)
+	return p.Colours.Paint(colour, text) + " (" + ui.Plural(profiles, "profile") + ").\n" +
+		advice
 }

@@ -1,9 +1,9 @@
 package doctor
 
 import (
-	"slices"
-	"strings"
 	"testing"
+
+	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
 )
 
 func TestPage(t *testing.T) {
@@ -32,7 +32,7 @@ Profile b
   ok       token       accepted
 Nothing is wrong (1 profile).
 `},
-		{"details are broken and commands are not", Page{Width: 50}, []Finding{sick}, []string{"b"}, `Profile b
+		{"details are broken and commands are not", Page{Look: ui.Look{Width: 50}}, []Finding{sick}, []string{"b"}, `Profile b
   failed   mint        minting token for
                        "build/ci": forbidden
            fix: sa-exec-credential setup ci
@@ -45,17 +45,5 @@ Nothing is wrong (1 profile).
 				t.Errorf("got\n%swant\n%s", got, test.want)
 			}
 		})
-	}
-}
-
-func TestBrokenLosesNothing(t *testing.T) {
-	for _, text := range []string{"", "one", "one two  three", strings.Repeat("long", 30) +
-		" and short", " begins and ends with spaces "} {
-		for width := range 40 {
-			got := strings.Join(broken(text, width), " ")
-			if !slices.Equal(strings.Fields(got), strings.Fields(text)) {
-				t.Errorf("broken(%q, %d) gives %q", text, width, got)
-			}
-		}
 	}
 }

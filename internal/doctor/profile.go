@@ -33,7 +33,10 @@ const clockTolerance = 5 * time.Second
 type profileChecks struct {
 	*doctor
 	profile profile.Profile
-	session *session.Session
+	session *session.Session // nil: openErr is why there is none
+	openErr error
+	kept    keyring.Entry // the bootstrap credential in the store
+	minting *rest.Config  // what requests tokens, once the API server accepts it
 	items   []Finding
 }
 
@@ -51,9 +54,10 @@ func (d *doctor) examine(ctx context.Context, name string, loaded loadedProfile)
 	c := &profileChecks{doctor: d, profile: loaded.Profile}
 	c.profile.Name = name // also of one that could not be read
 	if c.file(name, loaded.err) {
+		c.session, c.openErr = session.Open(ctx, c.host, c.profile)
 		c.credentials(ctx)
-		c.log(ctx)
-		c.lastWarning(ctx)
+		c.log()
+		c.lastWarning()
 		c.recovery()
 		c.checkContexts()
 	}
@@ -69,8 +73,8 @@ func (c *profileChecks) file(name string, err error) bool {
 	path := filepath.Join(string(c.profiles), name+".yaml")
 	switch {
 	case errors.Is(err, files.ErrUntrusted):
-		c.add(c.fail(check, err, ui.CommandLine("chmod", "go=",
-			filepath.Dir(string(c.profiles)), string(c.profiles), path)))
+		c.add(c.untrusted(c.fail(check, err, ui.CommandLine("chmod", "go=",
+			filepath.Dir(string(c.profiles)), string(c.profiles), path)), path))
 		return false
 	case err != nil:
 		c.add(c.fail(check, err, ""))
@@ -80,11 +84,21 @@ func (c *profileChecks) file(name string, err error) bool {
 	if err == nil && info.Mode().Perm()&0o077 != 0 && runtime.GOOS != "windows" {
 		c.add(warn(check, ui.CommandLine("chmod", "600", path),
 			"others can read %s (mode %04o); there is no secret in it", path,
-			info.Mode().Perm()))
+			info.Mode().Perm()).with(modes(private, path)))
 		return true
 	}
 	c.add(ok(check, "%s, in %s", c.profile.Account(), path))
 	return true
+}
+
+// untrusted has a profile that others could write to be trusted again, by a person who has looked at
+// it: what others have written would count from then on.
+func (c *profileChecks) untrusted(item Finding, path string) Finding {
+	paths := []string{filepath.Dir(string(c.profiles)), string(c.profiles), path}
+	if !isOwn(paths...) {
+		return item
+	}
+	return item.mended(repair{what: item.Fix, do: modes(withoutOthers, paths...), careful: true})
 }
 
 // credentials follows the chain from the bootstrap credential to a token that the API server
@@ -94,9 +108,8 @@ func (c *profileChecks) credentials(ctx context.Context) {
 	if c.stores[storeOf{c.profile.Store, c.profile.TPM}] != nil {
 		return // said already, for the machine
 	}
-	var err error
-	if c.session, err = session.Open(ctx, c.host, c.profile); err != nil {
-		c.add(c.fail("store", err, ""))
+	if c.openErr != nil {
+		c.add(c.fail("store", c.openErr, ""))
 		return
 	}
 	stored, _ := c.session.Store.Get(ctx, c.session.TokenKey())
@@ -111,7 +124,7 @@ func (c *profileChecks) credentials(ctx context.Context) {
 	if !ok {
 		return
 	}
-	if c.profile.Bootstrap.Source == profile.SourceKeyring {
+	if c.profile.Bootstrap.Source == profile.SourceKeyring || c.session.ActsAs() != "" {
 		c.add(c.limited(ctx))
 	}
 	c.token(ctx, grant, stored)
@@ -119,13 +132,12 @@ func (c *profileChecks) credentials(ctx context.Context) {
 }
 
 // log adds a line to the profile's log, where it has one.
-func (c *profileChecks) log(ctx context.Context) {
+func (c *profileChecks) log() {
 	const check = "log"
-	s, err := session.Open(ctx, c.host, c.profile)
-	if c.profile.Log == "" || err != nil {
+	if c.profile.Log == "" || c.openErr != nil {
 		return
 	}
-	if err := s.CheckLog(); err != nil {
+	if err := c.session.CheckLog(); err != nil {
 		c.add(warn(check, c.options.Hint(c.profile.Name, err), "%v", err))
 		return
 	}
@@ -133,12 +145,11 @@ func (c *profileChecks) log(ctx context.Context) {
 }
 
 // lastWarning is what a get had to leave out: clients are told nothing but the token.
-func (c *profileChecks) lastWarning(ctx context.Context) {
-	s, err := session.Open(ctx, c.host, c.profile)
-	if err != nil {
+func (c *profileChecks) lastWarning() {
+	if c.openErr != nil {
 		return // said already
 	}
-	if last := s.LastWarning(); last != nil {
+	if last := c.session.LastWarning(); last != nil {
 		fix := c.options.Hint(c.profile.Name, last.Err)
 		c.add(warn("get", fix, "the last one, %s ago: %s",
 			ui.Age(c.host.Now().Sub(last.At)), last.Text))
@@ -211,14 +222,16 @@ func (c *profileChecks) bootstrapStored(ctx context.Context) bool {
 		c.add(c.fail(check, err, prepare.SetupLine(c.profile)))
 		return false
 	}
-	c.lifetime(entry)
+	c.kept = entry
+	c.lifetime()
 	return true
 }
 
 // lifetime warns before a bootstrap credential that should have renewed itself is over, and
 // remembers how long it lives where that is less than was asked for.
-func (c *profileChecks) lifetime(entry keyring.Entry) {
-	life, left := entry.ExpiresAt.Sub(entry.IssuedAt), entry.ExpiresAt.Sub(c.host.Now())
+func (c *profileChecks) lifetime() {
+	life := c.kept.ExpiresAt.Sub(c.kept.IssuedAt)
+	left := c.kept.ExpiresAt.Sub(c.host.Now())
 	if shorter := prepare.Granted(c.profile.Bootstrap.Duration, life); shorter != nil {
 		c.profile.Bootstrap.Granted = shorter
 	}
@@ -243,20 +256,25 @@ func (c *profileChecks) bootstrapAccepted(ctx context.Context) *mint.Client {
 		c.add(c.fail(check, err, c.sourceFix()))
 		return nil
 	}
-	minter, err := mint.New(credential.Config, c.host.Now)
+	minter, err := bootstrap.Minter(credential.Config, c.host.Now)
 	if err != nil {
 		c.add(c.fail(check, err, c.sourceFix()))
 		return nil
 	}
 	user, err := minter.WhoAmI(ctx)
 	if errors.Is(err, api.ErrUnauthorized) {
-		err = session.ErrBootstrapRefused
+		err = c.session.ClassifyMintError(err)
 	}
 	if err != nil && !errors.Is(err, api.ErrForbidden) {
 		c.add(c.fail(check, err, c.sourceFix()))
 		return nil
 	}
-	c.add(ok(check, "%s", c.describe(ctx, user, credential.Config)))
+	c.add(ok(check, "%s", c.describe(user, credential.Config)))
+	c.minting = c.session.Acting(credential.Config)
+	if minter, err = bootstrap.Minter(c.minting, c.host.Now); err != nil {
+		c.add(c.fail(check, err, c.sourceFix()))
+		return nil
+	}
 	if text := prepare.ShortLife(c.profile); text != "" && c.profile.Recovery == nil {
 		recovering := c.profile
 		recovering.Recovery = &profile.Recovery{Credential: profile.Bootstrap{
@@ -267,9 +285,12 @@ func (c *profileChecks) bootstrapAccepted(ctx context.Context) *mint.Client {
 }
 
 // sourceFix is setup where that makes the credential; elsewhere only the person knows where it
-// comes from.
+// comes from. For a job it is the hint, which depends on the error.
 func (c *profileChecks) sourceFix() string {
-	if c.profile.Bootstrap.Source == profile.SourceKeyring {
+	switch {
+	case c.profile.Bootstrap.IsJob():
+		return ""
+	case c.profile.Bootstrap.Source == profile.SourceKeyring:
 		return prepare.SetupLine(c.profile)
 	}
 	return "get a new one for " + prepare.SourceFlag(c.profile.Bootstrap) + ", or: " +
@@ -277,18 +298,19 @@ func (c *profileChecks) sourceFix() string {
 }
 
 // describe says whom the bootstrap credential stands for, until when, and when it is replaced.
-func (c *profileChecks) describe(ctx context.Context, user mint.User, config *rest.Config) string {
+func (c *profileChecks) describe(user mint.User, config *rest.Config) string {
 	text := "accepted"
 	if user.Name != "" {
 		text += " as " + user.Name
 	}
-	if entry, err := c.session.Store.Get(ctx, c.session.BootstrapKey()); err == nil &&
-		c.profile.Bootstrap.Source == profile.SourceKeyring {
-		half := entry.IssuedAt.Add(entry.ExpiresAt.Sub(entry.IssuedAt) / 2)
+	if c.profile.Bootstrap.Source == profile.SourceKeyring {
 		return text + fmt.Sprintf(", until %s, renews itself from %s",
-			ui.Date(entry.ExpiresAt), ui.Date(half))
+			ui.Date(c.kept.ExpiresAt), ui.Date(c.kept.HalfOver()))
 	}
 	text += ", from " + prepare.SourceFlag(c.profile.Bootstrap)
+	if as := c.session.ActsAs(); as != "" && config.Impersonate.UserName == "" {
+		text += ", acts as " + as
+	}
 	if expires := mint.ParseClaims(config.BearerToken).ExpiresAt; !expires.IsZero() {
 		text += ", until " + ui.Date(expires)
 	}
@@ -308,7 +330,7 @@ func (c *profileChecks) mint(ctx context.Context, minter *mint.Client) (mint.Gra
 	grant, err := minter.Mint(ctx, c.session.TokenRequest())
 	if err != nil {
 		err = fmt.Errorf("minting token for %q: %w", c.profile.Account(),
-			session.ClassifyMintError(err))
+			c.session.ClassifyMintError(err))
 		c.add(c.fail(check, err, prepare.SetupLine(c.profile)))
 		return grant, false
 	}
@@ -333,7 +355,8 @@ func (c *profileChecks) limited(ctx context.Context) Finding {
 	const check = "limits"
 	asked := c.profile.Duration.Duration
 	for _, lifetime := range []time.Duration{asked + time.Second, profile.MaxDuration} {
-		denied, err := c.session.IsDenied(ctx, min(lifetime, profile.MaxDuration))
+		denied, err := c.session.IsDeniedTo(ctx, c.minting,
+			min(lifetime, profile.MaxDuration))
 		switch {
 		case err != nil:
 			return warn(check, prepare.SetupLine(c.profile), "cannot be told: %v", err)
@@ -379,7 +402,10 @@ func (c *profileChecks) token(ctx context.Context, grant mint.Grant, stored keyr
 	}
 	if c.storedRefused(ctx, stored) {
 		c.add(warn(check, ui.CommandLine(ui.Program, "logout", "--profile", c.profile.Name),
-			"a new token is accepted as %s, but the stored one is refused", user.Name))
+			"a new token is accepted as %s, but the stored one is refused",
+			user.Name).with(func(ctx context.Context) error {
+			return c.session.Forget(ctx, false)
+		}))
 		return
 	}
 	c.add(ok(check, "accepted as %s", user.Name))

@@ -4,11 +4,9 @@ import (
 	"context"
 	"strings"
 
-	"k8s.io/apimachinery/pkg/runtime"
-
-	"github.com/sa-exec-credential/sa-exec-credential/internal/api"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/bootstrap"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/cluster"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/connect"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/mint"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/prepare"
 )
@@ -25,12 +23,12 @@ func (c *profileChecks) rights(ctx context.Context, grant mint.Grant) {
 	if err != nil {
 		return
 	}
-	client, err := api.New(config, runtime.NewScheme())
+	client, err := connect.To(config)
 	if err != nil {
 		return
 	}
 	namespace := c.profile.ContextNamespace()
-	access, err := cluster.Rules(ctx, client, namespace)
+	access, err := cluster.Can(ctx, client, namespace)
 	switch {
 	case err != nil || access.Incomplete:
 	case len(access.Can) == 0:

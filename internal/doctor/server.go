@@ -6,10 +6,9 @@ import (
 	"sync"
 	"time"
 
-	"k8s.io/apimachinery/pkg/runtime"
-
 	"github.com/sa-exec-credential/sa-exec-credential/internal/api"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/bootstrap"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/connect"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/mint"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
@@ -54,7 +53,7 @@ func probe(ctx context.Context, h *host.Host, cluster profile.Cluster) serverSta
 	if err != nil {
 		return serverStatus{err: err}
 	}
-	client, err := api.New(config, runtime.NewScheme())
+	client, err := connect.To(config)
 	if err != nil {
 		return serverStatus{err: err}
 	}

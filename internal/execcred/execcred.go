@@ -2,7 +2,8 @@
 // itself in KUBERNETES_EXEC_INFO and encodes the answer.
 //
 // It knows nothing of profiles, stores or the API server: of this module it imports only
-// internal/secret.
+// internal/secret. The types are its own, and not client-go's: a hit would pay for the
+// initialisation of all that those need. A test holds them to client-go's.
 package execcred
 
 import (
@@ -10,10 +11,6 @@ import (
 	"errors"
 	"fmt"
 	"time"
-
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	clientauth "k8s.io/client-go/pkg/apis/clientauthentication/v1"
-	clientauthv1beta1 "k8s.io/client-go/pkg/apis/clientauthentication/v1beta1"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/secret"
 )
@@ -47,8 +44,48 @@ var (
 // token to.
 type Info struct {
 	APIVersion string
-	Cluster    *clientauth.Cluster // nil when the client did not say
-	Absent     bool                // the client sent no exec info at all
+	Cluster    *Cluster // nil when the client did not say
+	Absent     bool     // the client sent no exec info at all
+}
+
+// Cluster is where a client says that it will send the token to.
+type Cluster struct {
+	Server                   string `json:"server"`
+	TLSServerName            string `json:"tls-server-name"`
+	InsecureSkipTLSVerify    bool   `json:"insecure-skip-tls-verify"`
+	CertificateAuthorityData []byte `json:"certificate-authority-data"` // PEM
+	ProxyURL                 string `json:"proxy-url"`
+	// Config is the cluster's extension client.authentication.k8s.io/exec, in JSON. Empty:
+	// there is none.
+	Config json.RawMessage `json:"config"`
+}
+
+// typeMeta is what every object of an API begins with.
+type typeMeta struct {
+	Kind       string `json:"kind,omitempty"`
+	APIVersion string `json:"apiVersion,omitempty"`
+}
+
+// request is what a client sends. v1beta1 differs from v1 in nothing that JSON shows, so one type
+// reads both.
+type request struct {
+	typeMeta
+	Spec struct {
+		Cluster *Cluster `json:"cluster"`
+	} `json:"spec"`
+}
+
+// response is the answer to it. Clients of v1 and v1beta1 find an empty spec in it, as client-go
+// would write it.
+type response struct {
+	typeMeta
+	Spec struct {
+		Interactive bool `json:"interactive"`
+	} `json:"spec"`
+	Status struct {
+		ExpirationTimestamp string `json:"expirationTimestamp"`
+		Token               string `json:"token"`
+	} `json:"status"`
 }
 
 // Absent returns what a client that sets no exec info is taken to say: some clients set none at
@@ -61,12 +98,11 @@ func Parse(text string) (Info, error) {
 	if len(text) > maxInfo {
 		return Info{}, fmt.Errorf("%w: longer than %d bytes", ErrMalformed, maxInfo)
 	}
-	// v1beta1 differs from v1 in nothing that JSON shows, so one type reads both. What is
-	// wrong with one field does not keep the decoder from the others.
-	var cred clientauth.ExecCredential
+	// What is wrong with one field does not keep the decoder from the others.
+	var cred request
 	err := json.Unmarshal([]byte(text), &cred)
 	switch {
-	case cred.TypeMeta == (metav1.TypeMeta{}):
+	case cred.typeMeta == (typeMeta{}):
 		return Info{}, malformed()
 	case cred.Kind != kind && cred.Kind != kindOfCSharp && cred.Kind != "":
 		return Info{}, fmt.Errorf("%w: kind is %q, not %q", ErrMalformed, cred.Kind, kind)
@@ -89,21 +125,12 @@ func malformed() error {
 // newline. The client uses token until expires, compared without leeway, so expires has to be early
 // already; it is written in whole seconds, rounded down.
 func Encode(apiVersion string, token secret.String, expires time.Time) ([]byte, error) {
-	timestamp := metav1.NewTime(expires.UTC().Truncate(time.Second))
-	meta := metav1.TypeMeta{APIVersion: apiVersion, Kind: kind}
-	var answer any
-	switch apiVersion {
-	case V1:
-		answer = clientauth.ExecCredential{TypeMeta: meta,
-			Status: &clientauth.ExecCredentialStatus{
-				Token: token.Reveal(), ExpirationTimestamp: &timestamp}}
-	case V1Beta1:
-		answer = clientauthv1beta1.ExecCredential{TypeMeta: meta,
-			Status: &clientauthv1beta1.ExecCredentialStatus{
-				Token: token.Reveal(), ExpirationTimestamp: &timestamp}}
-	default:
+	if apiVersion != V1 && apiVersion != V1Beta1 {
 		return nil, fmt.Errorf("%w %q", ErrAPIVersion, apiVersion)
 	}
+	answer := response{typeMeta: typeMeta{APIVersion: apiVersion, Kind: kind}}
+	answer.Status.Token = token.Reveal()
+	answer.Status.ExpirationTimestamp = expires.UTC().Format(time.RFC3339)
 	encoded, err := json.Marshal(answer)
 	if err != nil {
 		return nil, fmt.Errorf("encoding ExecCredential: %w", err)

@@ -21,13 +21,16 @@ const (
 	lockSuffix = ".lock"
 )
 
-// Lock waits for a lock between processes until ctx ends, which is an ErrBusy. The kernel releases
-// it when its holder dies. Its file goes away with the lock, so that none are left in a directory
+// Lock waits for a lock between processes until ctx ends, which is an ErrBusy; it tries at least
+// once. The kernel releases it when its holder dies. Its file goes away with the lock, so that none are left in a directory
 // that people look into.
 func Lock(ctx context.Context, path string) (release func(), err error) {
 	for {
 		lock := flock.New(path, flock.SetPermissions(PrivateFile))
-		locked, err := lock.TryLockContext(ctx, lockPoll)
+		locked, err := lock.TryLock()
+		if !locked && err == nil {
+			locked, err = lock.TryLockContext(ctx, lockPoll)
+		}
 		if !locked {
 			_ = lock.Close()
 			if ctx.Err() != nil {
@@ -63,6 +66,13 @@ func unlock(lock *flock.Flock, path string) {
 	}
 }
 
+// Once has Lock and Guard try once, and wait for nobody.
+var Once = func() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}()
+
 // Sweep removes from a directory the lock files of processes that were killed while they had a
 // Guard.
 func Sweep(dir string) {
@@ -72,11 +82,9 @@ func Sweep(dir string) {
 		if !found || !strings.HasSuffix(entry.Name(), lockSuffix) {
 			continue
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), lockPoll)
-		if release, err := Guard(ctx, filepath.Join(dir, base)); err == nil {
+		if release, err := Guard(Once, filepath.Join(dir, base)); err == nil {
 			release()
 		}
-		cancel()
 	}
 }
 

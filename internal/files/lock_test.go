@@ -51,6 +51,17 @@ func TestLock(t *testing.T) {
 			t.Errorf("error %v", err)
 		}
 	})
+	t.Run("one that is tried once", func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), ".p.lock")
+		release, err := Lock(Once, path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Lock(Once, path); !errors.Is(err, ErrBusy) {
+			t.Errorf("while it is held: %v", err)
+		}
+		release()
+	})
 	t.Run("a directory that is missing is an error of the system's", func(t *testing.T) {
 		if _, err := Lock(t.Context(), filepath.Join(t.TempDir(), "none",
 			"l")); err == nil ||

@@ -13,7 +13,6 @@ import (
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/files"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
-	"github.com/sa-exec-credential/sa-exec-credential/internal/kubeconfig"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/kuberc"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
@@ -302,7 +301,7 @@ func privateIn(base string) (string, error) {
 func (h *Host) KubeconfigPaths(explicit string) ([]string, error) {
 	if explicit != "" {
 		if _, err := os.Stat(explicit); err != nil {
-			return nil, fmt.Errorf("%w %q: %w", kubeconfig.ErrNoFile, explicit,
+			return nil, fmt.Errorf("%w %q: %w", kuberc.ErrNoKubeconfig, explicit,
 				errors.Unwrap(err))
 		}
 	}
@@ -310,7 +309,7 @@ func (h *Host) KubeconfigPaths(explicit string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	return kubeconfig.Paths(explicit, h.place("KUBECONFIG"), home), nil
+	return kuberc.Kubeconfigs(explicit, h.place("KUBECONFIG"), home), nil
 }
 
 // SourcePaths are KubeconfigPaths for those who only read them. A pipe, as a shell makes it of

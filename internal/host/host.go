@@ -22,11 +22,11 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/sa-exec-credential/sa-exec-credential/internal/bootstrap"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/cache"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/client"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/execcred"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
 )
 
@@ -58,10 +58,12 @@ type Host struct {
 	terminal chan struct{} // holds something while a program can ask there
 	isGet    bool          // see ForGet
 	patience time.Duration // with a store, see Patient
+	stores   *stores       // that are open; nil: each call opens its own
 }
 
 // System is the host that the operating system describes.
 func System() *Host {
+	ui.CalledAs(os.Args[0])
 	found := sync.OnceValue(client.Find)
 	return &Host{
 		Stdin:           os.Stdin,
@@ -79,10 +81,11 @@ func System() *Host {
 		},
 		Hostname:   os.Hostname,
 		OpenStore:  keyring.Open,
-		MountedDir: filepath.Dir(bootstrap.MountedToken), SystemRuntime: systemRuntime(),
+		MountedDir: filepath.Dir(profile.MountedToken), SystemRuntime: systemRuntime(),
 		Restart:  restart,
 		pipes:    &pipes{},
 		terminal: make(chan struct{}, 1),
+		stores:   &stores{},
 	}
 }
 
@@ -127,14 +130,14 @@ func (h *Host) Getenv(name string) string {
 // With is the host with other variables, as if nothing had called it.
 func (h *Host) With(variables Variables) *Host {
 	other := *h
-	other.Variables, other.isGet = variables, false
+	other.Variables, other.isGet, other.stores = variables, false, &stores{}
 	return &other
 }
 
 // ForGet is the host of a get, which kubeconfigs run also where the client sets no exec info.
 func (h *Host) ForGet() *Host {
 	other := *h
-	other.isGet = true
+	other.isGet, other.stores = true, &stores{}
 	return &other
 }
 
@@ -151,6 +154,10 @@ func (h *Host) place(name string) string {
 	}
 	return h.Getenv(name)
 }
+
+// Own is the value of a variable that only counts as the client was started with it, see place.
+// Where the system does not show that, whoever uses it has to bear that a kubeconfig has chosen.
+func (h *Host) Own(name string) string { return h.place(name) }
 
 // BusAddress is the session bus that stores are looked for on, empty when none is needed.
 func (h *Host) BusAddress() (string, error) { return keyring.BusAddress(h.storePlace) }
@@ -187,26 +194,6 @@ func (h *Host) TakeTerminal(ctx context.Context) (release func(), err error) {
 	}
 }
 
-// Store opens a store, which does no I/O yet. tpm is where the TPM is that seals, see
-// keyring.System.
-func (h *Host) Store(ctx context.Context, kind keyring.Kind, tpm string) (keyring.Store, error) {
-	return h.OpenStore(ctx, kind, keyring.System{Getenv: h.storePlace, Now: h.Now,
-		Interactive: h.hasDesktop(), TPM: tpm, StateDir: h.StateDir(),
-		CreateStateDir: func() error { return h.createBase(stateDirs()) },
-		Limits:         keyring.Limits{Call: h.patience}, Origin: h.Origin()})
-}
-
-// storePatience is how long a command that a person runs waits for a store that is slow:
-// gnome-keyring writes its whole file for each change, and many contexts may be set up at once.
-const storePatience = 15 * time.Second
-
-// Patient is the host of a command in which a slow store is waited for: it would fail half done.
-func (h *Host) Patient() *Host {
-	other := *h
-	other.patience = storePatience
-	return &other
-}
-
 // Origin is kept with what is stored: a short hash of the directory of profiles, which tells the
 // entries of one from those of another in the same store. Empty where there is none.
 func (h *Host) Origin() string {
@@ -232,15 +219,15 @@ func (h *Host) User() string {
 	return cmp.Or(h.Getenv("USER"), h.Getenv("USERNAME"), h.Getenv("LOGNAME"))
 }
 
-// Colours says whether the result may have some.
-func (h *Host) Colours() ui.Colours { return ui.ColoursFor(h.Stdout, h.Getenv) }
+// Look is how the result is shown.
+func (h *Host) Look() ui.Look { return ui.LookFor(h.Stdout, h.Getenv) }
 
 // Write gives the result to standard output in one piece. Go turns EPIPE on standard output into
-// SIGPIPE and exits; Notify makes it an ordinary error, and is inherited by no child.
+// SIGPIPE and exits; Ignore makes it an ordinary error. Notify would do so, too, and start two
+// threads for it. A child would inherit what is ignored, so this is for when none is started.
 func (h *Host) Write(result []byte) error {
-	broken := make(chan os.Signal, 1)
-	signal.Notify(broken, syscall.SIGPIPE)
-	defer signal.Stop(broken)
+	signal.Ignore(syscall.SIGPIPE)
+	defer signal.Reset(syscall.SIGPIPE)
 	if _, err := h.Stdout.Write(result); err != nil {
 		return fmt.Errorf("writing the result: %w", err)
 	}

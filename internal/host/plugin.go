@@ -11,10 +11,11 @@ import (
 	"slices"
 
 	"github.com/kballard/go-shellquote"
+
+	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
 )
 
-// PluginPath is the absolute path that kubeconfigs name. It is the path by which the user found
-// this program, if that leads to it, rather than what links in it lead to: package managers keep
+// PluginPath is this program's absolute path. It is the path by which the user found it, if that leads to it, rather than what links in it lead to: package managers keep
 // the link and replace its target.
 func PluginPath() (string, error) {
 	self, err := os.Executable()
@@ -29,6 +30,38 @@ func PluginPath() (string, error) {
 		return self, nil
 	}
 	return found, nil
+}
+
+// QuickProgram is the program for hits, which runs this one for everything else.
+const QuickProgram = ui.Program + "-get"
+
+// ClientPath is the absolute path that kubeconfigs name: that of the program for hits, where there
+// can be hits and it lies beside this one, else PluginPath.
+func ClientPath(hasHits bool) (string, error) {
+	program, err := PluginPath()
+	if err != nil || !hasHits {
+		return program, err
+	}
+	return quickBeside(program), nil
+}
+
+// quickBeside is the program for hits that lies beside a program and would run it, else the program.
+func quickBeside(program string) string {
+	quick := filepath.Join(filepath.Dir(program), QuickProgram)
+	if runtime.GOOS != "linux" || !leadsTo(quick, program) {
+		return program
+	}
+	return quick
+}
+
+// leadsTo reports whether a program for hits would run another one: it looks beside its own file,
+// whatever links lead to that.
+func leadsTo(quick, program string) bool {
+	if _, err := exec.LookPath(quick); err != nil {
+		return false
+	}
+	file, err := filepath.EvalSymlinks(quick)
+	return err == nil && SameFile(filepath.Join(filepath.Dir(file), ui.Program), program)
 }
 
 // SameFile reports whether two paths lead to one file.

@@ -1,9 +1,13 @@
 // Package invitation is what an administrator hands to a machine so that it can join: whose tokens
 // of which cluster it can mint, the device that it is to be, and a token of that device that lives
-// minutes. It reads and writes the block between armour lines that both commands pass on.
+// minutes. Where the machine has an identity of its own that the cluster knows, there is no token,
+// and nothing that is secret or expires. It reads and writes the block between armour lines that
+// both commands pass on.
 //
 // It has no field for a command, a variable, a file or another context, so nobody can have one
-// read or run by what he writes. It calls no server and keeps nothing.
+// read or run by what he writes: what a machine shows instead of a token is one of a short list,
+// and which variable or file that is in says whoever has it join. It calls no server and keeps
+// nothing.
 package invitation
 
 import (
@@ -16,6 +20,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 	"time"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/cluster"
@@ -28,8 +33,12 @@ import (
 // Armour is the type in the block's first and last line.
 const Armour = "SA-EXEC-CREDENTIAL INVITATION"
 
+// OpenArmour is that of an invitation without a token.
+const OpenArmour = Armour + " WITHOUT A SECRET"
+
 const (
-	version = 1
+	version     = 1
+	openVersion = 2 // of those without a token, which programs before it do not know
 	// maxSize bounds the input, in bytes: three times what the largest bundle of certificate
 	// authorities takes that clients can hand to a plugin.
 	maxSize = 512 << 10
@@ -66,18 +75,52 @@ type Invitation struct {
 	// of its tokens; none: the API server's own
 	Audiences         []string         `json:"audiences,omitempty"`
 	Duration          profile.Duration `json:"duration"`
-	BootstrapDuration profile.Duration `json:"bootstrapDuration"`
+	BootstrapDuration profile.Duration `json:"bootstrapDuration,omitzero"`
 	Machine           string           `json:"machine"` // as the administrator calls it
 	Device            profile.Device   `json:"device"`
 	Profile           string           `json:"profile"` // the name that is suggested
-	Expires           time.Time        `json:"expires"`
-	Token             secret.String    `json:"-"` // of the device, bound to it
+	// of the token; zero where there is none
+	Expires time.Time     `json:"expires,omitzero"`
+	Token   secret.String `json:"-"` // of the device, bound to it
+	// External is in the place of the token: the machine has an identity of its own.
+	External *External `json:"external,omitempty"`
 }
+
+// External is what the machine authenticates with, and how it mints.
+type External struct {
+	// of a variable or a file only the kind: their names are the machine's
+	Source   profile.Source `json:"source"`
+	AsDevice bool           `json:"asDevice,omitempty"` // see profile.Bootstrap
+	// what a job asks for its ID token, and where it may ask; see profile.Bootstrap. That its own
+	// variables lead there is its own doing: none of this leads it anywhere.
+	Audience          string `json:"audience,omitempty"`
+	ServiceConnection string `json:"serviceConnection,omitempty"`
+	URL               string `json:"url,omitempty"`
+	// who may mint with it, for the command that invites again
+	Minters profile.Minters `json:"minters,omitzero"`
+}
+
+// bootstrap is what it makes of a profile.
+func (e External) bootstrap() profile.Bootstrap {
+	return profile.Bootstrap{Source: e.Source, AsDevice: e.AsDevice, Audience: e.Audience,
+		ServiceConnection: e.ServiceConnection, URL: e.URL}
+}
+
+// ExternalFor is what an invitation says of a profile's source, and of who may mint.
+func ExternalFor(p profile.Profile) *External {
+	b := p.Bootstrap
+	return &External{Minters: p.Setup.Minters, Source: b.Source, AsDevice: b.AsDevice, Audience: b.Audience,
+		ServiceConnection: b.ServiceConnection, URL: b.URL}
+}
+
+// Sources are those that an invitation without a token can be for.
+var Sources = []profile.Source{profile.SourceInCluster, profile.SourceEnv,
+	profile.SourceTokenFile, profile.SourceGitHub, profile.SourceAzure}
 
 // content is an invitation as it is written, the only form that shows the token.
 type content struct {
 	Invitation
-	Token string `json:"token"`
+	Token string `json:"token,omitempty"`
 }
 
 // envelope keeps what is in it from being altered by accident. Whoever alters it on purpose can
@@ -91,7 +134,15 @@ type envelope struct {
 // Account is NAMESPACE/SERVICEACCOUNT, for messages.
 func (i Invitation) Account() string { return i.Namespace + "/" + i.ServiceAccount }
 
-// Encode writes the block, which is a secret until the invitation has expired. It is an ErrInvalid
+// version is the first one that knows such invitations.
+func (i Invitation) version() int {
+	if i.External != nil {
+		return openVersion
+	}
+	return version
+}
+
+// Encode writes the block, which is a secret until the invitation has expired if it has a token. It is an ErrInvalid
 // when Read would refuse it.
 func (i Invitation) Encode() ([]byte, error) {
 	i.Expires = i.Expires.UTC().Truncate(time.Second)
@@ -102,11 +153,15 @@ func (i Invitation) Encode() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	outer, err := json.Marshal(envelope{version, checksum(inner), inner})
+	outer, err := json.Marshal(envelope{i.version(), checksum(inner), inner})
 	if err != nil {
 		return nil, err
 	}
-	block := pem.EncodeToMemory(&pem.Block{Type: Armour, Bytes: outer})
+	armour := Armour
+	if i.External != nil {
+		armour = OpenArmour
+	}
+	block := pem.EncodeToMemory(&pem.Block{Type: armour, Bytes: outer})
 	if len(block) > maxSize {
 		return nil, fmt.Errorf("%w: it is longer than %d bytes", ErrInvalid, maxSize)
 	}
@@ -129,20 +184,25 @@ func Read(r io.Reader) (Invitation, error) {
 		return Invitation{}, fmt.Errorf("%w: it is longer than %d bytes", ErrForeign,
 			maxSize)
 	}
-	outer, err := unarmour(bytes.TrimSpace(data))
+	data = bytes.TrimSpace(data)
+	armour := Armour
+	if bytes.Contains(data, []byte(OpenArmour)) {
+		armour = OpenArmour
+	}
+	outer, err := unarmour(data, armour)
 	if err != nil {
 		return Invitation{}, err
 	}
-	return parse(outer)
+	i, err := parse(outer)
+	if err == nil && (i.External != nil) != (armour == OpenArmour) {
+		err = fmt.Errorf("%w: its first line is of another kind", ErrAltered)
+	}
+	return i, err
 }
 
-const (
-	begin = "-----BEGIN " + Armour + "-----"
-	end   = "-----END " + Armour + "-----"
-)
-
 // unarmour takes the block's content out of it, and says what else it is or lacks.
-func unarmour(data []byte) ([]byte, error) {
+func unarmour(data []byte, armour string) ([]byte, error) {
+	begin, end := "-----BEGIN "+armour+"-----", "-----END "+armour+"-----"
 	hasBegin, hasEnd := bytes.HasPrefix(data, []byte(begin)), bytes.HasSuffix(data, []byte(end))
 	switch {
 	case len(data) == 0:
@@ -191,18 +251,19 @@ func parse(outer []byte) (Invitation, error) {
 		return Invitation{}, fmt.Errorf("%w: a part of it is missing or was changed",
 			ErrAltered)
 	}
-	if e.Version != version {
+	if e.Version > openVersion || e.Version < version {
 		return Invitation{}, fmt.Errorf("%w: %d, and this program knows %d", ErrVersion,
-			e.Version, version)
+			e.Version, openVersion)
 	}
 	if checksum(e.Invitation) != e.SHA256 || !isWrittenAs(e, outer) {
 		return Invitation{}, fmt.Errorf("%w: its checksum is of something else",
 			ErrAltered)
 	}
 	var c content
-	if json.Unmarshal(e.Invitation, &c) != nil || !isWrittenAs(c, e.Invitation) {
+	if json.Unmarshal(e.Invitation, &c) != nil || !isWrittenAs(c, e.Invitation) ||
+		c.version() != e.Version {
 		return Invitation{}, fmt.Errorf("%w: it holds what version %d does not know",
-			ErrInvalid, version)
+			ErrInvalid, e.Version)
 	}
 	i := c.Invitation
 	i.Token = secret.New(c.Token)
@@ -231,7 +292,18 @@ func (i Invitation) problem() error {
 	if err := profile.CheckName(i.Profile); err != nil {
 		return err
 	}
-	if err := i.ProfileFor("record", keyring.Kernel).Validate(); err != nil {
+	p := i.ProfileFor("record", keyring.Kernel)
+	if e := i.External; e != nil && !p.Bootstrap.IsJob() {
+		if e.Audience+e.ServiceConnection+e.URL != "" {
+			return errors.New("only a job asks for an ID token")
+		}
+		// the rest is named by whoever has the machine join
+		p.Bootstrap = profile.Bootstrap{Source: profile.SourceKeyring, Duration: &i.Duration}
+	}
+	if err := p.Validate(); err != nil {
+		return err
+	}
+	if err := p.Setup.Minters.CheckFor(i.Namespace, i.ServiceAccount); err != nil {
 		return err
 	}
 	if err := profile.CheckBundle(i.Cluster.CertificateAuthorityData); err != nil {
@@ -259,6 +331,11 @@ func (i Invitation) deviceProblem() error {
 	case !isUID(d.SecretUID) || !isUID(d.AccountUID) ||
 		i.ClusterUID != "" && !isUID(i.ClusterUID):
 		return errors.New("a uid in it is none")
+	case i.External != nil && !slices.Contains(Sources, i.External.Source):
+		return errors.New("what it has the machine authenticate with is not known")
+	case i.External != nil && (!i.Token.Empty() || !i.Expires.IsZero()):
+		return errors.New("it holds a token that it has no use for")
+	case i.External != nil:
 	case !secret.IsToken(i.Token.Reveal()):
 		return errors.New("it holds no token")
 	case claims.Subject != mint.Username(i.Namespace, d.Name):
@@ -271,11 +348,16 @@ func (i Invitation) deviceProblem() error {
 
 func isUID(text string) bool { return len(text) <= maxUID && uid.MatchString(text) }
 
-// ProfileFor is the profile of a machine that has joined, with the name that is suggested.
+// ProfileFor is the profile of a machine that has joined, with the name that is suggested. Of a
+// variable or a file it has no name.
 func (i Invitation) ProfileFor(record string, store keyring.Kind) profile.Profile {
-	return profile.Profile{Name: i.Profile, Cluster: i.Cluster, Namespace: i.Namespace,
+	p := profile.Profile{Name: i.Profile, Cluster: i.Cluster, Namespace: i.Namespace,
 		ServiceAccount: i.ServiceAccount, Audiences: i.Audiences, Duration: i.Duration,
 		Device: record, Bootstrap: profile.Bootstrap{Source: profile.SourceKeyring,
 			Duration: &i.BootstrapDuration}, Store: store, In: i.In,
 		Setup: profile.Setup{Machine: i.Machine}}
+	if e := i.External; e != nil {
+		p.Bootstrap, p.Setup.Minters = e.bootstrap(), e.Minters
+	}
+	return p
 }

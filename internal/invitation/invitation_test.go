@@ -117,8 +117,8 @@ func TestWhatIsNoInvitationIsRefused(t *testing.T) {
 		{"a token", tokenOf("me"), ErrForeign, "a token"},
 		{"a page of a proxy", "<html>", ErrForeign, "something else"},
 		{"too much", strings.Repeat("x", maxSize+1), ErrForeign, "longer than"},
-		{"another version", armoured(Armour, []byte(`{"version":2,"what":"ever"}`)),
-			ErrVersion, "2, and this program knows 1"},
+		{"another version", armoured(Armour, []byte(`{"version":3,"what":"ever"}`)),
+			ErrVersion, "3, and this program knows 2"},
 		{"no JSON", armoured(Armour, []byte("x")), ErrAltered, ""},
 		{"no version", armoured(Armour, []byte("{}")), ErrAltered, ""},
 		{"an altered server", armoured(Armour, []byte(strings.Replace(
@@ -227,14 +227,18 @@ func TestAnInvitationHasTheseFieldsAndNoOthers(t *testing.T) {
 	walk = func(of reflect.Type, path string) {
 		for i := range of.NumField() {
 			field := of.Field(i)
+			kind := field.Type
+			if kind.Kind() == reflect.Pointer {
+				kind = kind.Elem()
+			}
 			name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
 			switch {
 			case field.Anonymous:
-				walk(field.Type, path)
+				walk(kind, path)
 			case name == "-":
-			case field.Type.Kind() == reflect.Struct && field.Type.NumField() > 1 &&
-				field.Type != reflect.TypeFor[time.Time]():
-				walk(field.Type, path+name+".")
+			case kind.Kind() == reflect.Struct && kind.NumField() > 1 &&
+				kind != reflect.TypeFor[time.Time]():
+				walk(kind, path+name+".")
 			default:
 				fields = append(fields, path+name)
 			}
@@ -245,7 +249,9 @@ func TestAnInvitationHasTheseFieldsAndNoOthers(t *testing.T) {
 		"cluster.certificateAuthorityData", "cluster.proxyURL", "clusterUID", "namespace",
 		"serviceAccount", "in", "audiences", "duration", "bootstrapDuration", "machine",
 		"device.name", "device.secretUID", "device.accountUID", "profile", "expires",
-		"token"}
+		"external.source", "external.asDevice", "external.audience", "external.serviceConnection",
+		"external.url", "external.minters.users", "external.minters.groups",
+		"external.minters.accounts", "token"}
 	if !slices.Equal(fields, want) {
 		t.Errorf("its fields are\n%q, not\n%q", fields, want)
 	}

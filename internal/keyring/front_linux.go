@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // frontPrefix begins the description of every key that is kept in front of a store.
@@ -16,12 +17,13 @@ const frontPrefix = service + "-front:"
 // loses all of it with a restart, so whatever fails there leaves it to the store, and is not worth
 // a word.
 // What it gives back has passed the checks that the store's own entries pass.
+//
+// A token goes to the front alone where that takes it: a store behind would write its whole file,
+// ask its owner or go two rounds with the TPM, for what lives an hour.
 type fronted struct {
 	*store
-	front *store
-	// isOnly says that a token goes to the front alone where that takes it: a sealed one would
-	// cost two rounds with the TPM, and lives an hour.
-	isOnly bool
+	front  *store
+	absent sync.Map // keys under which the store has nothing, as this process has found
 }
 
 // withFront puts the kernel keyring in front of a store that is not that itself.
@@ -34,10 +36,22 @@ func withFront(opened prober) Store {
 }
 
 func newFronted(behind *store, prefix string) *fronted {
-	sys := behind.sys
+	return &fronted{store: behind, front: newFront(behind.sys, prefix)}
+}
+
+func newFront(sys System, prefix string) *store {
 	sys.Interactive = false
 	items := kernelItems{sys: sys, uid: os.Geteuid(), prefix: prefix, isFront: true}
-	return &fronted{store: behind, front: items.store(), isOnly: behind.kind == Sealed}
+	return items.store()
+}
+
+// OpenFront is Open for a look at the tokens that are in the kernel keyring, by itself or in front
+// of a store of that kind. No daemon and no TPM is asked.
+func OpenFront(ctx context.Context, kind Kind, sys System) (Store, error) {
+	if kind == Keyring || kind == Sealed {
+		return newFront(sys.withDefaults(), frontPrefix), nil
+	}
+	return Open(ctx, kind, sys)
 }
 
 func isToken(key string) bool { return strings.HasPrefix(key, tokenPrefix) }
@@ -52,26 +66,29 @@ func (f *fronted) Get(ctx context.Context, key string) (Entry, error) {
 		return entry, nil
 	}
 	entry, err = f.store.Get(ctx, key)
-	if err == nil {
+	switch {
+	case err == nil:
 		_ = f.front.put(ctx, key, entry)
+	case errors.Is(err, ErrNotFound) && !errors.Is(err, ErrUnusable):
+		f.absent.Store(key, true)
 	}
 	return entry, err
 }
 
-// Set replaces the entry in both. One that the front does not take must not leave an older one
-// there.
+// Set puts the entry where it fits. In the other place none must be left that is older.
 func (f *fronted) Set(ctx context.Context, key string, entry Entry) error {
 	if !isToken(key) {
 		return f.store.Set(ctx, key, entry)
 	}
 	if f.front.Set(ctx, key, entry) != nil {
 		_ = f.front.Delete(ctx, key)
+		f.absent.Delete(key)
 		return f.store.Set(ctx, key, entry)
 	}
-	if f.isOnly {
-		return f.store.Delete(ctx, key)
+	if _, isAbsent := f.absent.Load(key); !isAbsent {
+		_ = f.store.Delete(ctx, key) // which may be locked, and the entry is kept
 	}
-	return f.store.Set(ctx, key, entry)
+	return nil
 }
 
 // Delete removes the entry from both. A front that cannot be used holds nothing of this process's.
@@ -93,10 +110,27 @@ func (f *fronted) Keys(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	more, _ := f.front.Keys(ctx)
+	more, err := f.front.Keys(ctx)
+	if err != nil && !errors.Is(err, ErrUnavailable) {
+		return nil, err
+	}
 	keys = append(keys, more...)
 	slices.Sort(keys)
 	return slices.Compact(keys), nil
+}
+
+// deleteListed goes through both.
+func (f *fronted) deleteListed(ctx context.Context, isGone func(key string) bool) ([]string,
+	error) {
+	left, err := f.store.deleteListed(ctx, isGone)
+	if err != nil {
+		return nil, err
+	}
+	more, err := f.front.deleteListed(ctx, isGone)
+	if err != nil && !errors.Is(err, ErrUnavailable) {
+		return nil, err
+	}
+	return append(left, more...), nil
 }
 
 // origin is that of the entry, wherever it is.
@@ -107,6 +141,12 @@ func (f *fronted) origin(ctx context.Context, key string) (string, error) {
 		}
 	}
 	return f.store.origin(ctx, key)
+}
+
+func (f *fronted) askFront(ctx context.Context, key string) (works, has bool) {
+	_, err := f.front.Get(ctx, key)
+	works = isToken(key) && (err == nil || errors.Is(err, ErrNotFound))
+	return works, works && (err == nil || errors.Is(err, ErrUnusable))
 }
 
 func (f *fronted) behind() Store { return f.store }

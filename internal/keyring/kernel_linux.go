@@ -50,6 +50,7 @@ func (k kernelItems) store() *store {
 		sys:         k.sys,
 		items:       parted{items: k, limit: kernelLimit},
 		check:       k.check,
+		isImmediate: true,
 	}
 }
 
@@ -133,11 +134,12 @@ func (k kernelItems) find(name string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	description, err := unix.KeyctlString(unix.KEYCTL_DESCRIBE, id)
+	description := make([]byte, 512) // longer than any of ours, so that one call is enough
+	size, err := unix.KeyctlBuffer(unix.KEYCTL_DESCRIBE, id, description, 0)
 	if err != nil {
 		return 0, err
 	}
-	if uid, _, _ := k.parse(description); uid != k.uid {
+	if uid, _, _ := k.parse(string(description[:min(size, len(description))])); uid != k.uid {
 		return 0, errForeign
 	}
 	return id, nil
@@ -311,20 +313,31 @@ func (k kernelItems) drop(name string) error {
 		return err
 	}
 	for _, key := range keys {
-		if key.name != name {
-			continue
-		}
-		if !key.foreign {
-			// a dead key cannot be revoked again
-			_, _ = unix.KeyctlInt(unix.KEYCTL_REVOKE, key.id, 0, 0, 0)
-		}
-		if _, err := unix.KeyctlInt(unix.KEYCTL_UNLINK, key.id, unix.KEY_SPEC_USER_KEYRING,
-			0,
-			0); err != nil {
-			return err
+		if key.name == name {
+			if err := key.unlink(); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
+}
+
+// removeListed removes all keys that isGone says go, with one list of them.
+func (k kernelItems) removeListed(_ context.Context, isGone func(name string) bool) (left []string,
+	err error) {
+	err = possessing(func() error {
+		keys, err := k.list()
+		for _, key := range keys {
+			whole, _, _ := strings.Cut(key.name, "/")
+			if isGone(whole) {
+				err = errors.Join(err, key.unlink())
+			} else if _, dead := k.find(key.name); dead == nil {
+				left = append(left, key.name)
+			}
+		}
+		return err
+	})
+	return left, kernelError("deleting from the kernel keyring", err)
 }
 
 // kernelKey is a key with our prefix in the user keyring, living or dead.
@@ -333,6 +346,16 @@ type kernelKey struct {
 	prefix  string
 	name    string // without the prefix
 	foreign bool   // belongs to another user
+}
+
+// unlink takes the key out of the user keyring, and revokes it for those who have it still.
+func (k kernelKey) unlink() error {
+	if !k.foreign {
+		// a dead key cannot be revoked again
+		_, _ = unix.KeyctlInt(unix.KEYCTL_REVOKE, k.id, 0, 0, 0)
+	}
+	_, err := unix.KeyctlInt(unix.KEYCTL_UNLINK, k.id, unix.KEY_SPEC_USER_KEYRING, 0, 0)
+	return err
 }
 
 func (k kernelItems) list() ([]kernelKey, error) {

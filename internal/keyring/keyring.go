@@ -55,6 +55,14 @@ type Entry struct {
 	Origin string
 }
 
+// IsHalfOver reports whether less than half of its life is left: then it is renewed, where it can be.
+func (e Entry) IsHalfOver(now time.Time) bool {
+	return now.After(e.HalfOver())
+}
+
+// HalfOver is when half of its life is over.
+func (e Entry) HalfOver() time.Time { return e.IssuedAt.Add(e.ExpiresAt.Sub(e.IssuedAt) / 2) }
+
 // What can be wrong with a store. Errors of this package wrap one of them.
 var (
 	ErrNotFound    = errors.New("not found")

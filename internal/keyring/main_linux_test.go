@@ -13,9 +13,10 @@ import (
 	"syscall"
 	"testing"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring/filtertest"
 )
 
 // helperVariable makes the test binary run one of the helpers instead of the tests: what depends on
@@ -137,7 +138,7 @@ func helpListen(arguments []string) error {
 
 // helpFiltered opens the stores under a system call filter like that of a container runtime.
 func helpFiltered(answer syscall.Errno) error {
-	if err := refuseKeyctl(answer); err != nil {
+	if err := filtertest.RefuseKeyctl(answer); err != nil {
 		return err
 	}
 	nothing := System{Getenv: func(string) string { return "" }}
@@ -156,34 +157,6 @@ func helpFiltered(answer syscall.Errno) error {
 		}
 	}
 	return useFronted(newFronted(storeOf(newMemory(1<<20), Keyring), "refused:"), 3)
-}
-
-// refuseKeyctl makes the kernel answer the three calls of keyrings(7) with answer, on every thread.
-func refuseKeyctl(answer syscall.Errno) error {
-	statement := func(code uint16, k uint32) unix.SockFilter {
-		return unix.SockFilter{Code: code, K: k}
-	}
-	// the call's number
-	program := []unix.SockFilter{statement(unix.BPF_LD|unix.BPF_W|unix.BPF_ABS, 0)}
-	for _, number := range []uint32{unix.SYS_ADD_KEY, unix.SYS_REQUEST_KEY, unix.SYS_KEYCTL} {
-		program = append(program,
-			unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, Jf: 1,
-				K: number},
-			statement(unix.BPF_RET|unix.BPF_K, unix.SECCOMP_RET_ERRNO|uint32(answer)))
-	}
-	program = append(program, statement(unix.BPF_RET|unix.BPF_K, unix.SECCOMP_RET_ALLOW))
-	filter := unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]}
-	// no_new_privs is a thread's own; TSYNC then gives both to all threads.
-	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
-		return err
-	}
-	_, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER,
-		unix.SECCOMP_FILTER_FLAG_TSYNC,
-		uintptr(unsafe.Pointer(&filter)))
-	if errno != 0 {
-		return errno
-	}
-	return nil
 }
 
 // eventually waits until done has no error.

@@ -42,12 +42,15 @@ type System struct {
 	// Interactive says that a person may be asked to unlock the store. Without it, a locked
 	// store is ErrLocked at once.
 	Interactive bool
+	// Slow is told of a call that takes longer than Limits.Notice; nil: nobody is.
+	Slow func()
 }
 
 // Limits are the longest times that one method of a Store takes.
 type Limits struct {
 	Call   time.Duration // where nobody is asked; 3 s when zero
 	Prompt time.Duration // where a person may have to unlock the store; 60 s when zero
+	Notice time.Duration // after which a call that goes on is slow; 3 s when zero
 }
 
 // SealedLimit is Limits.Call of the sealed store, at the least: a TPM needs up to half a second for
@@ -90,6 +93,9 @@ func (s System) withDefaults() System {
 	if s.Limits.Call == 0 {
 		s.Limits.Call = 3 * time.Second
 	}
+	if s.Limits.Notice == 0 {
+		s.Limits.Notice = 3 * time.Second
+	}
 	if s.Limits.Prompt == 0 {
 		s.Limits.Prompt = time.Minute
 	}
@@ -102,6 +108,14 @@ func (s System) longest() time.Duration {
 		return max(s.Limits.Call, s.Limits.Prompt)
 	}
 	return s.Limits.Call
+}
+
+// noticing has Slow told of a call, unless it ends in time.
+func (s System) noticing() (end func() bool) {
+	if s.Slow == nil || s.longest() <= s.Limits.Notice {
+		return func() bool { return false }
+	}
+	return time.AfterFunc(s.Limits.Notice, s.Slow).Stop
 }
 
 // prober is a store that can tell whether it is able to keep a secret now.

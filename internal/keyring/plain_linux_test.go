@@ -31,7 +31,7 @@ func TestPlainFileIsToldFromAnEncryptedOne(t *testing.T) {
 			}
 			entry := Entry{Token: secret.New("readable"), IssuedAt: time.Now(),
 				ExpiresAt: time.Now().Add(time.Hour)}
-			if err := Behind(store).Set(t.Context(), "token:plain", entry); err != nil {
+			if err := Behind(store).Set(t.Context(), lastingKey, entry); err != nil {
 				t.Fatal(err)
 			}
 			path, isPlain := PlainFile(service.DataDir())

@@ -21,8 +21,9 @@ func Probe(ctx context.Context, store Store, now time.Time) (err error) {
 	if store.Kind() == None {
 		return nil
 	}
-	store = Behind(store)               // a front would keep it
-	key := "token:probe-" + rand.Text() // no profile's, and no two probes share it
+	store = Behind(store) // a front would keep it
+	// no profile's, and no two probes share it; tokens may be kept elsewhere
+	key := bootstrapPrefix + "probe-" + rand.Text()
 	defer func() { err = cmp.Or(err, store.Delete(context.WithoutCancel(ctx), key)) }()
 	probe := Entry{Token: secret.New(rand.Text()), IssuedAt: now,
 		ExpiresAt: now.Add(time.Minute)}
@@ -45,6 +46,21 @@ func Behind(store Store) Store {
 		return f.behind()
 	}
 	return store
+}
+
+// AskFront asks what is in front of a store whether it can keep tokens, and whether it has something
+// under the key. The store itself is not asked. One that wraps another has Unwrap.
+func AskFront(ctx context.Context, store Store, key string) (works, has bool) {
+	if wrapper, ok := store.(interface{ Unwrap() Store }); ok {
+		store = wrapper.Unwrap()
+	}
+	f, ok := store.(interface {
+		askFront(ctx context.Context, key string) (works, has bool)
+	})
+	if !ok {
+		return false, false
+	}
+	return f.askFront(ctx, key)
 }
 
 // Lifetime says for how long a store keeps what it is given, where that is not until it is

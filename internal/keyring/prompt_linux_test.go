@@ -18,7 +18,7 @@ func lockedService(t *testing.T) (*secretservicetest.Service, System) {
 	t.Helper()
 	service := secretservicetest.New(t)
 	sys := testService(service)
-	mustSet(t, openService(t, sys), testKey, "t")
+	mustSet(t, openService(t, sys), lastingKey, "t")
 	if err := service.Lock(); err != nil {
 		t.Fatal(err)
 	}
@@ -30,27 +30,27 @@ func lockedService(t *testing.T) (*secretservicetest.Service, System) {
 var promptingCalls = map[string]func(context.Context, Store) error{
 	"probing": func(ctx context.Context, s Store) error { return s.(prober).probe(ctx) },
 	"getting": func(ctx context.Context, s Store) error {
-		_, err := s.Get(ctx, testKey)
+		_, err := s.Get(ctx, lastingKey)
 		return err
 	},
 	"setting": func(ctx context.Context, s Store) error {
-		return s.Set(ctx, testKey, liveEntry("new"))
+		return s.Set(ctx, lastingKey, liveEntry("new"))
 	},
-	"deleting": func(ctx context.Context, s Store) error { return s.Delete(ctx, testKey) },
+	"deleting": func(ctx context.Context, s Store) error { return s.Delete(ctx, lastingKey) },
 	"listing":  func(ctx context.Context, s Store) error { _, err := s.Keys(ctx); return err },
 }
 
-// wantLeft wants the item of testKey as the call leaves it that has been done, or has not.
+// wantLeft wants the item of lastingKey as the call leaves it that has been done, or has not.
 func wantLeft(t *testing.T, s Store, call string, done bool) {
 	t.Helper()
 	switch {
 	case done && call == "deleting":
-		_, err := s.Get(t.Context(), testKey)
+		_, err := s.Get(t.Context(), lastingKey)
 		wantError(t, "getting the deleted item", err, ErrNotFound)
 	case done && call == "setting":
-		wantToken(t, s, testKey, "new")
+		wantToken(t, s, lastingKey, "new")
 	default:
-		wantToken(t, s, testKey, "t")
+		wantToken(t, s, lastingKey, "t")
 	}
 }
 
@@ -80,7 +80,7 @@ func TestSecretServicePromptsAreShownOneByOne(t *testing.T) {
 		var wait sync.WaitGroup
 		for range calls {
 			wait.Go(func() {
-				_, err := openService(t, sys).Get(t.Context(), testKey)
+				_, err := openService(t, sys).Get(t.Context(), lastingKey)
 				wantError(t, "getting", err, want)
 			})
 		}
@@ -144,7 +144,7 @@ func TestSecretServiceSurvivesABusThatGoesAwayUnderAPrompt(t *testing.T) {
 	prompter := service.StartPrompter(t, secretservicetest.Silence)
 	done := make(chan error)
 	go func() {
-		_, err := openService(t, sys).Get(t.Context(), testKey)
+		_, err := openService(t, sys).Get(t.Context(), lastingKey)
 		done <- err
 	}()
 	select {
@@ -182,7 +182,7 @@ func startDemanding(t *testing.T, answer secretservicetest.Answer) (*demanding, 
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = conn.Close() })
-	d := &demanding{conn: conn, answer: answer, value: encoded(t, "t"),
+	d := &demanding{conn: conn, answer: answer, value: encoded(t, lastingKey, "t"),
 		shown: make(chan dbus.Sender, 16)}
 	d.export(t)
 	if _, err := conn.RequestName(secretsName, dbus.NameFlagDoNotQueue); err != nil {
@@ -209,6 +209,8 @@ func (d *demanding) export(t *testing.T) {
 			"SearchItems": d.searchCollection, "CreateItem": d.create}},
 		{demandingItem, secretsItem, map[string]any{
 			"GetSecret": d.secret, "Delete": d.drop}},
+		{demandingItem, strings.TrimSuffix(propertiesGet, ".Get"),
+			map[string]any{"Get": d.attributes}},
 		{demandingPrompt, secretsPrompt, map[string]any{"Prompt": d.prompt}},
 	} {
 		err := d.conn.ExportMethodTable(object.methods, object.path, object.name)
@@ -224,14 +226,23 @@ func (d *demanding) locked(_, _ string) (dbus.Variant, *dbus.Error) {
 	return dbus.MakeVariant(false), nil
 }
 
+func (d *demanding) attributes(_, _ string) (dbus.Variant, *dbus.Error) {
+	return dbus.MakeVariant(attributes(lastingKey)), nil
+}
+
 func (d *demanding) session(string, dbus.Variant) (dbus.Variant, dbus.ObjectPath, *dbus.Error) {
 	return dbus.MakeVariant(""), "/session", nil
 }
 
 func (d *demanding) search(map[string]string) (unlocked, locked []dbus.ObjectPath,
 	_ *dbus.Error) {
-	locked, _ = d.searchCollection(nil)
-	return nil, locked, nil
+	items, _ := d.searchCollection(nil)
+	d.mutex.Lock()
+	defer d.mutex.Unlock()
+	if d.open {
+		return items, nil, nil
+	}
+	return nil, items, nil
 }
 
 func (d *demanding) searchCollection(map[string]string) ([]dbus.ObjectPath, *dbus.Error) {
@@ -324,7 +335,7 @@ func (d *demanding) wantLeft(t *testing.T, call string, done bool) {
 	if done && call == "setting" {
 		want = "new"
 	}
-	if entry, err := Decode(testKey, d.value); err != nil || entry.Token.Reveal() != want {
+	if entry, err := Decode(lastingKey, d.value); err != nil || entry.Token.Reveal() != want {
 		t.Errorf("the item is %q, %v, want %q", entry.Token.Reveal(), err, want)
 	}
 }

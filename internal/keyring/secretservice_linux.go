@@ -28,7 +28,8 @@ const (
 )
 
 // secretService keeps items in the collection that go-keyring uses, "login" where there is one,
-// else the default, and with the same attributes, so that each finds what the other wrote.
+// else the default, and with the same attributes, so that each finds what the other wrote. Tokens
+// are in memory, see isTransient.
 // go-keyring's own calls find their bus through the environment of the process, which nothing here
 // may change.
 //
@@ -307,10 +308,15 @@ func (s secretService) lookup(ctx context.Context, name string) ([]byte, error) 
 	switch {
 	case err != nil:
 		return nil, err
-	case len(unlocked) == 1 && len(locked) == 0:
-		return conn.secret(ctx, unlocked[0])
 	case len(unlocked)+len(locked) > 0:
-		return nil, errUnusual
+		item, isOne := found(name, unlocked, locked)
+		if !isOne {
+			return nil, errUnusual
+		}
+		return conn.secret(ctx, item)
+	}
+	if isToken(name) { // which is minted then, and asked for no more than it has to be
+		return nil, errNoItem
 	}
 	// Some services hide the items of a locked collection.
 	if err := conn.state(ctx); err != nil && !errors.Is(err, errNoCollection) {
@@ -346,14 +352,32 @@ func (c *caller) secret(ctx context.Context, item dbus.ObjectPath) ([]byte, erro
 	return secret.Value, err
 }
 
-// list returns the names of the items, or ErrLocked when some cannot be seen.
+// list returns the names of the items, or ErrLocked when some cannot be seen. That of one which is
+// deleted meanwhile is empty.
 func (s secretService) list(ctx context.Context) ([]string, error) {
 	conn, err := s.connect(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer s.leave(conn)
-	unlocked, locked, err := conn.search(ctx, map[string]string{"service": service})
+	items, err := conn.all(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for some := range slices.Chunk(items, askedAtOnce) {
+		more, err := conn.usernames(ctx, some)
+		if err != nil {
+			return nil, err
+		}
+		names = append(names, more...)
+	}
+	return names, nil
+}
+
+// all are the items of this program, or ErrLocked when some cannot be seen.
+func (c *caller) all(ctx context.Context) ([]dbus.ObjectPath, error) {
+	unlocked, locked, err := c.search(ctx, map[string]string{"service": service})
 	if err != nil {
 		return nil, err
 	}
@@ -361,40 +385,49 @@ func (s secretService) list(ctx context.Context) ([]string, error) {
 		return nil, ErrLocked
 	}
 	if len(unlocked) == 0 {
-		if err := conn.state(ctx); err != nil && !errors.Is(err, errNoCollection) {
+		if err := c.state(ctx); err != nil && !errors.Is(err, errNoCollection) {
 			return nil, err
 		}
 	}
-	return conn.usernames(ctx, unlocked)
+	return unlocked, nil
 }
 
 // askedAtOnce is below what a bus refuses to keep track of for one caller: dbus-daemon's own limit
 // is 128.
 const askedAtOnce = 64
 
+// usernames are those of the items, at most askedAtOnce. That of one which is gone is empty.
 func (c *caller) usernames(ctx context.Context, items []dbus.ObjectPath) ([]string, error) {
-	c.pending = true
-	var names []string
-	for some := range slices.Chunk(items, askedAtOnce) {
-		calls := make([]*dbus.Call, len(some))
-		for i, item := range some {
-			calls[i] = c.Object(secretsName, item).GoWithContext(ctx, propertiesGet, 0,
-				nil,
-				secretsItem, "Attributes")
-		}
-		for _, call := range calls {
+	names := make([]string, len(items))
+	return names, c.askAll(ctx, items, propertiesGet, []any{secretsItem, "Attributes"},
+		func(i int, call *dbus.Call) error {
 			var attributes map[string]string
-			if err := reply(call, &attributes); fatal(err) {
-				return nil, err
+			err := reply(call, &attributes)
+			names[i] = attributes["username"]
+			if fatal(err) {
+				return err
 			}
-			// an item may be deleted meanwhile
-			if name, ok := attributes["username"]; ok {
-				names = append(names, name)
-			}
+			return nil
+		})
+}
+
+// askAll makes the same call to each of the items, at most askedAtOnce, and waits for nothing
+// before the last is made. It ends with the first error that take returns.
+func (c *caller) askAll(ctx context.Context, items []dbus.ObjectPath, method string,
+	arguments []any, take func(i int, call *dbus.Call) error) error {
+	c.pending = true
+	calls := make([]*dbus.Call, len(items))
+	for i, item := range items {
+		calls[i] = c.Object(secretsName, item).GoWithContext(ctx, method, 0, nil,
+			arguments...)
+	}
+	for i, call := range calls {
+		if err := take(i, call); err != nil {
+			return err
 		}
 	}
 	c.pending = ctx.Err() != nil
-	return names, nil
+	return nil
 }
 
 // errNoCollection means that a Secret Service runs that has nowhere to put a secret, as
@@ -431,6 +464,11 @@ func (c *caller) collection(ctx context.Context) (dbus.ObjectPath, error) {
 // write stores the item. Where the collection is unlocked, that is a session and one CreateItem, as
 // go-keyring makes it after nine round trips more.
 func (s secretService) write(ctx context.Context, name string, value []byte, _ time.Time) error {
+	if isToken(name) {
+		if err := s.writeTransient(ctx, name, value); !errors.Is(err, errUnusual) {
+			return err
+		}
+	}
 	_, err := careful(ctx, s,
 		func(ctx context.Context, c *caller, collection dbus.ObjectPath) (struct{}, error) {
 			return struct{}{}, c.create(ctx, collection, name, value)
@@ -463,6 +501,12 @@ func (c *caller) create(ctx context.Context, collection dbus.ObjectPath, name st
 
 // remove deletes the item, and further ones of the same name that another program may have made.
 func (s secretService) remove(ctx context.Context, name string) error {
+	if isToken(name) {
+		isAll, err := s.removeTransient(ctx, name)
+		if isAll || err != nil && !errors.Is(err, errUnusual) {
+			return err
+		}
+	}
 	_, err := careful(ctx, s,
 		func(ctx context.Context, c *caller, collection dbus.ObjectPath) (struct{}, error) {
 			items, err := c.items(ctx, collection, name)

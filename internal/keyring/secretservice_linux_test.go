@@ -22,6 +22,9 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring/secretservicetest"
 )
 
+// lastingKey is of an entry that is kept until it is deleted. Tokens are not.
+const lastingKey = "bootstrap:0123456789abcdef"
+
 // patient leaves a real service on a busy machine all the time it may need.
 var patient = Limits{Call: 30 * time.Second, Prompt: 30 * time.Second}
 
@@ -45,10 +48,10 @@ func openService(t *testing.T, sys System) Store {
 // wantAll makes every call of a store and wants the same error of each.
 func wantAll(t *testing.T, s Store, want error) {
 	t.Helper()
-	_, err := s.Get(t.Context(), testKey)
+	_, err := s.Get(t.Context(), lastingKey)
 	wantError(t, "getting", err, want)
-	wantError(t, "setting", s.Set(t.Context(), testKey, liveEntry("hunter2")), want)
-	wantError(t, "deleting", s.Delete(t.Context(), testKey), want)
+	wantError(t, "setting", s.Set(t.Context(), lastingKey, liveEntry("hunter2")), want)
+	wantError(t, "deleting", s.Delete(t.Context(), lastingKey), want)
 	_, err = s.Keys(t.Context())
 	wantError(t, "listing", err, want)
 }
@@ -60,8 +63,8 @@ func TestSecretServiceKeepsReplacesAndForgets(t *testing.T) {
 
 func TestSecretServiceItemsAreThoseOfOtherPrograms(t *testing.T) {
 	bus := secretservicetest.New(t)
-	mustSet(t, openService(t, testService(bus)), testKey, "the token")
-	lookup := exec.Command("secret-tool", "lookup", "service", service, "username", testKey)
+	mustSet(t, openService(t, testService(bus)), lastingKey, "the token")
+	lookup := exec.Command("secret-tool", "lookup", "service", service, "username", lastingKey)
 	lookup.Env = append(os.Environ(), bus.Env()...)
 	if out := mustRun(t, lookup); !strings.Contains(out, `"token":"the token"`) {
 		t.Errorf("secret-tool finds %q", out)
@@ -82,20 +85,20 @@ func forGoKeyring(t *testing.T, bus *secretservicetest.Service) {
 // wantInGoKeyring wants go-keyring to find this token, or none.
 func wantInGoKeyring(t *testing.T, token string) {
 	t.Helper()
-	value, err := gokeyring.Get(service, testKey)
+	value, err := gokeyring.Get(service, lastingKey)
 	if token == "" {
 		wantError(t, "getting by go-keyring", err, gokeyring.ErrNotFound)
 		return
 	}
-	entry, decodeErr := Decode(testKey, []byte(value))
+	entry, decodeErr := Decode(lastingKey, []byte(value))
 	if errors.Join(err, decodeErr) != nil || entry.Token.Reveal() != token {
 		t.Errorf("go-keyring finds %q, %v, want %q", value, err, token)
 	}
 }
 
-func encoded(t *testing.T, token string) []byte {
+func encoded(t *testing.T, key, token string) []byte {
 	t.Helper()
-	value, err := Encode(testKey, liveEntry(token))
+	value, err := Encode(key, liveEntry(token))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,24 +112,24 @@ func TestSecretServiceAndGoKeyringFindWhatTheOtherWrote(t *testing.T) {
 	s := openService(t, sys)
 	setByGoKeyring := func(token string) {
 		t.Helper()
-		if err := gokeyring.Set(service, testKey, string(encoded(t, token))); err != nil {
+		if err := gokeyring.Set(service, lastingKey, string(encoded(t, lastingKey, token))); err != nil {
 			t.Fatal(err)
 		}
 	}
-	mustSet(t, s, testKey, "ours")
+	mustSet(t, s, lastingKey, "ours")
 	wantInGoKeyring(t, "ours")
 	setByGoKeyring("theirs")
-	wantToken(t, s, testKey, "theirs")
-	mustSet(t, s, testKey, "ours again")
+	wantToken(t, s, lastingKey, "theirs")
+	mustSet(t, s, lastingKey, "ours again")
 	if _, err := (secretService{sys: sys, uid: os.Geteuid()}).lookup(t.Context(),
-		testKey); err != nil {
+		lastingKey); err != nil {
 		t.Errorf("the item is not single any more: %v", err)
 	}
-	wantError(t, "deleting by go-keyring", gokeyring.Delete(service, testKey), nil)
-	_, err := s.Get(t.Context(), testKey)
+	wantError(t, "deleting by go-keyring", gokeyring.Delete(service, lastingKey), nil)
+	_, err := s.Get(t.Context(), lastingKey)
 	wantError(t, "getting what go-keyring deleted", err, ErrNotFound)
 	setByGoKeyring("theirs again")
-	wantError(t, "deleting", s.Delete(t.Context(), testKey), nil)
+	wantError(t, "deleting", s.Delete(t.Context(), lastingKey), nil)
 	wantInGoKeyring(t, "")
 }
 
@@ -135,28 +138,28 @@ func TestSecretServiceReadsAndReplacesTheItemThatGoKeyringWould(t *testing.T) {
 	forGoKeyring(t, bus)
 	s := openService(t, testService(bus))
 	for _, token := range []string{"first", "second", "third"} {
-		createIn(t, bus, loginCollection, encoded(t, token))
+		createIn(t, bus, loginCollection, lastingKey, encoded(t, lastingKey, token))
 	}
-	value, err := gokeyring.Get(service, testKey)
+	value, err := gokeyring.Get(service, lastingKey)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if entry, err := s.Get(t.Context(), testKey); err != nil ||
+	if entry, err := s.Get(t.Context(), lastingKey); err != nil ||
 		!strings.Contains(value, `"token":"`+entry.Token.Reveal()+`"`) {
 		t.Errorf("got %q, %v; go-keyring finds %s", entry.Token.Reveal(), err, value)
 	}
-	mustSet(t, s, testKey, "replaced")
-	wantToken(t, s, testKey, "replaced")
+	mustSet(t, s, lastingKey, "replaced")
+	wantToken(t, s, lastingKey, "replaced")
 	wantInGoKeyring(t, "replaced")
-	wantError(t, "deleting", s.Delete(t.Context(), testKey), nil)
+	wantError(t, "deleting", s.Delete(t.Context(), lastingKey), nil)
 	wantInGoKeyring(t, "")
 }
 
 func TestSecretServiceHitIsOneShortExchange(t *testing.T) {
 	sys := testService(secretservicetest.New(t))
-	mustSet(t, openService(t, sys), testKey, "t")
+	mustSet(t, openService(t, sys), lastingKey, "t")
 	items := secretService{sys: sys, uid: os.Geteuid()}
-	if _, err := items.lookup(t.Context(), testKey); err != nil {
+	if _, err := items.lookup(t.Context(), lastingKey); err != nil {
 		t.Errorf("a hit takes more than the short exchange: %v", err)
 	}
 	bus, err := findBus(sys.Getenv)
@@ -172,7 +175,7 @@ func TestSecretServiceHitIsOneShortExchange(t *testing.T) {
 
 func TestSecretServiceIsReadWhereTheBusCountsUsersDifferently(t *testing.T) {
 	sys := testService(secretservicetest.New(t))
-	mustSet(t, openService(t, sys), testKey, "t")
+	mustSet(t, openService(t, sys), lastingKey, "t")
 	bus, err := findBus(sys.Getenv)
 	if err != nil {
 		t.Fatal(err)
@@ -190,30 +193,30 @@ func TestSecretServiceTakesABadValueForAMiss(t *testing.T) {
 	sys := testService(secretservicetest.New(t))
 	items := secretService{sys: sys, uid: os.Geteuid()}
 	for _, bad := range badValues {
-		if err := items.write(t.Context(), testKey, []byte(bad.value),
+		if err := items.write(t.Context(), lastingKey, []byte(bad.value),
 			time.Time{}); err != nil {
 			t.Fatal(err)
 		}
-		_, err := openService(t, sys).Get(t.Context(), testKey)
+		_, err := openService(t, sys).Get(t.Context(), lastingKey)
 		wantError(t, bad.name, err, ErrNotFound)
 		if strings.Contains(fmt.Sprint(err), "hunter2") {
 			t.Errorf("%s: the value shows in %v", bad.name, err)
 		}
 	}
-	mustSet(t, openService(t, sys), testKey, "good")
-	wantToken(t, openService(t, sys), testKey, "good")
+	mustSet(t, openService(t, sys), lastingKey, "good")
+	wantToken(t, openService(t, sys), lastingKey, "good")
 }
 
 func TestSecretServiceReadsTheLoginCollectionWhereTwoHaveTheItem(t *testing.T) {
 	service := secretservicetest.New(t)
 	sys := testService(service)
 	s := openService(t, sys)
-	mustSet(t, s, testKey, "in login")
-	createIn(t, service, "/org/freedesktop/secrets/collection/session", encoded(t, "elsewhere"))
-	wantToken(t, s, testKey, "in login")
-	_, err := secretService{sys: sys, uid: os.Geteuid()}.lookup(t.Context(), testKey)
+	mustSet(t, s, lastingKey, "in login")
+	createIn(t, service, sessionCollection, lastingKey, encoded(t, lastingKey, "elsewhere"))
+	wantToken(t, s, lastingKey, "in login")
+	_, err := secretService{sys: sys, uid: os.Geteuid()}.lookup(t.Context(), lastingKey)
 	wantError(t, "looking up two items", err, errUnusual)
-	if keys, err := s.Keys(t.Context()); err != nil || !slices.Equal(keys, []string{testKey}) {
+	if keys, err := s.Keys(t.Context()); err != nil || !slices.Equal(keys, []string{lastingKey}) {
 		t.Errorf("the keys are %q, %v", keys, err)
 	}
 
@@ -245,9 +248,9 @@ func TestBusErrorsHaveTypes(t *testing.T) {
 	}
 }
 
-// createIn puts an item under testKey into a collection.
+// createIn puts an item under a key into a collection.
 func createIn(t *testing.T, service *secretservicetest.Service, collection dbus.ObjectPath,
-	value []byte) {
+	key string, value []byte) {
 	t.Helper()
 	conn, err := service.Connect()
 	if err != nil {
@@ -265,7 +268,7 @@ func createIn(t *testing.T, service *secretservicetest.Service, collection dbus.
 	err = conn.Object(secretsName, collection).Call(secretsCollection+".CreateItem", 0,
 		map[string]dbus.Variant{
 			secretsItem + ".Label":      dbus.MakeVariant("a copy"),
-			secretsItem + ".Attributes": dbus.MakeVariant(attributes(testKey)),
+			secretsItem + ".Attributes": dbus.MakeVariant(attributes(key)),
 		}, gosecret.NewSecret(path, string(value)), false).Store(&item, &prompt)
 	if err != nil {
 		t.Fatal(err)
@@ -276,13 +279,15 @@ func TestSecretServiceLockedIsSaidAtOnce(t *testing.T) {
 	service := secretservicetest.New(t)
 	sys := testService(service)
 	s := openService(t, sys)
-	mustSet(t, s, testKey, "t")
+	mustSet(t, s, lastingKey, "t")
 	if err := service.Lock(); err != nil {
 		t.Fatal(err)
 	}
 	wantAll(t, s, ErrLocked)
-	_, err := s.Get(t.Context(), "token:absent")
+	_, err := s.Get(t.Context(), "bootstrap:absent")
 	wantError(t, "getting an absent item of a locked collection", err, ErrLocked)
+	_, err = s.Get(t.Context(), "token:absent")
+	wantError(t, "getting a token that can be minted", err, ErrNotFound)
 
 	service.StopKeyring()
 	if err := service.StartKeyring(false); err != nil {
@@ -294,7 +299,7 @@ func TestSecretServiceLockedIsSaidAtOnce(t *testing.T) {
 	if err := service.StartKeyring(true); err != nil {
 		t.Fatal(err)
 	}
-	wantToken(t, s, testKey, "t")
+	wantToken(t, s, lastingKey, "t")
 }
 
 func TestSecretServiceWithoutACollectionIsUnavailable(t *testing.T) {
@@ -304,12 +309,12 @@ func TestSecretServiceWithoutACollectionIsUnavailable(t *testing.T) {
 	}
 	sys := testService(service)
 	s := openService(t, sys)
-	wantError(t, "setting", s.Set(t.Context(), testKey, liveEntry("t")), ErrUnavailable)
-	_, err := s.Get(t.Context(), testKey)
+	wantError(t, "setting", s.Set(t.Context(), lastingKey, liveEntry("t")), ErrUnavailable)
+	_, err := s.Get(t.Context(), lastingKey)
 	wantError(t, "getting", err, ErrNotFound)
-	wantError(t, "deleting", s.Delete(t.Context(), testKey), nil)
+	wantError(t, "deleting", s.Delete(t.Context(), lastingKey), nil)
 	sys.Interactive = true
-	wantError(t, "setting", openService(t, sys).Set(t.Context(), testKey, liveEntry("t")),
+	wantError(t, "setting", openService(t, sys).Set(t.Context(), lastingKey, liveEntry("t")),
 		ErrUnavailable)
 }
 
@@ -317,14 +322,14 @@ func TestSecretServiceKilledBetweenSearchAndRead(t *testing.T) {
 	service := secretservicetest.New(t)
 	sys := testService(service)
 	s := openService(t, sys)
-	mustSet(t, s, testKey, "t")
+	mustSet(t, s, lastingKey, "t")
 
 	conn, err := secretService{sys: sys, uid: os.Geteuid()}.connect(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	unlocked, locked, err := conn.search(t.Context(), attributes(testKey))
+	unlocked, locked, err := conn.search(t.Context(), attributes(lastingKey))
 	if err != nil || len(unlocked) != 1 {
 		t.Fatal(unlocked, locked, err)
 	}
@@ -336,19 +341,19 @@ func TestSecretServiceKilledBetweenSearchAndRead(t *testing.T) {
 	if err := service.StartKeyring(true); err != nil {
 		t.Fatal(err)
 	}
-	wantToken(t, s, testKey, "t")
+	wantToken(t, s, lastingKey, "t")
 }
 
 func TestSecretServiceIsWrittenToAfterItWasStartedAgain(t *testing.T) {
 	service := secretservicetest.New(t)
 	s := openService(t, testService(service))
-	mustSet(t, s, testKey, "t") // the connection is kept, with a session that ends now
+	mustSet(t, s, lastingKey, "t") // the connection is kept, with a session that ends now
 	service.StopKeyring()
 	if err := service.StartKeyring(true); err != nil {
 		t.Fatal(err)
 	}
-	mustSet(t, s, testKey, "new")
-	wantToken(t, s, testKey, "new")
+	mustSet(t, s, lastingKey, "new")
+	wantToken(t, s, lastingKey, "new")
 }
 
 func TestSecretServiceThatIsDeletedFromBetweenSearchAndReadIsAMiss(t *testing.T) {
@@ -472,9 +477,9 @@ func TestSecretServiceIsFoundInTheRuntimeDir(t *testing.T) {
 		}
 		return ""
 	}
-	mustSet(t, openService(t, sys), testKey, "t")
-	wantToken(t, openService(t, sys), testKey, "t")
-	wantError(t, "deleting", openService(t, sys).Delete(t.Context(), testKey), nil)
+	mustSet(t, openService(t, sys), lastingKey, "t")
+	wantToken(t, openService(t, sys), lastingKey, "t")
+	wantError(t, "deleting", openService(t, sys).Delete(t.Context(), lastingKey), nil)
 }
 
 func TestForgedBusAddressesAreNotUsed(t *testing.T) {
@@ -565,7 +570,7 @@ func TestBusOfAnotherUserHearsNothing(t *testing.T) {
 		go func() { _ = helpListen([]string{path}) }()
 		eventually(t, func() error { _, err := os.Stat(path); return err })
 		items := secretService{sys: sys.withDefaults(), uid: os.Geteuid() + 1}
-		_, err := items.read(t.Context(), testKey)
+		_, err := items.read(t.Context(), lastingKey)
 		wantError(t, "reading", err, ErrUnavailable)
 		wantError(t, "checking", items.check(t.Context()), ErrUnavailable)
 		return
@@ -584,7 +589,7 @@ func TestBusOfAnotherUserHearsNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	sys.Interactive = true
-	_, err = openService(t, sys).Get(t.Context(), testKey)
+	_, err = openService(t, sys).Get(t.Context(), lastingKey)
 	wantError(t, "getting", err, ErrUnavailable)
 	eventually(t, func() error { _, err := os.Stat(path + ".heard"); return err })
 	if heard, err := os.ReadFile(path + ".heard"); err != nil || len(heard) != 0 {
@@ -652,7 +657,7 @@ func TestBusThatTalksNonsenseDoesNoHarm(t *testing.T) {
 				}
 				_ = conn.Close()
 			})
-			_, err := openService(t, sys).Get(t.Context(), testKey)
+			_, err := openService(t, sys).Get(t.Context(), lastingKey)
 			if !errors.Is(err, ErrUnavailable) && !errors.Is(err, ErrTimeout) {
 				t.Errorf("got %v, want ErrUnavailable or ErrTimeout", err)
 			}
@@ -665,13 +670,13 @@ func TestCallerWhoGivesUpIsObeyed(t *testing.T) {
 	sys.Limits.Call = time.Hour
 	ctx, cancel := context.WithCancel(t.Context())
 	time.AfterFunc(10*time.Millisecond, cancel)
-	_, err := openService(t, sys).Get(ctx, testKey)
+	_, err := openService(t, sys).Get(ctx, lastingKey)
 	wantError(t, "getting", err, context.Canceled)
 }
 
 func TestSecretServiceServesManyAtOnce(t *testing.T) {
 	s := openService(t, testService(secretservicetest.New(t)))
-	mustSet(t, s, testKey, "t")
+	mustSet(t, s, lastingKey, "t")
 	done := make(chan error)
 	const workers = 8
 	for i := range workers {
@@ -679,7 +684,7 @@ func TestSecretServiceServesManyAtOnce(t *testing.T) {
 			var err error
 			for j := range 10 {
 				key := fmt.Sprintf("token:%d.%d", i, j)
-				_, getErr := s.Get(t.Context(), testKey)
+				_, getErr := s.Get(t.Context(), lastingKey)
 				err = errors.Join(err, getErr, s.Set(t.Context(), key,
 					liveEntry("t")),
 					s.Delete(t.Context(), key))
@@ -692,7 +697,7 @@ func TestSecretServiceServesManyAtOnce(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if keys, err := s.Keys(t.Context()); err != nil || !slices.Equal(keys, []string{testKey}) {
+	if keys, err := s.Keys(t.Context()); err != nil || !slices.Equal(keys, []string{lastingKey}) {
 		t.Errorf("the keys are %q, %v", keys, err)
 	}
 }
@@ -748,10 +753,10 @@ func TestNoneKeepsNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	mustSet(t, s, testKey, "t")
-	_, err = s.Get(t.Context(), testKey)
+	mustSet(t, s, lastingKey, "t")
+	_, err = s.Get(t.Context(), lastingKey)
 	wantError(t, "getting", err, ErrNotFound)
-	wantError(t, "deleting", s.Delete(t.Context(), testKey), nil)
+	wantError(t, "deleting", s.Delete(t.Context(), lastingKey), nil)
 	if keys, err := s.Keys(t.Context()); err != nil || len(keys) != 0 {
 		t.Errorf("the keys are %q, %v", keys, err)
 	}

@@ -22,6 +22,8 @@ type store struct {
 	lifetime func(context.Context) string
 	passed   []error // why other stores were not chosen
 	late     error   // says in the place of ErrTimeout who has not answered; nil: the keyring
+	// isImmediate says that its items wait for nobody, and need no limit.
+	isImmediate bool
 	// gaveUp is why an earlier call was given up, nil when none was.
 	gaveUp atomic.Pointer[error]
 }
@@ -79,9 +81,21 @@ func (s *store) Delete(ctx context.Context, key string) error {
 
 func (s *store) Keys(ctx context.Context) ([]string, error) {
 	keys, err := limited(ctx, s, s.items.names)
-	keys = slices.DeleteFunc(keys, func(key string) bool { return !validKey(key) })
+	return valid(keys), err
+}
+
+// valid are the keys among the names of items, each once and sorted.
+func valid(names []string) []string {
+	keys := slices.DeleteFunc(names, func(name string) bool { return !validKey(name) })
 	slices.Sort(keys)
-	return slices.Compact(keys), err
+	return slices.Compact(keys)
+}
+
+// isListed reports whether Keys leaves out nothing. What a platform cannot list itself, a list tells
+// that may lack a name.
+func (s *store) isListed() bool {
+	_, isIndexed := s.items.items.(indexed)
+	return !isIndexed
 }
 
 // origin is that of the entry under key; where a platform can tell it from the entry's outside, the
@@ -151,6 +165,10 @@ func limited[T any](ctx context.Context, s *store,
 		var none T
 		return none, *problem
 	}
+	if s.isImmediate {
+		return call(ctx)
+	}
+	defer s.sys.noticing()()
 	value, err := bounded(ctx, s.sys.longest(), call)
 	if err == ErrTimeout && s.late != nil { // bounded's own
 		err = s.late

@@ -96,7 +96,7 @@ func TestAStoreIsGivenUpOnce(t *testing.T) {
 
 func TestLimitsByDefault(t *testing.T) {
 	if got, want := (System{}).withDefaults().Limits, (Limits{Call: 3 * time.Second,
-		Prompt: time.Minute}); got != want {
+		Prompt: time.Minute, Notice: 3 * time.Second}); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 	for interactive, want := range map[bool]time.Duration{false: 3 * time.Second,
@@ -133,4 +133,29 @@ func (k *keptItems) read(context.Context, string) ([]byte, error) { return k.val
 func (k *keptItems) write(_ context.Context, _ string, value []byte, _ time.Time) error {
 	k.value = value
 	return nil
+}
+
+// waiting are items that take as long as somebody has not been told.
+type waiting struct {
+	*memory
+	told chan struct{}
+}
+
+func (w waiting) read(ctx context.Context, name string) ([]byte, error) {
+	select {
+	case <-w.told:
+		return nil, ErrNotFound
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func TestASlowStoreIsSaidToBeAndWaitedFor(t *testing.T) {
+	items := waiting{&memory{}, make(chan struct{})}
+	s := &store{items: parted{items: items}, sys: System{Slow: func() { close(items.told) },
+		Limits: Limits{Call: time.Hour, Notice: time.Millisecond}}}
+	if _, err := s.Get(t.Context(), "token:"+strings.Repeat("0", 64)); !errors.Is(err,
+		ErrNotFound) {
+		t.Error(err)
+	}
 }

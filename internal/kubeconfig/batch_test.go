@@ -7,6 +7,9 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+	"time"
+
+	"github.com/sa-exec-credential/sa-exec-credential/internal/yamledit"
 )
 
 func TestBatchMergesAllEntriesButTheOneWhoseNameIsTaken(t *testing.T) {
@@ -16,14 +19,20 @@ func TestBatchMergesAllEntriesButTheOneWhoseNameIsTaken(t *testing.T) {
 	if err := os.WriteFile(path, []byte(taken), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	batch := NewBatch([]string{path})
 	const callers = 40
+	batch := NewBatch([]string{path}, callers)
 	errs := make([]error, callers)
 	var wait sync.WaitGroup
 	for i := range callers {
 		wait.Go(func() {
 			entry := numberedEntry(i)
-			_, errs[i] = batch.Merge(&entry)
+			merged, err := batch.Merge(&entry)
+			files, readErr := merged.Files()
+			errs[i] = errors.Join(err, readErr)
+			if err == nil {
+				_, err = files.Resolve(entry.ContextName)
+				errs[i] = err
+			}
 		})
 	}
 	wait.Wait()
@@ -43,4 +52,81 @@ func numberedEntry(i int) Entry {
 	return Entry{ContextName: name, ClusterName: name + "-c", UserName: name + "-u",
 		Server:    "https://example.com",
 		Namespace: "build", Profile: name, Command: "/usr/bin/sa-exec-credential"}
+}
+
+// TestBatchWritesFewTimes: each time the file is written, as many entries wait as were written
+// before, however many callers come at the same time.
+func TestBatchWritesFewTimes(t *testing.T) {
+	for callers, most := range map[int]int{fewest: 1, 8 * fewest: 4, 16 * fewest: 5} {
+		path := filepath.Join(t.TempDir(), "config")
+		batch := NewBatch([]string{path}, callers)
+		writes := map[*Files]bool{}
+		var mutex sync.Mutex
+		var wait sync.WaitGroup
+		for i := range callers {
+			wait.Go(func() {
+				entry := numberedEntry(i)
+				merged, err := batch.Merge(&entry)
+				if err != nil {
+					t.Error(err)
+				}
+				files, err := merged.Files()
+				if err != nil {
+					t.Error(err)
+				}
+				mutex.Lock()
+				defer mutex.Unlock()
+				writes[files] = true
+			})
+		}
+		wait.Wait()
+		if len(writes) > most {
+			t.Errorf("%d callers: written %d times, want %d at most", callers,
+				len(writes), most)
+		}
+	}
+}
+
+func TestBatchWaitsForNobodyWhoHasLeft(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "config")
+	batch := NewBatch([]string{path}, 3)
+	done := make(chan error)
+	go func() {
+		entry := numberedEntry(1)
+		_, err := batch.Merge(&entry)
+		done <- err
+	}()
+	batch.Leave()
+	batch.Leave()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestBatchChecksAllAtOnce(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "config")
+	entries := []Entry{numberedEntry(1), numberedEntry(2)}
+	batch := NewBatch([]string{path}, 2)
+	batch.Check(entries)
+	// what is checked stays so; anything else is looked at as it is now
+	if err := os.WriteFile(path, []byte("nonsense"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := batch.CanMerge(entries[0]); err != nil {
+		t.Error(err)
+	}
+	other := entries[1]
+	other.Server = "https://elsewhere.example"
+	if err := batch.CanMerge(other); !errors.Is(err, yamledit.ErrMalformed) {
+		t.Errorf("another entry: %v", err)
+	}
+}
+
+func TestBatchWaitsLongerWhereWritesTakeLong(t *testing.T) {
+	for took, want := range map[time.Duration]time.Duration{0: 2 * time.Second,
+		200 * time.Millisecond: 2 * time.Second, time.Second: 10 * time.Second} {
+		if got := (&Batch{took: took}).patience(); got != want {
+			t.Errorf("after a write of %s: %s, not %s", took, got, want)
+		}
+	}
 }

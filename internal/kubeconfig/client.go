@@ -14,11 +14,16 @@ import (
 // when name is empty: with its credentials, exec plugins among them. It is an ErrNoContext,
 // ErrReference or *UserError when there is no such way.
 func ClientConfig(paths []string, name string) (*rest.Config, error) {
-	config, err := load(paths)
+	files, err := Read(paths)
 	if err != nil {
 		return nil, err
 	}
-	return clientConfig(config, name)
+	return files.ClientConfig(name)
+}
+
+// ClientConfig is the package's.
+func (f *Files) ClientConfig(name string) (*rest.Config, error) {
+	return clientConfig(f.config, name)
 }
 
 // ClientConfig is the package's, for a context that has been resolved: to read a file of some
@@ -41,6 +46,7 @@ func clientConfig(config *clientcmdapi.Config, name string) (*rest.Config, error
 	if config.Contexts[name] == nil {
 		return nil, fmt.Errorf("%w: %q", ErrNoContext, name)
 	}
+	config = only(config, name)
 	if err := CheckUser(config, name); err != nil {
 		return nil, err
 	}
@@ -54,4 +60,18 @@ func clientConfig(config *clientcmdapi.Config, name string) (*rest.Config, error
 			ErrReference, name)
 	}
 	return client, nil
+}
+
+// only is what a context needs of its files, in a copy: client-go writes into a user's exec section
+// what it says of the cluster.
+func only(config *clientcmdapi.Config, name string) *clientcmdapi.Config {
+	found, context := clientcmdapi.NewConfig(), config.Contexts[name]
+	found.Contexts[name] = context.DeepCopy()
+	if cluster := config.Clusters[context.Cluster]; cluster != nil {
+		found.Clusters[context.Cluster] = cluster.DeepCopy()
+	}
+	if user := config.AuthInfos[context.AuthInfo]; user != nil {
+		found.AuthInfos[context.AuthInfo] = user.DeepCopy()
+	}
+	return found
 }

@@ -24,7 +24,6 @@ import (
 var (
 	ErrEntry     = errors.New("not a usable kubeconfig entry")
 	ErrForeign   = errors.New("not created by sa-exec-credential")
-	ErrNoFile    = errors.New("no kubeconfig")
 	ErrNoContext = errors.New("no such context")
 	ErrReference = errors.New("context is incomplete")
 	ErrInsecure  = errors.New("context does not verify TLS")
@@ -41,8 +40,12 @@ const (
 	execExtension     = "client.authentication.k8s.io/exec"
 )
 
-// binary is the plugin's own name, without Windows' ending.
-const binary = "sa-exec-credential"
+// The plugin's own names, without Windows' ending: that of the whole program, and that of the one
+// for hits.
+const (
+	binary = "sa-exec-credential"
+	quick  = binary + "-get"
+)
 
 // Entry is what is rendered or merged: one context with its cluster and its user.
 type Entry struct {

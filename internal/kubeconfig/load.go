@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
@@ -21,6 +22,7 @@ type Context struct {
 	Name        string
 	File        string // where the context stands
 	ClusterName string
+	User        string
 	Namespace   string
 	Cluster     profile.Cluster // the CA bundle is in it, also when the kubeconfig names a file
 
@@ -38,7 +40,9 @@ type PluginContext struct {
 	// absolute; empty: its certificate authority stands in the kubeconfig
 	CAFile  string
 	User    string
-	Profile string
+	Profile string // empty: the cluster decides, and its extension
+	// Extension is what the cluster says to plugins, in JSON. Empty: nothing.
+	Extension []byte
 	// relative paths are resolved as clients do; a bare name stays one
 	Command            string
 	Args               []string
@@ -154,32 +158,6 @@ func matching(all map[string]*clientcmdapi.Context, pattern string) ([]string, e
 	return names, nil
 }
 
-// Resolve returns the context called name, or the current one when name is empty. It is an
-// ErrNoContext, ErrReference, ErrInsecure or profile.ErrCluster when no token could be sent to its
-// cluster.
-func Resolve(paths []string, name string) (Context, error) {
-	config, err := load(paths)
-	if err != nil {
-		return Context{}, err
-	}
-	if name == "" {
-		name = config.CurrentContext
-	}
-	context := config.Contexts[name]
-	switch {
-	case name == "":
-		return Context{}, fmt.Errorf("%w: there is no current context", ErrNoContext)
-	case context == nil:
-		return Context{}, fmt.Errorf("%w: %q", ErrNoContext, name)
-	}
-	cluster, err := clusterOf(config, name)
-	if err != nil {
-		return Context{}, err
-	}
-	return Context{Name: name, File: context.LocationOfOrigin, ClusterName: context.Cluster,
-		Namespace: context.Namespace, Cluster: cluster, all: config}, nil
-}
-
 func clusterOf(config *clientcmdapi.Config, context string) (profile.Cluster, error) {
 	name := config.Contexts[context].Cluster
 	cluster := config.Clusters[name]
@@ -232,28 +210,6 @@ func readRegular(path string) ([]byte, error) {
 	return data, err
 }
 
-// FindPluginContexts returns every context whose user runs this program, sorted by name.
-func FindPluginContexts(paths []string) ([]PluginContext, error) {
-	config, err := load(paths)
-	if err != nil {
-		return nil, err
-	}
-	var found []PluginContext
-	for name, context := range config.Contexts {
-		user := config.AuthInfos[context.AuthInfo]
-		if user == nil || user.Exec == nil {
-			continue
-		}
-		if profile, ours := profileOf(user.Exec.Command, user.Exec.Args); ours {
-			found = append(found, pluginContext(config, name, profile))
-		}
-	}
-	slices.SortFunc(found, func(a, b PluginContext) int {
-		return strings.Compare(a.Context, b.Context)
-	})
-	return found, nil
-}
-
 func pluginContext(config *clientcmdapi.Config, name, profile string) PluginContext {
 	context := config.Contexts[name]
 	section := config.AuthInfos[context.AuthInfo].Exec
@@ -267,6 +223,9 @@ func pluginContext(config *clientcmdapi.Config, name, profile string) PluginCont
 	}
 	if cluster := config.Clusters[context.Cluster]; cluster != nil {
 		found.ClusterFile = cluster.LocationOfOrigin
+		if unknown, is := cluster.Extensions[execExtension].(*runtime.Unknown); is {
+			found.Extension = unknown.Raw
+		}
 		if len(cluster.CertificateAuthorityData) == 0 { // which goes before a file
 			found.CAFile = cluster.CertificateAuthority
 		}
@@ -291,5 +250,5 @@ func profileOf(command string, args []string) (profile string, ours bool) {
 			profile = args[i+1]
 		}
 	}
-	return profile, name == binary || isGet && profile != ""
+	return profile, name == binary || name == quick || isGet && profile != ""
 }

@@ -100,7 +100,8 @@ func TestResolve(t *testing.T) {
 	for _, name := range []string{"dev", ""} {
 		got, err := Resolve([]string{file}, name)
 		got.all = nil
-		want := Context{Name: "dev", File: file, ClusterName: "plain", Namespace: "ns",
+		want := Context{Name: "dev", File: file, ClusterName: "plain", User: "ours",
+			Namespace: "ns",
 			Cluster: profile.Cluster{
 				Server: "https://plain.example.com", TLSServerName: "k",
 				CertificateAuthorityData: testCA(),

@@ -3,7 +3,6 @@ package kubeconfig
 import (
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -24,25 +23,6 @@ const (
 
 var itemField = map[string]string{clusters: "cluster", users: "user", contexts: "context"}
 
-// Paths returns the kubeconfig files, absolute, in the order in which kubectl reads them: the one
-// that was named, else those of KUBECONFIG, else the one in the home directory. Empty and repeated
-// elements of KUBECONFIG do not count.
-func Paths(explicit, list, home string) []string {
-	if explicit != "" {
-		return []string{yamledit.Absolute(explicit)}
-	}
-	var paths []string
-	for _, path := range filepath.SplitList(list) {
-		if path != "" {
-			paths = appendNew(paths, yamledit.Absolute(path))
-		}
-	}
-	if len(paths) == 0 {
-		paths = []string{filepath.Join(home, ".kube", "config")}
-	}
-	return paths
-}
-
 // Target is the file that gets new entries, by kubectl's rule: the first that exists, else the last
 // (clientcmd.PathOptions.GetDefaultFilename). It is absolute.
 func Target(paths []string) string {
@@ -52,13 +32,6 @@ func Target(paths []string) string {
 		}
 	}
 	return yamledit.Absolute(paths[len(paths)-1])
-}
-
-func appendNew(list []string, text string) []string {
-	if slices.Contains(list, text) {
-		return list
-	}
-	return append(list, text)
 }
 
 // Merge puts the entry into the kubeconfig files. An entry of the same name that is ours, and for
@@ -82,32 +55,45 @@ func MergeAs(paths []string, entry *Entry, useContext bool) (changed bool, err e
 // CanMerge is the error that Merge would give for what the files hold now, for those who have
 // more to do before.
 func CanMerge(paths []string, entry Entry, useContext bool) error {
-	source, err := entry.fill()
+	return canMerge(paths, []*Entry{&entry}, useContext)
+}
+
+func canMerge(paths []string, entries []*Entry, useContext bool) error {
+	change, err := merging(entries, useContext)
 	if err != nil {
 		return err
 	}
 	target := Target(paths)
 	return yamledit.Check(paths, kind, func(files []*yamledit.File) error {
-		return within(files, target).merge(&entry, source.Content[0], useContext)
+		return change(within(files, target))
 	})
 }
 
 func mergeAll(paths []string, entries []*Entry, useContext bool) (changed bool, err error) {
+	change, err := merging(entries, useContext)
+	if err != nil {
+		return false, err
+	}
+	return edit(paths, change)
+}
+
+// merging is the edit that puts entries into files.
+func merging(entries []*Entry, useContext bool) (change func(*configs) error, err error) {
 	sources := make([]*yaml.Node, len(entries))
 	for i, entry := range entries {
 		if sources[i], err = entry.fill(); err != nil {
-			return false, err
+			return nil, err
 		}
 		yamledit.StripComments(sources[i])
 	}
-	return edit(paths, func(c *configs) error {
+	return func(c *configs) error {
 		for i, entry := range entries {
 			if err := c.merge(entry, sources[i].Content[0], useContext); err != nil {
 				return err
 			}
 		}
 		return nil
-	})
+	}, nil
 }
 
 // configs is all kubeconfig files together while they are being edited.

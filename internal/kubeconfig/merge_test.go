@@ -16,6 +16,7 @@ import (
 	yaml "go.yaml.in/yaml/v3"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"github.com/sa-exec-credential/sa-exec-credential/internal/kuberc"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/yamledit"
 )
 
@@ -372,7 +373,7 @@ func TestSeveralFiles(t *testing.T) {
 	dir := t.TempDir()
 	missing, one, two := filepath.Join(dir, "missing"), filepath.Join(dir, "one"),
 		filepath.Join(dir, "two")
-	paths := Paths("", strings.Join([]string{missing, "", one, two, one},
+	paths := kuberc.Kubeconfigs("", strings.Join([]string{missing, "", one, two, one},
 		string(os.PathListSeparator)), "")
 	if !reflect.DeepEqual(paths, []string{missing, one, two}) {
 		t.Fatalf("paths %q", paths)

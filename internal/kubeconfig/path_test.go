@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/sa-exec-credential/sa-exec-credential/internal/kuberc"
 )
 
 // spelled is a directory with a kubeconfig at real/config, and links that lead to it.
@@ -106,7 +108,7 @@ func TestWhatIsFoundIsNamedForEveryDirectory(t *testing.T) {
 				t.Fatal(err)
 			}
 			list := strings.Join(paths, string(os.PathListSeparator))
-			names := append(Paths("", list, ""), context.File, uses[0].File,
+			names := append(kuberc.Kubeconfigs("", list, ""), context.File, uses[0].File,
 				static.File, Target(paths))
 			t.Chdir(t.TempDir())
 			for _, name := range names {

@@ -292,3 +292,10 @@ func (c *configs) holders(token secret.String) []string {
 	}
 	return names
 }
+
+func appendNew(list []string, text string) []string {
+	if slices.Contains(list, text) {
+		return list
+	}
+	return append(list, text)
+}

@@ -4,7 +4,8 @@ import (
 	"time"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/cluster"
-	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/output"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
 )
 
 // DeviceList is what devices prints for programs.
@@ -29,14 +30,20 @@ type DeviceStatus struct {
 	Until      *time.Time `json:"invitedUntil,omitempty"`
 	Issued     *time.Time `json:"bootstrapIssuedAt,omitempty"`
 	Expires    *time.Time `json:"bootstrapExpirationTimestamp,omitempty"`
-	Odd        []string   `json:"odd,omitempty"`
+	// who else may mint as the device, as the API server names them
+	Minters *profile.Minters `json:"minters,omitempty"`
+	Odd     []string         `json:"odd,omitempty"`
 }
 
 // ListOf is the list of some devices as they are now.
 func ListOf(devices []cluster.DeviceInfo, now time.Time) DeviceList {
-	list := DeviceList{APIVersion: ui.Version, Kind: "DeviceList", Items: []DeviceStatus{}}
+	list := DeviceList{APIVersion: output.Version, Kind: "DeviceList", Items: []DeviceStatus{}}
 	for _, d := range devices {
-		list.Items = append(list.Items, DeviceStatus{Name: d.Name,
+		var minters *profile.Minters
+		if !d.Minters.IsEmpty() {
+			minters = &d.Minters
+		}
+		list.Items = append(list.Items, DeviceStatus{Minters: minters, Name: d.Name,
 			SecretUID: d.SecretUID, AccountUID: d.AccountUID,
 			Odd: d.Odd, Host: d.Owner.Host, User: d.Owner.User, Created: d.Created,
 			State: d.State(now), Invited: known(d.Owner.Invited),

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/sa-exec-credential/sa-exec-credential/internal/call"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/device"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/files"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
@@ -106,7 +107,7 @@ func (f *Forgetting) readRecord() error {
 	if f.recordName == "" {
 		return nil
 	}
-	dir, err := session.Devices(f.host)
+	dir, err := call.Devices(f.host)
 	if err != nil {
 		return err
 	}
@@ -157,7 +158,7 @@ func (f *Forgetting) Lines() (lines []string) {
 	default:
 		lines = append(lines, fmt.Sprintf("remove: device record %q", f.recordName))
 	}
-	if machine, err := timerOf(f.host); err == nil && machine.IsInstalled() &&
+	if machine, err := prepare.Timer(f.host); err == nil && machine.IsInstalled() &&
 		isLast(f.host, f.name) {
 		lines = append(lines, "remove: the timer, which has nothing left to renew")
 	}
@@ -216,7 +217,7 @@ func (f *Forgetting) lock(ctx context.Context) (release func(), err error) {
 	if f.profile == nil || f.recordName == "" {
 		return none, nil
 	}
-	dir, err := session.Devices(f.host)
+	dir, err := call.Devices(f.host)
 	if err != nil {
 		return nil, err
 	}
@@ -323,7 +324,7 @@ func (f *Forgetting) removeRecord() {
 		f.step("device record %q: kept: %s", f.recordName, f.keeps)
 		return
 	}
-	dir, err := session.Devices(f.host)
+	dir, err := call.Devices(f.host)
 	if err == nil {
 		f.nameDevices(f.record)
 		err = dir.Remove(f.recordName)
@@ -366,7 +367,7 @@ func (f *Forgetting) nameDevices(record *device.Record) {
 
 // nameUnnamed names the records that may have been those of a profile that could not be read.
 func (f *Forgetting) nameUnnamed() {
-	dir, err := session.Devices(f.host)
+	dir, err := call.Devices(f.host)
 	if err != nil || f.profile != nil || f.recordName != "" {
 		return
 	}
@@ -394,5 +395,5 @@ func (f *Forgetting) removeProfile(ctx context.Context) {
 		f.remains(err, "profile %q is still there", f.name)
 		return
 	}
-	f.step("profile %q: removed", f.name)
+	f.report(ui.Done, fmt.Sprintf("profile %q: removed", f.name))
 }

@@ -10,12 +10,12 @@ import (
 	"time"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/admin"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/call"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/cluster"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/device"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/rights"
-	"github.com/sa-exec-credential/sa-exec-credential/internal/session"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
 )
 
@@ -54,7 +54,7 @@ func open(ctx context.Context, h *host.Host, c admin.Choice, name string,
 	if err != nil {
 		return nil, err
 	}
-	dir, err := session.Devices(h)
+	dir, err := call.Devices(h)
 	if err != nil {
 		return nil, err
 	}

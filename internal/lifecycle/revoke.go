@@ -10,6 +10,8 @@ import (
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/admin"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/api"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/bootstrap"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/call"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/cluster"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/files"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
@@ -63,7 +65,7 @@ func Revoke(ctx context.Context, h *host.Host, c admin.Choice, name string,
 // sweep removes what a revoke leaves that was killed after it had removed the last profile. It
 // reports whether there was a device's record.
 func sweep(h *host.Host, report ui.Report) bool {
-	dir, err := session.Devices(h)
+	dir, err := call.Devices(h)
 	if err != nil {
 		return false
 	}
@@ -200,7 +202,7 @@ func end(ctx context.Context, h *host.Host, a *admin.Admin, namespace, account s
 // is seen, and all the same revoked.
 func canaryOf(ctx context.Context, h *host.Host, a *admin.Admin, namespace, account string,
 	d profile.Device) secret.String {
-	client, err := mint.New(a.Config, h.Now)
+	client, err := bootstrap.Minter(a.Config, h.Now)
 	if err != nil {
 		return secret.String{}
 	}
@@ -228,7 +230,7 @@ func awaitRefusal(ctx context.Context, h *host.Host, c profile.Cluster, token se
 		// the last one has an answer, too.
 		_, err := session.WhoIs(ctx, h, c, token)
 		if errors.Is(err, api.ErrUnauthorized) {
-			report(ui.Step, fmt.Sprintf("refused after %d seconds",
+			report(ui.Done, fmt.Sprintf("refused after %d seconds",
 				int(h.Now().Sub(began).Seconds())))
 			return nil
 		}

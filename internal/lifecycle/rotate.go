@@ -2,10 +2,13 @@ package lifecycle
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/admin"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/api"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/cluster"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/prepare"
@@ -25,19 +28,21 @@ func Rotate(ctx context.Context, h *host.Host, c admin.Choice, name string,
 		return err
 	}
 	defer m.record.Release()
-	if err := m.admin.Require(ctx, slices.Concat(rights.ForDevice(m.profile.Namespace),
-		rightsToEnd(m.profile.Namespace, append(m.record.Retired,
-			*m.record.Current)...))); err != nil {
-		return err
-	}
 	sharing, err := session.Sharing(h, m.record.Name)
 	if err != nil {
+		return err
+	}
+	needed := slices.Concat(rights.ForDevice(m.profile.Namespace),
+		rightsToEnd(m.profile.Namespace, append(m.record.Retired, *m.record.Current)...))
+	needed = append(needed, rights.ForMinters(m.profile.Namespace, cluster.Minting{
+		AsDevice: slices.ContainsFunc(sharing, actsAsDevice)})...)
+	if err := m.admin.Require(ctx, needed); err != nil {
 		return err
 	}
 	if err := m.checkStores(ctx, sharing); err != nil {
 		return err
 	}
-	next, err := m.create(ctx)
+	next, err := m.create(ctx, sharing)
 	if err != nil {
 		return err
 	}
@@ -48,9 +53,15 @@ func Rotate(ctx context.Context, h *host.Host, c admin.Choice, name string,
 		return err
 	}
 	for _, p := range sharing {
-		m.step("profile %q: uses the new credentials", p.Name)
+		m.report(ui.Done, fmt.Sprintf("profile %q: uses the new credentials", p.Name))
 	}
 	return m.retire(ctx, sharing)
+}
+
+func actsAsDevice(p profile.Profile) bool { return p.Bootstrap.AsDevice }
+
+func isMintedByOthers(p profile.Profile) bool {
+	return p.Bootstrap.Source != profile.SourceKeyring
 }
 
 // checkStores makes sure that what is new can be kept beside what is old, before it is created.
@@ -73,7 +84,7 @@ func (m *machine) checkStores(ctx context.Context, sharing []profile.Profile) er
 }
 
 // create is the next device. Its name is in the record before there is one.
-func (m *machine) create(ctx context.Context) (profile.Device, error) {
+func (m *machine) create(ctx context.Context, sharing []profile.Profile) (profile.Device, error) {
 	if m.record.Next == "" {
 		name, _ := m.host.Hostname()
 		m.record.Next = cluster.NewDeviceName(m.profile.ServiceAccount, name)
@@ -81,13 +92,53 @@ func (m *machine) create(ctx context.Context) (profile.Device, error) {
 			return profile.Device{}, err
 		}
 	}
-	created, err := cluster.EnsureDevice(ctx, m.admin.Client, m.profile.Namespace,
-		m.profile.ServiceAccount,
-		m.record.Next, session.Owner(m.host))
-	if err == nil {
-		m.step("device %q: new tokens are bound to it", m.deviceName(created))
+	specs, err := m.nextSpecs(ctx, sharing)
+	if err != nil {
+		return profile.Device{}, err
 	}
-	return created, err
+	var created profile.Device
+	for _, spec := range specs {
+		if created, err = cluster.EnsureDevice(ctx, m.admin.Client, spec); err != nil {
+			return created, err
+		}
+	}
+	m.step("device %q: new tokens are bound to it", m.deviceName(created))
+	return created, nil
+}
+
+// nextSpecs are the next device as the profiles that share it need it: for its own token, and for
+// those who mint as the one before.
+func (m *machine) nextSpecs(ctx context.Context, sharing []profile.Profile) (
+	specs []cluster.DeviceSpec, err error) {
+	var minters profile.Minters
+	if slices.ContainsFunc(sharing, isMintedByOthers) {
+		minters, err = cluster.MintersOf(ctx, m.admin.Client, m.profile.Namespace,
+			m.record.Current.Name)
+	}
+	if err != nil {
+		return nil, err
+	}
+	spec := cluster.DeviceSpec{Namespace: m.profile.Namespace,
+		Account: m.profile.ServiceAccount, Name: m.record.Next,
+		Owner: session.Owner(m.host)}
+	for _, p := range sharing {
+		spec.Minting = cluster.Minting{}
+		if isMintedByOthers(p) {
+			spec.Minting = cluster.Minting{Minters: minters, AsDevice: p.Bootstrap.AsDevice}
+		}
+		if spec.Minting.IsByOthers() && !spec.Minting.AsDevice {
+			// before they have the right
+			_, err := cluster.EnsureMinterLines(ctx, m.admin.Client, spec)
+			if err != nil && !errors.Is(err, api.ErrForbidden) {
+				return nil, err
+			}
+		}
+		same := func(other cluster.DeviceSpec) bool { return reflect.DeepEqual(other, spec) }
+		if !slices.ContainsFunc(specs, same) {
+			specs = append(specs, spec)
+		}
+	}
+	return specs, nil
 }
 
 // credentials gives every profile of the device a bootstrap credential of the next one, and sees
@@ -101,7 +152,9 @@ func (m *machine) credentials(ctx context.Context, sharing []profile.Profile,
 			return fmt.Errorf("profile %q: %w", p.Name, err)
 		}
 		place := string(p.Store) + " " + s.BootstrapKey()
-		if p.Bootstrap.Source != profile.SourceKeyring {
+		if p.Bootstrap.AsDevice {
+			place = p.Name
+		} else if p.Bootstrap.Source != profile.SourceKeyring {
 			continue
 		}
 		if _, done := granted[place]; !done {

@@ -5,26 +5,16 @@ import (
 	"fmt"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/prepare"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/timer"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
 )
-
-// timerOf is the timer of this machine's user.
-func timerOf(h *host.Host) (timer.Machine, error) {
-	home, err := h.Home()
-	if err != nil {
-		return timer.Machine{}, err
-	}
-	program, err := host.PluginPath()
-	return timer.Machine{Home: home, Program: program, Settings: h.BareSettings(),
-		Environ: h.SessionSettings()}, err
-}
 
 // WithTimer does a command's work between the check of a timer and its installation. A dry run ends
 // before that.
 func WithTimer(ctx context.Context, h *host.Host, report ui.Report, dry bool,
 	work func(context.Context, *host.Host) error) error {
-	machine, err := timerOf(h)
+	machine, err := prepare.Timer(h)
 	if err == nil {
 		err = machine.Check()
 	}
@@ -62,7 +52,7 @@ func installTimer(ctx context.Context, h *host.Host, machine timer.Machine,
 
 // TimerLine is what a timer would run.
 func TimerLine(h *host.Host) string {
-	machine, err := timerOf(h)
+	machine, err := prepare.Timer(h)
 	if err != nil {
 		return err.Error()
 	}
@@ -81,7 +71,7 @@ func isLast(h *host.Host, name string) bool {
 
 // removeTimer ends the timer when there is no profile left that it could renew.
 func removeTimer(ctx context.Context, h *host.Host, report ui.Report) {
-	machine, err := timerOf(h)
+	machine, err := prepare.Timer(h)
 	if err != nil || !isLast(h, "") {
 		return
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/admin"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/api"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/call"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/cluster"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/device"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
@@ -125,7 +126,7 @@ func (u *Uninstalling) findLocal(namespace, account, file string) (in []string, 
 
 // findRecord finds what a setup that was interrupted before it had a profile has left here.
 func (u *Uninstalling) findRecord(namespace, account string) error {
-	dir, err := session.Devices(u.host)
+	dir, err := call.Devices(u.host)
 	if err != nil {
 		return err
 	}
@@ -230,8 +231,12 @@ func (u *Uninstalling) Lines() (lines []string) {
 	add("account %q in the cluster %s (context %q)",
 		u.account(), u.admin.Context.Cluster.Server, u.admin.Context.Name)
 	for _, d := range u.found.Devices {
-		add("remove: device %q%s: ServiceAccount, Secret, Role, RoleBinding",
-			u.found.Namespace+"/"+d.Name, d.Owner)
+		minters := ""
+		if names := d.Minters.Names(); len(names) > 0 {
+			minters = "; minters: " + strings.Join(names, ", ")
+		}
+		add("remove: device %q%s: ServiceAccount, Secret, Role, RoleBinding%s",
+			u.found.Namespace+"/"+d.Name, d.Owner, minters)
 	}
 	for _, o := range u.found.Objects {
 		add("remove: %v", o.Ref)
@@ -381,7 +386,7 @@ func (u *Uninstalling) removeFromHere(ctx context.Context) error {
 		failed = append(failed, f.Run(ctx))
 	}
 	if u.record != "" {
-		dir, err := session.Devices(u.host)
+		dir, err := call.Devices(u.host)
 		if err == nil {
 			err = dir.Remove(u.record)
 		}

@@ -86,10 +86,7 @@ func FuzzMint(f *testing.F) {
 	f.Add("text/html; charset=x", "<html>")
 	f.Fuzz(func(t *testing.T, contentType, body string) {
 		config := &rest.Config{Host: "https://k", Transport: always(contentType, body)}
-		minter, err := New(config, func() time.Time { return now })
-		if err != nil {
-			t.Fatal(err)
-		}
+		minter := minterFor(t, config, func() time.Time { return now })
 		grant, err := minter.Mint(t.Context(), request)
 		if err != nil {
 			if api.Kind(err) == nil {

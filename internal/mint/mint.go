@@ -13,11 +13,6 @@ import (
 	"strings"
 	"time"
 
-	authenticationv1 "k8s.io/api/authentication/v1"
-	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/rest"
-
 	"github.com/sa-exec-credential/sa-exec-credential/internal/api"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/secret"
 )
@@ -35,17 +30,9 @@ type Client struct {
 	now    func() time.Time
 }
 
-// New returns a client that authenticates as config says.
-func New(config *rest.Config, now func() time.Time) (*Client, error) {
-	scheme := runtime.NewScheme()
-	if err := authenticationv1.AddToScheme(scheme); err != nil {
-		return nil, fmt.Errorf("preparing the API client: %w", err)
-	}
-	client, err := api.New(config, scheme)
-	if err != nil {
-		return nil, err
-	}
-	return &Client{client: client, now: now}, nil
+// New returns a client that authenticates as another one does.
+func New(client *api.Client, now func() time.Time) *Client {
+	return &Client{client: client, now: now}
 }
 
 // Request says which token to mint.
@@ -75,9 +62,13 @@ func (c *Client) Mint(ctx context.Context, r Request) (Grant, error) {
 	path := "/api/v1/namespaces/" + r.Namespace + "/serviceaccounts/" + r.ServiceAccount +
 		"/token"
 	asked := c.now()
-	var answer authenticationv1.TokenRequest
-	if err := c.client.Post(ctx, path, r.body(), &answer); err != nil {
+	var answer tokenRequest
+	sent := r.body()
+	if err := c.client.Post(ctx, path, sent, &answer); err != nil {
 		return Grant{}, withoutMessage(err)
+	}
+	if err := answer.answers(sent.object); err != nil {
+		return Grant{}, err
 	}
 	return c.grant(r, answer.Status, asked)
 }
@@ -92,22 +83,62 @@ func withoutMessage(err error) error {
 	return err
 }
 
-func (r Request) body() *authenticationv1.TokenRequest {
-	seconds := int64(r.Duration / time.Second)
-	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{
-		Audiences: r.Audiences, ExpirationSeconds: &seconds}}
+// group is the API group and version of what this package sends.
+const group = "authentication.k8s.io/v1"
+
+// object is what every object of the API begins with.
+type object struct {
+	APIVersion string `json:"apiVersion"`
+	Kind       string `json:"kind"`
+}
+
+// answers is an error when an object is not of the kind of what was sent.
+func (o object) answers(sent object) error {
+	if o != sent {
+		return fmt.Errorf("%w: it is no %s", api.ErrAnswer, sent.Kind)
+	}
+	return nil
+}
+
+// tokenRequest is a TokenRequest of the API, as far as this program needs it.
+type tokenRequest struct {
+	object
+	Spec   tokenSpec   `json:"spec"`
+	Status tokenStatus `json:"status,omitzero"`
+}
+
+type tokenSpec struct {
+	Audiences         []string     `json:"audiences"`
+	ExpirationSeconds int64        `json:"expirationSeconds"`
+	BoundObjectRef    *boundObject `json:"boundObjectRef"`
+}
+
+type boundObject struct {
+	APIVersion string `json:"apiVersion"`
+	Kind       string `json:"kind"`
+	Name       string `json:"name"`
+	UID        string `json:"uid"`
+}
+
+type tokenStatus struct {
+	Token               string    `json:"token"`
+	ExpirationTimestamp time.Time `json:"expirationTimestamp"`
+}
+
+func (r Request) body() tokenRequest {
+	request := tokenRequest{object: object{group, "TokenRequest"}, Spec: tokenSpec{
+		Audiences: r.Audiences, ExpirationSeconds: int64(r.Duration / time.Second)}}
 	if r.Bound != nil {
-		request.Spec.BoundObjectRef = &authenticationv1.BoundObjectReference{
-			APIVersion: "v1", Kind: "Secret", Name: r.Bound.Name,
-			UID: types.UID(r.Bound.UID)}
+		request.Spec.BoundObjectRef = &boundObject{"v1", "Secret", r.Bound.Name,
+			r.Bound.UID}
 	}
 	return request
 }
 
 // grant checks the answer and moves its times to this machine's clock. The expiry is the server's
 // word (status.expirationTimestamp, KEP-1205), except that a token is never taken to live longer
-// than was asked for.
-func (c *Client) grant(r Request, status authenticationv1.TokenRequestStatus,
+// than was asked for: a second that begins on the way is not the token's.
+func (c *Client) grant(r Request, status tokenStatus,
 	asked time.Time) (Grant, error) {
 	if !secret.IsToken(status.Token) {
 		return Grant{}, fmt.Errorf("%w: it holds no token", api.ErrAnswer)
@@ -120,7 +151,7 @@ func (c *Client) grant(r Request, status authenticationv1.TokenRequestStatus,
 		}
 	}
 	expires := status.ExpirationTimestamp.Add(skew)
-	if latest := c.now().Add(r.Duration); expires.After(latest) {
+	if latest := asked.Add(r.Duration); expires.After(latest) {
 		expires = latest
 	}
 	if !expires.After(asked) {

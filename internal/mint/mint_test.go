@@ -26,6 +26,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/api"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/connect"
 )
 
 var request = Request{Namespace: "build", ServiceAccount: "ci", Audiences: []string{"a", "b"},
@@ -34,11 +35,11 @@ var request = Request{Namespace: "build", ServiceAccount: "ci", Audiences: []str
 
 func minterFor(t *testing.T, config *rest.Config, now func() time.Time) *Client {
 	t.Helper()
-	minter, err := New(config, now)
+	client, err := connect.To(config)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return minter
+	return New(client, now)
 }
 
 func TestMintSends(t *testing.T) {
@@ -106,6 +107,7 @@ func TestTimes(t *testing.T) {
 		granted time.Duration // expirationTimestamp, by this machine's clock at the request
 		want    time.Duration // expiry that is taken
 		skew    time.Duration
+		way     time.Duration // from the request to the answer
 		err     error
 	}{
 		{name: "a server that agrees is believed", header: dateAt(0), granted: time.Hour,
@@ -145,6 +147,8 @@ func TestTimes(t *testing.T) {
 			want:    30 * time.Minute},
 		{name: "ten years are no more than was asked for", header: dateAt(0),
 			granted: 10 * 365 * 24 * time.Hour, want: time.Hour},
+		{name: "a second that begins on the way is not the token's", header: dateAt(time.Second),
+			granted: time.Hour + time.Second, way: 2 * time.Second, want: time.Hour},
 		{name: "an expiry in the past makes no sense", header: dateAt(0),
 			granted: -time.Minute,
 			err:     api.ErrAnswer},
@@ -162,8 +166,12 @@ func TestTimes(t *testing.T) {
 				}
 				_, _ = io.WriteString(w, answerWith(token, base.Add(tt.granted)))
 			})
-			grant, err := minterFor(t, config, func() time.Time { return base }).Mint(t.Context(),
-				request)
+			now := base
+			minter := minterFor(t, config, func() time.Time {
+				defer func() { now = base.Add(tt.way) }()
+				return now
+			})
+			grant, err := minter.Mint(t.Context(), request)
 			if !errors.Is(err, tt.err) {
 				t.Fatalf("error %v", err)
 			}

@@ -14,8 +14,6 @@ import (
 	"strconv"
 	"strings"
 
-	authenticationv1 "k8s.io/api/authentication/v1"
-
 	"github.com/sa-exec-credential/sa-exec-credential/internal/api"
 )
 
@@ -27,9 +25,16 @@ type User struct{ Name string }
 func (c *Client) WhoAmI(ctx context.Context) (User, error) {
 	ctx, cancel := context.WithTimeout(ctx, Deadline)
 	defer cancel()
-	var answer authenticationv1.SelfSubjectReview
+	sent := object{group, "SelfSubjectReview"}
+	var answer struct {
+		object
+		Status struct{ UserInfo struct{ Username string } }
+	}
 	path := "/apis/authentication.k8s.io/v1/selfsubjectreviews"
-	err := c.client.Post(ctx, path, &authenticationv1.SelfSubjectReview{}, &answer)
+	err := c.client.Post(ctx, path, sent, &answer)
+	if err == nil {
+		err = answer.answers(sent)
+	}
 	var status *api.StatusError
 	switch {
 	case err == nil:

@@ -12,6 +12,12 @@ import (
 // returns when all are done. A panic in one of them is raised again here, as a Panic: where it was,
 // it would end the program and print what it was raised with.
 func ForEach(count, limit int, work func(i int)) {
+	ForEachWaiting(count, limit, func(i int, _ func(func())) { work(i) })
+}
+
+// ForEachWaiting is ForEach for work that waits for other work: while what it gives to waiting runs,
+// another may be at it in its place.
+func ForEachWaiting(count, limit int, work func(i int, waiting func(func()))) {
 	slots := make(chan struct{}, limit)
 	panics := make(chan Panic, count)
 	var wait sync.WaitGroup
@@ -24,7 +30,11 @@ func ForEach(count, limit int, work func(i int)) {
 				}
 				<-slots
 			}()
-			work(i)
+			work(i, func(wait func()) {
+				<-slots
+				defer func() { slots <- struct{}{} }()
+				wait()
+			})
 		})
 	}
 	wait.Wait()

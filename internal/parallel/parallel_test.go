@@ -33,3 +33,25 @@ func TestAPanicForEachIsRaisedInItsCaller(t *testing.T) {
 	})
 	t.Error("it returned")
 }
+
+// TestForEachWaitingLetsOthersWork has all of the work wait for the last of it.
+func TestForEachWaitingLetsOthersWork(t *testing.T) {
+	const count, atOnce = 20, 2
+	var busy, most, begun atomic.Int32
+	all := make(chan struct{})
+	ForEachWaiting(count, atOnce, func(_ int, waiting func(func())) {
+		most.Store(max(most.Load(), busy.Add(1)))
+		busy.Add(-1)
+		waiting(func() {
+			if begun.Add(1) == count {
+				close(all)
+			}
+			<-all
+		})
+		most.Store(max(most.Load(), busy.Add(1)))
+		busy.Add(-1)
+	})
+	if most.Load() > atOnce {
+		t.Errorf("up to %d at once", most.Load())
+	}
+}

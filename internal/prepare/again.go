@@ -29,7 +29,8 @@ func (o Options) keep(h *host.Host, wanted profile.Profile) Options {
 		}
 	}
 	o.Duration = cmp.Or(o.Duration, old.Duration.Duration, defaultDuration)
-	o.Store = cmp.Or(o.Store, old.Store, keyring.Auto)
+	o.keepBootstrap(old.Bootstrap)
+	o.Store = cmp.Or(o.Store, old.Store, defaultStore(wanted.Bootstrap))
 	o.Log = cmp.Or(o.Log, old.Log)
 	switch {
 	case o.TPM != "":
@@ -47,7 +48,9 @@ func (o Options) keep(h *host.Host, wanted profile.Profile) Options {
 	if o.In == nil && !o.ClusterWide {
 		o.In = old.In
 	}
-	o.keepBootstrap(old.Bootstrap)
+	if o.Minters.IsEmpty() && o.Bootstrap.Source == old.Bootstrap.Source {
+		o.Minters = old.Setup.Minters
+	}
 	o.AllowMissingClusterInfo = keptFlag(o.AllowMissingClusterInfo, old.AllowMissingClusterInfo)
 	o.Recover = keptFlag(o.Recover, old.Recovery != nil)
 	if o.Recover != nil && *o.Recover && len(o.BootstrapEnv) == 0 && old.Recovery != nil {
@@ -67,6 +70,9 @@ func (o *Options) keepBootstrap(old profile.Bootstrap) {
 		o.Bootstrap = old
 		o.Bootstrap.Source = cmp.Or(old.Source, profile.SourceKeyring)
 	}
+	if b := &o.Bootstrap; b.IsJob() && b.Source == old.Source {
+		b.Audience, b.URL = cmp.Or(b.Audience, old.Audience), cmp.Or(b.URL, old.URL)
+	}
 	if o.Bootstrap.Source != profile.SourceKeyring {
 		return
 	}
@@ -77,6 +83,15 @@ func (o *Options) keepBootstrap(old profile.Bootstrap) {
 	o.Bootstrap.Duration = &profile.Duration{Duration: cmp.Or(o.BootstrapDuration,
 		before.Duration,
 		defaultBootstrapDuration)}
+}
+
+// defaultStore is none for a job: it can ask anew at each mint, and what it left in a store another
+// job on the same machine, such as one of a pull request, could use.
+func defaultStore(b profile.Bootstrap) keyring.Kind {
+	if b.IsJob() {
+		return keyring.None
+	}
+	return keyring.Auto
 }
 
 func keptFlag(given *bool, before bool) *bool {
@@ -112,6 +127,8 @@ func choices(p profile.Profile) []choice {
 		{"duration", profile.ShortDuration(p.Duration.Duration)},
 		{"bootstrap source", string(p.Bootstrap.Source)},
 		{"bootstrap duration", bootstrap},
+		{"audience of the job's ID token", p.Bootstrap.Audience},
+		{"where the job asks for its ID token", p.Bootstrap.URL},
 		{"audiences", fmt.Sprintf("%q", p.Audiences)},
 		{"store", string(p.Store)},
 		{"log", cmp.Or(p.Log, NoLog)},

@@ -34,6 +34,12 @@ func (p *Preparation) check(ctx context.Context) (cluster.Planned, error) {
 	if p.admin == nil {
 		return cluster.Planned{}, nil
 	}
+	if err := p.decideMinting(ctx); err != nil {
+		return cluster.Planned{}, err
+	}
+	if err := p.checkNamed(ctx); err != nil {
+		return cluster.Planned{}, err
+	}
 	planned, err := p.checkCluster(ctx)
 	if err != nil {
 		return cluster.Planned{}, err
@@ -49,7 +55,7 @@ func (p *Preparation) checkCluster(ctx context.Context) (cluster.Planned, error)
 	if err := p.checkLimits(ctx); err != nil {
 		return cluster.Planned{}, err
 	}
-	planned, err := cluster.Plan(ctx, p.admin.Client, p.options.wanted(p.profile))
+	planned, err := cluster.Plan(ctx, p.admin.Client, p.wanted())
 	if err != nil {
 		return cluster.Planned{}, err
 	}
@@ -61,7 +67,7 @@ func (p *Preparation) checkCluster(ctx context.Context) (cluster.Planned, error)
 		lacking.Missing = append(lacking.Missing, perhaps...)
 		return cluster.Planned{}, p.admin.Lacks(ctx, lacking)
 	}
-	err = cluster.Try(ctx, p.admin.Client, p.tried(planned))
+	err = cluster.Try(ctx, p.admin.Client, p.tried(ctx, planned))
 	var escalation *cluster.EscalationError
 	if errors.As(err, &escalation) && len(perhaps) > 0 {
 		lacking.Missing = perhaps
@@ -71,19 +77,28 @@ func (p *Preparation) checkCluster(ctx context.Context) (cluster.Planned, error)
 }
 
 // tried are the objects that will be written, and those of a device.
-func (p *Preparation) tried(planned cluster.Planned) []cluster.Object {
-	if !p.needsDevice() {
-		return planned.Objects
-	}
+func (p *Preparation) tried(ctx context.Context, planned cluster.Planned) []cluster.Object {
 	account := p.profile.ServiceAccount
-	return append(slices.Clone(planned.Objects), cluster.DeviceObjects(p.profile.Namespace,
-		account, cluster.NewDeviceName(account, ""))...)
+	switch {
+	case !p.needsDevice():
+		return planned.Objects
+	case p.isDeviceKnown() && !p.minting.IsByOthers():
+		return append(slices.Clone(planned.Objects), cluster.Lacking(ctx, p.admin.Client,
+			p.deviceSpec(p.record.Current.Name, cluster.Owner{}))...)
+	}
+	return append(slices.Clone(planned.Objects), cluster.DeviceObjects(p.deviceSpec(
+		cluster.NewDeviceName(account, ""), cluster.Owner{}))...)
 }
 
-// needsDevice reports whether setup is nothing without a device. With other sources than the
-// keyring it goes on without one where that is forbidden.
+// isDeviceKnown reports whether an earlier setup has created this machine's device.
+func (p *Preparation) isDeviceKnown() bool {
+	return p.record != nil && p.record.Current != nil && p.called == nil && !p.isEnded
+}
+
+// needsDevice reports whether setup is nothing without a device. Where the source mints with a
+// right of its own, setup goes on without one where that is forbidden.
 func (p *Preparation) needsDevice() bool {
-	return p.profile.Bootstrap.Source == profile.SourceKeyring
+	return p.profile.Bootstrap.Source == profile.SourceKeyring || p.minting.IsByOthers()
 }
 
 // checkRights asks for the rights to every step that will be taken, and collects all that are
@@ -94,8 +109,9 @@ func (p *Preparation) checkRights(ctx context.Context,
 	if p.needsDevice() {
 		needed = append(needed, rights.ForDevice(p.profile.Namespace)...)
 	}
+	needed = append(needed, rights.ForMinters(p.profile.Namespace, p.minting)...)
 	limits := rights.On("patch", cluster.LimitsRef)
-	if p.options.limited(p.profile) {
+	if p.isLimited() {
 		needed = append(needed, limits)
 	}
 	missing, err := rights.Missing(ctx, p.admin.Client, needed)
@@ -114,8 +130,11 @@ func (p *Preparation) checkRights(ctx context.Context,
 	lacking.Missing, lacking.NotHeld = append(missing, grants.Bind...), grants.NotHeld
 	for _, object := range planned.Objects {
 		written, exists := object.IsWritten()
-		switch name := object.Ref().Name; {
-		case object.Ref().Kind != "Namespace" || name != p.profile.Namespace:
+		name := object.Ref().Name
+		isNeeded := name == p.profile.Namespace ||
+			p.minting.AsDevice && name == cluster.ActingRole().Namespace
+		switch {
+		case object.Ref().Kind != "Namespace" || !isNeeded:
 		case object.IsUnseen():
 			lacking.Unseen = append(lacking.Unseen, name)
 		case written && !exists:

@@ -4,14 +4,14 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/sa-exec-credential/sa-exec-credential/internal/cluster"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
 )
 
 // sources names what ParseSource reads.
-const sources = "keyring, context=NAME, in-cluster, token-file=PATH, env=NAME, command=COMMAND"
+const sources = "keyring, context=NAME, in-cluster, token-file=PATH, env=NAME, command=COMMAND, " +
+	"github-actions, azure-pipelines"
 
 // examplesOf are values of the sources that need one.
 var examplesOf = map[profile.Source]string{profile.SourceContext: "admin@prod",
@@ -27,7 +27,8 @@ func ParseSource(h *host.Host, text string, variables, paths []string) (profile.
 	source, value, _ := strings.Cut(text, "=")
 	b := profile.Bootstrap{Source: profile.Source(source)}
 	switch b.Source {
-	case profile.SourceKeyring, profile.SourceInCluster:
+	case profile.SourceAzure: // a service connection can follow
+	case profile.SourceKeyring, profile.SourceInCluster, profile.SourceGitHub:
 		if value != "" {
 			return b, ui.Usagef("--bootstrap %s takes no value", source)
 		}
@@ -57,6 +58,8 @@ func fill(h *host.Host, b *profile.Bootstrap, value string, variables, paths []s
 		b.Path, err = filepath.Abs(value)
 	case profile.SourceEnv:
 		b.Variable = value
+	case profile.SourceAzure:
+		b.ServiceConnection = value
 	case profile.SourceCommand:
 		b.Environment = h.Pinned(variables)
 		if b.Command, err = host.FindCommand(value); err != nil {
@@ -66,19 +69,23 @@ func fill(h *host.Host, b *profile.Bootstrap, value string, variables, paths []s
 	return err
 }
 
-// ParseMinter reads NAMESPACE/NAME of the account that a bootstrap source lets mint. Empty text is
-// none. Errors are usage errors.
-func ParseMinter(text string, b profile.Bootstrap) (*cluster.Subject, error) {
-	if text == "" {
-		return nil, nil
+// IsTransient reports whether a source is that of a pod or a job, which come and go.
+func IsTransient(text string) bool {
+	source, _, _ := strings.Cut(text, "=")
+	b := profile.Bootstrap{Source: profile.Source(source)}
+	return b.IsJob() || b.Source == profile.SourceInCluster
+}
+
+// ParseMinters reads who else may mint, by the flags of setup and invite. Errors are usage errors.
+func ParseMinters(users, groups, accounts []string, b profile.Bootstrap) (m profile.Minters,
+	err error) {
+	for _, user := range users {
+		m = m.And(profile.MinterCalled(user))
 	}
-	namespace, name, found := strings.Cut(text, "/")
-	if !found || namespace == "" || name == "" {
-		return nil, ui.Usagef("invalid --minter %q: must be NAMESPACE/NAME of a pod's "+
-			"account", text)
+	m = m.And(profile.Minters{Groups: groups, Accounts: accounts})
+	if !m.IsEmpty() && (b.Source == "" || b.Source == profile.SourceKeyring) {
+		return m, ui.Usagef("--minter, --minter-user and --minter-group go with another " +
+			"--bootstrap than keyring")
 	}
-	if b.Source != profile.SourceInCluster {
-		return nil, ui.Usagef("--minter goes with --bootstrap in-cluster")
-	}
-	return &cluster.Subject{Namespace: namespace, Name: name}, nil
+	return m, nil
 }

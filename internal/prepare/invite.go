@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/api"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/bootstrap"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/cluster"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/files"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/invitation"
@@ -54,9 +55,13 @@ func (p *Preparation) Invite(ctx context.Context) ([]invitation.Invitation, erro
 	if err != nil {
 		return nil, err
 	}
+	invite := p.inviteOne
+	if p.isExternal() {
+		invite = p.inviteExternal
+	}
 	var list []invitation.Invitation
 	for i, machine := range p.options.Machines {
-		one, err := p.inviteOne(ctx, machine, known, i == 0)
+		one, err := invite(ctx, machine, known, i == 0)
 		if err != nil {
 			return nil, err
 		}
@@ -68,6 +73,9 @@ func (p *Preparation) Invite(ctx context.Context) ([]invitation.Invitation, erro
 
 // checkInvite finds out everything that can be known before a change. A dry run does the same.
 func (p *Preparation) checkInvite(ctx context.Context) (cluster.Planned, error) {
+	if err := p.checkExternal(ctx); err != nil {
+		return cluster.Planned{}, err
+	}
 	planned, err := p.checkCluster(ctx)
 	if err != nil {
 		return cluster.Planned{}, err
@@ -75,32 +83,38 @@ func (p *Preparation) checkInvite(ctx context.Context) (cluster.Planned, error) 
 	return planned, p.checkTokens(ctx)
 }
 
-// PlanInvite returns what would be applied to the cluster, after the same checks.
-func (p *Preparation) PlanInvite(ctx context.Context) (manifests []byte, err error) {
-	planned, err := p.checkInvite(ctx)
-	return cluster.Manifests(planned.Objects), err
-}
-
 // invited are the devices that earlier invitations were for, by their machines' names in lower
-// case. Of two for one name, which two invites at once can have created, it is the older one.
+// case.
 func (p *Preparation) invited(ctx context.Context) (map[string]cluster.DeviceInfo, error) {
-	devices, err := cluster.Devices(ctx, p.admin.Client, p.profile.Namespace,
-		p.profile.ServiceAccount)
-	if errors.Is(err, api.ErrForbidden) {
-		p.warn("you cannot list Secrets in %q: a machine that was invited before gets "+
-			"another device beside the one it has", p.profile.Namespace)
-		return nil, nil
-	}
+	devices, err := p.devices(ctx, "a machine that was invited before gets another device "+
+		"beside the one it has")
 	known := map[string]cluster.DeviceInfo{}
 	for _, d := range devices {
 		name := strings.ToLower(d.Owner.Host)
-		before, found := known[name]
-		if !d.Owner.Invited.IsZero() && len(d.Odd) == 0 &&
-			(!found || d.Created.Before(before.Created)) {
+		if _, found := known[name]; !found && !d.Owner.Invited.IsZero() {
 			known[name] = d
 		}
 	}
 	return known, err
+}
+
+// devices are those of the account, less odd ones, the oldest first: two commands at once can have
+// created two of one name. Where they cannot be listed there are none, which a warning says more
+// about.
+func (p *Preparation) devices(ctx context.Context, unseen string) ([]cluster.DeviceInfo, error) {
+	devices, err := cluster.Devices(ctx, p.admin.Client, p.profile.Namespace,
+		p.profile.ServiceAccount)
+	if errors.Is(err, api.ErrForbidden) {
+		p.warn("you cannot list Secrets in %q: %s", p.profile.Namespace, unseen)
+		return nil, nil
+	}
+	devices = slices.DeleteFunc(devices, func(d cluster.DeviceInfo) bool {
+		return len(d.Odd) > 0
+	})
+	slices.SortStableFunc(devices, func(a, b cluster.DeviceInfo) int {
+		return a.Created.Compare(b.Created)
+	})
+	return devices, err
 }
 
 // inviteOne creates the device of a machine, or finds the one that an earlier invitation was for,
@@ -131,18 +145,27 @@ func (p *Preparation) inviteOne(ctx context.Context, machine string,
 	if err := p.tryInvitation(ctx, s, isFirst); err != nil {
 		return i, err
 	}
-	until := grant.ExpiresAt.Add(-grant.Skew).UTC().Truncate(time.Second)
-	where, err := reached(p.profile.Cluster)
-	if err != nil {
-		return i, err
-	}
-	p.step("%q is invited until %s: tokens of %q of %s", machine, ui.Date(until),
-		p.profile.Account(), where)
+	i = p.invitation(machine, d)
+	i.Expires = grant.ExpiresAt.Add(-grant.Skew).UTC().Truncate(time.Second)
+	i.BootstrapDuration, i.Token = *p.profile.Bootstrap.Duration, grant.Token
+	return i, p.reportInvited(machine, " until "+ui.Date(i.Expires))
+}
+
+// invitation is what all that are for a machine have in common.
+func (p *Preparation) invitation(machine string, d profile.Device) invitation.Invitation {
 	return invitation.Invitation{Cluster: p.profile.Cluster, Namespace: p.profile.Namespace,
 		ServiceAccount: p.profile.ServiceAccount, In: p.profile.In,
-		Audiences: p.profile.Audiences, Duration: p.profile.Duration,
-		BootstrapDuration: *p.profile.Bootstrap.Duration, Machine: machine, Device: d,
-		Profile: p.profile.Name, Expires: until, Token: grant.Token}, nil
+		Audiences: p.profile.Audiences, Duration: p.profile.Duration, Machine: machine,
+		Device: d, Profile: p.profile.Name}
+}
+
+func (p *Preparation) reportInvited(machine, until string) error {
+	where, err := reached(p.profile.Cluster)
+	if err == nil {
+		p.step("%q is invited%s: tokens of %q of %s", machine, until, p.profile.Account(),
+			where)
+	}
+	return err
 }
 
 func (p *Preparation) deviceFor(ctx context.Context, machine string,
@@ -152,9 +175,11 @@ func (p *Preparation) deviceFor(ctx context.Context, machine string,
 	if found {
 		name = before.Name
 	}
-	d, err := cluster.EnsureDevice(ctx, p.admin.Client, p.profile.Namespace,
-		p.profile.ServiceAccount, name,
-		cluster.Owner{Host: machine, Invited: p.host.Now()})
+	if err := p.prepareMinters(ctx, name); err != nil {
+		return profile.Device{}, err
+	}
+	d, err := cluster.EnsureDevice(ctx, p.admin.Client, p.deviceSpec(name,
+		cluster.Owner{Host: machine, Invited: p.host.Now()}))
 	if err != nil {
 		return d, err
 	}
@@ -171,7 +196,7 @@ func (p *Preparation) deviceFor(ctx context.Context, machine string,
 // requestInvitation requests the token of an invitation as an administrator.
 func (p *Preparation) requestInvitation(ctx context.Context, s *session.Session) (mint.Grant,
 	error) {
-	minter, err := mint.New(p.admin.Config, p.host.Now)
+	minter, err := bootstrap.Minter(p.admin.Config, p.host.Now)
 	if err != nil {
 		return mint.Grant{}, err
 	}

@@ -174,3 +174,18 @@ func TestInviteLine(t *testing.T) {
 		t.Errorf("got  %s\nwant %s", got, full)
 	}
 }
+
+func TestInviteLineOfAMachineWithAnIdentityOfItsOwn(t *testing.T) {
+	i := invited("ci")
+	i.External = &invitation.External{Source: profile.SourceEnv, Minters: profile.Minters{
+		Users: []string{"gitlab:main branch"}, Groups: []string{"ci"},
+		Accounts: []string{"jobs/runner"}}}
+	p := i.ProfileFor("record", "kernel")
+	p.Bootstrap.Variable = "ID_TOKEN"
+	const want = "sa-exec-credential invite jenkins -n automation --for ci " +
+		"--minter-user 'gitlab:main branch' --minter-group ci --minter jobs/runner " +
+		"--bootstrap env=ID_TOKEN"
+	if got := SetupLine(p); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}

@@ -81,21 +81,37 @@ func NewJoin(h *host.Host, i invitation.Invitation, o Options, report ui.Report)
 	error) {
 	p := i.ProfileFor("", o.Store)
 	p.Name = cmp.Or(o.Profile, p.Name)
+	if p.Bootstrap.Source == profile.SourceInCluster {
+		// a pod's own token goes to its own cluster, whatever the invitation says
+		_, own, err := readMounted(h)
+		if err != nil {
+			return nil, err
+		}
+		p.Cluster = own
+	}
 	record, err := device.NameFor(p)
 	if err != nil {
 		return nil, err
+	}
+	if o.Store == keyring.None && i.External == nil {
+		return nil, ui.Usagef("--store none goes with an invitation without a secret: the " +
+			"bootstrap credential that this one is exchanged for has to be kept")
 	}
 	// what was chosen on this machine stays; the rest is the invitation's
 	kept := o.keep(h, p)
 	o.Store, o.Output, o.KeepOutput = kept.Store, kept.Output, kept.KeepOutput
 	o.AllowMissingClusterInfo, o.Log, o.TPM = kept.AllowMissingClusterInfo, kept.Log, kept.TPM
-	if o.Store == keyring.None { // of a profile that had nothing to keep
+	if o.Store == keyring.None && i.External == nil { // of a profile that had nothing to keep
 		o.Store = keyring.Auto
 	}
 	p.Device, p.Store, p.TPM, p.Log = record, o.Store, o.TPM, o.log()
 	p.AllowMissingClusterInfo = *o.AllowMissingClusterInfo
 	p.Setup.Output, p.Setup.PassedStores = o.remembered().Output, kept.passed
-	return &Preparation{host: h.Patient(), options: o, profile: p, report: report}, nil
+	joined := &Preparation{host: h.Patient(), options: o, profile: p, report: report}
+	if p.Bootstrap.Source == profile.SourceKeyring && o.Bootstrap.Source != "" {
+		return nil, ui.Usagef("--bootstrap is for invitations without a secret")
+	}
+	return joined, joined.setExternal(o.Bootstrap)
 }
 
 // Join exchanges an invitation for a bootstrap credential of this machine's own, and takes the
@@ -123,9 +139,12 @@ func (j joining) announce() error {
 	if err != nil {
 		return err
 	}
-	j.step("invitation of %q, until %s: tokens of %q of %s, as device %q",
-		j.invitation.Machine, ui.Date(j.invitation.Expires), j.profile.Account(), where,
-		j.invitation.Device.Name)
+	until := ""
+	if j.invitation.External == nil {
+		until = ", until " + ui.Date(j.invitation.Expires)
+	}
+	j.step("invitation of %q%s: tokens of %q of %s, as device %q", j.invitation.Machine, until,
+		j.profile.Account(), where, j.invitation.Device.Name)
 	return nil
 }
 
@@ -160,6 +179,9 @@ func (j joining) ready(ctx context.Context) (*session.Session, error) {
 	old, _, err := j.before()
 	if err != nil {
 		return nil, err
+	}
+	if j.invitation.External != nil {
+		return s, j.joinExternal(ctx, s)
 	}
 	j.keepGranted(old, s)
 	joined, err := j.hasJoined(ctx, s)
@@ -225,10 +247,7 @@ func (j joining) checkDevice(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		works := p.Bootstrap.Source != profile.SourceKeyring
-		if !works {
-			works, err = j.hasJoined(ctx, s)
-		}
+		works, err := j.works(ctx, s)
 		if err != nil && !errors.Is(err, keyring.ErrUnavailable) {
 			return err
 		}
@@ -238,6 +257,20 @@ func (j joining) checkDevice(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// works reports whether a profile mints with what this machine has.
+func (j joining) works(ctx context.Context, s *session.Session) (bool, error) {
+	if s.Profile.Bootstrap.Source == profile.SourceKeyring {
+		return j.hasJoined(ctx, s)
+	}
+	_, err := s.Mint(ctx)
+	if api.IsAny(err, session.ErrDeviceGone, session.ErrAccountGone, api.ErrForbidden,
+		session.ErrBootstrapRefused, bootstrap.ErrMissing, bootstrap.ErrExpired,
+		bootstrap.ErrSource) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // exchange gets this machine's own credential and a token before anything is written, and then
@@ -257,6 +290,11 @@ func (j joining) exchange(ctx context.Context, s *session.Session) error {
 	j.step("bootstrap credential: requested for %s and kept in the store",
 		profile.ShortDuration(asked.Duration))
 	reportShort(s.Profile, j.report)
+	return j.keepToken(ctx, s, token)
+}
+
+// keepToken keeps the first token, and then writes what leads to it.
+func (j joining) keepToken(ctx context.Context, s *session.Session, token mint.Grant) error {
 	reportShorterToken(j.profile.Duration.Duration, token.ExpiresAt.Sub(token.IssuedAt),
 		j.report)
 	if err := s.NoteMint(token); err != nil {
@@ -281,7 +319,7 @@ func (j joining) request(ctx context.Context, s *session.Session) (bootstrapped,
 	if err != nil {
 		return bootstrapped, token, err
 	}
-	client, err := mint.New(config, j.host.Now)
+	client, err := bootstrap.Minter(config, j.host.Now)
 	if err != nil {
 		return bootstrapped, token, err
 	}
@@ -328,7 +366,7 @@ func (j joining) classify(err error) error {
 	refused := errors.Is(err, api.ErrUnauthorized) ||
 		errors.Is(err, session.ErrBootstrapRefused) || errors.Is(err, session.ErrDeviceGone)
 	switch {
-	case !j.host.Now().Before(j.invitation.Expires):
+	case j.invitation.External == nil && !j.host.Now().Before(j.invitation.Expires):
 		return fmt.Errorf("%w: it was good until %s", ErrInvitationExpired,
 			ui.Date(j.invitation.Expires))
 	case refused:

@@ -10,6 +10,7 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/authority"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/files"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/kubeconfig"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/kuberc"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
@@ -26,7 +27,7 @@ func (p *Preparation) entry() (kubeconfig.Entry, error) {
 		return kubeconfig.Entry{}, fmt.Errorf("%w: %d bytes", authority.ErrTooLarge,
 			len(authorities))
 	}
-	command, err := host.PluginPath()
+	command, err := p.command()
 	if err != nil {
 		return kubeconfig.Entry{}, err
 	}
@@ -77,6 +78,9 @@ func (p *Preparation) checkOutput() error {
 	if err != nil {
 		return err
 	}
+	if p.fleet.has(p) {
+		return p.fleet.batch.CanMerge(entry)
+	}
 	return kubeconfig.CanMerge(p.options.Output, entry, p.options.UseContext)
 }
 
@@ -96,13 +100,20 @@ func (p *Preparation) Merge(paths []string, useContext bool) (changed bool, err 
 	if err != nil {
 		return false, err
 	}
-	if p.batch != nil {
-		changed, err = p.batch.Merge(&entry)
+	if p.fleet.has(p) {
+		var merged kubeconfig.Merged
+		merged, err = p.fleet.merge(p, &entry)
+		changed, p.written = merged.Changed, merged.Files
 	} else {
 		changed, err = kubeconfig.MergeAs(paths, &entry, useContext)
 	}
 	p.context = entry.ContextName
 	return changed, err
+}
+
+// command is what clients run. Where nothing is kept there are no hits.
+func (p *Preparation) command() (string, error) {
+	return host.ClientPath(p.profile.Store != keyring.None)
 }
 
 // allowPlugin adds this program to the allowlist in the user's kuberc.
@@ -111,7 +122,7 @@ func (p *Preparation) allowPlugin() error {
 	if err != nil {
 		return err
 	}
-	command, err := host.PluginPath()
+	command, err := p.command()
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/api"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/call"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/cluster"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/device"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
@@ -20,6 +21,8 @@ func (p *Preparation) prepareMachine(ctx context.Context) (*session.Session, err
 	if err != nil {
 		return nil, err
 	}
+	p.isDeviceNew = p.record != nil && p.record.Current == nil
+	isCreated := p.isDeviceNew && p.record.Next == "" // and no interrupted setup has
 	current, err := p.prepareDevice(ctx, old)
 	if err != nil {
 		return nil, err
@@ -28,15 +31,23 @@ func (p *Preparation) prepareMachine(ctx context.Context) (*session.Session, err
 	if err != nil {
 		return nil, err
 	}
+	if isCreated {
+		s.Noted = p.noted
+	}
 	p.keepGranted(old, s)
 	if err := requestBootstrap(ctx, p.host, p.admin, s, p.report); err != nil {
 		return nil, err
 	}
 	p.profile.Bootstrap.Granted = s.Profile.Bootstrap.Granted
-	if err := p.prepareLimits(ctx, s); err != nil {
+	if !p.minting.IsByOthers() {
+		err = p.prepareLimits(ctx, s)
+	} else {
+		err = p.confirmLimits(ctx, s.IsDenied)
+	}
+	if err != nil {
 		return nil, err
 	}
-	if err := storeToken(ctx, s, p.report); err != nil {
+	if err := p.storeToken(ctx, s); err != nil {
 		return nil, err
 	}
 	if found {
@@ -49,9 +60,12 @@ func (p *Preparation) prepareMachine(ctx context.Context) (*session.Session, err
 // keepGranted remembers what earlier setups have learned of the credential that may stay, also
 // those of other profiles that share it.
 func (p *Preparation) keepGranted(old profile.Profile, s *session.Session) {
-	sharing, err := session.Sharing(p.host, p.profile.Device)
-	p.host.Log.Debug("looked for profiles that share the credential", "error", err)
 	s.Profile.Bootstrap.Granted = nil
+	if p.isDeviceNew { // nobody has learned anything of its credential
+		return
+	}
+	sharing, err := p.fleet.sharing(p.host, p.profile.Device)
+	p.host.Log.Debug("looked for profiles that share the credential", "error", err)
 	for _, other := range append(sharing, old) {
 		if granted := other.Bootstrap.Granted; granted != nil {
 			s.Profile.Bootstrap.Granted = Granted(s.Profile.Bootstrap.Duration,
@@ -71,10 +85,11 @@ func (p *Preparation) prepareDevice(ctx context.Context, old profile.Profile) (*
 	if err != nil {
 		return nil, err
 	}
-	found, err := cluster.EnsureDevice(ctx, p.admin.Client, p.profile.Namespace,
-		p.profile.ServiceAccount, name,
-		session.Owner(p.host))
-	if errors.Is(err, api.ErrForbidden) && p.profile.Bootstrap.Source != profile.SourceKeyring {
+	if err := p.prepareMinters(ctx, name); err != nil {
+		return nil, err
+	}
+	found, err := cluster.EnsureDevice(ctx, p.admin.Client, p.deviceSpec(name, p.owner()))
+	if errors.Is(err, api.ErrForbidden) && !p.needsDevice() {
 		p.warn("you cannot create devices in %q, so revoke cannot end this machine's "+
 			"tokens", p.profile.Namespace)
 		return nil, nil
@@ -84,6 +99,7 @@ func (p *Preparation) prepareDevice(ctx context.Context, old profile.Profile) (*
 	}
 	p.step("device %q: tokens of this machine are bound to it",
 		p.profile.Namespace+"/"+found.Name)
+	p.reportMinters(found.Name)
 	p.profile.Device = p.record.Name
 	return &found, p.note(ctx, found)
 }
@@ -92,10 +108,18 @@ func (p *Preparation) prepareDevice(ctx context.Context, old profile.Profile) (*
 // cluster with another certificate authority, or a new one, which is kept first.
 func (p *Preparation) deviceName(old profile.Profile) (string, error) {
 	record := p.record
-	if record.Current != nil {
+	switch asked := p.options.Device; {
+	case p.called != nil:
+		return p.called.Name, nil
+	case record.Current != nil && !p.isEnded:
 		return record.Current.Name, nil
-	}
-	if record.Next != "" {
+	case asked != "":
+		name := cluster.NewDeviceName(p.profile.ServiceAccount, asked)
+		if !cluster.IsNamesake(record.Next, name) { // or of a setup that was interrupted
+			record.Next = name
+		}
+		return record.Next, record.Save()
+	case record.Next != "":
 		return record.Next, nil
 	}
 	if before := p.recordOf(old); before.Current != nil &&
@@ -114,7 +138,7 @@ func (p *Preparation) recordOf(old profile.Profile) device.Record {
 	if old.Device == "" {
 		return device.Record{}
 	}
-	dir, err := session.Devices(p.host)
+	dir, err := call.Devices(p.host)
 	if err != nil {
 		return device.Record{}
 	}
@@ -169,12 +193,16 @@ func (p *Preparation) forgetReplaced(ctx context.Context, old profile.Profile,
 	if err != nil {
 		return
 	}
+	otherStore := old.Store != current.Profile.Store
+	if !otherStore && s.TokenKey() == current.TokenKey() &&
+		old.Device == current.Profile.Device {
+		return
+	}
 	sharing, err := session.Sharing(p.host, old.Device)
 	if err != nil {
 		p.host.Log.Debug("other profiles may need what the replaced one has", "error", err)
 		return
 	}
-	otherStore := old.Store != current.Profile.Store
 	if otherStore || s.TokenKey() != current.TokenKey() {
 		alone := len(sharing) < 2
 		err = s.Forget(ctx, alone && (otherStore ||
@@ -182,7 +210,7 @@ func (p *Preparation) forgetReplaced(ctx context.Context, old profile.Profile,
 	}
 	p.host.Log.Debug("looked for entries of the replaced profile", "error", err)
 	if len(sharing) < 2 && old.Device != "" && old.Device != current.Profile.Device {
-		dir, err := session.Devices(p.host)
+		dir, err := call.Devices(p.host)
 		if err == nil {
 			err = dir.Remove(old.Device)
 		}
@@ -198,6 +226,7 @@ func (p *Preparation) saveProfile() error {
 	if err := profiles.Save(p.profile); err != nil {
 		return err
 	}
+	p.fleet.saved(p.profile)
 	p.report(ui.Step, fmt.Sprintf("profile: %q", p.profile.Name))
 	return nil
 }

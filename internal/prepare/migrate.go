@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/api"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/bootstrap"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/cluster"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
@@ -194,7 +195,7 @@ func (m *Migration) whoAmI(ctx context.Context) (mint.User, error) {
 	if err != nil {
 		return mint.User{}, err
 	}
-	client, err := mint.New(config, m.host.Now)
+	client, err := bootstrap.Minter(config, m.host.Now)
 	if err != nil {
 		return mint.User{}, err
 	}

@@ -32,9 +32,11 @@ type Options struct {
 	Audiences         []string
 	Bootstrap         profile.Bootstrap
 	BootstrapDuration time.Duration
+	job               Job
 	BootstrapEnv      []string // variables kept beside those that programs usually need
 	Recover           *bool
-	Minter            *cluster.Subject // a pod's account, for bootstrap source in-cluster
+	Minters           profile.Minters // who else may mint as the device
+	Device            string          // what the device is called; empty: as this machine
 	Store             keyring.Kind
 	Log               string // NoLog: none
 	// TPM is what a sealed store seals with, see keyring.System
@@ -95,26 +97,28 @@ var (
 )
 
 // wanted is what the cluster shall hold.
-func (o Options) wanted(p profile.Profile) cluster.Wanted {
+func (p *Preparation) wanted() cluster.Wanted {
+	o := p.options
 	return cluster.Wanted{
-		Namespace: p.Namespace, ServiceAccount: p.ServiceAccount,
+		Namespace: p.profile.Namespace, ServiceAccount: p.profile.ServiceAccount,
 		Roles: o.Roles, ClusterRoles: o.ClusterRoles,
 		Verbs: o.Verbs, Resources: o.Resources, ResourceNames: o.ResourceNames,
-		In: o.In, ClusterWide: o.ClusterWide, NoRBAC: o.NoRBAC, Minter: o.Minter,
-		Limits:              o.limited(p),
+		In: o.In, ClusterWide: o.ClusterWide, NoRBAC: o.NoRBAC, Minting: p.minting,
+		Limits:              p.isLimited(),
 		AllowDefaultAccount: o.AllowDefaultAccount, AllowAdmin: o.AllowAdmin,
 	}
 }
 
-// limited reports whether the cluster's policy is for what the profile mints with: a device.
-func (o Options) limited(p profile.Profile) bool {
-	return !o.NoLimits && p.Bootstrap.Source == profile.SourceKeyring
-}
+// isLimited reports whether the cluster's policy is for what the profile mints with: a device.
+func (p *Preparation) isLimited() bool { return !p.options.NoLimits && p.needsDevice() }
 
 // limits are what this machine asks for.
 func limitsFor(p profile.Profile) cluster.Limits {
-	return cluster.Limits{Token: p.Duration.Duration, Bootstrap: p.Bootstrap.Duration.Duration,
-		Audiences: p.Audiences}
+	limits := cluster.Limits{Token: p.Duration.Duration, Audiences: p.Audiences}
+	if p.Bootstrap.Duration != nil {
+		limits.Bootstrap = p.Bootstrap.Duration.Duration
+	}
+	return limits
 }
 
 // NoLog ends a log that an earlier setup has chosen.
@@ -131,7 +135,7 @@ func (o Options) log() string {
 // remembered is what the next setup does the same way again.
 func (o Options) remembered() profile.Setup {
 	setup := profile.Setup{NoRBAC: o.NoRBAC, NoLimits: o.NoLimits, Rights: o.rights(),
-		PassedStores: o.passed}
+		PassedStores: o.passed, Minters: o.Minters}
 	if !o.KeepOutput && len(o.Output) == 1 {
 		setup.Output = yamledit.Absolute(o.Output[0])
 	}
@@ -170,6 +174,9 @@ func (o Options) profileFor(h *host.Host, found kubeconfig.Context,
 		p.Recovery = &profile.Recovery{Credential: profile.Bootstrap{Source: profile.SourceContext,
 			Context: found.Name, Kubeconfig: Absolute(paths),
 			Environment: h.Pinned(o.BootstrapEnv)}}
+	}
+	if p.Bootstrap.Source == profile.SourceGitHub { // no other cluster takes it then
+		p.Bootstrap.Audience = cmp.Or(p.Bootstrap.Audience, found.Cluster.Server)
 	}
 	p.Name = cmp.Or(p.Name, profile.DefaultName(p.ServiceAccount, p.Namespace,
 		found.ClusterName))

@@ -20,22 +20,14 @@ const maxMounted = 1 << 20
 // InPod reads the three mounted files and the two environment variables of a pod, and works out the
 // profile. The cluster is left as it is: a pod has no business there.
 func InPod(h *host.Host, o Options, report ui.Report) (*Preparation, error) {
-	mounted := map[string]string{}
-	for _, name := range []string{"token", "ca.crt", "namespace"} {
-		data, err := files.ReadMounted(filepath.Join(h.MountedDir, name), maxMounted)
-		if err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrNotInPod, err)
-		}
-		mounted[name] = strings.TrimSpace(string(data))
+	mounted, cluster, err := readMounted(h)
+	if err != nil {
+		return nil, err
 	}
 	claims := mint.ParseClaims(mounted["token"])
-	server := "https://" + net.JoinHostPort(h.Getenv("KUBERNETES_SERVICE_HOST"),
-		cmp.Or(h.Getenv("KUBERNETES_SERVICE_PORT"), "443"))
 	p := &Preparation{host: h, report: report}
 	p.profile = profile.Profile{
-		Name: o.Profile,
-		Cluster: profile.Cluster{Server: server,
-			CertificateAuthorityData: []byte(mounted["ca.crt"] + "\n")},
+		Name: o.Profile, Cluster: cluster,
 		Namespace:      cmp.Or(o.Namespace, claims.Namespace, mounted["namespace"]),
 		ServiceAccount: cmp.Or(o.ServiceAccount, claims.ServiceAccount),
 		Bootstrap:      profile.Bootstrap{Source: profile.SourceInCluster},
@@ -52,4 +44,20 @@ func InPod(h *host.Host, o Options, report ui.Report) (*Preparation, error) {
 	p.profile.AllowMissingClusterInfo, p.profile.Setup = *o.AllowMissingClusterInfo, o.remembered()
 	p.profile.Log = o.log()
 	return p, nil
+}
+
+// readMounted reads what kubelet has mounted, and what the cluster is that the pod is in.
+func readMounted(h *host.Host) (mounted map[string]string, c profile.Cluster, err error) {
+	mounted = map[string]string{}
+	for _, name := range []string{"token", "ca.crt", "namespace"} {
+		data, err := files.ReadMounted(filepath.Join(h.MountedDir, name), maxMounted)
+		if err != nil {
+			return nil, c, fmt.Errorf("%w: %w", ErrNotInPod, err)
+		}
+		mounted[name] = strings.TrimSpace(string(data))
+	}
+	return mounted, profile.Cluster{
+		Server: "https://" + net.JoinHostPort(h.Getenv("KUBERNETES_SERVICE_HOST"),
+			cmp.Or(h.Getenv("KUBERNETES_SERVICE_PORT"), "443")),
+		CertificateAuthorityData: []byte(mounted["ca.crt"] + "\n")}, nil
 }

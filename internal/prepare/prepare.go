@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/admin"
-	"github.com/sa-exec-credential/sa-exec-credential/internal/bootstrap"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/call"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/cluster"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/device"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
@@ -37,48 +37,84 @@ const (
 type Preparation struct {
 	host    *host.Host
 	options Options
-	admin   *admin.Admin // nil in a pod, where nothing is prepared
+	found   kubeconfig.Context // of the administrator
+	admin   *admin.Admin       // nil in a pod, where nothing is prepared
 	profile profile.Profile
 	// of the profile's account, while it is changed; nil in a pod
 	record  *device.Locked
-	context string         // in the kubeconfig that was merged into
+	context string // in the kubeconfig that was merged into
+	isDry   bool
 	needed  []rights.Right // beside those for what is created
 	policy  policyState    // what is learned about the cluster's
-	risks   []string       // rights by which the account can become another
-	// shared by the clusters of one setup; nil when there is one cluster
-	batch  *kubeconfig.Batch
-	trial  *StoreTrial // the same; nil until the store is chosen
-	passed []error     // why no other store was chosen
-	report ui.Report
+	source  source         // what the bootstrap source gave
+	minting cluster.Minting
+	// of the API server's own, as far as they have been learned
+	audiences []string
+	called    *cluster.DeviceInfo // the device of the name that was asked for
+	isEnded   bool                // the device that this machine was
+	// this machine was none before
+	isDeviceNew bool
+	noted       time.Time    // see session.Session
+	risks       []string     // rights by which the account can become another
+	fleet       *fleet       // nil when there is one cluster
+	waiting     func(func()) // has others go on meanwhile; see fleet
+	hasMerged   bool
+	// how the output is read as it was written; nil: as it is now
+	written func() (*kubeconfig.Files, error)
+	trial   *StoreTrial // shared by the clusters of one setup; nil until the store is chosen
+	passed  []error     // why no other store was chosen
+	report  ui.Report
 }
 
 // New logs in with the administrator's context and works out the profile. It writes nothing.
 func New(ctx context.Context, h *host.Host, o Options, paths []string, name string,
 	report ui.Report) (*Preparation, error) {
+	files, err := kubeconfig.Read(paths)
+	if err != nil {
+		return nil, err
+	}
+	p, err := plan(h, o, files, name, report)
+	if err != nil {
+		return nil, err
+	}
+	return p, p.login(ctx)
+}
+
+// plan works out the profile, and asks nobody.
+func plan(h *host.Host, o Options, files *kubeconfig.Files, name string,
+	report ui.Report) (*Preparation, error) {
 	h = h.Patient()
-	found, paths, err := admin.Resolve(h, paths, name, report)
+	found, paths, err := admin.ResolveIn(h, files, name, report)
 	if err != nil {
 		return nil, err
 	}
 	if o.ServiceAccount == "" {
 		return nil, ui.Usagef("name the service account to mint tokens for")
 	}
-	o = o.keep(h, o.profileFor(h, found, paths))
-	p := &Preparation{host: h, options: o, profile: o.profileFor(h, found, paths),
-		report: report}
-	if err := p.checkAuthorities(ctx, found.ClusterName); err != nil {
-		return nil, err
+	if err := profile.CheckMachine(o.Device); o.Device != "" && err != nil {
+		return nil, ui.Usagef("--device: %w", err)
 	}
-	found.Cluster = p.profile.Cluster
-	if o.invites() {
+	o = o.keep(h, o.profileFor(h, found, paths))
+	return &Preparation{host: h, options: o, profile: o.profileFor(h, found, paths),
+		found: found, report: report}, nil
+}
+
+// login logs in with the administrator's context.
+func (p *Preparation) login(ctx context.Context) error {
+	if err := p.checkAuthorities(ctx, p.found.ClusterName); err != nil {
+		return err
+	}
+	p.found.Cluster = p.profile.Cluster
+	if p.options.invites() {
 		p.profile.Store = keyring.None // of this machine
 		p.leaveOutOwnProxy()
-	} else if err := p.checkSources(found); err != nil {
-		return nil, err
+	} else if err := p.checkSources(p.found); err != nil {
+		return err
 	}
 	p.warnOfPasswords()
-	p.admin, err = admin.New(ctx, h, found, report)
-	return p, err
+	var err error
+	p.admin, err = admin.New(ctx, p.host, p.found, p.report)
+	return err
 }
 
 // ForProfile is a preparation of which only the kubeconfig is wanted.
@@ -146,7 +182,7 @@ func (p *Preparation) lock(ctx context.Context) (release func(), err error) {
 	if p.admin == nil && p.profile.Device == "" {
 		return profiles.Lock(ctx, p.profile.Name)
 	}
-	devices, err := session.Devices(p.host)
+	devices, err := call.Devices(p.host)
 	if err != nil {
 		return nil, err
 	}
@@ -252,7 +288,8 @@ func (p *Preparation) prepareCluster(ctx context.Context, planned cluster.Planne
 	return nil
 }
 
-// PrepareForPods is what an administrator does for pods that shall mint.
+// PrepareForPods is what an administrator does for pods of the account itself: they use their own
+// token.
 func (p *Preparation) PrepareForPods(ctx context.Context) error {
 	planned, err := p.checkCluster(ctx)
 	if err != nil {
@@ -261,10 +298,17 @@ func (p *Preparation) PrepareForPods(ctx context.Context) error {
 	return p.prepareCluster(ctx, planned)
 }
 
+func (p *Preparation) checkForPods(ctx context.Context) (cluster.Planned, error) {
+	if err := p.decideMinting(ctx); err != nil {
+		return cluster.Planned{}, err
+	}
+	return p.checkCluster(ctx)
+}
+
 // warnOfSuperseded names the rights that an earlier setup granted and this one does not ask for:
 // they still count.
 func (p *Preparation) warnOfSuperseded(ctx context.Context, objects []cluster.Object) {
-	refs, err := cluster.Superseded(ctx, p.admin.Client, p.options.wanted(p.profile), objects)
+	refs, err := cluster.Superseded(ctx, p.admin.Client, p.wanted(), objects)
 	if err != nil {
 		p.host.Log.Debug("looking for rights of earlier setups", "error", err)
 	}
@@ -292,11 +336,6 @@ func warningText(w cluster.Warning) string {
 			"to lower it change %v", profile.ShortDuration(w.Limits.Token),
 			profile.ShortDuration(w.Limits.Bootstrap),
 			w.Limits.Audiences, w.Object)
-	case cluster.MinterDiffers:
-		return fmt.Sprintf("left as it is: %v is not what setup would create; if minting "+
-			"fails, compare it with --dry-run", w.Object)
-	case cluster.MinterUnknown:
-		return fmt.Sprintf("not checked: you cannot read %v", w.Object)
 	}
 	return fmt.Sprintf("%s: %v", w.Kind, w.Object)
 }
@@ -313,8 +352,11 @@ func Bootstrap(ctx context.Context, h *host.Host, a *admin.Admin, s *session.Ses
 
 func requestBootstrap(ctx context.Context, h *host.Host, a *admin.Admin, s *session.Session,
 	report ui.Report) error {
-	if s.Profile.Bootstrap.Source != profile.SourceKeyring || bootstrapWorks(ctx, h, s) {
+	if s.Profile.Bootstrap.Source != profile.SourceKeyring {
 		return nil
+	}
+	if works, err := bootstrapWorks(ctx, h, s); works || err != nil {
+		return err
 	}
 	lifetime, err := s.RequestBootstrap(ctx, a.Config, a.Client)
 	if err != nil {
@@ -346,25 +388,30 @@ func storeToken(ctx context.Context, s *session.Session, report ui.Report) error
 }
 
 // bootstrapWorks reports whether the stored credential is good for long and accepted; then it
-// stays.
-func bootstrapWorks(ctx context.Context, h *host.Host, s *session.Session) bool {
+// stays. A store that cannot be read could keep no other either.
+func bootstrapWorks(ctx context.Context, h *host.Host, s *session.Session) (bool, error) {
 	entry, err := s.Store.Get(ctx, s.BootstrapKey())
-	if err != nil || bootstrap.RenewalDue(entry, h.Now()) {
-		return false
+	if errors.Is(err, keyring.ErrNotFound) {
+		return false, nil
+	}
+	if err != nil || entry.IsHalfOver(h.Now()) {
+		return false, err
 	}
 	if entry.ExpiresAt.Sub(entry.IssuedAt) > s.Profile.Bootstrap.Duration.Duration {
-		return false
+		return false, nil
 	}
 	accepted, err := s.Accepts(ctx, entry.Token)
-	return err == nil && accepted
+	h.Log.Debug("tried the stored bootstrap credential", "accepted", accepted, "error", err)
+	return err == nil && accepted, nil
 }
 
 // Plan returns what would be applied to the cluster, and the kubeconfig that would be merged, after
 // the checks that come before a change.
 func (p *Preparation) Plan(ctx context.Context) (manifests, rendered []byte, err error) {
+	p.isDry = true
 	check := p.check
 	if p.IsForPods() {
-		check = p.checkCluster
+		check = p.checkForPods
 	}
 	planned, err := check(ctx)
 	if err != nil {

@@ -8,12 +8,12 @@ import (
 	"strings"
 	"time"
 
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/api"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/bootstrap"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/cluster"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/connect"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/kubeconfig"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/mint"
@@ -49,7 +49,7 @@ func (p *Preparation) prove(ctx context.Context, s *session.Session) (*Proof, er
 	if err != nil {
 		return nil, err
 	}
-	client, err := mint.New(config, p.host.Now)
+	client, err := bootstrap.Minter(config, p.host.Now)
 	if err != nil {
 		return nil, err
 	}
@@ -81,7 +81,9 @@ func (p *Preparation) prove(ctx context.Context, s *session.Session) (*Proof, er
 	if entry, err := s.Store.Get(ctx, s.TokenKey()); err == nil {
 		proof.Expires = entry.ExpiresAt
 	}
-	proof.Access = p.access(ctx, config)
+	if p.fleet == nil { // whose table has no place for it
+		proof.Access = p.access(ctx, config)
+	}
 	return proof, nil
 }
 
@@ -92,6 +94,13 @@ func (p *Preparation) isElsewhere(file string) bool {
 }
 
 func (p *Preparation) provenConfig() (*rest.Config, error) {
+	if p.written != nil {
+		files, err := p.written()
+		if err != nil {
+			return nil, err
+		}
+		return files.ClientConfig(p.context)
+	}
 	if p.options.Output != nil {
 		return kubeconfig.ClientConfig(p.options.Output, p.context)
 	}
@@ -104,7 +113,7 @@ func (p *Preparation) provenConfig() (*rest.Config, error) {
 
 // access is worth knowing but proves nothing; what cannot be learned is left out.
 func (p *Preparation) access(ctx context.Context, config *rest.Config) (access cluster.Access) {
-	client, err := api.New(config, runtime.NewScheme())
+	client, err := connect.To(config)
 	if err == nil {
 		access, err = cluster.Rules(ctx, client, p.profile.ContextNamespace())
 	}
@@ -112,7 +121,16 @@ func (p *Preparation) access(ctx context.Context, config *rest.Config) (access c
 	return access
 }
 
+// describeBootstrap says what the request for a token is authenticated with.
 func describeBootstrap(ctx context.Context, s *session.Session) string {
+	source := describeSource(ctx, s)
+	if as := s.ActsAs(); as != "" {
+		source += ", acting as " + as
+	}
+	return source
+}
+
+func describeSource(ctx context.Context, s *session.Session) string {
 	b := s.Profile.Bootstrap
 	switch b.Source {
 	case profile.SourceKeyring:
@@ -125,11 +143,15 @@ func describeBootstrap(ctx context.Context, s *session.Session) string {
 	case profile.SourceContext:
 		return fmt.Sprintf("context %q", b.Context)
 	case profile.SourceInCluster:
-		return "the pod's mounted token, " + bootstrap.MountedToken
+		return "the pod's mounted token, " + profile.MountedToken
 	case profile.SourceTokenFile:
 		return fmt.Sprintf("the token in %q", b.Path)
 	case profile.SourceEnv:
 		return fmt.Sprintf("the environment variable %q", b.Variable)
+	case profile.SourceGitHub:
+		return fmt.Sprintf("the ID token of a job of GitHub Actions, for %q", b.Audience)
+	case profile.SourceAzure:
+		return "the ID token of a job of Azure Pipelines"
 	}
 	return fmt.Sprintf("the output of %q", strings.Join(b.Command, " "))
 }

@@ -10,7 +10,7 @@ import (
 )
 
 // Text is the proof in a few lines.
-func (p *Proof) Text(now time.Time, c ui.Colours) []byte {
+func (p *Proof) Text(now time.Time, look ui.Look) []byte {
 	rows := [][2]string{{"who", p.User}}
 	if !p.Expires.IsZero() {
 		rows = append(rows, [2]string{"token",
@@ -31,8 +31,9 @@ func (p *Proof) Text(now time.Time, c ui.Colours) []byte {
 		rows = append(rows, [2]string{"context", fmt.Sprintf("%s, in %s", p.Context,
 			p.File)})
 	}
-	return []byte(c.Paint(ui.Green, "It works.") + "\n" + strings.Join(ui.Pairs(rows), "\n") +
-		"\nNext: " + c.Paint(ui.Bold, nextCommand(p)) + "\n")
+	return []byte(look.Colours.Paint(ui.Proof, "It works.") + "\n" +
+		strings.Join(look.Pairs(rows), "\n") +
+		"\nNext: " + look.Colours.Paint(ui.Bold, nextCommand(p)) + "\n")
 }
 
 // rights are lines on what an account can do.

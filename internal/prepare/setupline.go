@@ -30,6 +30,7 @@ func SetupLine(p profile.Profile) string {
 			line = append(line, "--in", namespace)
 		}
 	}
+	line = append(line, p.Setup.Minters.Flags()...)
 	if p.Setup.NoRBAC {
 		line = append(line, "--no-rbac")
 	}
@@ -70,6 +71,11 @@ func InviteLine(p profile.Profile) string {
 	if p.ServiceAccount == "default" {
 		invite = append(invite, "--allow-default-account")
 	}
+	invite = append(invite, p.Setup.Minters.Flags()...)
+	if p.Bootstrap.Source != profile.SourceKeyring { // join reads what was committed
+		invite = append(invite, "--bootstrap", SourceFlag(p.Bootstrap))
+		return ui.Elsewhere(append(invite, jobFlags(p)...)...)
+	}
 	join := []string{ui.Program, "join", "--profile", p.Name}
 	if p.Setup.Output != "" {
 		join = append(join, "-o", p.Setup.Output)
@@ -84,7 +90,7 @@ func InviteLine(p profile.Profile) string {
 	if there != strings.Join(join, " ") { // a shell of the machine reads it again
 		there = ui.CommandLine(there)
 	}
-	return ui.CommandLine(invite...) + " | " + ui.CommandLine("ssh", p.Setup.Machine) + " " +
+	return ui.Elsewhere(invite...) + " | " + ui.CommandLine("ssh", p.Setup.Machine) + " " +
 		there
 }
 
@@ -145,7 +151,8 @@ func tokenFlags(p profile.Profile) []string {
 	if p.Bootstrap.Source != profile.SourceKeyring {
 		flags = append(flags, "--bootstrap", SourceFlag(p.Bootstrap))
 	}
-	if p.Store != keyring.Keyring {
+	flags = append(flags, jobFlags(p)...)
+	if p.Store != keyring.Keyring && (p.Store != keyring.None || !p.Bootstrap.IsJob()) {
 		flags = append(flags, "--store", string(p.Store))
 	}
 	if p.TPM != "" && p.TPM != keyring.DefaultTPM {
@@ -154,9 +161,20 @@ func tokenFlags(p profile.Profile) []string {
 	return flags
 }
 
+// jobFlags are those of what a job asks for its ID token.
+func jobFlags(p profile.Profile) (flags []string) {
+	if a := p.Bootstrap.Audience; a != "" && a != p.Cluster.Server {
+		flags = append(flags, "--bootstrap-audience", a)
+	}
+	if p.Bootstrap.URL != "" {
+		flags = append(flags, "--bootstrap-url", p.Bootstrap.URL)
+	}
+	return flags
+}
+
 // SourceFlag is a bootstrap source as setup's flag spells it.
 func SourceFlag(b profile.Bootstrap) string {
-	value := cmp.Or(b.Context, b.Path, b.Variable)
+	value := cmp.Or(b.Context, b.Path, b.Variable, b.ServiceConnection)
 	if b.Source == profile.SourceCommand {
 		value = ui.CommandLine(b.Command...)
 	}

@@ -27,11 +27,31 @@ func TestSetupLine(t *testing.T) {
 		Verbs: []string{"get", "list"}, Resources: []string{"pods"}, AllowAdmin: true}
 	granted.In = []string{"a", "b"}
 	granted.Origin = &profile.Origin{Context: "it's me", Kubeconfig: []string{"/a b", "/c"}}
+	job := p
+	job.Store, job.Cluster.Server = keyring.None, "https://k:6443"
+	job.Bootstrap = profile.Bootstrap{Source: profile.SourceGitHub, Audience: "https://k:6443"}
+	elsewhere := job
+	elsewhere.Bootstrap.Audience, elsewhere.Bootstrap.URL = "k8s", "https://ghe.example.com"
+	connection := job
+	connection.Store, connection.Setup.Machine = keyring.Kernel, ""
+	connection.Bootstrap = profile.Bootstrap{Source: profile.SourceAzure, ServiceConnection: "id"}
+	joined := elsewhere
+	joined.Setup.Machine, joined.Setup.Minters.Users = "ci", []string{"github:repo:a/b:ref:c"}
 	for _, test := range []struct {
 		name    string
 		profile profile.Profile
 		want    string
 	}{
+		{"a job's defaults are left out", job,
+			"sa-exec-credential setup ci -n build --profile p --bootstrap github-actions"},
+		{"a job's other choices are not", elsewhere, "sa-exec-credential setup ci -n build " +
+			"--profile p --bootstrap github-actions --bootstrap-audience k8s " +
+			"--bootstrap-url https://ghe.example.com"},
+		{"a service connection, and a store", connection, "sa-exec-credential setup ci -n build " +
+			"--profile p --bootstrap azure-pipelines=id --store kernel"},
+		{"a job that has joined", joined, "sa-exec-credential invite ci -n build --for ci " +
+			"--minter-user github:repo:a/b:ref:c --bootstrap github-actions " +
+			"--bootstrap-audience k8s --bootstrap-url https://ghe.example.com"},
 		{"defaults are left out", p, "sa-exec-credential setup ci -n build --profile p"},
 		{"all else is said", special, "sa-exec-credential setup default -n build " +
 			"--profile p --context admin@test --kubeconfig /home/jane/admin " +

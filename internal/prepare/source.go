@@ -13,7 +13,6 @@ import (
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/api"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/bootstrap"
-	"github.com/sa-exec-credential/sa-exec-credential/internal/mint"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/session"
 )
@@ -62,8 +61,11 @@ func (p *Preparation) checkSource(ctx context.Context) error {
 	switch p.profile.Bootstrap.Source {
 	case profile.SourceKeyring, profile.SourceInCluster:
 	default:
-		if err := p.trySource(ctx, "--bootstrap "+SourceFlag(p.profile.Bootstrap),
-			p.profile.Bootstrap); err != nil {
+		err := p.trySource(ctx, "--bootstrap "+SourceFlag(p.profile.Bootstrap),
+			p.profile.Bootstrap)
+		if p.isDry && isElsewhere(err, p.HasMinters()) {
+			p.step("bootstrap source: not tried, it is there for the job and not here")
+		} else if err != nil {
 			return err
 		}
 	}
@@ -79,6 +81,12 @@ func (p *Preparation) checkSource(ctx context.Context) error {
 	return err
 }
 
+// isElsewhere reports whether a source is not there because this is the machine of an administrator,
+// who has named somebody else to mint.
+func isElsewhere(err error, hasMinters bool) bool {
+	return errors.Is(err, bootstrap.ErrNoJob) || hasMinters && errors.Is(err, bootstrap.ErrMissing)
+}
+
 func (p *Preparation) trySource(ctx context.Context, flag string, b profile.Bootstrap) error {
 	works := func(environment map[string]string) error {
 		tried := p.profile
@@ -92,7 +100,11 @@ func (p *Preparation) trySource(ctx context.Context, flag string, b profile.Boot
 		if err != nil {
 			return err
 		}
-		return p.checkAccepted(ctx, credential.Config)
+		found, err := p.checkAccepted(ctx, credential.Config)
+		if b.Source == p.profile.Bootstrap.Source {
+			p.source = found
+		}
+		return err
 	}
 	err := works(b.Environment)
 	if err == nil || b.Source != profile.SourceCommand && b.Source != profile.SourceContext {
@@ -177,13 +189,16 @@ func fewest(names []string, test func(names []string) (works, more bool)) (found
 
 // checkAccepted is an error when the API server takes a credential for none of its own. Whatever else
 // it answers can have other reasons.
-func (p *Preparation) checkAccepted(ctx context.Context, config *rest.Config) error {
-	client, err := mint.New(config, p.host.Now)
+func (p *Preparation) checkAccepted(ctx context.Context, config *rest.Config) (source, error) {
+	client, err := bootstrap.Minter(config, p.host.Now)
 	if err != nil {
-		return err
+		return source{}, err
 	}
-	if _, err = client.WhoAmI(ctx); errors.Is(err, api.ErrUnauthorized) {
-		return fmt.Errorf("%w: the API server refuses what the source gives", bootstrap.ErrSource)
+	user, err := client.WhoAmI(ctx)
+	if errors.Is(err, api.ErrUnauthorized) {
+		err = fmt.Errorf("%w: the API server refuses what the source gives",
+			bootstrap.ErrSource)
+		return source{}, err
 	}
-	return nil
+	return source{config, user.Name}, nil
 }

@@ -15,6 +15,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/api"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/bootstrap"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/mint"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/session"
@@ -33,12 +34,18 @@ const refusedAgain = time.Second
 // lives ten minutes, is shown to nobody but the server, and nothing is created. Where the caller
 // may request none, it is not known.
 func (p *Preparation) checkTokens(ctx context.Context) error {
-	client, err := mint.New(p.admin.Config, p.host.Now)
+	_, err := p.admin.Client.Memo().Get("takes tokens", func() ([]byte, error) {
+		return nil, p.tryTokens(ctx)
+	})
+	return err
+}
+
+func (p *Preparation) tryTokens(ctx context.Context) error {
+	client, err := bootstrap.Minter(p.admin.Config, p.host.Now)
 	if err != nil {
 		return err
 	}
-	for _, account := range [][2]string{{"default", "default"},
-		{p.profile.Namespace, p.profile.ServiceAccount}, {p.profile.Namespace, "default"}} {
+	for _, account := range p.trialAccounts() {
 		grant, err := client.Mint(ctx, mint.Request{Namespace: account[0],
 			ServiceAccount: account[1], Duration: profile.MinDuration})
 		if err != nil {
@@ -57,6 +64,12 @@ func (p *Preparation) checkTokens(ctx context.Context) error {
 		return p.noAccountTokens(ctx)
 	}
 	return nil
+}
+
+// trialAccounts are accounts that may be there already, as namespace and name.
+func (p *Preparation) trialAccounts() [][2]string {
+	return [][2]string{{"default", "default"},
+		{p.profile.Namespace, p.profile.ServiceAccount}, {p.profile.Namespace, "default"}}
 }
 
 // noAccountTokens names the cluster's own address, as far as the cluster knows it.

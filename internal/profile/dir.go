@@ -154,6 +154,7 @@ func (f Dir) Remove(name string) error {
 	if err := os.Remove(f.path(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("removing profile %q: %w", name, err)
 	}
+	f.dropIndex(name)
 	return nil
 }
 
@@ -161,15 +162,11 @@ func (f Dir) Remove(name string) error {
 // listed is an ErrUnreadable.
 func (f Dir) Names() ([]string, error) {
 	entries, err := os.ReadDir(string(f))
-	var refused *fs.PathError
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
-	case errors.As(err, &refused):
-		return nil, fmt.Errorf("the directory of profiles %w: %w", ErrUnreadable,
-			quoted(refused))
-	case err != nil:
-		return nil, fmt.Errorf("listing profiles: %w", err)
+	}
+	if err != nil {
+		return nil, notListed(err)
 	}
 	var names []string
 	for _, entry := range entries {
@@ -179,4 +176,14 @@ func (f Dir) Names() ([]string, error) {
 		}
 	}
 	return names, nil
+}
+
+// notListed gives the reason why a directory was not read its kind.
+func notListed(err error) error {
+	var refused *fs.PathError
+	if errors.As(err, &refused) {
+		return fmt.Errorf("the directory of profiles %w: %w", ErrUnreadable,
+			quoted(refused))
+	}
+	return fmt.Errorf("listing profiles: %w", err)
 }

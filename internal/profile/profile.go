@@ -3,7 +3,8 @@
 // are kept.
 //
 // It knows nothing of the API server or of what is in a store: of this module it imports
-// internal/files, internal/secret and the names of the stores from internal/keyring.
+// internal/files, internal/parallel, internal/secret and the names of the stores from
+// internal/keyring.
 package profile
 
 import (
@@ -35,13 +36,22 @@ type Source string
 
 // The bootstrap sources.
 const (
-	SourceKeyring   Source = "keyring"    // the bootstrap service account's token, in the store
-	SourceContext   Source = "context"    // another context of a kubeconfig
-	SourceInCluster Source = "in-cluster" // the token mounted into a pod
-	SourceTokenFile Source = "token-file" // a file with a token
-	SourceEnv       Source = "env"        // an environment variable with a token
-	SourceCommand   Source = "command"    // the output of a command
+	SourceKeyring   Source = "keyring"         // the bootstrap service account's token, in the store
+	SourceContext   Source = "context"         // another context of a kubeconfig
+	SourceInCluster Source = "in-cluster"      // the token mounted into a pod
+	SourceTokenFile Source = "token-file"      // a file with a token
+	SourceEnv       Source = "env"             // an environment variable with a token
+	SourceCommand   Source = "command"         // the output of a command
+	SourceGitHub    Source = "github-actions"  // the ID token of a job of GitHub Actions
+	SourceAzure     Source = "azure-pipelines" // the ID token of a job of Azure Pipelines
 )
+
+// MountedToken is where kubelet mounts a pod's token.
+const MountedToken = "/var/run/secrets/kubernetes.io/serviceaccount/token"
+
+// WithinVariable names the profiles whose bootstrap credentials are being obtained, for programs
+// that doing so runs.
+const WithinVariable = "SA_EXEC_CREDENTIAL_WITHIN"
 
 // Profile is what one machine can mint.
 type Profile struct {
@@ -91,6 +101,8 @@ type Setup struct {
 	PassedStores []string `yaml:"passedStores,omitempty" json:"passedStores,omitempty"`
 	// what the account was granted, for the command that grants it again
 	Rights Rights `yaml:"rights,omitempty" json:"rights,omitzero"`
+	// who else was named to mint as the device
+	Minters Minters `yaml:"minters,omitempty" json:"minters,omitzero"`
 }
 
 // Rights are what setup was told to grant, as its flags are called. Nothing but a person's own
@@ -211,8 +223,19 @@ type Bootstrap struct {
 	// token-file: absolute
 	Path     string `yaml:"path,omitempty" json:"path,omitempty"`
 	Variable string `yaml:"variable,omitempty" json:"variable,omitempty"` // env
+	// github-actions: whom the job's ID token is for
+	Audience string `yaml:"audience,omitempty" json:"audience,omitempty"`
+	// azure-pipelines: the id of the service connection whose identity the job takes; empty:
+	// the pipeline's own
+	ServiceConnection string `yaml:"serviceConnection,omitempty" json:"serviceConnection,omitempty"`
+	// github-actions, azure-pipelines: where the job's ID token may be asked for, see Prefix;
+	// empty: where GitHub's and Microsoft's own services are
+	URL string `yaml:"url,omitempty" json:"url,omitempty"`
 	// command: an absolute path and its arguments; no shell
 	Command []string `yaml:"command,omitempty" json:"command,omitempty"`
+	// AsDevice has what the source gives act as the device, which alone may mint
+	// (constrained impersonation, KEP-5284). Otherwise it mints by itself.
+	AsDevice bool `yaml:"asDevice,omitempty" json:"asDevice,omitempty"`
 	// Environment is all that a command, or a kubeconfig context's own exec plugin, gets to
 	// see. It is taken at setup, because the environment of a get is partly chosen by the
 	// kubeconfig that called it.
@@ -349,6 +372,8 @@ func (p Profile) problem() string {
 		}
 	}
 	switch {
+	case p.Bootstrap.AsDevice && (p.Device == "" || p.Bootstrap.Source == SourceKeyring):
+		return "bootstrap.asDevice goes with a device, and another source than keyring"
 	case p.Device != "" && CheckName(p.Device) != nil:
 		return "device is not the name of a device record"
 	case !slices.Contains([]keyring.Kind{keyring.Keyring, keyring.Sealed, keyring.Kernel,
@@ -423,6 +448,13 @@ func (b Bootstrap) problem(p Profile) string {
 	case SourceCommand:
 		if len(b.Command) == 0 || isRelative(b.Command[0]) {
 			return "bootstrap source command needs an absolute path"
+		}
+	case SourceGitHub, SourceAzure:
+		if err := b.CheckJob(); err != nil {
+			return "bootstrap source " + string(b.Source) + ": " + err.Error()
+		}
+		if b.Source == SourceGitHub && b.Audience == "" {
+			return "bootstrap source github-actions needs an audience"
 		}
 	default:
 		return fmt.Sprintf("unknown bootstrap source %q", b.Source)

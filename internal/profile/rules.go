@@ -2,12 +2,10 @@ package profile
 
 import (
 	"fmt"
-	"regexp"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
-
-	"k8s.io/apimachinery/pkg/util/validation"
 )
 
 // Limits of the API server, in durations of whole seconds. The server refuses shorter lifetimes,
@@ -54,12 +52,15 @@ func CheckAudience(audience string) error {
 // maxMachine leaves room for the ending of a file's name.
 const maxMachine = 200
 
-var machine = regexp.MustCompile(`^[A-Za-z0-9]+([.-]+[A-Za-z0-9]+)*$`)
-
 // CheckMachine is an error for what cannot be the name of a machine, or of the file of its
 // invitation.
 func CheckMachine(name string) error {
-	if len(name) <= maxMachine && machine.MatchString(name) {
+	isWord := func(r rune) bool {
+		return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9'
+	}
+	isStrange := func(r rune) bool { return !isWord(r) && r != '-' && r != '.' }
+	if name != "" && len(name) <= maxMachine && !strings.ContainsFunc(name, isStrange) &&
+		strings.Trim(name, "-.") == name {
 		return nil
 	}
 	return fmt.Errorf("invalid machine name %q: must be that of a host, of letters, digits, "+
@@ -68,19 +69,38 @@ func CheckMachine(name string) error {
 
 // CheckNamespace is an error when the API server admits no namespace of that name.
 func CheckNamespace(name string) error {
-	return checkObject("namespace", name, validation.IsDNS1123Label(name))
+	if isDNSLabel(name) {
+		return nil
+	}
+	return fmt.Errorf("invalid namespace %q: must be 1 to %d lower case letters, digits and "+
+		"-, with a letter or digit at both ends", name, maxLabel)
 }
 
 // CheckServiceAccount is an error when the API server admits no service account of that name.
 func CheckServiceAccount(name string) error {
-	return checkObject("service account", name, validation.IsDNS1123Subdomain(name))
-}
-
-// checkObject keeps "/", ".." and control characters out of URLs, file names and terminals, as the
-// API server does.
-func checkObject(what, name string, problems []string) error {
-	if len(problems) == 0 {
+	if len(name) <= maxSubdomain && !slices.ContainsFunc(strings.Split(name, "."), isNoPart) {
 		return nil
 	}
-	return fmt.Errorf("invalid %s %q: %s", what, name, problems[0])
+	return fmt.Errorf("invalid service account %q: must be 1 to %d lower case letters, digits, "+
+		"- and dots, with a letter or digit at both ends and beside each dot", name, maxSubdomain)
+}
+
+// Lengths of names in bytes (RFC 1123, as the API server reads it).
+const (
+	maxLabel     = 63
+	maxSubdomain = 253
+)
+
+// isDNSLabel keeps "/", ".." and control characters out of URLs, file names and terminals, as the API
+// server does. apimachinery's own function for that compiles its expressions in every process that
+// links it, which every kubectl call would wait for; a test compares the two.
+func isDNSLabel(name string) bool { return len(name) <= maxLabel && !isNoPart(name) }
+
+// isNoPart reports whether a name cannot stand between two dots.
+func isNoPart(name string) bool {
+	strange := func(r rune) bool {
+		return !('a' <= r && r <= 'z' || '0' <= r && r <= '9' || r == '-')
+	}
+	return name == "" || name[0] == '-' || name[len(name)-1] == '-' ||
+		strings.ContainsFunc(name, strange)
 }

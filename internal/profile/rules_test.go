@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"k8s.io/apimachinery/pkg/util/validation"
 )
 
 func TestCheckLifetime(t *testing.T) {
@@ -86,4 +88,23 @@ func TestNamesOfObjects(t *testing.T) {
 			}
 		})
 	}
+}
+
+// FuzzNamesAreThoseOfTheAPIServer compares the rules for names with apimachinery's.
+func FuzzNamesAreThoseOfTheAPIServer(f *testing.F) {
+	for _, name := range []string{"build", "a.b", "a..b", ".a", "a.", "-a", "a-", "a.-b", "a-.b",
+		"", "Build", "a/b", "ä", strings.Repeat("n", 63), strings.Repeat("n", 64),
+		strings.Repeat("n", 253), strings.Repeat("n", 254), "a\x00", "a\n"} {
+		f.Add(name)
+	}
+	f.Fuzz(func(t *testing.T, name string) {
+		if problems := validation.IsDNS1123Label(name); (CheckNamespace(name) == nil) !=
+			(len(problems) == 0) {
+			t.Errorf("namespace %q: %v, %q", name, CheckNamespace(name), problems)
+		}
+		if problems := validation.IsDNS1123Subdomain(name); (CheckServiceAccount(name) == nil) !=
+			(len(problems) == 0) {
+			t.Errorf("service account %q: %v, %q", name, CheckServiceAccount(name), problems)
+		}
+	})
 }

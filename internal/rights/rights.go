@@ -110,6 +110,24 @@ func ForDevice(namespace string) []Right {
 	return list
 }
 
+// ForMinters are the rights to let others mint as a device, beside ForDevice. What they are granted
+// few hold themselves, so it takes those to grant it all the same.
+// Who may already has to be read: they still may.
+func ForMinters(namespace string, m cluster.Minting) (list []Right) {
+	if !m.IsByOthers() {
+		return nil
+	}
+	list = []Right{On("get", cluster.Ref{Kind: "RoleBinding", Namespace: namespace})}
+	if !m.AsDevice {
+		return list
+	}
+	role := cluster.Ref{Kind: "Role", Namespace: namespace}
+	there := cluster.ActingRole()
+	binding := cluster.Ref{Kind: "RoleBinding", Namespace: there.Namespace}
+	return append(list, On("escalate", role), On("bind", role), On("create", there),
+		On("escalate", there), On("bind", there), On("create", binding))
+}
+
 // ForObjects are the rights to write what has to be. A patch that creates an object needs both. An
 // account that cannot be read may have to be created, and then is read again.
 func ForObjects(objects []cluster.Object) (list []Right) {

@@ -11,11 +11,11 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/api"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/cluster"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/connect"
 )
 
 // holder is somebody with rules, by the namespaces in which they count; "" is everywhere.
@@ -65,7 +65,7 @@ func serve(t *testing.T, h holder) (*api.Client, *atomic.Int32) {
 	}
 	server := httptest.NewServer(http.HandlerFunc(answer))
 	t.Cleanup(server.Close)
-	client, err := api.New(&rest.Config{Host: server.URL}, runtime.NewScheme())
+	client, err := connect.To(&rest.Config{Host: server.URL})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,7 +120,7 @@ func TestMissingWhereNothingIsTold(t *testing.T) {
 			_ *http.Request) {
 			w.WriteHeader(code)
 		}))
-		client, err := api.New(&rest.Config{Host: server.URL}, runtime.NewScheme())
+		client, err := connect.To(&rest.Config{Host: server.URL})
 		if err != nil {
 			t.Fatal(err)
 		}

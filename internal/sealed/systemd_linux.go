@@ -97,6 +97,10 @@ type refusal struct{ said string }
 
 func (r *refusal) Error() string { return r.said }
 
+// pipeLimit is how long what the program has said is read once it has ended: others that it has
+// started can hold its output. A busy machine may need more than a moment to read what is there.
+const pipeLimit = 2 * time.Second
+
 // run gives the program its input. It sees no variable of this process.
 func (s systemd) run(ctx context.Context, input []byte, args ...string) ([]byte, error) {
 	path, err := s.find()
@@ -107,7 +111,7 @@ func (s systemd) run(ctx context.Context, input []byte, args ...string) ([]byte,
 	command.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C"}
 	command.Dir = "/"
 	command.Stdin = bytes.NewReader(input)
-	command.WaitDelay = 100 * time.Millisecond // it may have started others
+	command.WaitDelay = pipeLimit
 	var out, said bytes.Buffer
 	command.Stdout, command.Stderr = &out, &said
 	err = command.Run()

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/sa-exec-credential/sa-exec-credential/internal/call"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/kubeconfig"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
@@ -69,9 +70,21 @@ func profileOfContext(h *host.Host, file, name string) (string, error) {
 	}
 	for _, use := range uses {
 		if use.Context == name {
-			return use.Profile, nil
+			return ProfileOf(h, use)
 		}
 	}
 	return "", fmt.Errorf("%w with sa-exec-credential as its user: %q", kubeconfig.ErrNoContext,
 		name)
+}
+
+// ProfileOf is the profile of a context, as far as the context or what call.Find would say tells.
+func ProfileOf(h *host.Host, use kubeconfig.PluginContext) (string, error) {
+	if use.Profile != "" {
+		return use.Profile, nil
+	}
+	if use.ClusterError != nil {
+		return "", use.ClusterError
+	}
+	p, err := call.FindFor(h, use.Cluster, use.Extension)
+	return p.Name, err
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/api"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/bootstrap"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/call"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/eventlog"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/kuberc"
@@ -35,7 +36,7 @@ var errorNames = []struct {
 	name string
 }{
 	{ErrBootstrapRefused, "bootstrap-refused"}, {ErrAccountGone, "account-gone"},
-	{ErrDeviceGone, "device-gone"},
+	{ErrDeviceGone, "device-gone"}, {ErrNotMinter, "not-a-minter"},
 	{bootstrap.ErrMissing, "bootstrap-missing"}, {bootstrap.ErrExpired, "bootstrap-expired"},
 	{kuberc.ErrDenied, "plugin-denied"},
 	{bootstrap.ErrSource, "bootstrap-source"}, {api.ErrCredential, "bootstrap-source"},
@@ -47,9 +48,9 @@ var errorNames = []struct {
 	{api.ErrTLS, "tls"}, {api.ErrTimeout, "timeout"}, {api.ErrUnreachable, "unreachable"},
 	{api.ErrServer, "server"}, {api.ErrAnswer, "answer"}, {api.ErrNotFound, "not-found"},
 	{api.ErrConflict, "conflict"}, {api.ErrInvalid, "invalid"},
-	{ErrNoExecInfo, "no-exec-info"}, {ErrNoClusterInfo, "no-cluster-info"},
-	{ErrNoAuthority, "no-authority"}, {ErrInsecureClient, "insecure-client"},
-	{profile.ErrOtherCluster, "other-cluster"}, {ErrForgedDir, "forged-directory"},
+	{call.ErrNoExecInfo, "no-exec-info"}, {call.ErrNoClusterInfo, "no-cluster-info"},
+	{call.ErrNoAuthority, "no-authority"}, {call.ErrInsecureClient, "insecure-client"},
+	{profile.ErrOtherCluster, "other-cluster"}, {call.ErrForgedDir, "forged-directory"},
 	{context.DeadlineExceeded, "timeout"},
 }
 
@@ -84,7 +85,7 @@ func (s *Session) noteFailure(event string, err error) {
 func (s *Session) note(e eventlog.Event) {
 	if err := s.writeLog(e); err != nil {
 		if s.warn == nil {
-			s.host.Log.Warn(err)
+			s.Host.Log.Warn(err)
 			return
 		}
 		s.warn(err)
@@ -92,7 +93,7 @@ func (s *Session) note(e eventlog.Event) {
 }
 
 func (s *Session) writeLog(e eventlog.Event) error {
-	e.At, e.Profile = s.host.Now(), s.Profile.Name
+	e.At, e.Profile = s.Host.Now(), s.Profile.Name
 	return eventlog.To(s.Profile.Log).Write(e)
 }
 
@@ -104,15 +105,17 @@ func (s *Session) NoteMint(grant mint.Grant) error {
 // CheckLog adds a line to the profile's log, which says that this was tried.
 func (s *Session) CheckLog() error { return s.writeLog(eventlog.Event{Name: eventChecked}) }
 
-// noting has a mint that failed logged.
+// noting is what the cache calls for a mint, which is logged when it fails.
 func (s *Session) noting(try func(context.Context) (mint.Grant, error),
-) func(context.Context) (mint.Grant, error) {
-	return func(ctx context.Context) (mint.Grant, error) {
+) func(context.Context) (keyring.Entry, error) {
+	return func(ctx context.Context) (keyring.Entry, error) {
 		grant, err := try(ctx)
-		if err != nil && ctx.Err() == nil {
+		if err == nil {
+			s.Host.Log.Debug("compared the clocks", "skew", grant.Skew)
+		} else if ctx.Err() == nil {
 			s.noteFailure(eventMintFailed, err)
 		}
-		return grant, err
+		return call.Entry(grant), err
 	}
 }
 

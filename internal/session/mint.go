@@ -6,8 +6,11 @@ import (
 	"fmt"
 	"time"
 
+	"k8s.io/client-go/rest"
+
 	"github.com/sa-exec-credential/sa-exec-credential/internal/api"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/bootstrap"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/cluster"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/mint"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
 )
@@ -27,7 +30,7 @@ func (s *Session) mintWithBootstrap(ctx context.Context) (mint.Grant, error) {
 	if grant, found, err := s.MountedGrant(); found || err != nil {
 		return grant, err
 	}
-	credential, err := bootstrap.Find(ctx, s.Profile, s.System())
+	credential, err := s.credential(ctx)
 	if err != nil {
 		return mint.Grant{}, err
 	}
@@ -38,13 +41,42 @@ func (s *Session) mintWithBootstrap(ctx context.Context) (mint.Grant, error) {
 	}
 	client, err := s.call(ctx, credential.Config, request)
 	if err != nil {
-		return mint.Grant{}, ClassifyMintError(err)
+		return mint.Grant{}, s.ClassifyMintError(err)
 	}
 	s.noteToken(eventMinted, grant.Token, grant.ExpiresAt)
 	if credential.RenewalDue {
 		s.renew(ctx, client)
 	}
 	return grant, nil
+}
+
+// credential is what authenticates a request for a token: the bootstrap credential, which acts as
+// the device where the profile says so.
+func (s *Session) credential(ctx context.Context) (bootstrap.Credential, error) {
+	found, err := bootstrap.Find(ctx, s.Profile, s.System())
+	if err == nil {
+		found.Config = s.Acting(found.Config)
+	}
+	return found, err
+}
+
+// Acting is how the bootstrap credential mints. A context that acts as somebody else already keeps
+// that.
+func (s *Session) Acting(config *rest.Config) *rest.Config {
+	if s.ActsAs() == "" || config.Impersonate.UserName != "" {
+		return config
+	}
+	acting := rest.CopyConfig(config)
+	acting.Impersonate = rest.ImpersonationConfig{UserName: s.ActsAs()}
+	return acting
+}
+
+// ActsAs is whom the bootstrap credential acts as; empty: nobody else.
+func (s *Session) ActsAs() string {
+	if !s.Profile.Bootstrap.AsDevice || s.Device == nil {
+		return ""
+	}
+	return cluster.ActingUser(s.Profile.Namespace, s.Device.Name)
 }
 
 // MountedGrant is the token of the pod itself, when that is for the very account and audience that
@@ -60,7 +92,7 @@ func (s *Session) MountedGrant() (grant mint.Grant, found bool, err error) {
 		return mint.Grant{}, false, err
 	}
 	claims := mint.ParseClaims(token.Reveal())
-	now := s.host.Now()
+	now := s.Host.Now()
 	if claims.Subject != mint.Username(p.Namespace, p.ServiceAccount) ||
 		claims.ExpiresAt.IsZero() {
 		return mint.Grant{}, false, nil
@@ -76,6 +108,19 @@ func (s *Session) MountedGrant() (grant mint.Grant, found bool, err error) {
 		expires = claims.ExpiresAt
 	}
 	return mint.Grant{Token: token, IssuedAt: now, ExpiresAt: expires}, true, nil
+}
+
+// ClassifyMintError is the function of that name, for whoever acts as a device to mint, and for
+// jobs.
+func (s *Session) ClassifyMintError(err error) error {
+	if s.Profile.Bootstrap.IsJob() && errors.Is(err, api.ErrUnauthorized) {
+		return ErrJobRefused
+	}
+	isRBAC := errors.Is(err, api.ErrForbidden) && !errors.Is(err, api.ErrAdmission)
+	if s.ActsAs() != "" && isRBAC {
+		return fmt.Errorf("%w: %w", ErrNotMinter, err)
+	}
+	return ClassifyMintError(err)
 }
 
 // ClassifyMintError says what an answer to a TokenRequest tells about the profile.
@@ -109,7 +154,7 @@ func (s *Session) renew(ctx context.Context, client *mint.Client) {
 	limited, cancel := context.WithTimeout(ctx, renewLimit)
 	defer cancel()
 	grant, err := client.Mint(limited, s.BootstrapRequest())
-	s.host.Log.Debug("renewed the bootstrap credential", "error",
+	s.Host.Log.Debug("renewed the bootstrap credential", "error",
 		s.keepRenewed(ctx, grant, err))
 }
 
@@ -127,24 +172,9 @@ func (s *Session) keepRenewed(ctx context.Context, grant mint.Grant, err error) 
 	return nil
 }
 
-// TokenRequest is for the profile's account.
-func (s *Session) TokenRequest() mint.Request {
-	p := s.Profile
-	return mint.Request{Namespace: p.Namespace, ServiceAccount: p.ServiceAccount,
-		Audiences: p.Audiences,
-		Duration:  p.Duration.Duration, Bound: s.boundTo()}
-}
-
 // BootstrapRequest is for the device itself.
 func (s *Session) BootstrapRequest() mint.Request {
 	p := s.Profile
 	return mint.Request{Namespace: p.Namespace, ServiceAccount: s.Device.Name,
-		Duration: p.Bootstrap.Duration.Duration, Bound: s.boundTo()}
-}
-
-func (s *Session) boundTo() *mint.Secret {
-	if s.Device == nil {
-		return nil
-	}
-	return &mint.Secret{Name: s.Device.Name, UID: s.Device.SecretUID}
+		Duration: p.Bootstrap.Duration.Duration, Bound: s.BoundTo()}
 }

@@ -7,10 +7,11 @@ import (
 	"fmt"
 	"time"
 
-	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/rest"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/api"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/bootstrap"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/connect"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/mint"
 )
 
@@ -23,11 +24,17 @@ const noSuchUID = "00000000-0000-0000-0000-000000000000"
 // pkg/registry/core/serviceaccount/storage/token.go). With dryRun it would issue the token all
 // the same (measured on 1.36).
 func (s *Session) IsDenied(ctx context.Context, lifetime time.Duration) (bool, error) {
-	credential, err := bootstrap.Find(ctx, s.Profile, s.System())
+	credential, err := s.credential(ctx)
 	if err != nil {
 		return false, err
 	}
-	client, err := mint.New(credential.Config, s.host.Now)
+	return s.IsDeniedTo(ctx, credential.Config, lifetime)
+}
+
+// IsDeniedTo is IsDenied for another credential than the profile's own.
+func (s *Session) IsDeniedTo(ctx context.Context, config *rest.Config,
+	lifetime time.Duration) (bool, error) {
+	client, err := bootstrap.Minter(config, s.Host.Now)
 	if err != nil {
 		return false, err
 	}
@@ -54,7 +61,7 @@ func (s *Session) HasPolicies(ctx context.Context) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	client, err := api.New(credential.Config, runtime.NewScheme())
+	client, err := connect.To(credential.Config)
 	if err != nil {
 		return false, err
 	}

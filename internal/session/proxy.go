@@ -11,31 +11,20 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/api"
-	"github.com/sa-exec-credential/sa-exec-credential/internal/execcred"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/bootstrap"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/mint"
-	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
 )
 
 // A kubeconfig may have got its proxy-url after setup. Where the profile's own way leads to no
 // connection, the client's proxy is tried: it carries TLS to the profile's authorities, end to end,
 // and sees what it sees of the client's own requests.
 
-// takeProxy remembers the proxy of a client that has been checked.
-func (s *Session) takeProxy(info execcred.Info) {
-	if info.Cluster == nil || info.Cluster.ProxyURL == s.Profile.Cluster.ProxyURL {
-		return
-	}
-	if profile.IsProxyURL(info.Cluster.ProxyURL) {
-		s.clientProxy = info.Cluster.ProxyURL
-	}
-}
-
 // throughClient is config by way of the client's proxy, nil when there is none. TLS to the proxy
 // itself would show it a client certificate, and be held to the cluster's authorities.
 func (s *Session) throughClient(config *rest.Config) *rest.Config {
-	proxy, err := url.Parse(s.clientProxy)
+	proxy, err := url.Parse(s.ClientProxy)
 	hasCertificate := len(config.CertData) > 0 || config.CertFile != ""
-	if s.clientProxy == "" || err != nil || proxy.Scheme == "https" && hasCertificate {
+	if s.ClientProxy == "" || err != nil || proxy.Scheme == "https" && hasCertificate {
 		return nil
 	}
 	other := rest.CopyConfig(config)
@@ -48,7 +37,7 @@ func (s *Session) throughClient(config *rest.Config) *rest.Config {
 // client it returns is the one that got an answer.
 func (s *Session) call(ctx context.Context, config *rest.Config,
 	do func(context.Context, *mint.Client) error) (*mint.Client, error) {
-	client, err := mint.New(config, s.host.Now)
+	client, err := bootstrap.Minter(config, s.Host.Now)
 	other := s.throughClient(config)
 	if err != nil || other == nil {
 		return client, with(ctx, client, err, do)
@@ -62,8 +51,8 @@ func (s *Session) call(ctx context.Context, config *rest.Config,
 	if connected() || !isUnreached(err) {
 		return client, err
 	}
-	s.host.Log.Debug("no connection; trying the client's proxy-url", "error", err)
-	client, problem := mint.New(other, s.host.Now)
+	s.Host.Log.Debug("no connection; trying the client's proxy-url", "error", err)
+	client, problem := bootstrap.Minter(other, s.Host.Now)
 	problem = with(ctx, client, problem, do)
 	if isUnreached(problem) {
 		return nil, fmt.Errorf("%w; and through the client's proxy-url: %w", err, problem)

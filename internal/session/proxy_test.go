@@ -19,11 +19,11 @@ import (
 	"testing"
 	"time"
 
-	clientauth "k8s.io/client-go/pkg/apis/clientauthentication/v1"
 	"k8s.io/client-go/rest"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/api"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/bootstrap"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/call"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/execcred"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/mint"
@@ -133,9 +133,9 @@ func silentAddress(t *testing.T) string {
 func calledWith(t *testing.T, cluster profile.Cluster, proxy string) *Session {
 	t.Helper()
 	h := host.System().With(host.Snapshot([]string{"HOME=" + t.TempDir()}))
-	s := &Session{host: h, Profile: profile.Profile{Name: "p", Cluster: cluster,
-		Bootstrap: profile.Bootstrap{Source: profile.SourceKeyring}}}
-	info := execcred.Info{Cluster: &clientauth.Cluster{Server: cluster.Server,
+	s := &Session{Call: call.Call{Host: h, Profile: profile.Profile{Name: "p", Cluster: cluster,
+		Bootstrap: profile.Bootstrap{Source: profile.SourceKeyring}}}}
+	info := execcred.Info{Cluster: &execcred.Cluster{Server: cluster.Server,
 		TLSServerName:            cluster.TLSServerName,
 		CertificateAuthorityData: cluster.CertificateAuthorityData, ProxyURL: proxy}}
 	if err := s.CheckClient(info); err != nil {

@@ -6,13 +6,14 @@ import (
 	"fmt"
 	"time"
 
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/api"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/bootstrap"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/cache"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/call"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/cluster"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/connect"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/device"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/eventlog"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
@@ -33,7 +34,7 @@ func (s *Session) mintOrRecover(ctx context.Context) (mint.Grant, error) {
 	if err == nil || !s.isRecoverable(err) {
 		return grant, err
 	}
-	s.host.Log.Debug("the cluster no longer knows the credentials of this machine", "error",
+	s.Host.Log.Debug("the cluster no longer knows the credentials of this machine", "error",
 		err)
 	before := *s.Device
 	release, problem := s.recover(ctx)
@@ -55,7 +56,7 @@ func (s *Session) mintOrRecover(ctx context.Context) (mint.Grant, error) {
 	// Stored before the lock is released: whoever waits for the token of the new device finds
 	// it.
 	if err := s.keep(ctx, s.TokenKey(), grant); err != nil {
-		s.host.Log.Debug("storing the token", "error", err)
+		s.Host.Log.Debug("storing the token", "error", err)
 	}
 	return grant, nil
 }
@@ -84,7 +85,7 @@ func (s *Session) adopt(current *profile.Device) bool {
 // stored is the token that is in the store, good by its times.
 func (s *Session) stored(ctx context.Context) (mint.Grant, bool) {
 	entry, err := s.Store.Get(ctx, s.TokenKey())
-	if err != nil || !s.host.Now().Before(entry.ExpiresAt) {
+	if err != nil || !s.Host.Now().Before(entry.ExpiresAt) {
 		return mint.Grant{}, false
 	}
 	return mint.Grant{Token: entry.Token, IssuedAt: entry.IssuedAt, ExpiresAt: entry.ExpiresAt},
@@ -135,7 +136,7 @@ func (s *Session) recover(ctx context.Context) (release func(), err error) {
 var errNoRecovery = errors.New("nothing to recover with")
 
 func (s *Session) lockDevice(ctx context.Context) (*device.Locked, error) {
-	dir, err := Devices(s.host)
+	dir, err := call.Devices(s.Host)
 	if err != nil {
 		return nil, err
 	}
@@ -150,7 +151,7 @@ func (s *Session) recoveryClient(ctx context.Context) (*rest.Config, *api.Client
 	if err != nil {
 		return nil, nil, err
 	}
-	client, err := api.New(credential.Config, runtime.NewScheme())
+	client, err := connect.To(credential.Config)
 	return credential.Config, client, err
 }
 
@@ -179,7 +180,7 @@ func (s *Session) replaceDevice(ctx context.Context, client *api.Client,
 	}
 	if uid == "" || record.ClusterUID == "" || uid == record.ClusterUID {
 		record.Revoked = true
-		s.host.Log.Debug("this machine was revoked, and recovers no more", "error",
+		s.Host.Log.Debug("this machine was revoked, and recovers no more", "error",
 			record.Save())
 		return release, ErrDeviceGone
 	}
@@ -190,24 +191,23 @@ func (s *Session) replaceDevice(ctx context.Context, client *api.Client,
 			return release, err
 		}
 	}
-	created, err := cluster.EnsureDevice(ctx, client, s.Profile.Namespace,
-		s.Profile.ServiceAccount, name, Owner(s.host))
+	created, err := cluster.EnsureDevice(ctx, client, s.deviceSpec(name))
 	if err != nil { // such as a namespace that is not there yet: the next call tries again
 		return release, err
 	}
-	s.host.Log.Debug("the cluster was rebuilt, and has a device again", "name", created.Name)
+	s.Host.Log.Debug("the cluster was rebuilt, and has a device again", "name", created.Name)
 	old := s.Device
 	s.Device = &created
-	release = cache.Hold(s.host.RuntimeDir(), s.TokenKey(), s.way())
+	release = cache.Hold(s.Host.RuntimeDir(), s.TokenKey(), s.Way())
 	record.Current, record.Next, record.ClusterUID = &created, "", uid
 	if err := record.Save(); err != nil {
 		return release, err
 	}
-	sharing, err := Sharing(s.host, s.Profile.Device)
+	sharing, err := Sharing(s.Host, s.Profile.Device)
 	if err == nil {
-		err = ForgetEntries(ctx, s.host, sharing, old)
+		err = ForgetEntries(ctx, s.Host, sharing, old)
 	}
-	s.host.Log.Debug("forgot what was kept for the old device", "error", err)
+	s.Host.Log.Debug("forgot what was kept for the old device", "error", err)
 	return release, nil
 }
 
@@ -220,7 +220,7 @@ func (s *Session) notRecovered(cause, problem error) error {
 	case errors.Is(problem, ErrDeviceGone):
 		return fmt.Errorf("minting token for %q: %w", s.Profile.Account(), ErrDeviceGone)
 	case s.Profile.Recovery == nil:
-		s.host.Log.Debug("looking for a device that took the old one's place", "error",
+		s.Host.Log.Debug("looking for a device that took the old one's place", "error",
 			problem)
 		return cause
 	}
@@ -228,11 +228,14 @@ func (s *Session) notRecovered(cause, problem error) error {
 		cause, s.Profile.Recovery.Credential.Context, problem)
 }
 
+// notedWithin is how exactly the times have to be known that people see of a device.
+const notedWithin = time.Minute
+
 // RequestBootstrap requests a bootstrap credential as an administrator, stores it, and returns how
 // long it lives.
 func (s *Session) RequestBootstrap(ctx context.Context, config *rest.Config,
 	client *api.Client) (lifetime time.Duration, err error) {
-	minter, err := mint.New(config, s.host.Now)
+	minter, err := bootstrap.Minter(config, s.Host.Now)
 	if err != nil {
 		return 0, err
 	}
@@ -240,11 +243,14 @@ func (s *Session) RequestBootstrap(ctx context.Context, config *rest.Config,
 	if err != nil {
 		return 0, fmt.Errorf("requesting the bootstrap credential: %w", err)
 	}
+	if d := grant.ExpiresAt.Add(-grant.Skew).Sub(s.Noted).Abs(); d < notedWithin {
+		return grant.ExpiresAt.Sub(grant.IssuedAt), s.KeepBootstrap(ctx, grant)
+	}
 	// Noted first: a setup that was interrupted in between finds no credential, and comes by
 	// here again.
 	if err := cluster.NoteBootstrap(ctx, client, s.Profile.Namespace, *s.Device,
 		grant.IssuedAt.Add(-grant.Skew), grant.ExpiresAt.Add(-grant.Skew)); err != nil {
-		s.host.Log.Debug("noting the bootstrap credential at its device", "error", err)
+		s.Host.Log.Debug("noting the bootstrap credential at its device", "error", err)
 	}
 	return grant.ExpiresAt.Sub(grant.IssuedAt), s.KeepBootstrap(ctx, grant)
 }
@@ -256,6 +262,14 @@ func (s *Session) KeepBootstrap(ctx context.Context, grant mint.Grant) error {
 	}
 	s.noteToken(eventIssued, grant.Token, grant.ExpiresAt)
 	return nil
+}
+
+// deviceSpec is this machine's device by a name.
+func (s *Session) deviceSpec(name string) cluster.DeviceSpec {
+	p := s.Profile
+	return cluster.DeviceSpec{Namespace: p.Namespace, Account: p.ServiceAccount, Name: name,
+		Owner: Owner(s.Host), Minting: cluster.Minting{Minters: p.Setup.Minters,
+			AsDevice: p.Bootstrap.AsDevice}}
 }
 
 // Owner says whose machine this is, to those who list devices.

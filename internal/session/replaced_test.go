@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sa-exec-credential/sa-exec-credential/internal/cache"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/call"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/host"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/mint"
@@ -93,7 +95,7 @@ func machine(t *testing.T) (*host.Host, *memory, *Session) {
 // setDevice replaces the device in the record, or removes the record, and returns its name.
 func setDevice(t *testing.T, h *host.Host, p profile.Profile, d *profile.Device) string {
 	t.Helper()
-	dir, err := Devices(h)
+	dir, err := call.Devices(h)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -198,4 +200,28 @@ func TestSharing(t *testing.T) {
 			t.Errorf("%q, %v", names, err)
 		}
 	})
+}
+
+func TestForgetRemovesTheFilesOfAllWays(t *testing.T) {
+	run := t.TempDir()
+	h := host.System().With(host.Snapshot([]string{"HOME=" + run, "XDG_RUNTIME_DIR=" + run}))
+	p := profile.Profile{Store: keyring.None,
+		Cluster: profile.Cluster{Server: "https://127.0.0.1:1"}}
+	s, err := With(t.Context(), h, p, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, way := range []string{s.Way(), "a forged one"} {
+		cache.Hold(h.RuntimeDir(), s.TokenKey(), way)()
+	}
+	if left := cache.Files(h.RuntimeDir(), s.TokenKey()); len(left) != 2 {
+		t.Fatalf("before: %q", left)
+	}
+	if err := s.Forget(t.Context(), true); err != nil {
+		t.Fatal(err)
+	}
+	if left, err := os.ReadDir(filepath.Join(run, "sa-exec-credential")); err != nil ||
+		len(left) > 0 {
+		t.Errorf("left: %v, %v", left, err)
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/cache"
@@ -29,11 +30,13 @@ type Status struct {
 	// for how long the store keeps what it has; empty: until it is deleted
 	StoreLifetime string `json:"storeLifetime,omitempty"`
 	// why setup has chosen no other store, where it had the choice
-	PassedStores []string     `json:"passedStores,omitempty"`
-	Source       string       `json:"bootstrapSource,omitempty"`
-	Device       string       `json:"device,omitempty"` // name of the device in the cluster
-	Token        *TokenStatus `json:"token,omitempty"`
-	Bootstrap    *TokenStatus `json:"bootstrap,omitempty"`
+	PassedStores []string `json:"passedStores,omitempty"`
+	Source       string   `json:"bootstrapSource,omitempty"`
+	Device       string   `json:"device,omitempty"` // name of the device in the cluster
+	// whom what the source gives acts as, as the audit log calls it; empty: nobody else
+	ActsAs    string       `json:"actsAs,omitempty"`
+	Token     *TokenStatus `json:"token,omitempty"`
+	Bootstrap *TokenStatus `json:"bootstrap,omitempty"`
 	// where the server grants the bootstrap credential less than was asked for
 	Lifetimes *Lifetimes `json:"bootstrapLifetimes,omitempty"`
 	Log       string     `json:"log,omitempty"` // journald, syslog or a file
@@ -98,14 +101,24 @@ func StatusOfAll(ctx context.Context, h *host.Host) ([]Status, error) {
 		return nil, err
 	}
 	items := make([]Status, len(names))
+	var lives lifetimes
 	parallel.ForEach(len(names), statusWorkers, func(i int) {
-		items[i] = statusOf(ctx, h, dir,
-			names[i])
+		items[i] = statusOf(ctx, h, dir, names[i], &lives)
 	})
 	return items, nil
 }
 
-func statusOf(ctx context.Context, h *host.Host, dir profile.Dir, name string) Status {
+// lifetimes are those of stores, each of which is asked once.
+type lifetimes struct{ known sync.Map }
+
+func (l *lifetimes) of(ctx context.Context, store keyring.Store) string {
+	ask := sync.OnceValue(func() string { return keyring.Lifetime(ctx, store) })
+	known, _ := l.known.LoadOrStore(store, ask)
+	return known.(func() string)()
+}
+
+func statusOf(ctx context.Context, h *host.Host, dir profile.Dir, name string,
+	lives *lifetimes) Status {
 	p, err := dir.Load(name)
 	if err != nil {
 		return Status{Profile: name, Error: ui.Printable(err.Error())}
@@ -118,7 +131,7 @@ func statusOf(ctx context.Context, h *host.Host, dir profile.Dir, name string) S
 	if err == nil {
 		status.Warning = s.LastWarning()
 		if s.Device != nil {
-			status.Device = s.Device.Name
+			status.Device, status.ActsAs = s.Device.Name, s.ActsAs()
 		}
 		status.Token, err = s.kept(ctx, s.TokenKey())
 	}
@@ -126,7 +139,7 @@ func statusOf(ctx context.Context, h *host.Host, dir profile.Dir, name string) S
 		status.Bootstrap, err = s.kept(ctx, s.BootstrapKey())
 	}
 	if err == nil || p.Store == keyring.Kernel { // one that fails is not asked once more
-		status.StoreLifetime = keyring.Lifetime(ctx, s.Store)
+		status.StoreLifetime = lives.of(ctx, s.Store)
 	}
 	if err != nil {
 		status.Error = ui.Printable(err.Error())
@@ -151,11 +164,11 @@ func (s *Session) kept(ctx context.Context, key string) (*TokenStatus, error) {
 }
 
 func (s *Session) stateOf(entry keyring.Entry) string {
-	now := s.host.Now()
+	now := s.Host.Now()
 	switch {
 	case !now.Before(entry.ExpiresAt):
 		return Expired
-	case !now.Before(cache.RefreshAt(entry, s.machine())):
+	case !now.Before(cache.RefreshAt(entry, s.MachineID())):
 		return Stale
 	}
 	return Fresh

@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 
@@ -64,8 +65,8 @@ func (m Machine) dir() string { return filepath.Join(m.Home, ".config", "systemd
 
 func (m Machine) path(extension string) string { return filepath.Join(m.dir(), Unit+extension) }
 
-// Install has the user's systemd run the timer from now on. Where none answers it is None, and
-// nothing is changed.
+// Install has the user's systemd run the timer from now on, also where one is there already. Where
+// none answers it is None, and nothing is changed.
 func (m Machine) Install(ctx context.Context) (Kind, error) {
 	if !m.answers(ctx) {
 		if m.inCrontab(ctx) {
@@ -110,6 +111,45 @@ var (
 	ErrForeign = errors.New("there is a unit file of somebody else's")
 	ErrSystemd = errors.New("the user's systemd refuses")
 )
+
+// What keeps an installed timer from doing its work.
+var (
+	ErrBroken  = errors.New("the timer renews nothing")
+	ErrStopped = errors.New("the timer is there, and your systemd does not run it")
+)
+
+// Examine is an ErrBroken or an ErrStopped where the timer that is installed renews nothing. Where
+// no systemd answers, it cannot be seen whether it is stopped.
+func (m Machine) Examine(ctx context.Context) error {
+	service, err := os.ReadFile(m.path(".service"))
+	if err == nil {
+		_, err = exec.LookPath(programOf(string(service)))
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrBroken, err)
+	}
+	if !m.answers(ctx) {
+		return nil
+	}
+	for _, question := range []string{"is-enabled", "is-active"} {
+		if _, err := m.systemctl(ctx, question, Unit+".timer"); err != nil {
+			return ErrStopped
+		}
+	}
+	return nil
+}
+
+// started is the end of an ExecStart line, in which the program is the last word in quotes.
+var started = regexp.MustCompile(`(?m)"((?:[^"\\]|\\.)*)"(?: ` + command + `)?$`)
+
+// programOf is what execStart has written into a unit, as a path.
+func programOf(service string) string {
+	found := started.FindStringSubmatch(service)
+	if found == nil {
+		return ""
+	}
+	return strings.NewReplacer(`\\`, `\`, `\"`, `"`, "%%", "%", "$$", "$").Replace(found[1])
+}
 
 // units are the unit files, by their extensions.
 func (m Machine) units() map[string]string {

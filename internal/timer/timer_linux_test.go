@@ -104,6 +104,52 @@ func TestInstallWhereSystemdFails(t *testing.T) {
 	}
 }
 
+// TestExamine has units as Install writes them, and what can happen to them.
+func TestExamine(t *testing.T) {
+	const answers = `[ "$2" != show ] || echo Version=252; `
+	for _, test := range []struct {
+		name, script string
+		change       func(Machine) error
+		want         error
+	}{
+		{"it runs", answers, func(Machine) error { return nil }, nil},
+		{"the program is gone", answers, func(m Machine) error { return os.Remove(m.Program) },
+			ErrBroken},
+		{"its service is gone", answers, func(m Machine) error {
+			return os.Remove(m.path(".service"))
+		}, ErrBroken},
+		{"its service runs nothing", answers, func(m Machine) error {
+			return os.WriteFile(m.path(".service"), []byte(marker), 0o600)
+		}, ErrBroken},
+		{"it is disabled", answers + `[ "$2" != is-enabled ]`,
+			func(Machine) error { return nil }, ErrStopped},
+		{"it is stopped", answers + `[ "$2" != is-active ]`, func(Machine) error { return nil },
+			ErrStopped},
+		{"nobody can say", "exit 1", func(Machine) error { return nil }, nil},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			for _, name := range []string{"program", strange} {
+				environ, _ := standIn(t, "systemctl", answers)
+				program := filepath.Join(t.TempDir(), name)
+				if err := os.WriteFile(program, []byte("#!/bin/sh\n"), 0o700); err != nil {
+					t.Fatal(err)
+				}
+				m := Machine{Home: t.TempDir(), Program: program, Environ: environ}
+				if kind, err := m.Install(t.Context()); kind != Systemd || err != nil {
+					t.Fatal(kind, err)
+				}
+				m.Environ, _ = standIn(t, "systemctl", test.script)
+				if err := test.change(m); err != nil {
+					t.Fatal(err)
+				}
+				if err := m.Examine(t.Context()); !errors.Is(err, test.want) {
+					t.Errorf("%s: %v, not %v", name, err, test.want)
+				}
+			}
+		})
+	}
+}
+
 // TestRemoveWithoutSystemd takes the files away, and the link by which it is enabled.
 func TestRemoveWithoutSystemd(t *testing.T) {
 	environ, _ := standIn(t, "systemctl", `[ "$2" != show ] || echo Version=252`)

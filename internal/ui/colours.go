@@ -38,8 +38,10 @@ func Width(w io.Writer) int {
 // The sequences that a terminal obeys (ECMA-48).
 const (
 	Bold   = "\x1b[1m"
+	Faint  = "\x1b[2m"
 	Red    = "\x1b[31m"
 	Green  = "\x1b[32m"
+	Proof  = "\x1b[1;32m" // of what a command has come to
 	Yellow = "\x1b[33m"
 	plain  = "\x1b[0m"
 )

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync/atomic"
 	"unicode"
 	"unicode/utf8"
 )
@@ -21,12 +22,16 @@ const Program = "sa-exec-credential"
 // Kind is what a line on standard error is about, the word after the program's name.
 type Kind string
 
-// The kinds that every command uses. A step has the command's name instead.
+// The kinds that every command uses. A step has the command's name instead, and so has what it has
+// come to.
 const (
 	Step    Kind = ""
+	Done    Kind = "done"
 	Warning Kind = "warning"
 	Hint    Kind = "hint"
 	Login   Kind = "login" // a person has to do something elsewhere
+	failure Kind = "error"
+	debug   Kind = "debug"
 )
 
 // Report takes what a use case has to say while it is at work. Packages below cmd print nothing.
@@ -36,26 +41,57 @@ type Report func(kind Kind, text string)
 type Log struct {
 	Out     io.Writer
 	Verbose bool
+
+	own  bool // the terminal is the command's own
+	look Look
+	said atomic.Bool
+}
+
+// OnTerminal finds out whether this command has a terminal for itself, because both of its outputs
+// are one: its lines then do without the name of the program, which nobody else could be.
+func (l *Log) OnTerminal(result io.Writer, getenv func(string) string) {
+	l.own = IsTerminal(l.Out) && IsTerminal(result)
+	l.look = LookFor(l.Out, getenv)
 }
 
 // Line writes one line of a kind.
-func (l *Log) Line(kind Kind, text string) {
-	_, _ = fmt.Fprintf(l.Out, "%s: %s: %s\n", Program, kind, Printable(text))
-}
+func (l *Log) Line(kind Kind, text string) { l.write(kind, string(kind), text) }
 
 // Reporter writes what it is told to standard error; steps get the name of the command.
 func (l *Log) Reporter(command string) Report {
 	return func(kind Kind, text string) {
-		if kind == Step {
-			kind = Kind(command)
+		word := string(kind)
+		if kind == Step || kind == Done {
+			word = command
 		}
-		l.Line(kind, text)
+		l.write(kind, word, text)
+	}
+}
+
+func (l *Log) write(kind Kind, word, text string) {
+	if kind == Hint {
+		text = AsTyped(text)
+	}
+	text = Printable(text)
+	if l.own {
+		text = l.look.line(kind, text)
+	} else {
+		text = fmt.Sprintf("%s: %s: %s", Program, word, text)
+	}
+	l.said.Store(true)
+	_, _ = fmt.Fprintln(l.Out, text)
+}
+
+// Gap sets off what comes now from what was said, on a terminal.
+func (l *Log) Gap() {
+	if l.own && l.said.Load() {
+		_, _ = fmt.Fprintln(l.Out)
 	}
 }
 
 // Quiet shows steps only with -v, and everything else as it is.
 func (l *Log) Quiet(kind Kind, text string) {
-	if kind == Step {
+	if kind == Step || kind == Done {
 		l.Debug(text)
 		return
 	}
@@ -77,13 +113,13 @@ func (l *Log) Debug(message string, details ...any) {
 			fmt.Fprintf(&b, " %v=%v", details[i], details[i+1])
 		}
 	}
-	l.Line("debug", b.String())
+	l.Line(debug, b.String())
 }
 
 // Failure writes an error, and what to do about it. Errors that were joined get a line each.
 func (l *Log) Failure(err error, hint string) {
 	for _, e := range Unjoin(err) {
-		l.Line("error", e.Error())
+		l.Line(failure, e.Error())
 	}
 	if hint != "" {
 		l.Line(Hint, hint)

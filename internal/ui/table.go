@@ -1,72 +1,127 @@
 package ui
 
 import (
-	"encoding/json"
 	"fmt"
-	"reflect"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode/utf8"
 
 	"k8s.io/apimachinery/pkg/util/duration"
-	"sigs.k8s.io/yaml"
 )
-
-// Version names the shape of what -o json and -o yaml print. It changes when a field changes its
-// meaning or goes.
-const Version = "sa-exec-credential/v1"
-
-// Encode writes a list as -o json or -o yaml prints it. Texts in it come from files and servers,
-// and are made printable: the encoders leave in what a terminal obeys, or whoever decodes it gets
-// it.
-func Encode(format string, list any) ([]byte, error) {
-	list = printableValue(reflect.ValueOf(list)).Interface()
-	if format == "yaml" {
-		return yaml.Marshal(list)
-	}
-	encoded, err := json.MarshalIndent(list, "", "  ")
-	return append(encoded, '\n'), err
-}
 
 // Table has a header and rows whose columns are aligned. Cells come from files and servers, and
 // are made printable.
 type Table struct {
 	Header []string
-	Width  int // columns of the terminal, at which lines are cut; 0: they are not
-	rows   []row
+	// Spare are columns that are left out where a terminal is too narrow for all, in this
+	// order. All of them are there where it is none.
+	Spare []string
+	rows  []row
 }
 
 type row struct {
 	colour string
 	cells  []string
+	note   string
 }
 
 // Row appends a row; colour may be empty.
 func (t *Table) Row(colour string, cells ...string) {
-	t.rows = append(t.rows, row{colour, cells})
+	t.rows = append(t.rows, row{colour: colour, cells: cells})
+}
+
+// Note says more about the last row: below it on a terminal, and elsewhere at the end of its line.
+func (t *Table) Note(text string) {
+	last := &t.rows[len(t.rows)-1]
+	if last.note != "" {
+		text = last.note + "; " + text
+	}
+	last.note = text
 }
 
 // Text is the table with its header in bold.
-func (t *Table) Text(colours Colours) []byte {
-	lines := columns("", append([]row{{Bold, t.Header}}, t.rows...)...)
-	for i, line := range lines {
-		line = t.cut(line)
-		colour := Bold
-		if i > 0 {
-			colour = t.rows[i-1].colour
-		}
-		lines[i] = colours.Paint(colour, line)
+func (t *Table) Text(look Look) []byte {
+	rows := append([]row{{colour: Bold, cells: t.Header}}, t.rows...)
+	if look.Width == 0 {
+		rows = noted(rows)
 	}
-	return []byte(strings.Join(lines, "\n") + "\n")
+	rows = t.narrowed(rows, look.Width)
+	var b strings.Builder
+	for i, line := range columns("", rows...) {
+		line = cut(strings.TrimRight(line, " "), look.Width)
+		b.WriteString(look.Colours.Paint(rows[i].colour, line) + "\n")
+		if rows[i].note == "" || look.Width == 0 {
+			continue
+		}
+		for _, line := range Broken(Printable(rows[i].note), look.Width-len(noteIndent)) {
+			b.WriteString(noteIndent + look.Colours.Paint(rows[i].colour, line) + "\n")
+		}
+	}
+	return []byte(b.String())
+}
+
+const noteIndent = "  "
+
+// noted has the notes in the last cells.
+func noted(rows []row) []row {
+	for i, r := range rows {
+		if last := len(r.cells) - 1; r.note != "" {
+			rows[i].cells = slices.Clone(r.cells)
+			rows[i].cells[last] = strings.TrimPrefix(r.cells[last]+"; "+r.note, "; ")
+		}
+	}
+	return rows
+}
+
+// narrowed are rows without the spare columns for which there is no room. One that has given way to no
+// avail, because a wider one has to go as well, stays.
+func (t *Table) narrowed(rows []row, width int) []row {
+	var hidden []string
+	for _, spare := range t.Spare {
+		if fit(without(rows, hidden), width) {
+			break
+		}
+		hidden = append(hidden, spare)
+	}
+	for i := len(hidden) - 2; i >= 0; i-- {
+		if less := slices.Delete(slices.Clone(hidden), i, i+1); fit(without(rows, less), width) {
+			hidden = less
+		}
+	}
+	return without(rows, hidden)
+}
+
+func fit(rows []row, width int) bool {
+	return width == 0 || !slices.ContainsFunc(columns("", rows...), func(line string) bool {
+		return utf8.RuneCountInString(strings.TrimRight(line, " ")) > width
+	})
+}
+
+// without is rows that lack some columns, by the names in the first of them.
+func without(rows []row, hidden []string) []row {
+	var left []row
+	for _, r := range rows {
+		var cells []string
+		for i, cell := range r.cells {
+			if !slices.Contains(hidden, rows[0].cells[i]) {
+				cells = append(cells, cell)
+			}
+		}
+		r.cells = cells
+		left = append(left, r)
+	}
+	return left
 }
 
 // cut is a line as far as the terminal shows it without breaking it.
-func (t *Table) cut(line string) string {
+func cut(line string, width int) string {
 	runes := []rune(line)
-	if t.Width == 0 || len(runes) <= t.Width {
+	if width == 0 || len(runes) <= width {
 		return line
 	}
-	return string(runes[:t.Width-1]) + "…"
+	return string(runes[:width-1]) + "…"
 }
 
 // columns aligns the cells of rows, two spaces apart, and indents every line.
@@ -82,17 +137,6 @@ func columns(indent string, rows ...row) []string {
 	}
 	_ = w.Flush()
 	return strings.Split(strings.TrimSuffix(b.String(), "\n"), "\n")
-}
-
-// Pairs aligns names and values, leaving out pairs without a value.
-func Pairs(pairs [][2]string) []string {
-	var rows []row
-	for _, pair := range pairs {
-		if pair[1] != "" {
-			rows = append(rows, row{cells: []string{pair[0], pair[1]}})
-		}
-	}
-	return columns("  ", rows...)
 }
 
 // Date is a time to the minute, in the zone of whoever reads it.

@@ -15,9 +15,12 @@ import (
 )
 
 // How long another writer is waited for, and the age at which a lock that nobody holds any more is
-// recognised. The longest that kubectl holds its own is a fraction of a second.
+// recognised. The longest that kubectl holds its own is a fraction of a second. A lock of this
+// program's ends with its holder, so one that is there is of a command that is at work, and before
+// this one's turn may be that of many.
 const (
-	lockWait  = 10 * time.Second
+	lockWait  = 10 * time.Second // for one of client-go's
+	lockLimit = 2 * time.Minute  // for all of them
 	lockPoll  = 10 * time.Millisecond
 	lockStale = time.Minute
 )
@@ -42,7 +45,7 @@ func lockAll(given, resolved []string) (release func(), err error) {
 		if slices.ContainsFunc(held, func(l *lock) bool { return l.isAt(path) }) {
 			continue // another name of one lock file, however it is spelled
 		}
-		l, err := acquire(path, lockWait)
+		l, err := acquire(path, lockWait, lockLimit)
 		if isUnwritable(err) {
 			continue
 		}
@@ -74,22 +77,39 @@ func lockNames(given, resolved []string) []string {
 	return names
 }
 
-func acquire(path string, wait time.Duration) (*lock, error) {
-	for deadline := time.Now().Add(wait); ; time.Sleep(lockPoll) {
+// acquire waits for each lock of client-go's, and for all locks together.
+func acquire(path string, each, all time.Duration) (*lock, error) {
+	began := time.Now()
+	var foreign fs.FileInfo // that was there the last time, since
+	var since time.Time
+	for ; ; time.Sleep(lockPoll) {
 		l, err := tryLock(path)
 		if l != nil || err != nil {
 			return l, err
 		}
-		if info, err := os.Lstat(path); err == nil && isForeign(info) && isStale(info) {
+		info, err := os.Lstat(path)
+		switch {
+		case err != nil || !isForeign(info):
+			foreign = nil
+		case isStale(info):
 			age := time.Since(info.ModTime()).Round(time.Second)
 			return nil, fmt.Errorf("%w: %q was left behind %v ago", ErrLocked, path,
 				age)
+		case foreign == nil || !isUnchanged(foreign, info):
+			foreign, since = info, time.Now()
 		}
-		if time.Now().After(deadline) {
+		waited := time.Since(began)
+		if waited > all || foreign != nil && time.Since(since) > each {
 			return nil, fmt.Errorf("%w: %q is still there after %v", ErrLocked, path,
-				wait)
+				waited.Round(time.Second))
 		}
 	}
+}
+
+// isUnchanged reports whether a lock file is the one that was there before: the next one can have the
+// inode of the last.
+func isUnchanged(before, now fs.FileInfo) bool {
+	return os.SameFile(before, now) && before.ModTime().Equal(now.ModTime())
 }
 
 func isStale(info fs.FileInfo) bool { return time.Since(info.ModTime()) > lockStale }

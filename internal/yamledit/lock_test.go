@@ -23,7 +23,7 @@ func TestALockOfKubectlIsRespected(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = file.Close()
-	if _, err := acquire(path, 50*time.Millisecond); !errors.Is(err, ErrLocked) ||
+	if _, err := acquire(path, 50*time.Millisecond, time.Hour); !errors.Is(err, ErrLocked) ||
 		!strings.Contains(err.Error(), path) {
 		t.Errorf("error %v", err)
 	}
@@ -32,7 +32,7 @@ func TestALockOfKubectlIsRespected(t *testing.T) {
 		t.Fatal(err)
 	}
 	start := time.Now()
-	if _, err := acquire(path, time.Minute); !errors.Is(err, ErrLocked) ||
+	if _, err := acquire(path, time.Minute, time.Hour); !errors.Is(err, ErrLocked) ||
 		time.Since(start) > 10*time.Second {
 		t.Errorf("a lock that was left behind: %v after %v", err, time.Since(start))
 	}
@@ -43,7 +43,7 @@ func TestALockOfKubectlIsRespected(t *testing.T) {
 	if err := os.Chtimes(path, time.Now(), time.Now()); err != nil {
 		t.Fatal(err)
 	}
-	l, err := acquire(path, time.Minute)
+	l, err := acquire(path, time.Minute, time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,6 +52,28 @@ func TestALockOfKubectlIsRespected(t *testing.T) {
 	}
 	l.release()
 	filestest.Only(t, filepath.Dir(path))
+}
+
+// TestALockThatIsHeldIsWaitedFor: its holder lives, however long one of kubectl's would be waited
+// for.
+func TestALockThatIsHeldIsWaitedFor(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "config.lock")
+	held, err := tryLock(path)
+	if err != nil || held == nil {
+		t.Fatal(held, err)
+	}
+	if _, err := acquire(path, 0, 0); !errors.Is(err, ErrLocked) {
+		t.Errorf("in the end: error %v", err)
+	}
+	go func() {
+		time.Sleep(3 * lockPoll)
+		held.release()
+	}()
+	l, err := acquire(path, 0, time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.release()
 }
 
 // Hard links stand for a file system that ignores case: there, too, one file is under both names.

@@ -131,7 +131,7 @@ var states = []struct {
 		p.Kubectl("config", "delete-context", p.Profile).Succeeds()
 	}},
 	{"the context's command is wrong", func(p *person) {
-		p.Replace(p.Kubeconfig(), lab.Plugin, "/usr/local/bin/gone")
+		p.Replace(p.Kubeconfig(), lab.Client, "/usr/local/bin/gone")
 	}},
 	{"the context names another profile", func(p *person) {
 		p.Replace(p.Kubeconfig(), "--profile, \""+p.Profile, "--profile, \"other")

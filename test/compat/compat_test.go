@@ -53,6 +53,7 @@ func TestJob(t *testing.T) {
 		{"doctor", (*site).doctor},
 		{"join", (*site).join},
 		{"rotate", (*site).rotate},
+		{"minters", (*site).minters},
 		{"migrate", (*site).migrate},
 		{"revoke", (*site).revoke},
 		{"uninstall", (*site).uninstall},
@@ -189,6 +190,51 @@ func (s *site) withToken(context, token string) (path string) {
 		s.Fatal(err)
 	}
 	return path
+}
+
+// minters has a person with no right at all mint, and try for more than setup allows.
+func (s *site) minters() {
+	other := lab.NewMachine(s.T, keyring.Kernel)
+	person := lab.User(s.T, "alice")
+	both, err := clientcmd.LoadFromFile(s.Admin)
+	if err != nil {
+		s.Fatal(err)
+	}
+	own, err := clientcmd.LoadFromFile(person)
+	if err != nil {
+		s.Fatal(err)
+	}
+	both.AuthInfos["alice"], both.Contexts["sso"] = own.AuthInfos["alice"],
+		own.Contexts["alice@test"]
+	file := other.Path("both.kubeconfig")
+	if err := clientcmd.WriteToFile(*both, file); err != nil {
+		s.Fatal(err)
+	}
+	other.Plugin("setup", account, "-n", s.Namespace, "--kubeconfig", file, "--context",
+		"admin@test", "--bootstrap", "context=sso", "--device", "sso", "--profile", "sso",
+		"--store", "kernel", "--cluster-role", "view", "--use-context").Succeeds()
+	other.Kubectl("get", "pods").Succeeds()
+	device := other.Load("sso").Device.Name
+	as := "system:serviceaccount:sa-exec-credential:" + s.Namespace + "." + device
+	longer := map[string]any{"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest",
+		"spec": map[string]any{"expirationSeconds": 7200, "boundObjectRef": map[string]any{
+			"apiVersion": "v1", "kind": "Secret", "name": device}}}
+	for _, whom := range []string{"", as} {
+		config, err := clientcmd.BuildConfigFromFlags("", person)
+		if err != nil {
+			s.Fatal(err)
+		}
+		config.Impersonate.UserName = whom
+		a := lab.With(s.T, config).Ask(s.T, http.MethodPost, "/api/v1/namespaces/"+s.Namespace+
+			"/serviceaccounts/"+account+"/token", longer)
+		if a.Code != http.StatusForbidden && os.Getenv(limitsVariable) != "no" {
+			s.Errorf("a token of two hours, as %q: %d %s", whom, a.Code, a.Message)
+		}
+	}
+	s.Plugin("revoke", "--device", "sso", "--serviceaccount", account, "-n", s.Namespace,
+		"--kubeconfig", s.Admin).Succeeds()
+	other.Plugin("logout", "--profile", "sso").Succeeds()
+	other.Kubectl("get", "pods").Fails(1)
 }
 
 // join has a second machine join by the pipe of the manual, and ends it by its name.

@@ -23,14 +23,16 @@ rules:
 // AuditEvent is one request, with those fields of audit.k8s.io/v1 Event that a
 // test asks for.
 type AuditEvent struct {
-	AuditID        string            `json:"auditID"`
-	Verb           string            `json:"verb"`
-	RequestURI     string            `json:"requestURI"`
-	UserAgent      string            `json:"userAgent"`
-	User           AuditUser         `json:"user"`
-	ObjectRef      AuditObject       `json:"objectRef"`
-	ResponseStatus AuditStatus       `json:"responseStatus"`
-	Annotations    map[string]string `json:"annotations"`
+	AuditID    string    `json:"auditID"`
+	Verb       string    `json:"verb"`
+	RequestURI string    `json:"requestURI"`
+	UserAgent  string    `json:"userAgent"`
+	User       AuditUser `json:"user"`
+	// whom the user acted as; empty: nobody else
+	ImpersonatedUser AuditUser         `json:"impersonatedUser"`
+	ObjectRef        AuditObject       `json:"objectRef"`
+	ResponseStatus   AuditStatus       `json:"responseStatus"`
+	Annotations      map[string]string `json:"annotations"`
 }
 
 // AuditUser is who asked. Extra holds, for a service account token, its

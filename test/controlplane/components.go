@@ -35,7 +35,7 @@ func (c *ControlPlane) startEtcd(ctx context.Context) (err error) {
 	})
 }
 
-// etcdArgs make the single member elect itself at once, and write without
+// etcdArgs make a single member, which elects itself at once, write without
 // waiting for the disk: the data need not survive the machine.
 func etcdArgs() []string {
 	// There are no peers, and the API server does not look at what is advertised,
@@ -50,8 +50,6 @@ func etcdArgs() []string {
 		"--listen-peer-urls=" + peer,
 		"--initial-advertise-peer-urls=" + peer,
 		"--initial-cluster=test=" + peer,
-		"--heartbeat-interval=10",
-		"--election-timeout=100",
 		"--unsafe-no-fsync",
 		"--log-level=warn",
 	}

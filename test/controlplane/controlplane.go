@@ -37,6 +37,9 @@ type Options struct {
 	// APIServerArgs come after our own; of a flag given twice the last counts.
 	APIServerArgs []string
 
+	// Environment is all that the programs find of one, as NAME=VALUE.
+	Environment []string
+
 	// Log gets a line for each step. Nil means none. What the programs
 	// themselves log is in Dir/log.
 	Log io.Writer
@@ -79,7 +82,7 @@ func Start(ctx context.Context, o Options) (_ *ControlPlane, err error) {
 	if o, err = o.complete(); err != nil {
 		return nil, err
 	}
-	c := &ControlPlane{options: o, starter: newStarter()}
+	c := &ControlPlane{options: o, starter: newStarter(o.Environment)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, c.Stop())

@@ -76,10 +76,11 @@ func tail(path string, lines int) []byte {
 type starter struct {
 	jobs  chan func()
 	close func()
+	env   []string // of the children
 }
 
-func newStarter() *starter {
-	s := &starter{jobs: make(chan func())}
+func newStarter(env []string) *starter {
+	s := &starter{jobs: make(chan func()), env: env}
 	s.close = sync.OnceFunc(func() { close(s.jobs) })
 	go func() {
 		runtime.LockOSThread()
@@ -100,8 +101,9 @@ func (s *starter) start(prog program) (*process, error) {
 	defer log.Close()
 	cmd := exec.Command(prog.path, prog.args...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = prog.dir, log, log
-	// etcd reads ETCD_*, everybody HTTPS_PROXY: none of it is meant for a test
-	cmd.Env = []string{}
+	// etcd reads ETCD_*, everybody HTTPS_PROXY: none of ours is meant for a test. Collecting
+	// garbage less often saves the API server a seventh of its processor time.
+	cmd.Env = append([]string{"GOGC=400"}, s.env...)
 	cmd.SysProcAttr = childAttributes()
 
 	started := make(chan error)

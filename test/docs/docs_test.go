@@ -7,7 +7,10 @@ package docs_test
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"os"
@@ -21,6 +24,7 @@ import (
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
+	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/yaml"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
@@ -34,13 +38,17 @@ func TestMain(m *testing.M) {
 		Helpers: map[string]func([]string) int{"pod": lab.PodMain}})
 }
 
-// elsewhere are whose blocks are typed in test/join, where there are servers.
-var elsewhere = []string{"server", "afternoon"}
+// elsewhere are whose blocks are typed in test/join, where there are servers, and in test/ci. Those of
+// "release" install what is published, or publish it: test/dist installs what would be.
+var elsewhere = []string{"server", "afternoon", "ci", "release"}
+
+// ofCI are the pages that test/ci types, where an API server takes the ID tokens of jobs.
+const ofCI = "docs/ci/"
 
 // notRun are the commands that are not typed, and why.
 var notRun = map[string]string{
 	"CGO_ENABLED=0 go install github.com/sa-exec-credential/sa-exec-credential/" +
-		"cmd/sa-exec-credential@latest": "installs what is published, not what is tested",
+		"cmd/...@latest": "installs what is published, not what is tested",
 	"make demo": "TestMakeTargetsExist; make test runs this very test",
 	"make test": "TestMakeTargetsExist; make test runs this very test",
 }
@@ -55,8 +63,9 @@ func pages(t *testing.T) (list []page) {
 	t.Helper()
 	root := filepath.Join("..", "..")
 	names, err := filepath.Glob(filepath.Join(root, "docs", "*.md"))
-	if err != nil || len(names) < 5 {
-		t.Fatalf("the pages are %q (%v)", names, err)
+	more, problem := filepath.Glob(filepath.Join(root, ofCI, "*.md"))
+	if names = append(names, more...); len(names) < 10 {
+		t.Fatalf("the pages are %q (%v)", names, errors.Join(err, problem))
 	}
 	for _, name := range append([]string{filepath.Join(root, "README.md")}, names...) {
 		text, err := os.ReadFile(name)
@@ -72,6 +81,9 @@ func pages(t *testing.T) (list []page) {
 func TestEveryCommandThatThePagesShow(t *testing.T) {
 	listed := maps.Clone(notRun)
 	for _, page := range pages(t) {
+		if strings.HasPrefix(page.name, ofCI) {
+			continue
+		}
 		t.Run(page.name, func(t *testing.T) {
 			r := newReader(t)
 			for _, block := range docs.Blocks(page.text) {
@@ -99,14 +111,24 @@ func TestEveryCommandThatThePagesShow(t *testing.T) {
 type reader struct {
 	*lab.Machine
 	pods map[string]*lab.Pod
-	job  *reader
 }
 
 func newReader(t *testing.T) *reader {
 	t.Helper()
 	m := lab.NewMachine(t, keyring.Keyring)
-	m.Write(m.Kubeconfig(), strings.NewReplacer("@test", "@prod", "cluster: test",
-		"cluster: prod", "name: test", "name: prod").Replace(m.Read(m.Admin)))
+	m.CallCluster("prod")
+	// a user who is known by single sign-on, and a namespace with pods
+	sso, err := clientcmd.LoadFromFile(lab.User(t, "jane@example.com"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Replace(m.Kubeconfig(), "users:\n", fmt.Sprintf("users:\n- name: sso\n  user:\n"+
+		"    client-certificate-data: %s\n    client-key-data: %s\n",
+		base64.StdEncoding.EncodeToString(sso.AuthInfos["jane@example.com"].ClientCertificateData),
+		base64.StdEncoding.EncodeToString(sso.AuthInfos["jane@example.com"].ClientKeyData)))
+	if lab.AsAdmin(t, "", "get", "namespace", "ci").Code != 0 {
+		m.AsAdmin("create", "namespace", "ci")
+	}
 	bin := m.Path("bin")
 	// a cloud's command that a page asks for the account
 	lab.WriteFile(t, filepath.Join(bin, "gcloud"), "#!/bin/sh\necho me@example.com\n", 0o700)
@@ -131,8 +153,6 @@ func (r *reader) types(page string, block docs.Block, command docs.Command) {
 		r.shell("sa-exec-credential setup ci -n build --cluster-role view " +
 			"--context admin@prod").Succeeds()
 		result = r.shell(text)
-	case "job":
-		result = r.theJob().shell(text)
 	case "pod":
 		result = r.inPod(of, text)
 	default:
@@ -178,22 +198,16 @@ func (r *reader) inPod(of, text string) lab.Result {
 		r.AsAdmin("create", "rolebinding", account, "-n", namespace, "--clusterrole=view",
 			"--serviceaccount="+namespace+":"+account)
 	}
-	text = strings.ReplaceAll(text, "/tmp/", "$HOME/")
+	mounted, err := filepath.Glob(r.Path("*.invitation"))
+	if err != nil {
+		r.Fatal(err)
+	}
+	for _, file := range mounted { // as a ConfigMap
+		r.Write(filepath.Join(r.pods[of].Writable, filepath.Base(file)), r.Read(file))
+	}
+	text = strings.NewReplacer("/tmp/", "$HOME/", "/etc/deployer/", "$HOME/").Replace(text)
 	return r.pods[of].Inside([]string{"HOME=" + r.pods[of].Writable}, "/bin/bash", "-c",
 		typed, "bash", text)
-}
-
-// theJob is a machine that is there for one job, with what the CI system gives it in variables.
-func (r *reader) theJob() *reader {
-	r.Helper()
-	if r.job == nil {
-		token := r.AdminsToken("create", "token", "ci-minter", "-n", "build")
-		lab.Permit(token)
-		r.job = &reader{Machine: lab.NewMachine(r.T, keyring.Kernel)}
-		r.job.Variables = []string{"CI_BOOTSTRAP_TOKEN=" + token,
-			"RUNNER_TEMP=" + r.job.Path("tmp")}
-	}
-	return r.job
 }
 
 // TestEveryBlockIsOfAKindThatIsTested keeps commands out of blocks that are not run, and has files
@@ -230,6 +244,13 @@ func checkBlock(block docs.Block) (problem string) {
 				return err.Error()
 			}
 		}
+	case "groovy": // test/ci runs what is in them
+	case "mermaid":
+		for line := range strings.Lines(block.Text) {
+			if !diagram.MatchString(line) {
+				return "not a line of a sequence diagram: " + line
+			}
+		}
 	case "hcl":
 		_, problems := hclsyntax.ParseConfig([]byte(block.Text), "", hcl.InitialPos)
 		if problems.HasErrors() {
@@ -249,6 +270,11 @@ func checkBlock(block docs.Block) (problem string) {
 	}
 	return ""
 }
+
+// diagram is a line of one, of the few kinds that the pages have: a message is from one
+// participant to another.
+var diagram = regexp.MustCompile(`^(sequenceDiagram|    participant \w as [^;#]+|` +
+	`    [CPKA]-?->>[CPKA]: [^;#]+|    Note over \w,\w: [^;#]+)\n$`)
 
 // TestEveryCommandWithinTheTextExists asks for the help of each, with the flags that it is shown
 // with: one that does not exist is an error.

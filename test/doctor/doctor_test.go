@@ -25,7 +25,7 @@ func TestMain(m *testing.M) { lab.Main(m, lab.Options{}) }
 
 func TestDoctor(t *testing.T) {
 	t.Parallel()
-	for name, test := range map[string]func(*machine){
+	onMachines(t, map[string]func(*machine){
 		"after setup nothing is wrong":                 (*machine).checkFresh,
 		"without a profile there is little to check":   (*machine).checkNoProfile,
 		"a profile that does not exist":                (*machine).checkNoSuchProfile,
@@ -53,7 +53,13 @@ func TestDoctor(t *testing.T) {
 		"a source that is another context":             (*machine).checkContextSource,
 		"a context to recover with":                    (*machine).checkRecovery,
 		"two hundred profiles":                         (*machine).checkMany,
-	} {
+	})
+}
+
+// onMachines runs each test on a machine of its own, with an administrator's kubeconfig of its own.
+func onMachines(t *testing.T, tests map[string]func(*machine)) {
+	t.Helper()
+	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			m := &machine{lab.NewMachine(t, keyring.Keyring)}
@@ -67,7 +73,10 @@ func TestDoctor(t *testing.T) {
 // machine is a lab's machine that doctor looks at.
 type machine struct{ *lab.Machine }
 
-type finding struct{ Profile, Check, Result, Detail, Fix string }
+type finding struct {
+	Profile, Check, Result, Detail, Fix string
+	Local                               bool
+}
 
 // doctor returns the findings, and the exit code.
 func (m *machine) doctor(args ...string) ([]finding, int) {
@@ -354,7 +363,7 @@ func (m *machine) checkStoreDown() {
 func (m *machine) checkPolicy() {
 	m.setUp()
 	kuberc := m.Path(".kube", "kuberc")
-	command := lab.Plugin
+	command := lab.Client
 	const format = "apiVersion: kubectl.config.k8s.io/v1beta1\nkind: " +
 		"Preference\ncredentialPluginPolicy: %s\n%s"
 	for _, field := range []string{"command", "name"} {
@@ -374,14 +383,14 @@ func (m *machine) checkPolicy() {
 
 func (m *machine) checkCommandMissing() {
 	m.setUp()
-	command := lab.Plugin
+	command := lab.Client
 	m.Replace(m.Kubeconfig(), command, command+"-old")
 	m.fixed(m.diagnosed("context", "failed", 3), "context")
 }
 
 func (m *machine) checkBareCommand() {
 	m.setUp()
-	m.Replace(m.Kubeconfig(), lab.Plugin, "sa-exec-credential")
+	m.Replace(m.Kubeconfig(), lab.Client, "sa-exec-credential")
 	sick := m.diagnosed("context", "warning", 0)
 	m.fixed(sick, "context")
 }
@@ -393,7 +402,7 @@ func (m *machine) checkOtherProgram() {
 	if err := os.Chmod(other, 0o700); err != nil {
 		m.Fatal(err)
 	}
-	m.Replace(m.Kubeconfig(), lab.Plugin, other)
+	m.Replace(m.Kubeconfig(), lab.Client, other)
 	m.fixed(m.diagnosed("context", "warning", 0), "context")
 }
 

@@ -32,7 +32,7 @@ func TestAHundredContextsAreSetUpAndWhatWasInterruptedIsFinished(t *testing.T) {
 	t.Parallel()
 	m := &machine{lab.NewMachine(t, keyring.Keyring)}
 	prefix := lab.Namespace()
-	before := m.writeFleet(prefix)
+	before := m.writeFleet(prefix, fleetSize)
 	m.interruptedFleet(syscall.SIGKILL, 30)
 	m.RestartKeyring()
 	r := m.interruptedFleet(syscall.SIGINT, 60)
@@ -46,11 +46,37 @@ func TestAHundredContextsAreSetUpAndWhatWasInterruptedIsFinished(t *testing.T) {
 		t.Errorf("%d contexts are ready, want %d\n%s", got, fleetSize, r.Stdout)
 	}
 	m.checkFleet(prefix, before)
+	m.coldCrowd(prefix)
+}
+
+// coldCrowd has a client of every profile come at once, when no profile has a token. All are
+// answered, and all that they were answered with is kept.
+func (m *machine) coldCrowd(prefix string) {
+	m.Helper()
+	m.Plugin("logout", "--all").Succeeds().Silent()
+	if keys := m.StoreKeys(); len(keys) != fleetSize {
+		m.Errorf("after logout the store holds %d entries, want %d", len(keys), fleetSize)
+	}
+	var wait sync.WaitGroup
+	for i := range fleetSize {
+		name := fmt.Sprintf("%s-%03d", prefix, i)
+		wait.Go(func() {
+			r := m.Plugin("token", "--profile", "ci."+name+"@cluster-"+name)
+			if r.Code != 0 || r.Stderr != "" {
+				m.Errorf("%s: exit code %d: %s", name, r.Code, r.Stderr)
+			}
+		})
+	}
+	wait.Wait()
+	m.checkFleetStatus()
+	if keys := m.StoreKeys(); len(keys) != 2*fleetSize {
+		m.Errorf("the store holds %d entries, want %d", len(keys), 2*fleetSize)
+	}
 }
 
 // writeFleet makes the user's kubeconfig: clusters of many names, each with a context that has a
 // namespace.
-func (m *machine) writeFleet(prefix string) *clientcmdapi.Config {
+func (m *machine) writeFleet(prefix string, size int) *clientcmdapi.Config {
 	m.Helper()
 	config, err := clientcmd.LoadFromFile(m.Admin)
 	if err != nil {
@@ -60,7 +86,7 @@ func (m *machine) writeFleet(prefix string) *clientcmdapi.Config {
 	cluster := config.Clusters[context.Cluster]
 	config.Contexts, config.Clusters = map[string]*clientcmdapi.Context{},
 		map[string]*clientcmdapi.Cluster{}
-	for i := range fleetSize {
+	for i := range size {
 		name := fmt.Sprintf("%s-%03d", prefix, i)
 		config.Clusters["cluster-"+name] = cluster
 		config.Contexts["context-"+name] = &clientcmdapi.Context{Cluster: "cluster-" + name,
@@ -147,7 +173,7 @@ func TestOneContextThatFailsDoesNotStopTheOthers(t *testing.T) {
 	t.Parallel()
 	m := &machine{lab.NewMachine(t, keyring.Keyring)}
 	prefix := lab.Namespace()
-	config := m.writeFleet(prefix)
+	config := m.writeFleet(prefix, fleetSize)
 	chosen := []string{"context-" + prefix + "-001", "context-" + prefix + "-002", "context-" +
 		prefix + "-003"}
 	config.Clusters["cluster-"+prefix+"-002"].Server = "https://127.0.0.1:1"

@@ -81,7 +81,7 @@ func (m *machine) withSpy() (kubeconfig, kept string) {
 	m.Helper()
 	script := m.Path("spy")
 	kept = script + ".kept"
-	lab.WriteFile(m.T, script, fmt.Sprintf(spy, kept, lab.Plugin), 0o700)
+	lab.WriteFile(m.T, script, fmt.Sprintf(spy, kept, lab.Client), 0o700)
 	return m.withPlugin(script), kept
 }
 
@@ -89,6 +89,6 @@ func (m *machine) withSpy() (kubeconfig, kept string) {
 func (m *machine) withPlugin(program string) (kubeconfig string) {
 	m.Helper()
 	kubeconfig = m.Write(program+".kubeconfig", m.Read(m.Kubeconfig()))
-	m.Replace(kubeconfig, lab.Plugin, program)
+	m.Replace(kubeconfig, lab.Client, program)
 	return kubeconfig
 }

@@ -417,17 +417,21 @@ func hangingSocket(t *testing.T, folder string) string {
 }
 
 func TestAServerThatIsDownIsOneErrorUnlessTheTokenIsStillGood(t *testing.T) {
+	fresh, empty := map[keyring.Kind]*machine{}, map[keyring.Kind]*machine{}
+	for _, kind := range []keyring.Kind{keyring.Keyring, keyring.Kernel} {
+		fresh[kind], empty[kind] = newMachine(t, kind, nil), newMachine(t, kind, nil)
+		fresh[kind].Prepare()
+		empty[kind].Prepare()
+		empty[kind].Forget()
+	}
+	lab.Plane.StopAPIServer()
+	defer func() {
+		if err := lab.Plane.StartAPIServer(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+	}()
 	bothStores(t, func(t *testing.T, kind keyring.Kind) {
-		fresh, empty := newMachine(t, kind, nil), newMachine(t, kind, nil)
-		fresh.Prepare()
-		empty.Prepare()
-		empty.Forget()
-		lab.Plane.StopAPIServer()
-		defer func() {
-			if err := lab.Plane.StartAPIServer(context.Background()); err != nil {
-				t.Fatal(err)
-			}
-		}()
+		fresh, empty := fresh[kind].in(t), empty[kind].in(t)
 		empty.get().OneError(exitServer)
 		if r := empty.Kubectl("get", "pods"); r.Code == 0 || !strings.Contains(r.Stderr,
 			"sa-exec-credential: hint: ") {

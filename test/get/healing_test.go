@@ -48,18 +48,28 @@ func (m *machine) loop() lab.Result {
 }
 
 func TestKubectlWorksAtOnceAfterTheSigningKeysWereReplaced(t *testing.T) {
-	bothStores(t, func(t *testing.T, kind keyring.Kind) {
-		byCertificate, recovering, byToken := newMachine(t, kind, nil), newMachine(t, kind,
-			nil), newMachine(t, kind, nil)
-		byCertificate.Prepare("--bootstrap", "context=admin@test")
-		recovering.Prepare("--recover")
-		byToken.Prepare()
-		healing := []*machine{byCertificate, recovering}
-		minted := []int{byCertificate.Minted(account), recovering.Minted(account)}
-		if err := lab.Plane.RotateServiceAccountKeys(context.Background()); err != nil {
-			t.Fatal(err)
-		}
+	afterwards := map[keyring.Kind]func(*testing.T){}
+	for _, kind := range []keyring.Kind{keyring.Keyring, keyring.Kernel} {
+		afterwards[kind] = withOldKeys(t, kind)
+	}
+	if err := lab.Plane.RotateServiceAccountKeys(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	bothStores(t, func(t *testing.T, kind keyring.Kind) { afterwards[kind](t) })
+}
+
+// withOldKeys prepares machines, and returns what becomes of them.
+func withOldKeys(t *testing.T, kind keyring.Kind) (afterwards func(*testing.T)) {
+	byCertificate, recovering, byToken := newMachine(t, kind, nil), newMachine(t, kind, nil),
+		newMachine(t, kind, nil)
+	byCertificate.Prepare("--bootstrap", "context=admin@test")
+	recovering.Prepare("--recover")
+	byToken.Prepare()
+	healing := []*machine{byCertificate, recovering}
+	minted := []int{byCertificate.Minted(account), recovering.Minted(account)}
+	return func(t *testing.T) {
 		for i, m := range healing {
+			m := m.in(t)
 			m.Kubectl("get", "pods").Succeeds()
 			if minted := m.Minted(account) - minted[i]; minted != 1 {
 				t.Errorf("%d TokenRequests", minted)
@@ -67,11 +77,12 @@ func TestKubectlWorksAtOnceAfterTheSigningKeysWereReplaced(t *testing.T) {
 		}
 		// A bootstrap credential in the store was signed with the old keys. Without
 		// --recover nothing can replace it but setup.
-		byToken.Forget()
-		byToken.get().OneError(exitBootstrap)
-		byToken.Prepare()
-		byToken.Kubectl("get", "pods").Succeeds()
-	})
+		m := byToken.in(t)
+		m.Forget()
+		m.get().OneError(exitBootstrap)
+		m.Prepare()
+		m.Kubectl("get", "pods").Succeeds()
+	}
 }
 
 // TestARefusedTokenIsReplacedWithoutLogout makes the service account again, so that everything

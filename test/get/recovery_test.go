@@ -16,10 +16,33 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/test/lab"
 )
 
-// TestKubectlWorksAtOnceAfterTheClusterWasRebuilt behind the same address and certificate
-// authority, with everything in it that its administrator prepares for all machines, and without
-// its devices.
-func TestKubectlWorksAtOnceAfterTheClusterWasRebuilt(t *testing.T) {
+// rebuilt is what happens to machines when another cluster is built behind the address and the
+// certificate authority of theirs, with everything in it that its administrator prepares for all
+// machines, and without its devices. Each prepares some, and returns what comes afterwards. The
+// first finds nothing in the cluster.
+var rebuilt = []struct {
+	name    string
+	prepare func(*testing.T) (afterwards func(*testing.T))
+}{
+	{"a recovery that cannot mint leaves nothing that revoke does not find", cannotMint},
+	{"kubectl works at once", worksAtOnce},
+	{"a crowd is served by one recovery", crowdRecovers},
+	{"who revokes a machine has the last word", revokedAfterwards},
+}
+
+// TestInARebuiltCluster builds it once for all: that takes longer than anything else here.
+func TestInARebuiltCluster(t *testing.T) {
+	var afterwards []func(*testing.T)
+	for _, c := range rebuilt {
+		afterwards = append(afterwards, c.prepare(t))
+	}
+	rebuild(t)
+	for i, c := range rebuilt {
+		t.Run(c.name, afterwards[i])
+	}
+}
+
+func worksAtOnce(t *testing.T) (afterwards func(*testing.T)) {
 	recovering, plain, elsewhere := newMachine(t, keyring.Keyring, nil), newMachine(t,
 		keyring.Kernel, nil), newMachine(t, keyring.Kernel, nil)
 	plain.Namespace, elsewhere.Namespace = recovering.Namespace, recovering.Namespace
@@ -27,27 +50,29 @@ func TestKubectlWorksAtOnceAfterTheClusterWasRebuilt(t *testing.T) {
 	recovering.Prepare("--recover")
 	plain.Prepare()
 	before := recovering.Configuration()
-	rebuild(t)
-	elsewhere.Prepare()
-	minted := recovering.Minted(account)
+	return func(t *testing.T) {
+		recovering, plain := recovering.in(t), plain.in(t)
+		elsewhere.in(t).Prepare()
+		minted := recovering.Minted(account)
 
-	recovering.Kubectl("get", "pods").Succeeds()
-	if minted := recovering.Minted(account) - minted; minted != 1 {
-		t.Errorf("%d TokenRequests", minted)
-	}
-	after := recovering.Configuration()
-	if after.Device.Name != before.Device.Name ||
-		after.Device.SecretUID == before.Device.SecretUID ||
-		after.Device.AccountUID == before.Device.AccountUID ||
-		after.Record.ClusterUID == before.Record.ClusterUID {
-		t.Errorf("the record was %+v, and is %+v", before.Record, after.Record)
-	}
-	recovering.checkLeftovers()
+		recovering.Kubectl("get", "pods").Succeeds()
+		if minted := recovering.Minted(account) - minted; minted != 1 {
+			t.Errorf("%d TokenRequests", minted)
+		}
+		after := recovering.Configuration()
+		if after.Device.Name != before.Device.Name ||
+			after.Device.SecretUID == before.Device.SecretUID ||
+			after.Device.AccountUID == before.Device.AccountUID ||
+			after.Record.ClusterUID == before.Record.ClusterUID {
+			t.Errorf("the record was %+v, and is %+v", before.Record, after.Record)
+		}
+		recovering.checkLeftovers()
 
-	plain.Forget()
-	plain.get().OneError(exitBootstrap)
-	plain.Prepare()
-	plain.Kubectl("get", "pods").Succeeds()
+		plain.Forget()
+		plain.get().OneError(exitBootstrap)
+		plain.Prepare()
+		plain.Kubectl("get", "pods").Succeeds()
+	}
 }
 
 // rebuild makes another cluster behind the address of the shared one.
@@ -74,28 +99,29 @@ func (m *machine) checkLeftovers() {
 	}
 }
 
-// TestACrowdInARebuiltClusterIsServedByOneRecovery has processes that all began with the profile
-// of the old cluster.
-func TestACrowdInARebuiltClusterIsServedByOneRecovery(t *testing.T) {
+// crowdRecovers has processes that all began with the profile of the old cluster.
+func crowdRecovers(t *testing.T) (afterwards func(*testing.T)) {
 	m, elsewhere := newMachine(t, keyring.Keyring, nil), newMachine(t, keyring.Kernel, nil)
 	elsewhere.Namespace, elsewhere.Profile = m.Namespace, m.Profile
 	m.Prepare("--recover")
 	m.Forget()
-	rebuild(t)
-	elsewhere.Prepare()
-	minted, own := m.Minted(account), m.renewed()
-	for _, r := range atOnceEach(30, m.get) {
-		r.Silent().Token()
+	return func(t *testing.T) {
+		m := m.in(t)
+		elsewhere.in(t).Prepare()
+		minted, own := m.Minted(account), m.renewed()
+		for _, r := range atOnceEach(30, m.get) {
+			r.Silent().Token()
+		}
+		if minted, own := m.Minted(account)-minted, m.renewed()-own; minted != 1 ||
+			own != 1 {
+			t.Errorf("%d tokens and %d bootstrap tokens were minted", minted, own)
+		}
+		m.checkLeftovers()
 	}
-	if minted, own := m.Minted(account)-minted, m.renewed()-own; minted != 1 || own != 1 {
-		t.Errorf("%d tokens and %d bootstrap tokens were minted", minted, own)
-	}
-	m.checkLeftovers()
 }
 
-// TestWhoRevokesAMachineInARebuiltClusterHasTheLastWord, whatever has brought the machine into
-// that cluster.
-func TestWhoRevokesAMachineInARebuiltClusterHasTheLastWord(t *testing.T) {
+// revokedAfterwards has machines that each come into the new cluster in another way.
+func revokedAfterwards(t *testing.T) (afterwards func(*testing.T)) {
 	const other = "other"
 	recovered, rotated, sibling, elsewhere := newMachine(t, keyring.Kernel, nil), newMachine(t,
 		keyring.Kernel, nil), newMachine(t, keyring.Kernel, nil),
@@ -108,52 +134,63 @@ func TestWhoRevokesAMachineInARebuiltClusterHasTheLastWord(t *testing.T) {
 		m.Prepare("--recover")
 	}
 	sibling.Prepare("--recover", "--profile", other, "--duration", "30m")
-	rebuild(t)
-	elsewhere.Prepare("--duration", "1h")
-	recovered.Forget()
-	recovered.get().Silent().Token()
-	rotated.Plugin("rotate", "--profile", rotated.Profile).Succeeds()
-	// and not the profile that is tried below
-	sibling.Prepare("--recover", "--profile", other, "--duration", "30m")
-	for _, m := range machines {
-		m.NoteEntries()
-		device := *m.Configuration().Device
-		m.AsAdmin("delete", "secret", "-n", m.Namespace, device.Name)
-		m.Forget()
-		m.get().OneError(exitBootstrap)
-		m.get().OneError(exitBootstrap)
-		if left := m.AsAdmin("get", "secrets", "-n", m.Namespace, "-o",
-			"name"); strings.Contains(left, device.Name) {
-			t.Errorf("there is a Secret %s again", device.Name)
-		}
-		if !m.Configuration().Record.Revoked {
-			t.Error("a revoked machine may still recover, also in the next cluster")
+	return func(t *testing.T) {
+		elsewhere.in(t).Prepare("--duration", "1h")
+		recovered := recovered.in(t)
+		recovered.Forget()
+		recovered.get().Silent().Token()
+		rotated.in(t).Plugin("rotate", "--profile", rotated.Profile).Succeeds()
+		// and not the profile that is tried below
+		sibling.in(t).Prepare("--recover", "--profile", other, "--duration", "30m")
+		for _, m := range machines {
+			m.in(t).checkRevoked()
 		}
 	}
 }
 
-// TestARecoveryThatCannotMintLeavesNothingThatRevokeDoesNotFind: the account is missing.
-func TestARecoveryThatCannotMintLeavesNothingThatRevokeDoesNotFind(t *testing.T) {
+// checkRevoked deletes the machine's device, which the machine does not create again.
+func (m *machine) checkRevoked() {
+	m.Helper()
+	m.NoteEntries()
+	device := *m.Configuration().Device
+	m.AsAdmin("delete", "secret", "-n", m.Namespace, device.Name)
+	m.Forget()
+	m.get().OneError(exitBootstrap)
+	m.get().OneError(exitBootstrap)
+	if left := m.AsAdmin("get", "secrets", "-n", m.Namespace, "-o",
+		"name"); strings.Contains(left, device.Name) {
+		m.Errorf("there is a Secret %s again", device.Name)
+	}
+	if !m.Configuration().Record.Revoked {
+		m.Error("a revoked machine may still recover, also in the next cluster")
+	}
+}
+
+// cannotMint is about an account that is missing.
+func cannotMint(t *testing.T) (afterwards func(*testing.T)) {
 	m, elsewhere := newMachine(t, keyring.Keyring, nil), newMachine(t, keyring.Kernel, nil)
 	elsewhere.Namespace, elsewhere.Profile = m.Namespace, m.Profile
 	m.Prepare("--recover")
-	rebuild(t)
-	m.Forget()
-	m.get().OneError(exitBootstrap) // there is no namespace yet
-	elsewhere.Prepare()
-	m.AsAdmin("delete", "serviceaccount", "-n", m.Namespace, account)
-	m.get().OneError(exitServer)
-	device := m.Configuration().Device.Name
-	m.AsAdmin("get", "secret,serviceaccount,role,rolebinding", "-n", m.Namespace, device)
-	m.Plugin("revoke", "--profile", m.Profile, "--kubeconfig", m.Admin, "--context",
-		"admin@test").Succeeds()
-	left := m.AsAdmin("get", "secrets,serviceaccounts,roles,rolebindings", "-n", m.Namespace,
-		"-o", "name")
-	if strings.Contains(left, device) {
-		t.Errorf("revoke has left %s:\n%s", device, left)
-	}
-	if keys := m.StoreKeys(); len(keys) > 0 {
-		t.Errorf("revoke has left %q in the store", keys)
+	return func(t *testing.T) {
+		m := m.in(t)
+		m.Forget()
+		m.get().OneError(exitBootstrap) // there is no namespace yet
+		elsewhere.in(t).Prepare()
+		m.AsAdmin("delete", "serviceaccount", "-n", m.Namespace, account)
+		m.get().OneError(exitServer)
+		device := m.Configuration().Device.Name
+		m.AsAdmin("get", "secret,serviceaccount,role,rolebinding", "-n", m.Namespace,
+			device)
+		m.Plugin("revoke", "--profile", m.Profile, "--kubeconfig", m.Admin, "--context",
+			"admin@test").Succeeds()
+		left := m.AsAdmin("get", "secrets,serviceaccounts,roles,rolebindings", "-n",
+			m.Namespace, "-o", "name")
+		if strings.Contains(left, device) {
+			t.Errorf("revoke has left %s:\n%s", device, left)
+		}
+		if keys := m.StoreKeys(); len(keys) > 0 {
+			t.Errorf("revoke has left %q in the store", keys)
+		}
 	}
 }
 

@@ -141,10 +141,11 @@ func (m *machine) use(a *attacker, h hostile) {
 	if h.mints {
 		m.Forget()
 	}
-	before := m.belongings()
-	if h.asks {
-		m.LoseFront(m.Configuration().TokenKey())
+	// the token is nowhere else, so that the store is asked for what mints another
+	if key := m.Configuration().TokenKey(); h.asks && m.InFront(key) {
+		m.LoseFront(key)
 	}
+	before := m.belongings()
 	path := writeFile(m.T, filepath.Join(lab.Dir(m.T, "hostile"), "kubeconfig"), h.render(m))
 	r := m.Kubectl("--kubeconfig", path, "get", "--raw",
 		"/api/v1/namespaces/"+m.Namespace+"/pods")
@@ -874,7 +875,7 @@ func otherProfiles(m *machine, a *attacker) []hostile {
 		withArgs("a profile without a name", notAName, "get", "--profile", ""),
 		withArgs("a hidden profile", notAName, "get", "--profile", ".x"),
 		withArgs("a profile that does not exist", noSuchProfile, "get", "--profile", "x"),
-		withArgs("no profile", usage, "get"),
+		withArgs("no profile, which is that of the cluster", "", "get"),
 		withArgs("a flag of setup", usage, "get", "--profile", m.Profile,
 			"--allow-missing-cluster-info"),
 		withArgs("a flag that does not exist", usage, "get", "--profile", m.Profile,

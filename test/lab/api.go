@@ -54,6 +54,12 @@ func CertificateHolder(t *testing.T, name string, groups ...string) Person {
 	return person(config)
 }
 
+// With is whoever a configuration is of.
+func With(t *testing.T, config *rest.Config) Person {
+	t.Helper()
+	return person(rest.CopyConfig(config))
+}
+
 func person(config *rest.Config) Person {
 	client, err := rest.HTTPClientFor(config)
 	if err != nil {

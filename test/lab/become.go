@@ -9,9 +9,10 @@ import (
 	"slices"
 	"strings"
 	"syscall"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring/filtertest"
 )
 
 // Become does something to this process and then runs a program in its place.
@@ -40,25 +41,4 @@ func JoinSession() error {
 
 // RefuseKeyctl has the kernel answer the calls of keyrings(7) with EPERM, as it does in a container
 // by Docker's own filter.
-func RefuseKeyctl() error {
-	program := []unix.SockFilter{{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS}}
-	for _, number := range []uint32{unix.SYS_ADD_KEY, unix.SYS_REQUEST_KEY, unix.SYS_KEYCTL} {
-		program = append(program,
-			unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, Jf: 1,
-				K: number},
-			unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K,
-				K: unix.SECCOMP_RET_ERRNO | uint32(unix.EPERM)})
-	}
-	program = append(program, unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K,
-		K: unix.SECCOMP_RET_ALLOW})
-	filter := unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]}
-	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
-		return err
-	}
-	_, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER,
-		unix.SECCOMP_FILTER_FLAG_TSYNC, uintptr(unsafe.Pointer(&filter)))
-	if errno != 0 {
-		return errno
-	}
-	return nil
-}
+func RefuseKeyctl() error { return filtertest.RefuseKeyctl(unix.EPERM) }

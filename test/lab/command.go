@@ -73,6 +73,14 @@ func Adopt(t *testing.T, cmd *exec.Cmd) *Started {
 	return start(t, Command{Args: cmd.Args, Env: cmd.Env}, cmd)
 }
 
+// AdoptFor is Adopt for a command that takes so long by itself.
+func AdoptFor(t *testing.T, cmd *exec.Cmd, lasts time.Duration) *Started {
+	t.Helper()
+	s := Adopt(t, cmd)
+	s.hangs.Reset(lasts + Limit)
+	return s
+}
+
 func start(t *testing.T, c Command, cmd *exec.Cmd) *Started {
 	t.Helper()
 	s := &Started{Command: c, t: t, cmd: cmd}
@@ -105,19 +113,17 @@ func (s *Started) killAll() { _ = syscall.Kill(-s.PID(), syscall.SIGKILL) }
 func (s *Started) PID() int { return s.cmd.Process.Pid }
 
 // Child is the process id of what a shell that was started runs, or 0 when the shell has ended.
-func (s *Started) Child() int {
-	for {
-		for pid, parent := range parents() {
-			if parent == s.PID() {
-				return pid
-			}
-		}
+func (s *Started) Child() (pid int) {
+	for pid == 0 {
 		// Of one that has ended there is no command line (proc(5)).
 		if line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline",
 			s.PID())); len(line) == 0 {
 			return 0
 		}
+		children, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%[1]d/children", s.PID()))
+		_, _ = fmt.Sscan(string(children), &pid)
 	}
+	return pid
 }
 
 // Signal does nothing to a command that has ended.

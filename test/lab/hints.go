@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/sa-exec-credential/sa-exec-credential/internal/ui"
 )
 
 // programs are those that hints, fixes and the last line of a setup begin commands with.
@@ -27,7 +29,7 @@ func Hints(text string) (commands []string) {
 			if found == nil {
 				break
 			}
-			typed := untilSemicolon(line[found[2]:])
+			typed := ui.FirstCommand(line[found[2]:])
 			// kubectl runs the plugin several times
 			if !slices.Contains(commands, typed) {
 				commands = append(commands, typed)
@@ -36,29 +38,6 @@ func Hints(text string) (commands []string) {
 		}
 	}
 	return commands
-}
-
-// untilSemicolon is a shell's first command.
-func untilSemicolon(text string) string {
-	quote := rune(0)
-	escaped := false
-	for i, r := range text {
-		switch {
-		case escaped:
-			escaped = false
-		case r == '\\' && quote != '\'':
-			escaped = true
-		case quote != 0:
-			if r == quote {
-				quote = 0
-			}
-		case r == '\'' || r == '"':
-			quote = r
-		case r == ';':
-			return text[:i]
-		}
-	}
-	return text
 }
 
 // harmless are commands that only look at something, and that whoever reads a hint may type at any

@@ -37,18 +37,26 @@ type Options struct {
 	// OwnPlane is for tests that stop, rebuild or rekey the control plane, which others share
 	// else.
 	OwnPlane bool
+	// APIServerArgs are further ones of a plane of one's own.
+	APIServerArgs []string
 	// Users is for tests that run programs as other users than their own, where root runs the
 	// tests: see NewServer.
 	Users bool
+	// Authentication is for tests in which the API server takes the ID tokens of Jobs: the
+	// configuration that it starts with (--authentication-config). Nil: none. OwnPlane goes
+	// with it, and Configure replaces it.
+	Authentication func(*Issuer) string
 	// Helpers are programs that the test binary becomes; see Helper.
 	Helpers map[string]func(args []string) int
 }
 
-// Plane is the control plane and Plugin the program under test. Main sets them before any test
-// runs.
+// Plane is the control plane and Plugin the program under test. Client is what setup writes into
+// kubeconfigs, for profiles that keep tokens: the program for hits, where it lies beside the other.
+// Main sets them before any test runs.
 var (
 	Plane  *controlplane.ControlPlane
 	Plugin string
+	Client string
 )
 
 // shared is what else the tests of a package have in common.
@@ -117,6 +125,9 @@ func open(o Options) (err error) {
 	if Plugin, err = findPlugin(); err != nil {
 		return err
 	}
+	if Client = Plugin + "-get"; !isFile(Client) {
+		Client = Plugin
+	}
 	// short: a socket's path has at most 107 bytes
 	if shared.root, err = os.MkdirTemp("", "lab"); err != nil {
 		return err
@@ -130,9 +141,14 @@ func open(o Options) (err error) {
 		Plane, err = controlplane.Attach(dir, bin)
 		return err
 	}
-	Plane, err = controlplane.Start(context.Background(), controlplane.Options{Bin: bin,
-		ControllerManager: true})
-	if err != nil {
+	options := controlplane.Options{Bin: bin, ControllerManager: true,
+		APIServerArgs: o.APIServerArgs}
+	if o.Authentication != nil {
+		if err := openIssuer(o, &options); err != nil {
+			return err
+		}
+	}
+	if Plane, err = controlplane.Start(context.Background(), options); err != nil {
 		return err
 	}
 	return Plane.WaitForRoles(context.Background())
@@ -218,6 +234,11 @@ func findPlugin() (string, error) {
 			pluginVariable)
 	}
 	return plugin, nil
+}
+
+func isFile(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().IsRegular()
 }
 
 // Helper is a command that runs the test binary as one of the package's helpers.

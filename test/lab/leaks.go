@@ -15,21 +15,23 @@ import (
 	"sync"
 )
 
-// pattern is a JSON Web Token in compact form whose header and payload are JSON objects (RFC
-// 7519), or one that is in base64 once more, as in a Secret.
-var pattern = regexp.MustCompile(`eyJ[A-Za-z0-9_-]+\.eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+|ZXlK[A-Za-z0-9+/]{60,}`)
+// compact is a JSON Web Token in compact form whose header and payload are JSON objects (RFC 7519),
+// inBase64 one that is in base64 once more, as in a Secret. Apart, each is looked for by its first
+// letters, which is a thousand times as fast.
+var (
+	compact  = regexp.MustCompile(`eyJ[A-Za-z0-9_-]+\.eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+`)
+	inBase64 = regexp.MustCompile(`ZXlK[A-Za-z0-9+/]{60,}`)
+)
 
-// TokenIn returns the first token in text, and nothing when there is none.
-func TokenIn(text string) string {
-	token := pattern.FindString(text)
-	if !strings.HasPrefix(token, "eyJ") {
-		return ""
-	}
-	return token
+func tokensIn(data []byte) [][]byte {
+	return append(compact.FindAll(data, -1), inBase64.FindAll(data, -1)...)
 }
 
+// TokenIn returns the first token in text, and nothing when there is none.
+func TokenIn(text string) string { return compact.FindString(text) }
+
 // TokensIn counts the tokens in text.
-func TokensIn(text string) int { return len(pattern.FindAllString(text, -1)) }
+func TokensIn(text string) int { return len(tokensIn([]byte(text))) }
 
 // Note makes known the tokens in a text, so that they are searched for.
 func Note(text string) { shared.tokens.note(text) }
@@ -80,7 +82,8 @@ func (s *tokens) note(text string) {
 	if s.known == nil {
 		s.known = map[string]bool{}
 	}
-	for _, token := range pattern.FindAllString(text, -1) {
+	for _, found := range tokensIn([]byte(text)) {
+		token := string(found)
 		if decoded, err := base64.StdEncoding.DecodeString(token); err == nil {
 			token = string(decoded)
 		}
@@ -142,14 +145,21 @@ func forms(text string) []string {
 
 // find says what is in data that must not be there; empty when there is nothing.
 func (f finder) find(data []byte) string {
-	for _, token := range pattern.FindAll(data, -1) {
+	for _, token := range tokensIn(data) {
 		if !f.permitted[string(token)] {
 			return "a token"
 		}
 	}
-	for start := 0; start < len(data); {
-		end := start
-		for end < len(data) && encodes(data[end]) {
+	for start := 0; start+piece <= len(data); {
+		end := start + piece
+		for end > start && encodes(data[end-1]) {
+			end--
+		}
+		if end > start { // too short, and passed over: most of a file is
+			start = end
+			continue
+		}
+		for end = start + piece; end < len(data) && encodes(data[end]); {
 			end++
 		}
 		for i := start; i+piece <= end; i++ {

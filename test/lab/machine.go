@@ -276,6 +276,13 @@ func (m *Machine) Replace(path, old, changed string) {
 	m.Write(path, strings.ReplaceAll(data, old, changed))
 }
 
+// CallCluster gives the user a kubeconfig in which the cluster has another name: the administrator's.
+func (m *Machine) CallCluster(name string) {
+	m.Helper()
+	m.Write(m.Kubeconfig(), strings.NewReplacer("@test", "@"+name, "cluster: test",
+		"cluster: "+name, "name: test", "name: "+name).Replace(m.Read(m.Admin)))
+}
+
 // ChangeAdmin changes the administrator's kubeconfig that setup will use.
 func (m *Machine) ChangeAdmin(old, replacement string) {
 	m.Helper()

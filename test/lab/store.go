@@ -4,6 +4,8 @@ package lab
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"slices"
 
 	"k8s.io/client-go/tools/clientcmd"
@@ -61,7 +63,8 @@ func (m *Machine) open() (keyring.Store, error) {
 	return keyring.Open(context.Background(), m.Kind(), system)
 }
 
-// StoreKeys lists what is kept, also in front of the store, where other machines have theirs, too.
+// StoreKeys lists what the machine's programs keep, also in front of the store, where other machines
+// have theirs, too.
 func (m *Machine) StoreKeys() []string {
 	m.Helper()
 	store := m.Store()
@@ -73,10 +76,13 @@ func (m *Machine) StoreKeys() []string {
 	if err != nil {
 		m.Fatal(err)
 	}
+	sum := sha256.Sum256([]byte(m.Profiles()))
+	origin := hex.EncodeToString(sum[:8])
 	for _, key := range all {
 		entry, err := store.Get(context.Background(), key)
-		if err == nil && !slices.Contains(keys, key) &&
-			mint.ParseClaims(entry.Token.Reveal()).Namespace == m.Namespace {
+		isOwn := entry.Origin == origin ||
+			mint.ParseClaims(entry.Token.Reveal()).Namespace == m.Namespace
+		if err == nil && !slices.Contains(keys, key) && isOwn {
 			keys = append(keys, key)
 		}
 	}

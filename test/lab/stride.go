@@ -9,5 +9,5 @@ func Stride() int {
 	if os.Getenv("INTERRUPT") == "everywhere" {
 		return 1
 	}
-	return 5
+	return 11
 }

@@ -4,7 +4,10 @@ package lab
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io"
+	"maps"
 	"os"
 	"strconv"
 	"sync"
@@ -47,8 +50,8 @@ func watch() *watcher {
 		defer close(watcher.ended)
 		tick := time.NewTicker(watchEvery)
 		defer tick.Stop()
-		for {
-			shared.seen.lookAtProcesses()
+		for all := (processes{}); ; {
+			shared.seen.lookAtProcesses(all)
 			select {
 			case <-watcher.ending:
 				return
@@ -64,32 +67,59 @@ func (w *watcher) stop() {
 	<-w.ended
 }
 
-func (r *record) lookAtProcesses() {
-	parents := parents()
-	for pid := range parents {
-		if !descends(pid, parents) {
+// processes are all that run, by their ids.
+type processes map[int]*process
+
+type process struct {
+	parent int
+	line   string // the command line, of those that the tests have started
+}
+
+// lookAtProcesses looks at those that run something else than what is known of them: an
+// environment stays what it was, and most processes live for long.
+func (r *record) lookAtProcesses(all processes) {
+	self, buffer := os.Getpid(), make([]byte, 256<<10)
+	all.update()
+	for pid, process := range all {
+		if !all.descends(pid, self) {
 			continue
 		}
-		for _, file := range []string{"cmdline", "environ"} {
-			// What cannot be read has ended meanwhile, or keeps its environment to
-			// itself, as the plugin does.
-			if data, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", pid,
-				file)); err == nil {
-				r.mu.Lock()
-				r.seen[string(data)] = true
-				r.mu.Unlock()
-			}
+		// What cannot be read has ended meanwhile, or keeps its environment to itself, as
+		// the plugin does.
+		line, err := inOneRead(fmt.Sprintf("/proc/%d/cmdline", pid), buffer)
+		if err != nil || line == process.line {
+			continue
 		}
+		process.line = line
+		environ, _ := inOneRead(fmt.Sprintf("/proc/%d/environ", pid), buffer)
+		r.mu.Lock()
+		r.seen[line], r.seen[environ] = true, true
+		r.mu.Unlock()
 	}
 }
 
-// parents are the parents of all processes.
-func parents() map[int]int {
-	parents := map[int]int{}
+// inOneRead reads what a process was given. A process that ends between two reads leaves the
+// beginning alone, in which half a permitted token looks like another one.
+func inOneRead(path string, buffer []byte) (string, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer file.Close()
+	n, err := file.Read(buffer)
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	return string(buffer[:n]), err
+}
+
+// update forgets those that are gone, and adds new ones.
+func (all processes) update() {
 	entries, _ := os.ReadDir("/proc")
+	now := map[int]bool{}
 	for _, entry := range entries {
 		pid, err := strconv.Atoi(entry.Name())
-		if err != nil {
+		if now[pid] = true; err != nil || all[pid] != nil {
 			continue
 		}
 		// proc(5): the name, in parentheses, the state, the parent. The name may hold
@@ -97,18 +127,20 @@ func parents() map[int]int {
 		stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 		fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
 		if len(fields) > 1 {
-			parents[pid], _ = strconv.Atoi(string(fields[1]))
+			parent, _ := strconv.Atoi(string(fields[1]))
+			all[pid] = &process{parent: parent}
 		}
 	}
-	return parents
+	maps.DeleteFunc(all, func(pid int, _ *process) bool { return !now[pid] })
 }
 
-// descends reports whether a process has this one among its ancestors.
-func descends(pid int, parents map[int]int) bool {
-	for range len(parents) {
-		if pid = parents[pid]; pid == os.Getpid() {
-			return true
+// descends reports whether a process has another one among its ancestors.
+func (all processes) descends(pid, ancestor int) bool {
+	for range len(all) { // a pid that was given again may close a circle
+		if all[pid] == nil || all[pid].parent == ancestor {
+			break
 		}
+		pid = all[pid].parent
 	}
-	return false
+	return all[pid] != nil
 }

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"k8s.io/client-go/rest"
+
 	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
 	"github.com/sa-exec-credential/sa-exec-credential/test/lab"
 )
@@ -228,4 +230,52 @@ func TestAPolicyOfAnotherVersion(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestMintersWhereAPolicyOfVersionOneIsInForce: that knows nobody who acts as a device, and denies
+// it. Setup and invite replace it, and wait until the new one counts.
+func TestMintersWhereAPolicyOfVersionOneIsInForce(t *testing.T) {
+	admin := lab.Administrator()
+	witness := newMachine(t, lab.Namespace())
+	flags, token := withMinter(witness)
+	setup(witness, lab.Account, flags...).Succeeds()
+	device := witness.Load(witness.Profile).Device.Name
+	minter := lab.Impersonator(token, rest.ImpersonationConfig{UserName: "system:serviceaccount:" +
+		"sa-exec-credential:" + witness.Namespace + "." + device})
+	for _, command := range []string{"setup", "invite"} {
+		spec := admin.Must(t, http.MethodGet, policy, nil)["spec"].(object)
+		older := slices.Clone(spec["validations"].([]any))
+		older[0] = object{"message": "older", "reason": "Forbidden",
+			"expression": "!variables.isDevice || !variables.isTokenRequest || " +
+				"request.namespace == variables.user[0]"}
+		admin.Must(t, http.MethodPatch, policy, object{
+			"metadata": object{"annotations": object{"sa-exec-credential/policy-version": "1"}},
+			"spec":     object{"validations": older}})
+		lab.Eventually(t, "the older one counts", func() bool {
+			a := minter.Ask(t, http.MethodPost, "/api/v1/namespaces/"+witness.Namespace+
+				"/serviceaccounts/"+lab.Account+"/token", object{
+				"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest",
+				"spec": object{"expirationSeconds": 600, "boundObjectRef": object{
+					"apiVersion": "v1", "kind": "Secret", "name": device}}})
+			return strings.HasSuffix(a.Message, "older")
+		})
+		m := newMachine(t, lab.Namespace())
+		flags, _ := withMinter(m)
+		if command == "setup" {
+			setup(m, lab.Account, flags...).Succeeds()
+			continue
+		}
+		m.Plugin(append([]string{"invite", lab.Account, "-n", m.Namespace, "--for", "ci-1",
+			"--kubeconfig", m.Admin}, flags...)...).Succeeds()
+	}
+}
+
+// withMinter creates an account that may mint, and returns the flags for it, and its token.
+func withMinter(m *lab.Machine) (flags []string, token string) {
+	m.Helper()
+	m.AsAdmin("create", "namespace", m.Namespace)
+	m.AsAdmin("create", "serviceaccount", "runner", "-n", m.Namespace)
+	token = m.AdminsToken("create", "token", "runner", "-n", m.Namespace)
+	file := lab.WriteFile(m.T, m.TempDir()+"/token", token, 0o600)
+	return []string{"--bootstrap", "token-file=" + file, "--minter", m.Namespace + "/runner"}, token
 }

@@ -73,7 +73,7 @@ func everywhere(t *testing.T, machines int, profiles []string, least int, kinds 
 	})
 	for _, kind := range kinds {
 		t.Logf("%s: %d places of every %d", kind, p.struck[kind], p.stride)
-		if p.struck[kind] < least/p.stride {
+		if p.struck[kind] < max(1, least/p.stride) {
 			t.Errorf("%s: there were only %d places of every %d", kind, p.struck[kind],
 				p.stride)
 		}

@@ -115,6 +115,7 @@ func (h *hints) note(command string) {
 // excusedEverywhere are the hints that no script has to follow, with the reasons.
 var excusedEverywhere = map[string]string{
 	` FILE\b|CLUSTER`:      "something has to be filled in; a script that has it types it",
+	` doctor --fix$`:       "asks on a terminal: there test/doctor types it",
 	` get --raw /version$`: "tries once more what has just failed",
 
 	`create role sa-exec-credential-setup-`: "is an administrator's to type, as in rights.txtar",

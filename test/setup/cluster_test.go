@@ -12,12 +12,13 @@ import (
 	"testing"
 	"time"
 
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/api"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/bootstrap"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/cluster"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/connect"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/mint"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
 	"github.com/sa-exec-credential/sa-exec-credential/test/lab"
@@ -44,8 +45,6 @@ func TestCluster(t *testing.T) {
 		"a namespace that is being deleted is an error":      plane.checkTerminating,
 		"a binding for another role is an error":             plane.checkRoleRef,
 		"without the right to set limits setup goes on":      plane.checkNoLimits,
-		"without any right NoRBAC goes on":                   plane.checkNoRBAC,
-		"with NoRBAC what differs is left alone":             plane.checkNoRBACDiffers,
 		"eight setups at once do not fail":                   plane.checkTogether,
 		"bindings of earlier setups are listed":              plane.checkSuperseded,
 		"escalation is explained":                            plane.checkEscalation,
@@ -74,7 +73,7 @@ func (p plane) with(t *testing.T) plane {
 
 func (p plane) connect(config *rest.Config) *api.Client {
 	p.Helper()
-	client, err := api.New(config, runtime.NewScheme())
+	client, err := connect.To(config)
 	if err != nil {
 		p.Fatal(err)
 	}
@@ -100,7 +99,7 @@ func (p plane) withToken(grant mint.Grant) *rest.Config {
 
 func (p plane) minter(config *rest.Config) *mint.Client {
 	p.Helper()
-	minter, err := mint.New(config, time.Now)
+	minter, err := bootstrap.Minter(config, time.Now)
 	if err != nil {
 		p.Fatal(err)
 	}
@@ -155,8 +154,9 @@ func (p plane) applyAs(client *api.Client, objects []cluster.Object) ([]cluster.
 
 func (p plane) device(namespace, account, name string) profile.Device {
 	p.Helper()
-	device, err := cluster.EnsureDevice(p.Context(), p.client, namespace, account, name,
-		cluster.Owner{Host: "laptop", User: "jane"})
+	device, err := cluster.EnsureDevice(p.Context(), p.client, cluster.DeviceSpec{
+		Namespace: namespace, Account: account, Name: name,
+		Owner: cluster.Owner{Host: "laptop", User: "jane"}})
 	if err != nil {
 		p.Fatal(err)
 	}
@@ -194,7 +194,7 @@ func everything(namespace, account string) cluster.Wanted {
 		Verbs:        []string{"get,list"}, Resources: []string{"po,deployments.apps",
 			"pods/log",
 			"nodes"},
-		Minter: &cluster.Subject{Namespace: "elsewhere", Name: "runner"}, Limits: true}
+		Limits: true}
 }
 
 // madeRole is the name of the role that minimal wants, and of its binding.
@@ -393,39 +393,6 @@ func (p plane) checkNoLimits() {
 	}
 	if len(warnings) != 1 || warnings[0].Kind != cluster.LimitsForbidden {
 		p.Errorf("warnings %v, want one that limits are forbidden", warnings)
-	}
-}
-
-// mintedBy is a wish of nothing but a minter.
-func mintedBy(namespace string) cluster.Wanted {
-	return cluster.Wanted{Namespace: namespace, ServiceAccount: "ci",
-		Minter: &cluster.Subject{Namespace: "elsewhere", Name: "runner"}}
-}
-
-func (p plane) checkNoRBAC() {
-	w := mintedBy("norbac")
-	p.apply(p.plan(w))
-	w.NoRBAC = true
-	warnings, err := p.applyAs(p.user("stranger"), p.plan(w))
-	if err != nil {
-		p.Fatal(err)
-	}
-	if len(warnings) != 1 || warnings[0].Kind != cluster.MinterUnknown {
-		p.Errorf("warnings %v", warnings)
-	}
-}
-
-func (p plane) checkNoRBACDiffers() {
-	w := mintedBy("differs")
-	p.apply(p.plan(w))
-	p.admin("patch", "role", madeRole+":minter", "-n", "differs", "--field-manager=alice",
-		"--type=merge",
-		"-p", `{"rules":[{"apiGroups":[""],"resources":["serviceaccounts/token"],"verbs":["create"],"resourceNames":["other"]}]}`)
-	w.NoRBAC = true
-	_, warnings := p.apply(p.plan(w))
-	if len(warnings) != 1 || warnings[0].Kind != cluster.MinterDiffers ||
-		warnings[0].Object.Kind != "Role" {
-		p.Errorf("warnings %v, want one that the role differs", warnings)
 	}
 }
 

@@ -67,6 +67,11 @@ func TestContainersWithoutAKeyring(t *testing.T) {
 			}
 			status := m.inContainer(lab.Plugin, "status").Succeeds().Silent().Stdout
 			lab.Has(t, "status", status, test.warning)
+			if test.warning == "" {
+				return
+			}
+			lab.Has(t, "doctor", m.inContainer(lab.Plugin, "doctor").Stdout, "the last one, ",
+				test.warning)
 		})
 	}
 }

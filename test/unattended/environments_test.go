@@ -101,7 +101,7 @@ func TestEveryEnvironmentFindsTheStoreOfSetup(t *testing.T) {
 		requests int // of each call
 		behind   int // of one after the kernel has lost the token in front of the store
 	}{
-		{"Secret Service", keyring.Keyring, keyring.Keyring, nil, 0, 0},
+		{"Secret Service", keyring.Keyring, keyring.Keyring, nil, 0, 1},
 		{"kernel", keyring.Kernel, keyring.Kernel, nil, 0, 0},
 		{"sealed", keyring.Sealed, keyring.Sealed, nil, 0, 1},
 		{"none", keyring.None, keyring.Kernel, []string{"--store", "none", "--bootstrap",

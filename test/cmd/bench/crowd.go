@@ -19,28 +19,46 @@ const (
 )
 
 // crowds measures, in turns, how long the slowest of many clients waits when there is a token,
-// and when there is none.
-func (b *bench) crowds() (hits, misses *subject, err error) {
+// and when there is none, and counts the requests of one cold crowd at the most. On an empty cache
+// all of them are the whole program, so the hits are, too.
+func (b *bench) crowds() (hits, misses *subject, requests int, err error) {
 	say("running %d clients at once, %d times with a token and %d times without", crowd,
 		crowdRounds, crowdRounds)
 	hits = &subject{name: fmt.Sprintf("the last of %d, all of them hits", crowd)}
 	misses = &subject{name: fmt.Sprintf("the last of %d, on an empty cache", crowd)}
 	for range crowdRounds {
+		if err := b.plugin("logout", "--profile", "keyring").Run(); err != nil {
+			return nil, nil, 0, err
+		}
+		before, err := b.requests()
+		if err != nil {
+			return nil, nil, 0, err
+		}
 		for _, s := range []*subject{misses, hits} {
-			if s == misses {
-				if err := b.plugin("logout", "--profile",
-					"keyring").Run(); err != nil {
-					return nil, nil, err
-				}
-			}
 			longest, err := b.crowd()
 			if err != nil {
-				return nil, nil, fmt.Errorf("%s: %w", s.name, err)
+				return nil, nil, 0, fmt.Errorf("%s: %w", s.name, err)
 			}
 			s.took = append(s.took, longest)
 		}
+		after, err := b.requests()
+		if err != nil {
+			return nil, nil, 0, err
+		}
+		requests = max(requests, after-before)
 	}
-	return hits, misses, nil
+	return hits, misses, requests, nil
+}
+
+// requests counts the tokens that were requested of the account so far.
+func (b *bench) requests() (count int, err error) {
+	events, err := b.plane.AuditEvents()
+	for _, event := range events {
+		if event.IsTokenRequest(namespace, "ci-keyring") {
+			count++
+		}
+	}
+	return count, err
 }
 
 // crowd returns how long the slowest of many clients took that begin at once.
@@ -48,7 +66,7 @@ func (b *bench) crowd() (longest time.Duration, err error) {
 	took, failed := make([]time.Duration, crowd), make([]error, crowd)
 	commands := make([]*exec.Cmd, crowd)
 	for i := range commands {
-		commands[i] = b.client("keyring")
+		commands[i] = b.calling(program, "get", "--profile", "keyring")
 	}
 	var wait sync.WaitGroup
 	start := make(chan struct{})

@@ -16,12 +16,13 @@ import (
 	"strconv"
 	"time"
 
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/api"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/bootstrap"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/cluster"
+	"github.com/sa-exec-credential/sa-exec-credential/internal/connect"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/mint"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
 	"github.com/sa-exec-credential/sa-exec-credential/test/controlplane"
@@ -99,7 +100,7 @@ func (b *bench) prepare(ctx context.Context, plane *controlplane.ControlPlane) e
 	if err != nil {
 		return err
 	}
-	if b.admin, err = api.New(config, runtime.NewScheme()); err != nil {
+	if b.admin, err = connect.To(config); err != nil {
 		return err
 	}
 	if err := b.apply(ctx, cluster.Wanted{Namespace: namespace,
@@ -107,8 +108,8 @@ func (b *bench) prepare(ctx context.Context, plane *controlplane.ControlPlane) e
 		return err
 	}
 	name := cluster.NewDeviceName(account, "laptop")
-	if b.device, err = cluster.EnsureDevice(ctx, b.admin, namespace, account, name,
-		cluster.Owner{}); err != nil {
+	if b.device, err = cluster.EnsureDevice(ctx, b.admin, cluster.DeviceSpec{
+		Namespace: namespace, Account: account, Name: name}); err != nil {
 		return err
 	}
 	if b.minter, err = b.bootstrap(ctx, config); err != nil {
@@ -130,7 +131,7 @@ func (b *bench) prepare(ctx context.Context, plane *controlplane.ControlPlane) e
 // bootstrap mints with the device's own token.
 func (b *bench) bootstrap(ctx context.Context, config *rest.Config) (*mint.Client, error) {
 	var err error
-	if b.issuer, err = mint.New(config, time.Now); err != nil {
+	if b.issuer, err = bootstrap.Minter(config, time.Now); err != nil {
 		return nil, err
 	}
 	grant, err := b.issuer.Mint(ctx, b.request(b.device.Name, 24*time.Hour))
@@ -139,7 +140,7 @@ func (b *bench) bootstrap(ctx context.Context, config *rest.Config) (*mint.Clien
 	}
 	config = rest.AnonymousClientConfig(config)
 	config.BearerToken = grant.Token.Reveal()
-	return mint.New(config, time.Now)
+	return bootstrap.Minter(config, time.Now)
 }
 
 func (b *bench) request(name string, duration time.Duration) mint.Request {
