@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -129,4 +130,29 @@ func TestBatchWaitsLongerWhereWritesTakeLong(t *testing.T) {
 			t.Errorf("after a write of %s: %s, not %s", took, got, want)
 		}
 	}
+}
+
+// TestBatchTakesNoMoreForAnEntryOfMany counts what is allocated, which no other program changes:
+// looking at all items for each entry would show.
+func TestBatchTakesNoMoreForAnEntryOfMany(t *testing.T) {
+	few, many := allocatedForAnEntry(t, 100), allocatedForAnEntry(t, 800)
+	if many > few*115/100 {
+		t.Errorf("%d bytes for each of 800 entries, and %d for each of 100", many, few)
+	}
+}
+
+func allocatedForAnEntry(t *testing.T, count int) uint64 {
+	entries := make([]Entry, count)
+	for i := range entries {
+		entries[i] = numberedEntry(i)
+	}
+	batch := NewBatch([]string{filepath.Join(t.TempDir(), "config")}, count)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	batch.Check(entries)
+	runtime.ReadMemStats(&after)
+	if batch.checked == nil {
+		t.Error("the entries were not checked")
+	}
+	return (after.TotalAlloc - before.TotalAlloc) / uint64(count)
 }

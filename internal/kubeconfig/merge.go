@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"strings"
 
 	yaml "go.yaml.in/yaml/v3"
 	"k8s.io/client-go/tools/clientcmd"
@@ -87,6 +86,8 @@ func merging(entries []*Entry, useContext bool) (change func(*configs) error, er
 		yamledit.StripComments(sources[i])
 	}
 	return func(c *configs) error {
+		c.index = c.newIndex()
+		defer func() { c.index = nil }() // it is kept up by merge alone
 		for i, entry := range entries {
 			if err := c.merge(entry, sources[i].Content[0], useContext); err != nil {
 				return err
@@ -100,6 +101,7 @@ func merging(entries []*Entry, useContext bool) (change func(*configs) error, er
 type configs struct {
 	files  []*yamledit.File
 	target *yamledit.File // gets new entries
+	index  *index         // nil: names are looked for item by item
 }
 
 // edit calls change on the kubeconfig files together, and writes those that it changed.
@@ -182,8 +184,13 @@ func (c *configs) merge(entry *Entry, source *yaml.Node, useContext bool) error 
 			return err
 		}
 	}
-	c.dropSuperseded(clusters, oldCluster, entry.Profile)
-	c.dropSuperseded(users, oldUser, entry.Profile)
+	if oldCluster != entry.ClusterName {
+		c.dropSuperseded(clusters, oldCluster, entry.Profile)
+	}
+	if oldUser != entry.UserName {
+		c.dropSuperseded(users, oldUser, entry.Profile)
+	}
+	c.index.note(entry.Profile, entry.ContextName)
 	if useContext || fresh {
 		c.use(entry.ContextName)
 	}
@@ -197,16 +204,10 @@ func (c *configs) nameFor(entry Entry) string {
 	if _, item := c.find(contexts, entry.ContextName); item != nil {
 		return entry.ContextName
 	}
-	name := entry.ContextName
-	for _, p := range c.all(contexts) {
-		user := yamledit.Text(p.item, "context", "user")
-		isOurs := strings.HasPrefix(user, entry.Profile+"-") &&
-			profileOfUser(c.body(users, user)) == entry.Profile
-		if isOurs && (name == entry.ContextName || p.name() < name) {
-			name = p.name()
-		}
+	if names := c.index.contexts[entry.Profile]; len(names) > 0 {
+		return slices.Min(names)
 	}
-	return name
+	return entry.ContextName
 }
 
 // checkNames is an ErrForeign when a name of the entry belongs to what was not created for its
@@ -247,6 +248,10 @@ func (c *configs) isFresh() bool {
 
 // find returns the file and the item that clients use for a name: the first of all files wins.
 func (c *configs) find(list, name string) (*yamledit.File, *yaml.Node) {
+	if c.index != nil {
+		p := c.index.items[list][name]
+		return p.file, p.item
+	}
 	for _, f := range c.files {
 		items := yamledit.At(f.Root(), list)
 		if i := yamledit.Index(items, name); i >= 0 {
@@ -317,6 +322,7 @@ func (c *configs) put(list string, item *yaml.Node) error {
 	f, old := c.find(list, name)
 	if old == nil {
 		c.target.Touch(list, name)
+		c.index.items[list][name] = part{c.target, list, item}
 		return c.target.Append(list, item)
 	}
 	f.Touch(list, name)
@@ -351,6 +357,7 @@ func (c *configs) dropSuperseded(list, name, profile string) {
 		i := yamledit.Index(items, name)
 		items.Content = slices.Delete(items.Content, i, i+1)
 		f.Touch(list, name)
+		c.index.items[list] = c.itemsByName(list)
 	}
 }
 
