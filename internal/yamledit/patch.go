@@ -194,7 +194,17 @@ func (p *patch) blockItems(like *yaml.Node, items []*yaml.Node) string {
 		return ""
 	}
 	line := p.data[from:]
-	return p.block(newList(items), string(line[:len(line)-len(bytes.TrimLeft(line, " "))]))
+	return p.blockList(items, string(line[:len(line)-len(bytes.TrimLeft(line, " "))]))
+}
+
+// blockList encodes each item by itself: the YAML library keeps, and copies, all of what it has to
+// write at once.
+func (p *patch) blockList(items []*yaml.Node, margin string) string {
+	var text strings.Builder
+	for i := range items {
+		text.WriteString(p.block(newList(items[i:i+1]), margin))
+	}
+	return text.String()
 }
 
 func newList(items []*yaml.Node) *yaml.Node {
@@ -261,7 +271,7 @@ func (p *patch) fill(was field, now *yaml.Node) {
 	if !p.layout.compact {
 		margin += strings.Repeat(" ", p.layout.indent)
 	}
-	p.insertLines(end, p.block(newList(now.Content), margin), known)
+	p.insertLines(end, p.blockList(now.Content, margin), known)
 }
 
 // empty covers a value that is nothing.
