@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"slices"
+	"testing"
 
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
@@ -38,9 +39,15 @@ func (m *Machine) Configuration() Profile {
 // LoadKubeconfig reads the user's own kubeconfig as clients do.
 func (m *Machine) LoadKubeconfig() *clientcmdapi.Config {
 	m.Helper()
-	config, err := clientcmd.LoadFromFile(m.Kubeconfig())
+	return LoadKubeconfig(m.T, m.Kubeconfig())
+}
+
+// LoadKubeconfig reads any.
+func LoadKubeconfig(t *testing.T, path string) *clientcmdapi.Config {
+	t.Helper()
+	config, err := clientcmd.LoadFromFile(path)
 	if err != nil {
-		m.Fatal(err)
+		t.Fatal(err)
 	}
 	return config
 }
