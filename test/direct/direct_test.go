@@ -64,8 +64,8 @@ func (m *machine) device() string {
 func (m *machine) ask(user, account string, seconds int, bound string,
 	audiences ...string) lab.Answer {
 	m.Helper()
-	return lab.CertificateHolder(m.T, user, groupsOf(user)...).Ask(m.T, http.MethodPost, lab.TokenOf(m.Namespace, account),
-		lab.TokenRequest(seconds, bound, audiences...))
+	return lab.CertificateHolder(m.T, user, groupsOf(user)...).Ask(m.T, http.MethodPost,
+		lab.TokenOf(m.Namespace, account), lab.TokenRequest(seconds, bound, audiences...))
 }
 
 // limits are the account's keys of the ConfigMap.
@@ -123,9 +123,10 @@ func TestMintersAreHeldToTheLimits(t *testing.T) {
 			t.Errorf("%s: %d %s", c.name, a.Code, a.Message)
 		}
 	}
-	for _, path := range []string{"/api/v1/namespaces/" + m.Namespace + "/pods",
-		"/api/v1/namespaces/" + m.Namespace + "/secrets"} {
-		if a := lab.CertificateHolder(t, "alice").Ask(t, http.MethodGet, path, nil); a.Code != http.StatusForbidden {
+	for _, kind := range []string{"pods", "secrets"} {
+		path := lab.In(m.Namespace, kind)
+		a := lab.CertificateHolder(t, "alice").Ask(t, http.MethodGet, path, nil)
+		if a.Code != http.StatusForbidden {
 			t.Errorf("GET %s: %d", path, a.Code)
 		}
 	}

@@ -18,9 +18,7 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/test/lab"
 )
 
-func TestMain(m *testing.M) {
-	lab.Main(m, lab.Options{Helpers: map[string]func([]string) int{"pod": lab.PodMain}})
-}
+func TestMain(m *testing.M) { lab.Main(m, lab.Options{}) }
 
 type object = lab.Object
 
