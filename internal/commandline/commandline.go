@@ -25,7 +25,7 @@ func Parse(parser *kong.Kong, args []string, inPlace ...string) (parsed *kong.Co
 		err = parsed.Error
 	}
 	if err != nil {
-		return nil, "", err
+		return nil, "", plain(err)
 	}
 	for _, step := range parsed.Path {
 		if step.Flag != nil && slices.Contains(inPlace, step.Flag.Name) {
@@ -39,6 +39,26 @@ func Parse(parser *kong.Kong, args []string, inPlace ...string) (parsed *kong.Co
 		return nil, "", err
 	}
 	return parsed, "", validate(parsed)
+}
+
+// plain says what is wrong with the value of a flag. kong speaks of tokens, types and its own
+// parsers, in errors that have no type.
+func plain(err error) error {
+	flag, problem, _ := strings.Cut(err.Error(), ": ")
+	about, got, _ := strings.Cut(problem, " but got ")
+	value, _ := strconv.QuotedPrefix(got)
+	switch {
+	case strings.HasPrefix(problem, "missing value"), strings.HasSuffix(got, "(<EOL>)"):
+		return fmt.Errorf("%s needs a value", flag)
+	case strings.HasPrefix(about, "expected ") && strings.HasSuffix(about, " value"):
+		return fmt.Errorf("%s needs a value, and %s is a flag: %s=%s would make it one", flag,
+			value, flag, value)
+	case about == "expected duration":
+		return fmt.Errorf("%s must be a duration, such as 90m or 720h, not %s", flag, value)
+	case strings.HasPrefix(about, "bool value must be "):
+		return fmt.Errorf("%s must be true or false, not %s", flag, value)
+	}
+	return err
 }
 
 // validate says what a command line lacks, or has too much of.
@@ -78,11 +98,9 @@ func checkEnum(value *kong.Value) error {
 	if slices.Contains(allowed, given) {
 		return nil
 	}
-	for i := range allowed {
-		allowed[i] = strconv.Quote(allowed[i])
-	}
-	return fmt.Errorf("%s must be one of %s but got %q", value.ShortSummary(),
-		strings.Join(allowed, ","), given)
+	allowed = slices.DeleteFunc(allowed, func(one string) bool { return one == "" }) // not given
+	return fmt.Errorf("%s must be one of %s, not %q", value.ShortSummary(),
+		strings.Join(allowed, ", "), given)
 }
 
 // checkRequired wants every required flag, and of those that exclude one another any.

@@ -3,6 +3,7 @@ package commandline
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/alecthomas/kong"
 )
@@ -14,6 +15,8 @@ type run struct {
 	Needs string `required:""`
 	All   bool   `xor:"which" required:""`
 	One   string `xor:"which" required:""`
+	List  []string
+	For   time.Duration
 }
 
 type grammar struct {
@@ -40,7 +43,19 @@ func TestParse(t *testing.T) {
 		{name: "the other of two that exclude each other", line: "run a --needs x --one y"},
 		{name: "an enum's other value", line: "run a b -o json --needs x --all"},
 		{name: "no other value", line: "run a -o toml --needs x --all",
-			err: `--form must be one of "table","json" but got "toml"`},
+			err: `--form must be one of table, json, not "toml"`},
+		{name: "a flag without its value", line: "run a --all --needs",
+			err: "--needs needs a value"},
+		{name: "a flag where a value should be", line: "run a --needs --all",
+			err: `--needs needs a value, and "--all" is a flag: --needs="--all" would make it one`},
+		{name: "a list without its first value", line: "run a --needs x --all --list",
+			err: "--list needs a value"},
+		{name: "no duration", line: "run a --needs x --all --for 5x",
+			err: `--for must be a duration, such as 90m or 720h, not "5x"`},
+		{name: "neither true nor false", line: "run a --needs x --all=maybe",
+			err: `--all must be true or false, not "maybe"`},
+		{name: "a short flag without its value", line: "run a --needs x --all -o",
+			err: "--form needs a value"},
 		{name: "a missing argument", line: "run --needs x --all", err: `expected "<name>"`},
 		{name: "a missing flag", line: "run a --all", err: "missing flags: --needs=STRING"},
 		{name: "a missing choice", line: "run a --needs x",

@@ -344,6 +344,7 @@ func (m *machine) eventuallyWorks() {
 }
 
 func TestAStoreThatIsNotThereIsOneError(t *testing.T) {
+	t.Parallel() // it waits for a bus that hangs
 	m := newMachine(t, keyring.Keyring, nil)
 	m.Prepare()
 	t.Run("the keyring is locked", func(t *testing.T) {
