@@ -35,7 +35,8 @@ func (v victims) checkDeviceMints(t *testing.T) {
 			t.Errorf("a token for %q is refused", allowed.account)
 		}
 	}
-	v.teller.Token(t, v.namespace, "teller", lab.TokenRequest(600, v.tellerDevice, "sts", "vault"))
+	v.teller.Token(t, v.namespace, "teller",
+		lab.TokenRequest(600, v.tellerDevice, "sts", "vault"))
 }
 
 func (v victims) checkEditWorks(t *testing.T) {

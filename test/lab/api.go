@@ -75,7 +75,8 @@ func In(namespace, resource string, names ...string) string {
 	if strings.HasPrefix(resource, "role") {
 		group = "/apis/rbac.authorization.k8s.io/v1"
 	}
-	return strings.Join(append([]string{group, "namespaces", namespace, resource}, names...), "/")
+	return strings.Join(append([]string{group, "namespaces", namespace, resource}, names...),
+		"/")
 }
 
 // TokenOf is where tokens of an account are requested.

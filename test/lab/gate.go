@@ -28,7 +28,7 @@ type Gate struct {
 // Strike is what goes wrong with a request.
 type Strike struct {
 	After bool             // it was answered, and the answer is lost
-	Fault faultproxy.Fault // what comes of it instead of being passed on; None: the connection breaks
+	Fault faultproxy.Fault // what comes of it otherwise; None: the connection breaks
 	Kill  bool             // the program that sent it is killed
 }
 

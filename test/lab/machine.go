@@ -255,8 +255,9 @@ func (m *Machine) Minted(account string) int {
 }
 
 // Events are those of the audit log that a test is about.
-func (m *Machine) Events(about func(controlplane.AuditEvent) bool) (events []controlplane.AuditEvent) {
+func (m *Machine) Events(about func(controlplane.AuditEvent) bool) []controlplane.AuditEvent {
 	m.Helper()
+	var events []controlplane.AuditEvent
 	all, err := Plane.AuditEvents()
 	if err != nil {
 		m.Fatal(err)

@@ -410,7 +410,8 @@ func (p plane) checkEscalation() {
 	if len(escalation.Missing) != 1 || !strings.Contains(escalation.Missing[0], "secrets") {
 		p.Errorf("missing rules %q", escalation.Missing)
 	}
-	if _, err := p.applyAs(p.clientOf(lab.User(p.T, "nobody")), objects); !errors.Is(err, api.ErrForbidden) ||
+	nobody := p.clientOf(lab.User(p.T, "nobody"))
+	if _, err := p.applyAs(nobody, objects); !errors.Is(err, api.ErrForbidden) ||
 		errors.As(err, &escalation) {
 		p.Errorf("preparing without any right: %v", err)
 	}
