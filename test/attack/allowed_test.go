@@ -23,19 +23,20 @@ func (v victims) checkDeviceMints(t *testing.T) {
 		account string
 		request object
 	}{
-		{v.first, "viewer", tokenRequest(3600, v.deviceA)},
-		{v.first, "viewer", tokenRequest(600, v.deviceA)},
-		{v.first, "viewer", tokenRequest(600, v.deviceA, apiAudience)},
-		{v.first, v.deviceA, tokenRequest(month, v.deviceA)},
-		{v.first, v.deviceA, tokenRequest(600, v.deviceA, apiAudience)},
-		{v.teller, "teller", tokenRequest(600, v.tellerDevice, apiAudience, "vault")},
+		{v.first, "viewer", lab.TokenRequest(3600, v.deviceA)},
+		{v.first, "viewer", lab.TokenRequest(600, v.deviceA)},
+		{v.first, "viewer", lab.TokenRequest(600, v.deviceA, apiAudience)},
+		{v.first, v.deviceA, lab.TokenRequest(month, v.deviceA)},
+		{v.first, v.deviceA, lab.TokenRequest(600, v.deviceA, apiAudience)},
+		{v.teller, "teller", lab.TokenRequest(600, v.tellerDevice, apiAudience, "vault")},
 	} {
-		if token := mint(t, allowed.device, v.namespace, allowed.account,
+		if token := allowed.device.Token(t, v.namespace, allowed.account,
 			allowed.request); !lab.Accepts(t, token) {
 			t.Errorf("a token for %q is refused", allowed.account)
 		}
 	}
-	mint(t, v.teller, v.namespace, "teller", tokenRequest(600, v.tellerDevice, "sts", "vault"))
+	v.teller.Token(t, v.namespace, "teller",
+		lab.TokenRequest(600, v.tellerDevice, "sts", "vault"))
 }
 
 func (v victims) checkEditWorks(t *testing.T) {
@@ -68,8 +69,8 @@ func (v victims) checkEditWorks(t *testing.T) {
 // accounts of its pods.
 func (v victims) checkOthersMint(t *testing.T) {
 	admin := lab.Administrator()
-	runner := lab.Holder(mint(t, admin, v.namespace, "runner", tokenRequest(3600, "")))
-	mint(t, runner, v.namespace, "default", tokenRequest(year, "", "sts.amazonaws.com"))
+	runner := lab.Holder(admin.Token(t, v.namespace, "runner", lab.TokenRequest(3600, "")))
+	runner.Token(t, v.namespace, "default", lab.TokenRequest(year, "", "sts.amazonaws.com"))
 	node := "n-" + v.namespace
 	kubelet := lab.CertificateHolder(t, "system:node:"+node, "system:nodes")
 	admin.Must(t, http.MethodPost, v.in("rolebindings"), named("kubelet", object{
@@ -80,7 +81,7 @@ func (v victims) checkOthersMint(t *testing.T) {
 	pod := v.edit.Must(t, http.MethodPost, v.in("pods"), named("web", object{"spec": object{
 		"serviceAccountName": "ci", "containers": []any{object{"name": "web",
 			"image": "web"}}}}))
-	request := tokenRequest(3607, "web", "vault")
+	request := lab.TokenRequest(3607, "web", "vault")
 	request["spec"].(object)["boundObjectRef"] = object{"apiVersion": "v1", "kind": "Pod",
 		"name": "web",
 		"uid":  pod["metadata"].(object)["uid"]}
@@ -95,8 +96,8 @@ func (v victims) checkOthersMint(t *testing.T) {
 
 func (v victims) checkAdministrator(t *testing.T) {
 	admin := lab.Administrator()
-	mint(t, admin, v.namespace, "ci", tokenRequest(year, "", "vault"))
-	mint(t, admin, v.namespace, v.deviceA, tokenRequest(year, ""))
+	admin.Token(t, v.namespace, "ci", lab.TokenRequest(year, "", "vault"))
+	admin.Token(t, v.namespace, v.deviceA, lab.TokenRequest(year, ""))
 	admin.Must(t, http.MethodPost, v.in("secrets"), legacySecret("of-an-administrator", "ci"))
 	for _, resource := range []string{"secrets", "serviceaccounts", "roles", "rolebindings"} {
 		admin.Must(t, http.MethodPatch, v.in(resource, v.deviceA),

@@ -85,10 +85,10 @@ func newVictims(t *testing.T) victims {
 
 // in is the path of what is in the victims' namespace.
 func (v victims) in(resource string, names ...string) string {
-	return in(v.namespace, resource, names...)
+	return lab.In(v.namespace, resource, names...)
 }
 
-func (v victims) tokenOf(account string) string { return v.in("serviceaccounts", account, "token") }
+func (v victims) tokenOf(account string) string { return lab.TokenOf(v.namespace, account) }
 
 // prepare creates what is there beside the victims. The first machine's device gets more rights
 // than it should have: what the policy says then, it says in RBAC's place.
@@ -105,7 +105,7 @@ func (v victims) prepare(t *testing.T) {
 		v.letRequestTokens(t, namespace, v.deviceA)
 		v.letRequestTokens(t, namespace, "runner")
 		lab.Eventually(t, "the account default is there", func() bool {
-			return admin.Ask(t, http.MethodGet, in(namespace, "serviceaccounts",
+			return admin.Ask(t, http.MethodGet, lab.In(namespace, "serviceaccounts",
 				"default"), nil).Code == http.StatusOK
 		})
 	}
@@ -114,11 +114,11 @@ func (v victims) prepare(t *testing.T) {
 func (v victims) letRequestTokens(t *testing.T, namespace, account string) {
 	t.Helper()
 	name := "requests-tokens-" + account
-	lab.Administrator().Must(t, http.MethodPost, in(namespace, "roles"), named(name,
+	lab.Administrator().Must(t, http.MethodPost, lab.In(namespace, "roles"), named(name,
 		object{"rules": []any{object{
 			"apiGroups": []any{""}, "resources": []any{"serviceaccounts/token"},
 			"verbs": []any{"create"}}}}))
-	lab.Administrator().Must(t, http.MethodPost, in(namespace, "rolebindings"), named(name,
+	lab.Administrator().Must(t, http.MethodPost, lab.In(namespace, "rolebindings"), named(name,
 		object{
 			"roleRef": object{"apiGroup": "rbac.authorization.k8s.io", "kind": "Role",
 				"name": name},
@@ -146,7 +146,7 @@ func (v victims) watch(t *testing.T) {
 			v.namespace).Succeeds()
 	})
 	lab.Eventually(t, "the second binding counts", func() bool {
-		a := v.edit.Ask(t, http.MethodPost, v.tokenOf("ci"), tokenRequest(600, ""))
+		a := v.edit.Ask(t, http.MethodPost, v.tokenOf("ci"), lab.TokenRequest(600, ""))
 		return len(a.Warnings) > 0
 	})
 }
@@ -200,7 +200,7 @@ const (
 
 func (v victims) tokensOfEdit() []attack {
 	request := func(name, account string) attack {
-		return attack{name, v.edit, http.MethodPost, v.tokenOf(account), tokenRequest(year,
+		return attack{name, v.edit, http.MethodPost, v.tokenOf(account), lab.TokenRequest(year,
 			""), ownTokens}
 	}
 	return []attack{
@@ -227,7 +227,7 @@ func (v victims) as(account string, extra map[string][]string) lab.Person {
 func (v victims) impersonations() []attack {
 	request := func(name, account, bound string) attack {
 		return attack{name, v.as(v.device, nil), http.MethodPost, v.tokenOf(account),
-			tokenRequest(600, bound), impersonated}
+			lab.TokenRequest(600, bound), impersonated}
 	}
 	asItself := request("a token as itself, once more", "ci", v.device)
 	asItself.thief, asItself.message = v.as("ci", nil), ownTokens
@@ -318,13 +318,12 @@ func (v victims) decoys() []attack {
 
 // requestOf is a token request of the first machine's device.
 func (v victims) requestOf(name, namespace, account string, request object, message string) attack {
-	return attack{name, v.first, http.MethodPost, in(namespace, "serviceaccounts", account,
-		"token"), request, message}
+	return attack{name, v.first, http.MethodPost, lab.TokenOf(namespace, account), request, message}
 }
 
 func (v victims) ofOneMachine() []attack {
 	bound := func(kind, name string) object {
-		request := tokenRequest(600, name)
+		request := lab.TokenRequest(600, name)
 		request["spec"].(object)["boundObjectRef"].(object)["kind"] = kind
 		return request
 	}
@@ -332,25 +331,25 @@ func (v victims) ofOneMachine() []attack {
 		return v.requestOf(name, v.namespace, account, request, message)
 	}
 	return []attack{
-		request("a token bound to another machine's Secret", "viewer", tokenRequest(600,
+		request("a token bound to another machine's Secret", "viewer", lab.TokenRequest(600,
 			v.deviceB), notBound),
-		request("a token bound to any Secret", "viewer", tokenRequest(600, "other"),
+		request("a token bound to any Secret", "viewer", lab.TokenRequest(600, "other"),
 			notBound),
 		request("a token bound to a pod", "viewer", bound("Pod", v.deviceA), notBound),
-		request("an unbound token", "viewer", tokenRequest(600, ""), notBound),
-		request("an unbound bootstrap token", v.deviceA, tokenRequest(600, ""), notBound),
+		request("an unbound token", "viewer", lab.TokenRequest(600, ""), notBound),
+		request("an unbound bootstrap token", v.deviceA, lab.TokenRequest(600, ""), notBound),
 		request("a bootstrap token bound to another machine's Secret", v.deviceA,
-			tokenRequest(600, v.deviceB), notBound),
-		request("a token that is a second too long", "viewer", tokenRequest(3601,
+			lab.TokenRequest(600, v.deviceB), notBound),
+		request("a token that is a second too long", "viewer", lab.TokenRequest(3601,
 			v.deviceA), tooLong),
 		request("a bootstrap token that is a second too long", v.deviceA,
-			tokenRequest(month+1, v.deviceA), tooLong),
-		request("a token for a cloud", "viewer", tokenRequest(600, v.deviceA,
+			lab.TokenRequest(month+1, v.deviceA), tooLong),
+		request("a token for a cloud", "viewer", lab.TokenRequest(600, v.deviceA,
 			"sts.amazonaws.com"), otherAudience),
 		request("a token for a cloud and the API server", "viewer",
-			tokenRequest(600, v.deviceA, apiAudience, "sts.amazonaws.com"),
+			lab.TokenRequest(600, v.deviceA, apiAudience, "sts.amazonaws.com"),
 			otherAudience),
-		request("a bootstrap token for a cloud", v.deviceA, tokenRequest(600, v.deviceA,
+		request("a bootstrap token for a cloud", v.deviceA, lab.TokenRequest(600, v.deviceA,
 			"sts.amazonaws.com"), otherAudience),
 	}
 }
@@ -363,32 +362,32 @@ func (v victims) audiences() []attack {
 		"vault,", " vault", "Vault", "audiences=vault"} {
 		request := v.requestOf(fmt.Sprintf("a token for the audience %q", audience),
 			v.namespace, "teller",
-			tokenRequest(600, v.tellerDevice, audience), otherAudience)
+			lab.TokenRequest(600, v.tellerDevice, audience), otherAudience)
 		request.thief = v.teller
 		all = append(all, request)
 	}
 	for _, audience := range []string{"", " ", apiAudience + " "} {
 		all = append(all, v.requestOf(fmt.Sprintf("a token for the audience %q where "+
 			"none was named", audience), v.namespace,
-			"viewer", tokenRequest(600, v.deviceA, audience), otherAudience))
+			"viewer", lab.TokenRequest(600, v.deviceA, audience), otherAudience))
 	}
 	own := v.requestOf("a bootstrap token for an audience of the account's", v.namespace,
 		v.tellerDevice,
-		tokenRequest(600, v.tellerDevice, "vault"), otherAudience)
+		lab.TokenRequest(600, v.tellerDevice, "vault"), otherAudience)
 	own.thief = v.teller
 	return append(all, own)
 }
 
 func (v victims) withMoreRights() []attack {
 	return []attack{
-		v.requestOf("a token for another account", v.namespace, "ci", tokenRequest(600,
+		v.requestOf("a token for another account", v.namespace, "ci", lab.TokenRequest(600,
 			v.deviceA), notItsAccount),
-		v.requestOf("a token for default", v.namespace, "default", tokenRequest(600,
+		v.requestOf("a token for default", v.namespace, "default", lab.TokenRequest(600,
 			v.deviceA), notItsAccount),
 		v.requestOf("a token for another machine's device", v.namespace, v.deviceB,
-			tokenRequest(600, v.deviceA), notItsAccount),
+			lab.TokenRequest(600, v.deviceA), notItsAccount),
 		v.requestOf("a token in another namespace", v.elsewhere, "default",
-			tokenRequest(600, v.deviceA), notItsAccount),
+			lab.TokenRequest(600, v.deviceA), notItsAccount),
 	}
 }
 
@@ -403,7 +402,7 @@ func (v victims) checkRBAC(t *testing.T) {
 		}
 	}
 	for _, account := range []string{"ci", "default", v.deviceA} {
-		forbidden(v.second, http.MethodPost, v.tokenOf(account), tokenRequest(600,
+		forbidden(v.second, http.MethodPost, v.tokenOf(account), lab.TokenRequest(600,
 			v.deviceB), "cannot create resource")
 	}
 	for _, resource := range []string{"secrets", "serviceaccounts", "roles", "rolebindings"} {
@@ -423,6 +422,6 @@ func (v victims) checkRBAC(t *testing.T) {
 	forbidden(v.edit, http.MethodGet, limits, nil, "cannot get resource")
 	// What tells a genuine request of a device from an impersonated one.
 	genuine := v.as(v.device, map[string][]string{"authentication.kubernetes.io/credential-id": {"JTI=x"}})
-	forbidden(genuine, http.MethodPost, v.tokenOf("ci"), tokenRequest(600, v.device),
+	forbidden(genuine, http.MethodPost, v.tokenOf("ci"), lab.TokenRequest(600, v.device),
 		"cannot impersonate resource")
 }

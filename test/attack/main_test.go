@@ -5,7 +5,6 @@
 package attack_test
 
 import (
-	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -16,7 +15,7 @@ import (
 
 func TestMain(m *testing.M) { lab.Main(m, lab.Options{}) }
 
-type object = map[string]any
+type object = lab.Object
 
 // Paths of the API, and the API server's own audience.
 const (
@@ -25,29 +24,6 @@ const (
 	limits      = "/api/v1/namespaces/sa-exec-credential/configmaps/limits"
 	apiAudience = "https://kubernetes.default.svc"
 )
-
-// in is the path of what is in a namespace.
-func in(namespace, resource string, names ...string) string {
-	group := "/api/v1"
-	if strings.HasPrefix(resource, "role") {
-		group = rbac
-	}
-	return strings.Join(append([]string{group, "namespaces", namespace, resource}, names...),
-		"/")
-}
-
-// tokenRequest asks for a token; bound names a Secret to bind it to.
-func tokenRequest(seconds int, bound string, audiences ...string) object {
-	spec := object{"expirationSeconds": seconds}
-	if len(audiences) > 0 {
-		spec["audiences"] = audiences
-	}
-	if bound != "" {
-		spec["boundObjectRef"] = object{"apiVersion": "v1", "kind": "Secret", "name": bound}
-	}
-	return object{"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest",
-		"spec": spec}
-}
 
 func named(name string, more object) object {
 	o := object{"metadata": object{"name": name}}
@@ -103,17 +79,9 @@ func (m *machine) bootstrap() string {
 func (m *machine) checkGone(device string) {
 	m.Helper()
 	for _, resource := range []string{"secrets", "serviceaccounts", "roles", "rolebindings"} {
-		if got := lab.Administrator().Ask(m.T, http.MethodGet, in(m.Namespace, resource,
+		if got := lab.Administrator().Ask(m.T, http.MethodGet, lab.In(m.Namespace, resource,
 			device), nil); got.Code != http.StatusNotFound {
 			m.Errorf("%s of the device are still there: %d", resource, got.Code)
 		}
 	}
-}
-
-// mint requests a token as somebody, and returns it.
-func mint(t *testing.T, who lab.Person, namespace, account string, request object) string {
-	t.Helper()
-	status, _ := who.Must(t, http.MethodPost, in(namespace, "serviceaccounts", account,
-		"token"), request)["status"].(object)
-	return fmt.Sprint(status["token"])
 }

@@ -21,7 +21,7 @@ type sabotage struct {
 func patch(metadata object) func(*machine, string) {
 	return func(m *machine, device string) {
 		for _, resource := range []string{"secrets", "serviceaccounts"} {
-			m.asAdmin(http.MethodPatch, in(m.Namespace, resource, device),
+			m.asAdmin(http.MethodPatch, lab.In(m.Namespace, resource, device),
 				object{"metadata": metadata})
 		}
 	}
@@ -32,9 +32,9 @@ func (m *machine) asAdmin(method, path string, body any) object {
 	return lab.Administrator().Must(m.T, method, path, body)
 }
 
-func (m *machine) deleteAs(resource, device string) {
+func (m *machine) delete(resource, device string) {
 	m.Helper()
-	m.asAdmin(http.MethodDelete, in(m.Namespace, resource, device), nil)
+	m.asAdmin(http.MethodDelete, lab.In(m.Namespace, resource, device), nil)
 }
 
 var sabotages = []sabotage{
@@ -42,7 +42,7 @@ var sabotages = []sabotage{
 	{"labels removed", "Secret without our labels", patch(object{"labels": nil})},
 	{"finalizers", "", patch(object{"finalizers": []any{"example.com/never"}})},
 	{"an owner", "", func(m *machine, device string) {
-		owner := m.asAdmin(http.MethodPost, in(m.Namespace, "configmaps"), named("owner",
+		owner := m.asAdmin(http.MethodPost, lab.In(m.Namespace, "configmaps"), named("owner",
 			nil))["metadata"].(object)
 		patch(object{"ownerReferences": []any{object{"apiVersion": "v1",
 			"kind": "ConfigMap", "name": "owner",
@@ -51,21 +51,19 @@ var sabotages = []sabotage{
 	{"being deleted, and held", "ServiceAccount is being deleted", func(m *machine,
 		device string) {
 		patch(object{"finalizers": []any{"example.com/never"}})(m, device)
-		m.deleteAs("serviceaccounts", device)
-		m.deleteAs("secrets", device)
+		m.delete("serviceaccounts", device)
+		m.delete("secrets", device)
 	}},
 	{"a decoy in the Secret's place", "Secret without our labels", func(m *machine,
 		device string) {
-		m.deleteAs("secrets", device)
-		m.asAdmin(http.MethodPost, in(m.Namespace, "secrets"), named(device, nil))
+		m.delete("secrets", device)
+		m.asAdmin(http.MethodPost, lab.In(m.Namespace, "secrets"), named(device, nil))
 	}},
-	{"the account is missing", "no ServiceAccount", func(m *machine,
-		device string) {
-		m.deleteAs("serviceaccounts", device)
+	{"the account is missing", "no ServiceAccount", func(m *machine, device string) {
+		m.delete("serviceaccounts", device)
 	}},
-	{"the Secret is missing", "no Secret", func(m *machine,
-		device string) {
-		m.deleteAs("secrets", device)
+	{"the Secret is missing", "no Secret", func(m *machine, device string) {
+		m.delete("secrets", device)
 	}},
 }
 

@@ -38,7 +38,7 @@ func TestAnInitContainerCopiesTheProgram(t *testing.T) {
 	config := m.LoadKubeconfig()
 	config.AuthInfos[config.Contexts[m.Profile].AuthInfo].Exec.Command = copied
 	f := &fleet{Machine: m}
-	f.write(m.Kubeconfig(), config)
+	f.WriteKubeconfig(m.Kubeconfig(), config)
 	f.is(m.Username())
 
 	// what runs cannot be written to, and is replaced all the same

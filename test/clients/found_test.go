@@ -82,7 +82,7 @@ func TestOneKubeconfigUserServesEveryCluster(t *testing.T) {
 	for i, server := range f.servers {
 		add(config, contextOf(i), server, "")
 	}
-	f.write(file, config)
+	f.WriteKubeconfig(file, config)
 	for i := range f.servers {
 		for range 2 {
 			f.is(f.user(i), "--kubeconfig", file, "--context", contextOf(i))
@@ -102,12 +102,12 @@ func TestOneKubeconfigUserServesEveryCluster(t *testing.T) {
 
 	// nobody has set up the cluster's own address
 	add(config, "other", lab.Plane.Server, "")
-	f.write(file, config)
+	f.WriteKubeconfig(file, config)
 	r := f.Kubectl("--kubeconfig", file, "--context", "other", "get", "pods")
 	r.Fails(1, "no profile is for the client's cluster")
 	f.Follow(r, "sa-exec-credential status")
 	add(config, "other", lab.Plane.Server, `{"profile":"`+f.profileOf(0)+`"}`)
-	f.write(file, config)
+	f.WriteKubeconfig(file, config)
 	f.Kubectl("--kubeconfig", file, "--context", "other", "get", "pods").Fails(1,
 		"the client's cluster is not the profile's")
 }
@@ -132,7 +132,7 @@ func TestOfSeveralAccountsOfAClusterTheExtensionNamesOne(t *testing.T) {
 		"third":  `{"serviceAccount":"` + m.Namespace + `-c/ci"}`} {
 		add(config, name, m.Server, extension)
 	}
-	f.write(file, config)
+	f.WriteKubeconfig(file, config)
 	f.is(m.Username(), "--kubeconfig", file, "--context", "first")
 	f.is("system:serviceaccount:"+m.Namespace+"-b:ci", "--kubeconfig", file, "--context",
 		"second")

@@ -6,7 +6,6 @@ import (
 	"encoding/base64"
 
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"github.com/sa-exec-credential/sa-exec-credential/test/lab"
@@ -16,10 +15,7 @@ import (
 // addresses, c00 and on, each with its namespace.
 func (f *fleet) writeAdmins() {
 	f.Helper()
-	config, err := clientcmd.LoadFromFile(f.Admin)
-	if err != nil {
-		f.Fatal(err)
-	}
+	config := lab.LoadKubeconfig(f.T, f.Admin)
 	context := config.Contexts[config.CurrentContext]
 	cluster := config.Clusters[context.Cluster]
 	clear(config.Contexts)
@@ -32,16 +28,7 @@ func (f *fleet) writeAdmins() {
 			AuthInfo: context.AuthInfo, Namespace: f.namespaces[i]}
 	}
 	config.CurrentContext = contextOf(0)
-	f.write(f.Kubeconfig(), config)
-}
-
-func (f *fleet) write(path string, config *clientcmdapi.Config) {
-	f.Helper()
-	data, err := clientcmd.Write(*config)
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Write(path, string(data))
+	f.WriteKubeconfig(f.Kubeconfig(), config)
 }
 
 // everywhere is the user of a kubeconfig that has one for all clusters.

@@ -98,14 +98,12 @@ func (s *site) limits() {
 		s.Skip("the API server has no admission policies")
 	}
 	_, bootstrap := s.Tokens(s.Load(s.Profile))
-	code, answer := lab.Ask(s.T, bootstrap, http.MethodPost, "/api/v1/namespaces/"+s.Namespace+
-		"/serviceaccounts/"+account+"/token", map[string]any{
-		"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest",
-		"spec": map[string]any{"expirationSeconds": 360000}})
-	if code != http.StatusUnprocessableEntity && code != http.StatusForbidden {
-		s.Errorf("a token that is bound to nothing: %d", code)
+	a := lab.Holder(bootstrap).Ask(s.T, http.MethodPost, lab.TokenOf(s.Namespace, account),
+		lab.TokenRequest(360000, ""))
+	if a.Code != http.StatusUnprocessableEntity && a.Code != http.StatusForbidden {
+		s.Errorf("a token that is bound to nothing: %d", a.Code)
 	}
-	lab.Has(s.T, "the refusal", string(answer), "sa-exec-credential")
+	lab.Has(s.T, "the refusal", string(a.Body), "sa-exec-credential")
 }
 
 func (s *site) healing() {
@@ -216,17 +214,14 @@ func (s *site) minters() {
 	other.Kubectl("get", "pods").Succeeds()
 	device := other.Load("sso").Device.Name
 	as := "system:serviceaccount:sa-exec-credential:" + s.Namespace + "." + device
-	longer := map[string]any{"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest",
-		"spec": map[string]any{"expirationSeconds": 7200, "boundObjectRef": map[string]any{
-			"apiVersion": "v1", "kind": "Secret", "name": device}}}
 	for _, whom := range []string{"", as} {
 		config, err := clientcmd.BuildConfigFromFlags("", person)
 		if err != nil {
 			s.Fatal(err)
 		}
 		config.Impersonate.UserName = whom
-		a := lab.With(s.T, config).Ask(s.T, http.MethodPost, "/api/v1/namespaces/"+s.Namespace+
-			"/serviceaccounts/"+account+"/token", longer)
+		a := lab.With(s.T, config).Ask(s.T, http.MethodPost,
+			lab.TokenOf(s.Namespace, account), lab.TokenRequest(7200, device))
 		if a.Code != http.StatusForbidden && os.Getenv(limitsVariable) != "no" {
 			s.Errorf("a token of two hours, as %q: %d %s", whom, a.Code, a.Message)
 		}

@@ -11,8 +11,6 @@ import (
 	"strings"
 	"testing"
 
-	"k8s.io/client-go/tools/clientcmd"
-
 	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/mint"
 	"github.com/sa-exec-credential/sa-exec-credential/test/lab"
@@ -23,7 +21,7 @@ func TestMain(m *testing.M) {
 		APIServerArgs: []string{"--feature-gates=ConstrainedImpersonation=false"}})
 }
 
-type object = map[string]any
+type object = lab.Object
 
 // group is a name that could be mistaken for several, or for a line of the limits.
 const group = "oidc:/deployers, all: of them user:bob"
@@ -37,25 +35,8 @@ func newMachine(t *testing.T, users ...string) *machine {
 	t.Helper()
 	m := &machine{lab.NewMachine(t, keyring.Kernel)}
 	m.Profile = "it"
-	config, err := clientcmd.LoadFromFile(m.Admin)
-	if err != nil {
-		t.Fatal(err)
-	}
 	for _, user := range users {
-		var groups []string
-		if strings.HasPrefix(user, "member") {
-			groups = []string{group}
-		}
-		own, err := clientcmd.LoadFromFile(lab.User(t, user, groups...))
-		if err != nil {
-			t.Fatal(err)
-		}
-		config.AuthInfos[user] = own.AuthInfos[user]
-		config.Contexts[user+"@test"] = own.Contexts[user+"@test"]
-	}
-	m.Admin = m.Path("all.kubeconfig")
-	if err := clientcmd.WriteToFile(*config, m.Admin); err != nil {
-		t.Fatal(err)
+		m.AddUser(user, groupsOf(user)...)
 	}
 	return m
 }
@@ -68,16 +49,11 @@ func (m *machine) mintsWith(user string, flags ...string) lab.Result {
 		"admin@test", "--bootstrap", "context=" + user + "@test"}, flags...)...)
 }
 
-// person is somebody of the machine's kubeconfig.
-func (m *machine) person(user string) lab.Person {
-	m.Helper()
-	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(
-		&clientcmd.ClientConfigLoadingRules{ExplicitPath: m.Admin},
-		&clientcmd.ConfigOverrides{CurrentContext: user + "@test"}).ClientConfig()
-	if err != nil {
-		m.Fatal(err)
+func groupsOf(user string) []string {
+	if strings.HasPrefix(user, "member") {
+		return []string{group}
 	}
-	return lab.With(m.T, config)
+	return nil
 }
 
 func (m *machine) device() string {
@@ -88,16 +64,8 @@ func (m *machine) device() string {
 func (m *machine) ask(user, account string, seconds int, bound string,
 	audiences ...string) lab.Answer {
 	m.Helper()
-	spec := object{"expirationSeconds": seconds}
-	if len(audiences) > 0 {
-		spec["audiences"] = audiences
-	}
-	if bound != "" {
-		spec["boundObjectRef"] = object{"apiVersion": "v1", "kind": "Secret", "name": bound}
-	}
-	return m.person(user).Ask(m.T, http.MethodPost, "/api/v1/namespaces/"+m.Namespace+
-		"/serviceaccounts/"+account+"/token", object{"apiVersion": "authentication.k8s.io/v1",
-		"kind": "TokenRequest", "spec": spec})
+	return lab.CertificateHolder(m.T, user, groupsOf(user)...).Ask(m.T, http.MethodPost,
+		lab.TokenOf(m.Namespace, account), lab.TokenRequest(seconds, bound, audiences...))
 }
 
 // limits are the account's keys of the ConfigMap.
@@ -155,9 +123,10 @@ func TestMintersAreHeldToTheLimits(t *testing.T) {
 			t.Errorf("%s: %d %s", c.name, a.Code, a.Message)
 		}
 	}
-	for _, path := range []string{"/api/v1/namespaces/" + m.Namespace + "/pods",
-		"/api/v1/namespaces/" + m.Namespace + "/secrets"} {
-		if a := m.person("alice").Ask(t, http.MethodGet, path, nil); a.Code != http.StatusForbidden {
+	for _, kind := range []string{"pods", "secrets"} {
+		path := lab.In(m.Namespace, kind)
+		a := lab.CertificateHolder(t, "alice").Ask(t, http.MethodGet, path, nil)
+		if a.Code != http.StatusForbidden {
 			t.Errorf("GET %s: %d", path, a.Code)
 		}
 	}
@@ -255,18 +224,9 @@ func TestTheAuditLogSaysWhoHasMinted(t *testing.T) {
 	m.mintsWith("alice").Succeeds()
 	m.Forget()
 	m.Kubectl("get", "pods").Succeeds()
-	events, err := lab.Plane.AuditEvents()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var by, as string
-	for _, event := range events {
-		if event.IsTokenRequest(m.Namespace, lab.Account) &&
-			event.ResponseStatus.Code == http.StatusCreated {
-			by, as = event.User.Username, event.ImpersonatedUser.Username
-		}
-	}
-	if by != "alice" || as != "" {
+	mints := m.Mints(lab.Account)
+	last := mints[len(mints)-1]
+	if by, as := last.User.Username, last.ImpersonatedUser.Username; by != "alice" || as != "" {
 		t.Errorf("the last token was requested by %q as %q", by, as)
 	}
 	token := m.Plugin("token", "--profile", m.Profile).Succeeds().Stdout

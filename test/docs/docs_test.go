@@ -33,10 +33,7 @@ import (
 )
 
 // The names of namespaces are those of the pages, so the control plane is this package's own.
-func TestMain(m *testing.M) {
-	lab.Main(m, lab.Options{OwnPlane: true,
-		Helpers: map[string]func([]string) int{"pod": lab.PodMain}})
-}
+func TestMain(m *testing.M) { lab.Main(m, lab.Options{OwnPlane: true}) }
 
 // elsewhere are whose blocks are typed in test/join, where there are servers, and in test/ci. Those of
 // "release" install what is published, or publish it: test/dist installs what would be.

@@ -3,28 +3,18 @@
 package fleet_test
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
-	"io"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
-	"github.com/creack/pty"
-	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
 	"github.com/sa-exec-credential/sa-exec-credential/test/lab"
 )
-
-// terminalLimit is when a command at a terminal is ended: it hangs.
-const terminalLimit = 2 * time.Minute
 
 // contexts is a kubeconfig of administrators that log in through plugins.
 type contexts struct {
@@ -37,10 +27,7 @@ type contexts struct {
 func newContexts(t *testing.T) *contexts {
 	t.Helper()
 	m := lab.NewMachine(t, keyring.Kernel)
-	admin, err := clientcmd.LoadFromFile(lab.Plane.AdminKubeconfig)
-	if err != nil {
-		t.Fatal(err)
-	}
+	admin := lab.LoadKubeconfig(t, m.Admin)
 	user := admin.AuthInfos[admin.Contexts[admin.CurrentContext].AuthInfo]
 	status := map[string]string{"clientCertificateData": string(user.ClientCertificateData),
 		"clientKeyData": string(user.ClientKeyData)}
@@ -52,9 +39,7 @@ func newContexts(t *testing.T) *contexts {
 	c := &contexts{Machine: m, config: clientcmdapi.NewConfig(), path: filepath.Join(m.Home,
 		"admins"),
 		answer: filepath.Join(m.Home, "answer")}
-	if err := os.WriteFile(c.answer, answer, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	m.Write(c.answer, string(answer))
 	return c
 }
 
@@ -69,9 +54,7 @@ func (c *contexts) add(name, namespace, script string) {
 		Command:         "/bin/sh", Args: []string{"-ec", script + "\ncat " + c.answer}}}
 	c.config.Contexts[name] = &clientcmdapi.Context{Cluster: name, AuthInfo: name,
 		Namespace: namespace}
-	if err := clientcmd.WriteToFile(*c.config, c.path); err != nil {
-		c.Fatal(err)
-	}
+	c.WriteKubeconfig(c.path, c.config)
 }
 
 // The plugin of the bootstrap context gets an environment of its own, and those of the others keep
@@ -117,47 +100,18 @@ func TestALoginAsksOnTheTerminal(t *testing.T) {
 	c := newContexts(t)
 	c.add("asking", c.Namespace, `printf 'Code: ' >&2; read -r code; test "$code" = 123456`)
 	args := []string{"devices", lab.Account, "--context", "asking", "--kubeconfig", c.path}
-	if code, shown := c.atTerminal("Code: ", "123456\n", args...); code != 0 {
-		t.Errorf("exit code %d\n%s", code, shown)
+	answered := func(answer string) lab.Result {
+		terminal := c.InTerminal(80, args...)
+		terminal.See("Code: ")
+		terminal.Type(answer)
+		return terminal.End()
 	}
-	code, shown := c.atTerminal("Code: ", "654321\n", args...)
-	if code != 4 || !strings.Contains(shown, `context "asking"`) {
-		t.Errorf("with a wrong answer: exit code %d\n%s", code, shown)
+	answered("123456\n").Succeeds()
+	if r := answered("654321\n"); r.Code != 4 || !strings.Contains(r.Stdout, `context "asking"`) {
+		t.Errorf("with a wrong answer: exit code %d\n%s", r.Code, r.Stdout)
 	}
 	// The question goes unanswered where nobody sits at a terminal.
 	if r := c.Plugin(args...); r.Code != 4 || r.Stdout != "" {
 		t.Errorf("without a terminal: exit code %d\n%s", r.Code, r.Stderr)
 	}
-}
-
-// atTerminal runs the program under test at a terminal of its own, where a person answers a
-// question.
-func (c *contexts) atTerminal(question, answer string, args ...string) (code int, shown string) {
-	c.Helper()
-	cmd := exec.Command(lab.Plugin, args...)
-	cmd.Env = c.Env()
-	terminal, err := pty.Start(cmd)
-	if err != nil {
-		c.Fatal(err)
-	}
-	defer terminal.Close()
-	limit := time.AfterFunc(terminalLimit, func() { _ = cmd.Process.Kill() })
-	defer limit.Stop()
-	var screen bytes.Buffer
-	for answered := false; err == nil; {
-		if !answered && strings.HasSuffix(screen.String(), question) {
-			answered = true
-			if _, err := io.WriteString(terminal, answer); err != nil {
-				c.Fatal(err)
-			}
-		}
-		// fails when nobody has the terminal open any longer
-		_, err = io.CopyN(&screen, terminal, 1)
-	}
-	_ = cmd.Wait() // how it ended is in its state
-	code = cmd.ProcessState.ExitCode()
-	if leak := lab.Leak(screen.String()); leak != "" {
-		c.Errorf("the terminal shows %s", leak)
-	}
-	return code, screen.String()
 }

@@ -34,7 +34,7 @@ func TestAContextCostsFewRequests(t *testing.T) {
 	m.writeFleet(lab.Namespace(), size)
 	m.costs(site, "new", size, mostRequests-1) // limits are written, too
 	m.costs(site, "set up again", size, mostRequests)
-	site.Gate.Arm(0, false, nil)
+	site.Gate.Forget()
 	m.Plugin("doctor").Succeeds()
 	requests := site.Gate.Requests()
 	if got := len(requests); got > size*mostAsked+1 {
@@ -62,7 +62,7 @@ func TestAContextCostsFewRequestsWhereItsNamespaceIsThere(t *testing.T) {
 // costs sets all contexts up.
 func (m *machine) costs(site *lab.Site, what string, size, most int) {
 	m.Helper()
-	site.Gate.Arm(0, false, nil)
+	site.Gate.Forget()
 	r := m.Plugin("setup", lab.Account, "--all-contexts", "--cluster-role", "view",
 		"--kubeconfig", m.Kubeconfig()).Succeeds()
 	if got := strings.Count(r.Stdout, " ready\n"); got != size {

@@ -12,7 +12,6 @@ import (
 	"syscall"
 	"testing"
 
-	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
@@ -78,10 +77,7 @@ func (m *machine) coldCrowd(prefix string) {
 // namespace.
 func (m *machine) writeFleet(prefix string, size int) *clientcmdapi.Config {
 	m.Helper()
-	config, err := clientcmd.LoadFromFile(m.Admin)
-	if err != nil {
-		m.Fatal(err)
-	}
+	config := lab.LoadKubeconfig(m.T, m.Admin)
 	context := config.Contexts[config.CurrentContext]
 	cluster := config.Clusters[context.Cluster]
 	config.Contexts, config.Clusters = map[string]*clientcmdapi.Context{},
@@ -93,11 +89,7 @@ func (m *machine) writeFleet(prefix string, size int) *clientcmdapi.Config {
 			AuthInfo: context.AuthInfo, Namespace: name}
 	}
 	config.CurrentContext = "context-" + prefix + "-000"
-	data, err := clientcmd.Write(*config)
-	if err != nil {
-		m.Fatal(err)
-	}
-	m.Write(m.Kubeconfig(), string(data))
+	m.WriteKubeconfig(m.Kubeconfig(), config)
 	return m.LoadKubeconfig()
 }
 
@@ -177,11 +169,7 @@ func TestOneContextThatFailsDoesNotStopTheOthers(t *testing.T) {
 	chosen := []string{"context-" + prefix + "-001", "context-" + prefix + "-002", "context-" +
 		prefix + "-003"}
 	config.Clusters["cluster-"+prefix+"-002"].Server = "https://127.0.0.1:1"
-	data, err := clientcmd.Write(*config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	m.Write(m.Kubeconfig(), string(data))
+	m.WriteKubeconfig(m.Kubeconfig(), config)
 	r := m.Plugin("setup", "ci", "--context", "context-"+prefix+"-00[1-3]", "--parallel", "2")
 	if r.Code != 5 {
 		t.Errorf("exit code %d, want that of the one that failed, 5", r.Code)

@@ -150,11 +150,7 @@ func TestACrowdWithAStaleTokenCostsOneTokenRequest(t *testing.T) {
 // makeStale moves the times of the cached token so that it has a few minutes left of its hour.
 func (m *machine) makeStale() {
 	m.Helper()
-	key := m.Configuration().TokenKey()
-	entry := m.Entry(key)
-	entry.IssuedAt, entry.ExpiresAt = time.Now().Add(-56*time.Minute),
-		time.Now().Add(4*time.Minute)
-	m.SetEntry(key, entry)
+	m.Age(m.Configuration().TokenKey(), 56./60)
 }
 
 func TestAServerThatDoesNotAnswerIsOneErrorWithinTheDeadline(t *testing.T) {

@@ -159,9 +159,7 @@ func TestTheBootstrapCredentialRenewsItselfAfterHalfItsLife(t *testing.T) {
 		}
 
 		old := m.Entry(key)
-		old.IssuedAt = time.Now().Add(-400 * time.Hour)
-		old.ExpiresAt = time.Now().Add(320 * time.Hour)
-		m.SetEntry(key, old)
+		m.Age(key, 400./720)
 		m.Forget()
 		m.get().Silent().Token()
 		m.checkRenewed(old, minted)
@@ -204,10 +202,7 @@ func TestARenewalThatFailsCostsNothing(t *testing.T) {
 	m := newMachine(t, keyring.Kernel, nil)
 	m.Prepare()
 	key, device := m.Configuration().BootstrapKey(), m.Configuration().Device.Name
-	entry := m.Entry(key)
-	entry.IssuedAt = time.Now().Add(-400 * time.Hour)
-	entry.ExpiresAt = time.Now().Add(320 * time.Hour)
-	m.SetEntry(key, entry)
+	m.Age(key, 400./720)
 	m.AsAdmin("patch", "role", "-n", m.Namespace, device, "--type=json",
 		`-p=[{"op":"replace","path":"/rules/0/resourceNames","value":["`+account+`"]}]`)
 	before := len(m.events())

@@ -78,19 +78,11 @@ func ended(signal syscall.Signal) int { return 128 + int(signal) }
 // events are the requests about this machine's namespace and by its service accounts.
 func (m *machine) events() []controlplane.AuditEvent {
 	m.Helper()
-	all, err := lab.Plane.AuditEvents()
-	if err != nil {
-		m.Fatal(err)
-	}
-	var events []controlplane.AuditEvent
-	for _, event := range all {
-		if event.ObjectRef.Namespace == m.Namespace ||
+	return m.Events(func(event controlplane.AuditEvent) bool {
+		return event.ObjectRef.Namespace == m.Namespace ||
 			strings.HasPrefix(event.User.Username,
-				"system:serviceaccount:"+m.Namespace+":") {
-			events = append(events, event)
-		}
-	}
-	return events
+				"system:serviceaccount:"+m.Namespace+":")
+	})
 }
 
 // renewed counts the tokens that the API server has issued for the machine's device.

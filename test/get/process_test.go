@@ -104,10 +104,7 @@ func (m *machine) keyringEnded(signal syscall.Signal) bool {
 	if signal != syscall.SIGKILL {
 		m.Errorf("%v has ended gnome-keyring", signal)
 	}
-	m.Service.StopKeyring()
-	if err := m.Service.StartKeyring(true); err != nil {
-		m.Fatal(err)
-	}
+	m.RestartKeyring()
 	return true
 }
 

@@ -487,7 +487,7 @@ func TestAJoinThatIsKilledAnywhereCanBeRunAgain(t *testing.T) {
 		return site, saved(t, block)
 	}
 	clean, path := run(t)
-	clean.Gate.Arm(0, false, nil)
+	clean.Gate.Forget()
 	clean.Plugin("join", path, "--use-context").Succeeds()
 	clean.NoteEntries()
 	requests := clean.Gate.Requests()

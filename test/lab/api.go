@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -68,6 +69,43 @@ func person(config *rest.Config) Person {
 	return Person{client}
 }
 
+// In is the path of what is in a namespace.
+func In(namespace, resource string, names ...string) string {
+	group := "/api/v1"
+	if strings.HasPrefix(resource, "role") {
+		group = "/apis/rbac.authorization.k8s.io/v1"
+	}
+	return strings.Join(append([]string{group, "namespaces", namespace, resource}, names...),
+		"/")
+}
+
+// TokenOf is where tokens of an account are requested.
+func TokenOf(namespace, account string) string {
+	return In(namespace, "serviceaccounts", account, "token")
+}
+
+// Object is one of the API's, or a part of one.
+type Object = map[string]any
+
+// TokenRequest asks for a token; bound names a Secret to bind it to, unless it is empty.
+func TokenRequest(seconds int, bound string, audiences ...string) Object {
+	spec := Object{"expirationSeconds": seconds}
+	if len(audiences) > 0 {
+		spec["audiences"] = audiences
+	}
+	if bound != "" {
+		spec["boundObjectRef"] = Object{"apiVersion": "v1", "kind": "Secret", "name": bound}
+	}
+	return Object{"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}
+}
+
+// Token requests a token that has to be issued.
+func (p Person) Token(t *testing.T, namespace, account string, request Object) string {
+	t.Helper()
+	answer := p.Must(t, http.MethodPost, TokenOf(namespace, account), request)
+	return answer["status"].(Object)["token"].(string)
+}
+
 // Answer is what the API server has said. Message says why it has not done what it was asked for,
 // and is empty otherwise.
 type Answer struct {
@@ -75,7 +113,7 @@ type Answer struct {
 	Message  string
 	Warnings []string
 	Body     []byte
-	Content  map[string]any
+	Content  Object
 }
 
 // Ask sends a request; a patch is a JSON merge patch. It can be called from other goroutines than
@@ -124,7 +162,7 @@ func (p Person) Ask(t *testing.T, method, path string, body any) (a Answer) {
 }
 
 // Must sends a request that has to succeed.
-func (p Person) Must(t *testing.T, method, path string, body any) map[string]any {
+func (p Person) Must(t *testing.T, method, path string, body any) Object {
 	t.Helper()
 	a := p.Ask(t, method, path, body)
 	if a.Code >= http.StatusBadRequest {
@@ -137,13 +175,6 @@ func (p Person) Must(t *testing.T, method, path string, body any) map[string]any
 func Status(t *testing.T, token, path string) int {
 	t.Helper()
 	return Holder(token).Ask(t, http.MethodGet, path, nil).Code
-}
-
-// Ask sends a request with a token.
-func Ask(t *testing.T, token, method, path string, body any) (code int, answer []byte) {
-	t.Helper()
-	a := Holder(token).Ask(t, method, path, body)
-	return a.Code, a.Body
 }
 
 // Device is one as the program lists it.

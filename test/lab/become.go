@@ -15,8 +15,8 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring/filtertest"
 )
 
-// Become does something to this process and then runs a program in its place.
-func Become(change func() error, args []string) int {
+// become does something to this process and then runs a program in its place.
+func become(change func() error, args []string) int {
 	runtime.LockOSThread() // a session keyring is a thread's, and exec takes over the caller's
 	err := change()
 	if err == nil {
@@ -29,9 +29,9 @@ func Become(change func() error, args []string) int {
 	return 127
 }
 
-// JoinSession gives the process a session keyring in which the user's is not linked, as PAM and
+// joinSession gives the process a session keyring in which the user's is not linked, as PAM and
 // systemd do.
-func JoinSession() error {
+func joinSession() error {
 	_, _, errno := unix.Syscall(unix.SYS_KEYCTL, unix.KEYCTL_JOIN_SESSION_KEYRING, 0, 0)
 	if errno != 0 {
 		return errno
@@ -39,6 +39,6 @@ func JoinSession() error {
 	return nil
 }
 
-// RefuseKeyctl has the kernel answer the calls of keyrings(7) with EPERM, as it does in a container
+// refuseKeyctl has the kernel answer the calls of keyrings(7) with EPERM, as it does in a container
 // by Docker's own filter.
-func RefuseKeyctl() error { return filtertest.RefuseKeyctl(unix.EPERM) }
+func refuseKeyctl() error { return filtertest.RefuseKeyctl(unix.EPERM) }

@@ -3,6 +3,7 @@
 package lab
 
 import (
+	"cmp"
 	"net/http"
 	"strings"
 	"sync"
@@ -11,16 +12,24 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/test/faultproxy"
 )
 
-// Gate stands in front of the API server and counts. At one request, before it is passed on or
-// after it was answered, it calls strike and never answers.
+// Gate stands in front of the API server and counts. At one request it strikes.
 type Gate struct {
 	URL string
 
 	mu     sync.Mutex
 	passed []string // method and path of each request, and whether it is a dry run
 	at     int      // the number of the request, from 1
-	after  bool
-	strike func()
+	strike Strike
+	kill   func()
+	struck bool
+	each   func(*http.Request)
+}
+
+// Strike is what goes wrong with a request.
+type Strike struct {
+	After bool             // it was answered, and the answer is lost
+	Fault faultproxy.Fault // what comes of it otherwise; None: the connection breaks
+	Kill  bool             // the program that sent it is killed
 }
 
 // NewGate makes one that only counts.
@@ -28,13 +37,8 @@ func NewGate(t *testing.T) *Gate {
 	t.Helper()
 	g := &Gate{}
 	proxy := Proxy(t, faultproxy.Options{
-		Fault: func(r *http.Request) faultproxy.Fault {
-			if g.struck(r, false) {
-				return faultproxy.Reset
-			}
-			return faultproxy.None
-		},
-		Lost: func(r *http.Request) bool { return g.struck(r, true) },
+		Fault: func(r *http.Request) faultproxy.Fault { return g.strikes(r, false) },
+		Lost:  func(r *http.Request) bool { return g.strikes(r, true) != faultproxy.None },
 	})
 	g.URL = proxy.URL
 	return g
@@ -56,32 +60,51 @@ func Proxy(t *testing.T, o faultproxy.Options) *faultproxy.Proxy {
 	return proxy
 }
 
-// struck counts a request when it comes, and says whether it is the one that gets no answer.
-func (g *Gate) struck(r *http.Request, answered bool) bool {
+// strikes counts a request when it comes, and says what goes wrong with it.
+func (g *Gate) strikes(r *http.Request, answered bool) faultproxy.Fault {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if !answered {
+		if g.each != nil {
+			g.each(r)
+		}
 		line := r.Method + " " + r.URL.Path
 		if r.URL.Query().Has("dryRun") {
 			line += dryRun
 		}
 		g.passed = append(g.passed, line)
 	}
-	if len(g.passed) != g.at || g.after != answered {
-		return false
+	if len(g.passed) != g.at || g.strike.After != answered {
+		return faultproxy.None
 	}
-	g.strike()
-	return true
+	g.struck = true
+	if g.strike.Kill {
+		g.kill()
+	}
+	return cmp.Or(g.strike.Fault, faultproxy.Reset)
 }
 
-// Arm says at which request to strike; the count starts anew. At 0 there is none.
-func (g *Gate) Arm(at int, after bool, strike func()) {
+// arm says at which request to strike; the count starts anew. At 0 there is none. It returns
+// whether the gate has struck before.
+func (g *Gate) arm(at int, strike Strike, kill func()) (struck bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.passed, g.at, g.after, g.strike = nil, at, after, strike
+	struck = g.struck
+	g.passed, g.at, g.strike, g.kill, g.struck = nil, at, strike, kill, false
+	return struck
 }
 
-// Requests are those since the gate was armed.
+// Forget begins to count anew.
+func (g *Gate) Forget() { g.arm(0, Strike{}, nil) }
+
+// OnEach has a function told of each request, for which it must not wait; nil: no longer.
+func (g *Gate) OnEach(each func(*http.Request)) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.each = each
+}
+
+// Requests are those since the count began.
 func (g *Gate) Requests() []string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -116,21 +139,25 @@ func NewSite(m *Machine) *Site {
 // In is the site for a subtest.
 func (s *Site) In(t *testing.T) *Site { return &Site{Machine: s.Machine.In(t), Gate: s.Gate} }
 
-// Killed runs the plugin until the gate strikes, which kills it.
-func (s *Site) Killed(request int, after bool, args ...string) {
+// Struck runs the plugin, and reports whether it came to the request at which the gate strikes.
+func (s *Site) Struck(request int, strike Strike, args ...string) (r Result, struck bool) {
 	s.Helper()
-	killed := false
 	started := make(chan struct{})
 	var program *Started
-	s.Gate.Arm(request, after, func() {
+	s.Gate.arm(request, strike, func() {
 		<-started
-		killed = true
 		program.killAll()
 	})
 	program = s.plugin(args...).Start(s.T)
 	close(started)
-	r := program.End()
-	s.Gate.Arm(0, false, nil)
+	r = program.End()
+	return r, s.Gate.arm(0, Strike{}, nil)
+}
+
+// Killed runs the plugin until the gate strikes, which kills it.
+func (s *Site) Killed(request int, after bool, args ...string) {
+	s.Helper()
+	r, killed := s.Struck(request, Strike{After: after, Kill: true}, args...)
 	if !killed {
 		s.Fatalf("%s was over before its request %d:\n%s%s", args[0], request, r.Stdout,
 			r.Stderr)

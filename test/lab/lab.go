@@ -46,7 +46,7 @@ type Options struct {
 	// configuration that it starts with (--authentication-config). Nil: none. OwnPlane goes
 	// with it, and Configure replaces it.
 	Authentication func(*Issuer) string
-	// Helpers are programs that the test binary becomes; see Helper.
+	// Helpers are programs that the test binary becomes beside those of the lab; see Helper.
 	Helpers map[string]func(args []string) int
 }
 
@@ -76,10 +76,18 @@ const (
 // atOnce is how many parallel tests run side by side: they spend most of their time waiting.
 const atOnce = "8"
 
+// helpers are for all packages.
+var helpers = map[string]func(args []string) int{"pod": podMain,
+	"own session": func(args []string) int { return become(joinSession, args) },
+	"no keyctl":   func(args []string) int { return become(refuseKeyctl, args) }}
+
 // Main runs a package's tests and the search, and exits.
 func Main(m *testing.M, o Options) {
-	if helper := o.Helpers[os.Getenv(helperVariable)]; helper != nil {
-		os.Exit(helper(os.Args[1:]))
+	name := os.Getenv(helperVariable)
+	for _, programs := range []map[string]func(args []string) int{o.Helpers, helpers} {
+		if helper := programs[name]; helper != nil {
+			os.Exit(helper(os.Args[1:]))
+		}
 	}
 	if os.Getenv(isolatedVariable) == "" {
 		if code, ok := runIsolated(o); ok {

@@ -5,16 +5,21 @@ package lab
 import (
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+
 	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring/secretservicetest"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/profile"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/sealed/swtpmtest"
+	"github.com/sa-exec-credential/sa-exec-credential/test/controlplane"
 )
 
 // Account is the service account that machines mint tokens for, each in a namespace of its own.
@@ -234,20 +239,35 @@ func asAdmin(stdin string, args []string) Command {
 	return Command{Args: append([]string{Plane.Kubectl}, args...), Env: env, Stdin: stdin}
 }
 
-// Minted counts the tokens that the API server has issued for a service account of the machine's
-// namespace.
-func (m *Machine) Minted(account string) (count int) {
+// Mints are the requests for a token of an account of the machine's namespace that the API server
+// has answered with one, in the words of its audit log.
+func (m *Machine) Mints(account string) []controlplane.AuditEvent {
 	m.Helper()
-	events, err := Plane.AuditEvents()
+	return m.Events(func(event controlplane.AuditEvent) bool {
+		return event.IsTokenRequest(m.Namespace, account) && event.ResponseStatus.Code == 201
+	})
+}
+
+// Minted counts them.
+func (m *Machine) Minted(account string) int {
+	m.Helper()
+	return len(m.Mints(account))
+}
+
+// Events are those of the audit log that a test is about.
+func (m *Machine) Events(about func(controlplane.AuditEvent) bool) []controlplane.AuditEvent {
+	m.Helper()
+	var events []controlplane.AuditEvent
+	all, err := Plane.AuditEvents()
 	if err != nil {
 		m.Fatal(err)
 	}
-	for _, event := range events {
-		if event.IsTokenRequest(m.Namespace, account) && event.ResponseStatus.Code == 201 {
-			count++
+	for _, event := range all {
+		if about(event) {
+			events = append(events, event)
 		}
 	}
-	return count
+	return events
 }
 
 // Read reads a file that has to be there.
@@ -281,6 +301,34 @@ func (m *Machine) CallCluster(name string) {
 	m.Helper()
 	m.Write(m.Kubeconfig(), strings.NewReplacer("@test", "@"+name, "cluster: test",
 		"cluster: "+name, "name: test", "name: "+name).Replace(m.Read(m.Admin)))
+}
+
+// WriteKubeconfig writes one, and returns its path.
+func (m *Machine) WriteKubeconfig(path string, config *clientcmdapi.Config) string {
+	m.Helper()
+	data, err := clientcmd.Write(*config)
+	if err != nil {
+		m.Fatal(err)
+	}
+	return m.Write(path, string(data))
+}
+
+// AdminWith gives the machine an administrator's kubeconfig of its own, with something changed.
+func (m *Machine) AdminWith(change func(*clientcmdapi.Config)) {
+	m.Helper()
+	config := LoadKubeconfig(m.T, m.Admin)
+	change(config)
+	m.Admin = m.WriteKubeconfig(filepath.Join(Dir(m.T, "admin"), "kubeconfig"), config)
+}
+
+// AddUser adds the context NAME@test of somebody with a client certificate to it.
+func (m *Machine) AddUser(name string, groups ...string) {
+	m.Helper()
+	own := LoadKubeconfig(m.T, User(m.T, name, groups...))
+	m.AdminWith(func(config *clientcmdapi.Config) {
+		maps.Copy(config.AuthInfos, own.AuthInfos)
+		maps.Copy(config.Contexts, own.Contexts)
+	})
 }
 
 // ChangeAdmin changes the administrator's kubeconfig that setup will use.

@@ -19,7 +19,7 @@ const podUser = 12345
 
 // Pod is a pod without kubelet: mount and user namespaces, a root file system that cannot be
 // written to, and at the usual place the three files with kubelet's links, which Mount replaces
-// as kubelet does. The tests of its package have PodMain as the helper "pod".
+// as kubelet does.
 type Pod struct {
 	*Machine
 	Writable string // the only directory that can be written to
@@ -101,9 +101,9 @@ func (p *Pod) Inside(environment []string, args ...string) Result {
 	return Adopt(p.T, cmd).End()
 }
 
-// PodMain makes the test binary become what runs in a pod. Its arguments are the directory that
+// podMain makes the test binary become what runs in a pod. Its arguments are the directory that
 // the pod sees as /run and as its only other writable place, and the program.
-func PodMain(args []string) int {
+func podMain(args []string) int {
 	fmt.Fprintln(os.Stderr, becomePod(args[0], args[1:]))
 	return 1
 }

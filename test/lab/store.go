@@ -7,6 +7,8 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"slices"
+	"testing"
+	"time"
 
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
@@ -38,9 +40,15 @@ func (m *Machine) Configuration() Profile {
 // LoadKubeconfig reads the user's own kubeconfig as clients do.
 func (m *Machine) LoadKubeconfig() *clientcmdapi.Config {
 	m.Helper()
-	config, err := clientcmd.LoadFromFile(m.Kubeconfig())
+	return LoadKubeconfig(m.T, m.Kubeconfig())
+}
+
+// LoadKubeconfig reads any.
+func LoadKubeconfig(t *testing.T, path string) *clientcmdapi.Config {
+	t.Helper()
+	config, err := clientcmd.LoadFromFile(path)
 	if err != nil {
-		m.Fatal(err)
+		t.Fatal(err)
 	}
 	return config
 }
@@ -112,6 +120,15 @@ func (m *Machine) SetEntry(key string, entry keyring.Entry) {
 	if err := m.Store().Set(context.Background(), key, entry); err != nil {
 		m.Fatal(err)
 	}
+}
+
+// Age has a share of the life of an entry's token be over.
+func (m *Machine) Age(key string, share float64) {
+	m.Helper()
+	entry := m.Entry(key)
+	spent := time.Duration(share * float64(entry.ExpiresAt.Sub(entry.IssuedAt)))
+	entry.IssuedAt, entry.ExpiresAt = entry.IssuedAt.Add(-spent), entry.ExpiresAt.Add(-spent)
+	m.SetEntry(key, entry)
 }
 
 // NoteEntries makes known what the machine's profile has in the store, so that it is searched for.

@@ -11,7 +11,6 @@ import (
 	"syscall"
 	"testing"
 
-	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"github.com/sa-exec-credential/sa-exec-credential/test/lab"
@@ -89,14 +88,9 @@ func (m *migration) hasSecret() bool {
 // writes it. A token is in no argument that way.
 func (m *migration) add(context string, user clientcmdapi.AuthInfo) {
 	m.Helper()
-	config, err := clientcmd.LoadFromFile(m.Admin)
-	if err != nil {
-		m.Fatal(err)
-	}
+	config := lab.LoadKubeconfig(m.T, m.Admin)
 	config.AuthInfos[context] = &user
-	if err := clientcmd.WriteToFile(*config, m.Admin); err != nil {
-		m.Fatal(err)
-	}
+	m.WriteKubeconfig(m.Admin, config)
 	m.addContext(context, "test", context)
 }
 

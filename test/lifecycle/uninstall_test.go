@@ -27,7 +27,7 @@ func installed(t *testing.T) *lab.Site {
 func TestUninstallThatIsKilledAnywhereIsFinishedByTheNext(t *testing.T) {
 	t.Parallel()
 	s := installed(t)
-	s.Gate.Arm(0, false, nil)
+	s.Gate.Forget()
 	s.Plugin("uninstall", lab.Account, "-n", s.Namespace, "--kubeconfig", s.Admin).Succeeds()
 	nothingLeft(s)
 	writes := 0

@@ -21,7 +21,7 @@ import (
 
 func TestMain(m *testing.M) { lab.Main(m, lab.Options{OwnPlane: true}) }
 
-type object = map[string]any
+type object = lab.Object
 
 // Paths of the API.
 const (
@@ -57,13 +57,8 @@ func request(m *lab.Machine, account string, lifetime time.Duration) lab.Answer 
 	m.Helper()
 	p := m.Configuration()
 	_, bootstrap := m.Tokens(p)
-	return lab.Holder(bootstrap).Ask(m.T, http.MethodPost,
-		"/api/v1/namespaces/"+m.Namespace+"/serviceaccounts/"+account+"/token",
-		object{"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest",
-			"spec": object{
-				"expirationSeconds": lifetime / time.Second,
-				"boundObjectRef": object{"apiVersion": "v1", "kind": "Secret",
-					"name": p.Device.Name}}})
+	return lab.Holder(bootstrap).Ask(m.T, http.MethodPost, lab.TokenOf(m.Namespace, account),
+		lab.TokenRequest(int(lifetime/time.Second), p.Device.Name))
 }
 
 // checkLimit expects tokens of a lifetime at most.
@@ -252,11 +247,9 @@ func TestMintersWhereAPolicyOfVersionOneIsInForce(t *testing.T) {
 			"metadata": object{"annotations": object{"sa-exec-credential/policy-version": "1"}},
 			"spec":     object{"validations": older}})
 		lab.Eventually(t, "the older one counts", func() bool {
-			a := minter.Ask(t, http.MethodPost, "/api/v1/namespaces/"+witness.Namespace+
-				"/serviceaccounts/"+lab.Account+"/token", object{
-				"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest",
-				"spec": object{"expirationSeconds": 600, "boundObjectRef": object{
-					"apiVersion": "v1", "kind": "Secret", "name": device}}})
+			a := minter.Ask(t, http.MethodPost,
+				lab.TokenOf(witness.Namespace, lab.Account),
+				lab.TokenRequest(600, device))
 			return strings.HasSuffix(a.Message, "older")
 		})
 		m := newMachine(t, lab.Namespace())

@@ -25,7 +25,7 @@ func TestTheAuditLogSaysWhoHasMinted(t *testing.T) {
 			return mint.Username(m.Namespace, m.device())
 		}},
 		{name: "a person by single sign-on", acts: true, setup: func(m *machine) string {
-			m.merge("alice")
+			m.AddUser("alice")
 			m.mintsWith("context=alice@test").Succeeds()
 			return "alice"
 		}},

@@ -147,7 +147,7 @@ func TestPodsOfAnotherAccountMintAsOneDevice(t *testing.T) {
 	lab.Has(t, "the proof", joined.Stdout, "acting as "+admin.identity(device))
 	pod.Inside([]string{home}, lab.Plane.Kubectl, "--context", "it", "get", "pods").Succeeds()
 	admin.checkMinted("system:serviceaccount:"+namespace+":worker", admin.identity(device))
-	if a := lab.Administrator().Ask(t, http.MethodGet, in(limitsNamespace, "configmaps", "limits"),
+	if a := lab.Administrator().Ask(t, http.MethodGet, lab.In(limitsNamespace, "configmaps", "limits"),
 		nil); !strings.Contains(string(a.Body), admin.Namespace+"."+lab.Account) {
 		t.Error("the account has no limits")
 	}

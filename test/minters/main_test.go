@@ -18,11 +18,9 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/test/lab"
 )
 
-func TestMain(m *testing.M) {
-	lab.Main(m, lab.Options{Helpers: map[string]func([]string) int{"pod": lab.PodMain}})
-}
+func TestMain(m *testing.M) { lab.Main(m, lab.Options{}) }
 
-type object = map[string]any
+type object = lab.Object
 
 // limitsNamespace is where minters act.
 const limitsNamespace = "sa-exec-credential"
@@ -35,18 +33,6 @@ func newMachine(t *testing.T) *machine {
 	m := &machine{lab.NewMachine(t, keyring.Kernel)}
 	m.Profile = "it"
 	return m
-}
-
-// merge adds contexts of people to the administrator's kubeconfig on the machine.
-func (m *machine) merge(users ...string) {
-	m.Helper()
-	files := []string{m.Admin}
-	for _, user := range users {
-		files = append(files, lab.User(m.T, user))
-	}
-	c := m.Command(lab.Plane.Kubectl, "config", "view", "--flatten")
-	c.Env = append(c.Env, "KUBECONFIG="+strings.Join(files, ":"))
-	m.Admin = m.Write(m.Path("all.kubeconfig"), c.Run(m.T).Succeeds().Stdout)
 }
 
 // mintsWith sets up the machine's profile, for a bootstrap source.
@@ -72,36 +58,13 @@ func (m *machine) identity(device string) string {
 	return "system:serviceaccount:" + limitsNamespace + ":" + m.Namespace + "." + device
 }
 
-// in is the path of what is in a namespace.
-func in(namespace string, parts ...string) string {
-	group := "/api/v1"
-	if strings.HasPrefix(parts[0], "role") {
-		group = "/apis/rbac.authorization.k8s.io/v1"
-	}
-	return strings.Join(append([]string{group, "namespaces", namespace}, parts...), "/")
-}
-
 // tokenOf is where tokens of an account are requested.
-func (m *machine) tokenOf(account string) string {
-	return in(m.Namespace, "serviceaccounts", account, "token")
-}
-
-// request asks for a token; bound names a Secret to bind it to.
-func request(seconds int, bound string, audiences ...string) object {
-	spec := object{"expirationSeconds": seconds}
-	if len(audiences) > 0 {
-		spec["audiences"] = audiences
-	}
-	if bound != "" {
-		spec["boundObjectRef"] = object{"apiVersion": "v1", "kind": "Secret", "name": bound}
-	}
-	return object{"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}
-}
+func (m *machine) tokenOf(account string) string { return lab.TokenOf(m.Namespace, account) }
 
 // as is a person with a client certificate who acts as somebody else.
-func as(t *testing.T, person, somebody string) lab.Person {
+func as(t *testing.T, person, somebody string, groups ...string) lab.Person {
 	t.Helper()
-	config, err := clientcmd.BuildConfigFromFlags("", lab.User(t, person))
+	config, err := clientcmd.BuildConfigFromFlags("", lab.User(t, person, groups...))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,27 +72,12 @@ func as(t *testing.T, person, somebody string) lab.Person {
 	return lab.With(t, config)
 }
 
-// minted is who has requested the last token of an account of the machine's namespace, and whom
-// they acted as, in the words of the audit log.
-func (m *machine) minted(account string) (user, acting string) {
-	m.Helper()
-	events, err := lab.Plane.AuditEvents()
-	if err != nil {
-		m.Fatal(err)
-	}
-	for _, event := range events {
-		if event.IsTokenRequest(m.Namespace, account) &&
-			event.ResponseStatus.Code == http.StatusCreated {
-			user, acting = event.User.Username, event.ImpersonatedUser.Username
-		}
-	}
-	return user, acting
-}
-
-// checkMinted expects somebody to have requested the last token.
+// checkMinted expects somebody to have requested the last token, and whom they acted as.
 func (m *machine) checkMinted(user, acting string) {
 	m.Helper()
-	if by, as := m.minted(lab.Account); by != user || as != acting {
+	mints := m.Mints(lab.Account)
+	last := mints[len(mints)-1]
+	if by, as := last.User.Username, last.ImpersonatedUser.Username; by != user || as != acting {
 		m.Errorf("the last token was requested by %q as %q, not by %q as %q", by, as, user,
 			acting)
 	}
@@ -139,7 +87,7 @@ func (m *machine) checkMinted(user, acting string) {
 func (m *machine) checkNothingLeft() {
 	m.Helper()
 	for _, kind := range []string{"roles", "rolebindings", "serviceaccounts", "secrets"} {
-		list := lab.Administrator().Must(m.T, http.MethodGet, in(limitsNamespace, kind), nil)
+		list := lab.Administrator().Must(m.T, http.MethodGet, lab.In(limitsNamespace, kind), nil)
 		encoded, err := json.Marshal(list)
 		if err != nil {
 			m.Fatal(err)
@@ -149,7 +97,7 @@ func (m *machine) checkNothingLeft() {
 		}
 	}
 	data := fmt.Sprint(lab.Administrator().Must(m.T, http.MethodGet,
-		in(limitsNamespace, "configmaps", "limits"), nil)["data"])
+		lab.In(limitsNamespace, "configmaps", "limits"), nil)["data"])
 	if strings.Contains(data, m.Namespace+"."+lab.Account) {
 		m.Errorf("limits are left: %s", data)
 	}

@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/sa-exec-credential/sa-exec-credential/test/lab"
 )
@@ -46,7 +45,7 @@ func TestMintersThatAreNamed(t *testing.T) {
 	t.Parallel()
 	const group = "oidc:/deployers, all: of them"
 	m := newMachine(t)
-	m.merge("dora")
+	m.AddUser("dora")
 	namespace, token := m.runner()
 	r := m.mintsWith("context=dora@test", "--minter-group", group, "--minter", namespace+"/runner",
 		"--minter-user", "dora")
@@ -55,21 +54,16 @@ func TestMintersThatAreNamed(t *testing.T) {
 	allowed := map[string]lab.Person{
 		"the user":    as(t, "dora", m.identity(device)),
 		"the account": lab.Impersonator(token, rest.ImpersonationConfig{UserName: m.identity(device)}),
+		"a member":    as(t, "eve", m.identity(device), group),
 	}
-	member, err := clientcmd.BuildConfigFromFlags("", lab.User(t, "eve", group))
-	if err != nil {
-		t.Fatal(err)
-	}
-	member.Impersonate.UserName = m.identity(device)
-	allowed["a member"] = lab.With(t, member)
 	for who, person := range allowed {
-		if a := person.Ask(t, http.MethodPost, m.tokenOf(lab.Account), request(600,
+		if a := person.Ask(t, http.MethodPost, m.tokenOf(lab.Account), lab.TokenRequest(600,
 			device)); a.Code != http.StatusCreated {
 			t.Errorf("%s: %d %s", who, a.Code, a.Message)
 		}
 	}
 	if a := as(t, "eve", m.identity(device)).Ask(t, http.MethodPost, m.tokenOf(lab.Account),
-		request(600, device)); a.Code != http.StatusForbidden {
+		lab.TokenRequest(600, device)); a.Code != http.StatusForbidden {
 		t.Errorf("one who is not in the group: %d %s", a.Code, a.Message)
 	}
 	checkListed := func(users ...string) {
@@ -98,7 +92,7 @@ func TestMintersThatAreNamed(t *testing.T) {
 func TestMintersThatWouldBeEverybody(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
-	m.merge("alice")
+	m.AddUser("alice")
 	for _, c := range []struct{ flag, value, says string }{
 		{"--minter-group", "system:authenticated", "everybody is in it"},
 		{"--minter-group", "system:unauthenticated", "everybody is in it"},
@@ -130,7 +124,8 @@ func TestMintersThatWouldBeEverybody(t *testing.T) {
 func TestAnAdministratorOfANamespaceCannotMakeMinters(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
-	m.merge("gina", "alice")
+	m.AddUser("gina")
+	m.AddUser("alice")
 	m.AsAdmin("create", "namespace", m.Namespace)
 	m.AsAdmin("create", "rolebinding", "gina", "-n", m.Namespace, "--clusterrole=admin",
 		"--user=gina")
@@ -176,7 +171,7 @@ func TestOneDeviceStandsForManyMachines(t *testing.T) {
 	first, second := newMachine(t), newMachine(t)
 	second.Namespace = first.Namespace
 	for _, m := range []*machine{first, second} {
-		m.merge("alice")
+		m.AddUser("alice")
 		m.mintsWith("context=alice@test", "--device", "pipeline").Succeeds()
 	}
 	if device := first.device(); !strings.HasPrefix(device, "ci-device-pipeline-") {
@@ -219,7 +214,7 @@ func (m *machine) checkAllGone() {
 func TestRotateKeepsTheMinters(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
-	m.merge("alice")
+	m.AddUser("alice")
 	m.mintsWith("context=alice@test").Succeeds()
 	before := m.device()
 	m.Setup(lab.Account, "-n", m.Namespace, "--profile", "own", "--store", "kernel", "--context",
@@ -240,7 +235,7 @@ func TestRotateKeepsTheMinters(t *testing.T) {
 	m.checkMinted("alice", m.identity(after))
 	m.Kubectl("--context", "own", "auth", "whoami").Succeeds()
 	if a := as(t, "alice", m.identity(before)).Ask(t, http.MethodPost, m.tokenOf(lab.Account),
-		request(600, before)); a.Code != http.StatusForbidden {
+		lab.TokenRequest(600, before)); a.Code != http.StatusForbidden {
 		t.Errorf("as the old device: %d %s", a.Code, a.Message)
 	}
 	m.checkAllGone()
@@ -250,7 +245,7 @@ func TestRotateKeepsTheMinters(t *testing.T) {
 func TestAMinterWhoIsOneNoMore(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
-	m.merge("alice")
+	m.AddUser("alice")
 	m.mintsWith("context=alice@test").Succeeds()
 	m.AsAdmin("delete", "rolebinding", "-n", limitsNamespace, m.Namespace+"."+m.device())
 	m.Forget()
@@ -271,7 +266,7 @@ func TestAMinterWhoIsOneNoMore(t *testing.T) {
 func TestWhatAnEarlierVersionLetMintIsNamed(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
-	m.merge("alice")
+	m.AddUser("alice")
 	m.AsAdmin("create", "namespace", m.Namespace)
 	const role = "sa-exec-credential:ci:minter"
 	m.AsAdmin("create", "role", role, "-n", m.Namespace, "--verb=create",
@@ -285,7 +280,7 @@ func TestWhatAnEarlierVersionLetMintIsNamed(t *testing.T) {
 	m.Plugin("token", "--profile", m.Profile).Succeeds()
 	m.checkMinted("alice", m.identity(m.device()))
 	a := lab.CertificateHolder(t, "alice").Ask(t, http.MethodPost, m.tokenOf(lab.Account),
-		request(86400, ""))
+		lab.TokenRequest(86400, ""))
 	if a.Code != http.StatusForbidden {
 		t.Errorf("a day's token that is bound to nothing: %d", a.Code)
 	}

@@ -18,7 +18,7 @@ import (
 func TestAPersonsSingleSignOnNeedsNoAdministratorsRights(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
-	m.merge("alice")
+	m.AddUser("alice")
 	r := m.mintsWith("context=alice@test").Succeeds()
 	device := m.device()
 	lab.Has(t, "the proof", r.Stdout, `context "alice@test", acting as `+m.identity(device))
@@ -48,7 +48,8 @@ func TestAPersonsSingleSignOnNeedsNoAdministratorsRights(t *testing.T) {
 func TestWhatAMinterTriesBeyondItsOneThingIsDenied(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
-	m.merge("mallory", "bob")
+	m.AddUser("mallory")
+	m.AddUser("bob")
 	m.mintsWith("context=mallory@test").Succeeds()
 	own := m.device()
 	other := newMachine(t)
@@ -63,7 +64,7 @@ func TestWhatAMinterTriesBeyondItsOneThingIsDenied(t *testing.T) {
 	thief := as(t, "mallory", m.identity(own))
 	direct := lab.CertificateHolder(t, "mallory")
 	ci := m.tokenOf(lab.Account)
-	if a := thief.Ask(t, http.MethodPost, ci, request(3600, own)); a.Code != http.StatusCreated {
+	if a := thief.Ask(t, http.MethodPost, ci, lab.TokenRequest(3600, own)); a.Code != http.StatusCreated {
 		t.Fatalf("what is allowed: %d %s", a.Code, a.Message)
 	}
 	const denied, forbidden = "denied request: ", "forbidden: User "
@@ -73,35 +74,35 @@ func TestWhatAMinterTriesBeyondItsOneThingIsDenied(t *testing.T) {
 		method, path string
 		body         any
 	}{
-		{"a second longer", denied + "the lifetime", thief, "POST", ci, request(3601, own)},
+		{"a second longer", denied + "the lifetime", thief, "POST", ci, lab.TokenRequest(3601, own)},
 		{"bound to nothing", denied + "the token is not bound", thief, "POST", ci,
-			request(600, "")},
+			lab.TokenRequest(600, "")},
 		{"bound to another device", denied + "the token is not bound", thief, "POST", ci,
-			request(600, others)},
+			lab.TokenRequest(600, others)},
 		{"bound to its identity's name", denied + "the token is not bound", thief, "POST", ci,
-			request(600, m.Namespace+"."+own)},
+			lab.TokenRequest(600, m.Namespace+"."+own)},
 		{"for another audience", denied + "setup did not allow this audience", thief, "POST", ci,
-			request(600, own, "sts.amazonaws.com")},
-		{"for the device", forbidden, thief, "POST", m.tokenOf(own), request(600, own)},
-		{"for another device", forbidden, thief, "POST", m.tokenOf(others), request(600, own)},
-		{"for default", forbidden, thief, "POST", m.tokenOf("default"), request(600, own)},
+			lab.TokenRequest(600, own, "sts.amazonaws.com")},
+		{"for the device", forbidden, thief, "POST", m.tokenOf(own), lab.TokenRequest(600, own)},
+		{"for another device", forbidden, thief, "POST", m.tokenOf(others), lab.TokenRequest(600, own)},
+		{"for default", forbidden, thief, "POST", m.tokenOf("default"), lab.TokenRequest(600, own)},
 		{"in the namespace of the limits", forbidden, thief, "POST",
-			in(limitsNamespace, "serviceaccounts", "default", "token"), request(600, own)},
-		{"by itself", forbidden, direct, "POST", ci, request(600, own)},
+			lab.In(limitsNamespace, "serviceaccounts", "default", "token"), lab.TokenRequest(600, own)},
+		{"by itself", forbidden, direct, "POST", ci, lab.TokenRequest(600, own)},
 		{"as another device's", forbidden, as(t, "mallory", m.identity(others)), "POST", ci,
-			request(600, others)},
+			lab.TokenRequest(600, others)},
 		{"as the device itself", forbidden, as(t, "mallory",
-			"system:serviceaccount:"+m.Namespace+":"+own), "POST", ci, request(600, own)},
+			"system:serviceaccount:"+m.Namespace+":"+own), "POST", ci, lab.TokenRequest(600, own)},
 		{"as the account", forbidden, as(t, "mallory", m.Username()), "POST", ci,
-			request(600, own)},
-		{"pods", forbidden, thief, "GET", in(m.Namespace, "pods"), nil},
-		{"Secrets", forbidden, thief, "GET", in(m.Namespace, "secrets"), nil},
-		{"its own Secret", forbidden, thief, "GET", in(m.Namespace, "secrets", own), nil},
-		{"the limits", forbidden, thief, "GET", in(limitsNamespace, "configmaps", "limits"), nil},
+			lab.TokenRequest(600, own)},
+		{"pods", forbidden, thief, "GET", lab.In(m.Namespace, "pods"), nil},
+		{"Secrets", forbidden, thief, "GET", lab.In(m.Namespace, "secrets"), nil},
+		{"its own Secret", forbidden, thief, "GET", lab.In(m.Namespace, "secrets", own), nil},
+		{"the limits", forbidden, thief, "GET", lab.In(limitsNamespace, "configmaps", "limits"), nil},
 		{"changing the limits", forbidden, thief, "PATCH",
-			in(limitsNamespace, "configmaps", "limits"), object{"data": object{}}},
+			lab.In(limitsNamespace, "configmaps", "limits"), object{"data": object{}}},
 		{"an account of its identity's name", forbidden, direct, "POST",
-			in(limitsNamespace, "serviceaccounts"),
+			lab.In(limitsNamespace, "serviceaccounts"),
 			object{"metadata": object{"name": m.Namespace + "." + own}}},
 		{"who it is, as the device", forbidden, thief, "POST",
 			"/apis/authentication.k8s.io/v1/selfsubjectreviews", object{}},
@@ -130,16 +131,16 @@ func (m *machine) checkMoreRights(t *testing.T, own, others string) {
 				"name": m.Namespace + "." + own},
 				object{"apiGroup": "rbac.authorization.k8s.io", "kind": "User",
 					"name": "mallory"}}}
-		lab.Administrator().Must(t, http.MethodPost, in(namespace, "roles"), role)
-		lab.Administrator().Must(t, http.MethodPost, in(namespace, "rolebindings"), binding)
+		lab.Administrator().Must(t, http.MethodPost, lab.In(namespace, "roles"), role)
+		lab.Administrator().Must(t, http.MethodPost, lab.In(namespace, "rolebindings"), binding)
 	}
 	thief := as(t, "mallory", m.identity(own))
 	const notItsAccount = "denied request: a device requests tokens for its own account"
 	for _, path := range []string{m.tokenOf(own), m.tokenOf(others), m.tokenOf("default"),
-		in(elsewhere, "serviceaccounts", "default", "token")} {
+		lab.TokenOf(elsewhere, "default")} {
 		var a lab.Answer
 		lab.Eventually(t, "the role counts for "+path, func() bool {
-			a = thief.Ask(t, http.MethodPost, path, request(600, own))
+			a = thief.Ask(t, http.MethodPost, path, lab.TokenRequest(600, own))
 			return !strings.Contains(a.Message, "forbidden: User ")
 		})
 		if a.Code != http.StatusForbidden || !strings.Contains(a.Message, notItsAccount) {
@@ -162,7 +163,7 @@ func (m *machine) checkMoreThanAName(t *testing.T, device string) {
 		more.UserName = m.identity(device)
 		config.Impersonate = more
 		a := lab.With(t, config).Ask(t, http.MethodPost, m.tokenOf(lab.Account),
-			request(600, device))
+			lab.TokenRequest(600, device))
 		if a.Code != http.StatusForbidden {
 			t.Errorf("with %s: %d %s", name, a.Code, a.Message)
 		}
@@ -174,7 +175,7 @@ func (m *machine) checkMoreThanAName(t *testing.T, device string) {
 func TestAnAccountWithEditGainsNothingByMinters(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
-	m.merge("carol")
+	m.AddUser("carol")
 	m.mintsWith("context=carol@test", "--cluster-role", "edit").Succeeds()
 	device := m.device()
 	token := strings.TrimSpace(m.Plugin("token", "--profile", m.Profile).Succeeds().Stdout)
@@ -182,7 +183,7 @@ func TestAnAccountWithEditGainsNothingByMinters(t *testing.T) {
 	for _, whom := range []string{m.identity(device),
 		"system:serviceaccount:" + m.Namespace + ":" + device, m.Username(), "carol"} {
 		a := lab.Impersonator(token, rest.ImpersonationConfig{UserName: whom}).Ask(t,
-			http.MethodPost, ci, request(600, device))
+			http.MethodPost, ci, lab.TokenRequest(600, device))
 		if a.Code != http.StatusForbidden {
 			t.Errorf("as %s: %d %s", whom, a.Code, a.Message)
 		}
@@ -192,11 +193,11 @@ func TestAnAccountWithEditGainsNothingByMinters(t *testing.T) {
 		method, path string
 		body         any
 	}{
-		"by itself":                    {"POST", ci, request(600, device)},
-		"a token of the device":        {"POST", m.tokenOf(device), request(600, device)},
-		"the device's Secret deleted":  {"DELETE", in(m.Namespace, "secrets", device), nil},
-		"a finalizer on it":            {"PATCH", in(m.Namespace, "secrets", device), object{"metadata": object{"finalizers": []any{"example.com/x"}}}},
-		"an identity of the same name": {"POST", in(limitsNamespace, "serviceaccounts"), object{"metadata": object{"name": m.Namespace + "." + device}}},
+		"by itself":                    {"POST", ci, lab.TokenRequest(600, device)},
+		"a token of the device":        {"POST", m.tokenOf(device), lab.TokenRequest(600, device)},
+		"the device's Secret deleted":  {"DELETE", lab.In(m.Namespace, "secrets", device), nil},
+		"a finalizer on it":            {"PATCH", lab.In(m.Namespace, "secrets", device), object{"metadata": object{"finalizers": []any{"example.com/x"}}}},
+		"an identity of the same name": {"POST", lab.In(limitsNamespace, "serviceaccounts"), object{"metadata": object{"name": m.Namespace + "." + device}}},
 	} {
 		if a := thief.Ask(t, c.method, c.path, c.body); a.Code != http.StatusForbidden {
 			t.Errorf("%s: %d %s", name, a.Code, a.Message)

@@ -3,20 +3,14 @@
 package rotate_test
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
-
-	"k8s.io/client-go/rest"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/mint"
-	"github.com/sa-exec-credential/sa-exec-credential/test/faultproxy"
 	"github.com/sa-exec-credential/sa-exec-credential/test/lab"
 )
 
@@ -43,29 +37,21 @@ var flags = map[string][]string{
 
 // machine is one with profiles of one account, behind a gate of its own.
 type machine struct {
-	*lab.Machine
-	gate     *gate
+	*lab.Site
 	profiles []string
 }
 
 // newMachine sets up some profiles of the seven.
 func newMachine(t *testing.T, profiles []string) *machine {
 	t.Helper()
-	m := &machine{Machine: lab.NewMachine(t, keyring.Keyring), gate: &gate{},
-		profiles: profiles}
-	proxy := lab.Proxy(t, faultproxy.Options{Fault: m.gate.before, Lost: m.gate.after})
-	m.ChangeAdmin(lab.Plane.Server, proxy.URL)
+	m := &machine{lab.NewSite(lab.NewMachine(t, keyring.Keyring)), profiles}
 	t.Cleanup(m.forgetKernelKeys)
 	m.setUp()
 	return m
 }
 
 // in is the machine within a subtest.
-func (m *machine) in(t *testing.T) *machine {
-	other := *m
-	other.Machine = m.In(t)
-	return &other
-}
+func (m *machine) in(t *testing.T) *machine { return &machine{m.In(t), m.profiles} }
 
 func (m *machine) setUp() {
 	m.Helper()
@@ -102,63 +88,20 @@ func (m *machine) allWork() {
 			m.Errorf("profile %q: bound to device %q; the record has %q and the "+
 				"cluster %q", name, got, want.SecretUID, uids)
 		}
-		if !accepted(m.T, token) {
+		if !lab.Accepts(m.T, token) {
 			m.Errorf("profile %q: its token is refused", name)
 		}
-	}
-}
-
-func accepted(t *testing.T, token string) bool {
-	t.Helper()
-	return lab.Status(t, token, "/version") == http.StatusOK
-}
-
-var administrator = sync.OnceValues(func() (*http.Client,
-	error) {
-	return rest.HTTPClientFor(lab.Config())
-})
-
-// asAdmin sends a request to the API server itself. body can be nil.
-func asAdmin(t *testing.T, method, path string, body, result any) {
-	t.Helper()
-	encoded, err := json.Marshal(body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	client, err := administrator()
-	if err != nil {
-		t.Fatal(err)
-	}
-	request, err := http.NewRequestWithContext(t.Context(), method, lab.Plane.Server+path,
-		bytes.NewReader(encoded))
-	if err != nil {
-		t.Fatal(err)
-	}
-	request.Header.Set("Content-Type", "application/json")
-	response, err := client.Do(request)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer response.Body.Close()
-	if err := json.NewDecoder(response.Body).Decode(result); err != nil ||
-		response.StatusCode >= http.StatusBadRequest {
-		t.Fatalf("%s %s: %s, %v", method, path, response.Status, err)
 	}
 }
 
 // deviceUIDs are those of the account's devices in the cluster.
 func (m *machine) deviceUIDs() (uids []string) {
 	m.Helper()
-	var list struct {
-		Items []struct {
-			Type     string
-			Metadata struct{ UID string }
-		}
-	}
-	asAdmin(m.T, http.MethodGet, "/api/v1/namespaces/"+m.Namespace+"/secrets", nil, &list)
-	for _, secret := range list.Items {
-		if secret.Type == "sa-exec-credential/device" {
-			uids = append(uids, secret.Metadata.UID)
+	list := lab.Administrator().Must(m.T, http.MethodGet, lab.In(m.Namespace, "secrets"), nil)
+	for _, item := range list["items"].([]any) {
+		secret := item.(lab.Object)
+		if secret["type"] == "sa-exec-credential/device" {
+			uids = append(uids, secret["metadata"].(lab.Object)["uid"].(string))
 		}
 	}
 	return uids
@@ -168,22 +111,14 @@ func (m *machine) deviceUIDs() (uids []string) {
 // once the device is deleted, nothing that it remembers makes it accept this one.
 func (m *machine) canary() string {
 	m.Helper()
-	d := m.Load(m.profiles[0]).Device
-	request := map[string]any{"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest",
-		"spec": map[string]any{
-			"boundObjectRef": map[string]string{"apiVersion": "v1", "kind": "Secret",
-				"name": d.Name, "uid": d.SecretUID}}}
-	var answer struct{ Status struct{ Token string } }
-	asAdmin(m.T, http.MethodPost, "/api/v1/namespaces/"+m.Namespace+"/serviceaccounts/"+lab.Account+"/token", request, &answer)
-	lab.Note(answer.Status.Token)
-	return answer.Status.Token
+	return lab.Administrator().Token(m.T, m.Namespace, lab.Account,
+		lab.TokenRequest(3600, m.Load(m.profiles[0]).Device.Name))
 }
 
 func refused(t *testing.T, token string) {
 	t.Helper()
 	lab.Eventually(t, "the old device's token is refused", func() bool {
-		return !accepted(t,
-			token)
+		return !lab.Accepts(t, token)
 	})
 }
 

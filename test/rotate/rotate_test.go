@@ -4,10 +4,8 @@ package rotate_test
 
 import (
 	"strconv"
-	"syscall"
 	"testing"
 
-	"github.com/sa-exec-credential/sa-exec-credential/test/faultproxy"
 	"github.com/sa-exec-credential/sa-exec-credential/test/lab"
 )
 
@@ -22,33 +20,19 @@ const (
 
 var requestKinds = []string{cutBefore, cutAfter, killBefore, killAfter, broken}
 
+var strikes = map[string]lab.Strike{cutBefore: {}, cutAfter: {After: true},
+	killBefore: {Kill: true}, killAfter: {After: true, Kill: true}, broken: {Fault: "500"}}
+
 // interruptedAtRequest runs a command in which one request goes wrong, and names the kind if
 // there was such a request.
 func (m *machine) interruptedAtRequest(kind string, number int, args ...string) (struck string) {
 	m.Helper()
-	var program *lab.Started
-	started := make(chan struct{})
-	kill := func() { <-started; program.Signal(syscall.SIGKILL) }
-	s := strike{fault: faultproxy.Reset}
-	switch kind {
-	case cutAfter:
-		s.fault = faultproxy.None
-	case killBefore:
-		s.kill = kill
-	case killAfter:
-		s.fault, s.kill = faultproxy.None, kill
-	case broken:
-		s.fault = faultproxy.Fault(strconv.Itoa(500))
-	}
-	m.gate.arm(number, s)
-	program = m.Command(append([]string{lab.Plugin}, args...)...).Start(m.T)
-	close(started)
-	r := program.End()
-	if !m.gate.disarm() {
+	r, found := m.Struck(number, strikes[kind], args...)
+	if !found {
 		r.Succeeds()
 		return ""
 	}
-	if s.kill != nil && r.Code != lab.EndedBySignal {
+	if strikes[kind].Kill && r.Code != lab.EndedBySignal {
 		m.Errorf("it was killed, and ended with %d", r.Code)
 	}
 	return "request " + strconv.Itoa(number)

@@ -12,11 +12,7 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/test/lab"
 )
 
-func TestMain(m *testing.M) {
-	lab.Main(m, lab.Options{Helpers: map[string]func([]string) int{"no keyctl": func(args []string) int {
-		return lab.Become(lab.RefuseKeyctl, args)
-	}}})
-}
+func TestMain(m *testing.M) { lab.Main(m, lab.Options{}) }
 
 // machine is one whose store is sealed.
 type machine struct{ *lab.Machine }

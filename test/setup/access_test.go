@@ -122,7 +122,7 @@ func (p plane) checkTypos() {
 }
 
 func (p plane) checkAdminRole() {
-	p.admin("create", "clusterrole", "disguised", "--verb=*", "--resource=*.*")
+	p.AsAdmin("create", "clusterrole", "disguised", "--verb=*", "--resource=*.*")
 	w := cluster.Wanted{Namespace: "admins", ServiceAccount: "ci",
 		ClusterRoles: []string{"disguised"}}
 	if _, err := cluster.Plan(p.Context(), p.client, w); !errors.Is(err, cluster.ErrAdmin) {
@@ -153,9 +153,9 @@ func (p plane) checkMadeRole() {
 }
 
 func (p plane) checkExistingRoles() {
-	p.admin("create", "namespace", "bound")
-	p.admin("create", "role", "local", "-n", "bound", "--verb=get", "--resource=secrets")
-	p.admin("create", "clusterrole", "global", "--verb=list", "--resource=pods")
+	p.AsAdmin("create", "namespace", "bound")
+	p.AsAdmin("create", "role", "local", "-n", "bound", "--verb=get", "--resource=secrets")
+	p.AsAdmin("create", "clusterrole", "global", "--verb=list", "--resource=pods")
 	w := cluster.Wanted{Namespace: "bound", ServiceAccount: "ci", Roles: []string{"local"},
 		ClusterRoles: []string{"global"}}
 	p.apply(p.plan(w))
@@ -207,7 +207,7 @@ func (p plane) answers(namespace string, want map[string]bool) {
 }
 
 func (p plane) checkDevices() {
-	p.admin("create", "namespace", "devices")
+	p.AsAdmin("create", "namespace", "devices")
 	name := cluster.NewDeviceName("ci", "laptop.example.com")
 	first := p.device("devices", "ci", name)
 	if again := p.device("devices", "ci", name); again != first {
@@ -244,12 +244,12 @@ func (p plane) checkDevices() {
 // checkDeviceObjects has others change what makes a device able to mint, and no more: it can
 // create tokens for its account and for itself.
 func (p plane) checkDeviceObjects() {
-	p.admin("create", "namespace", "whole")
+	p.AsAdmin("create", "namespace", "whole")
 	name := cluster.NewDeviceName("ci", "laptop")
 	p.device("whole", "ci", name)
-	p.admin("patch", "role", name, "-n", "whole", "--type=merge", "-p",
+	p.AsAdmin("patch", "role", name, "-n", "whole", "--type=merge", "-p",
 		`{"rules":[{"apiGroups":[""],"resources":["secrets"],"verbs":["get"]}]}`)
-	p.admin("patch", "rolebinding", name, "-n", "whole", "--type=merge", "-p",
+	p.AsAdmin("patch", "rolebinding", name, "-n", "whole", "--type=merge", "-p",
 		`{"subjects":[{"kind":"ServiceAccount","name":"default","namespace":"whole"}]}`)
 	p.device("whole", "ci", name)
 	for account, want := range map[string]bool{"ci": true, name: true, "default": false} {
@@ -292,9 +292,9 @@ func (p plane) checkDeleteDevice(device profile.Device) {
 }
 
 func (p plane) checkLegacySecrets() {
-	p.admin("create", "namespace", "legacy")
-	p.admin("create", "serviceaccount", "ci", "-n", "legacy")
-	p.adminWith(`{"apiVersion":"v1","kind":"Secret","metadata":{"name":"ci-token","namespace":"legacy",
+	p.AsAdmin("create", "namespace", "legacy")
+	p.AsAdmin("create", "serviceaccount", "ci", "-n", "legacy")
+	p.AsAdminWith(`{"apiVersion":"v1","kind":"Secret","metadata":{"name":"ci-token","namespace":"legacy",
 		"annotations":{"kubernetes.io/service-account.name":"ci"}},"type":"kubernetes.io/service-account-token"}`, "create", "-f", "-")
 	found, err := cluster.ListLegacySecrets(p.Context(), p.client, "legacy", "ci")
 	if err != nil || len(found) != 1 || found[0].Name != "ci-token" {

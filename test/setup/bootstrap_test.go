@@ -60,12 +60,12 @@ func rules(t *testing.T, token, namespace string) (list []string) {
 	var review struct {
 		Status struct{ ResourceRules, NonResourceRules []rule }
 	}
-	code, answer := lab.Ask(t, token, http.MethodPost,
+	a := lab.Holder(token).Ask(t, http.MethodPost,
 		"/apis/authorization.k8s.io/v1/selfsubjectrulesreviews", map[string]any{
 			"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectRulesReview",
 			"spec": map[string]any{"namespace": namespace}})
-	if err := json.Unmarshal(answer, &review); err != nil || code != http.StatusCreated {
-		t.Fatalf("asking about %s: %d %v", namespace, code, err)
+	if err := json.Unmarshal(a.Body, &review); err != nil || a.Code != http.StatusCreated {
+		t.Fatalf("asking about %s: %d %v", namespace, a.Code, err)
 	}
 	for _, r := range slices.Concat(review.Status.ResourceRules,
 		review.Status.NonResourceRules) {
@@ -88,44 +88,27 @@ func TestTheBootstrapCredentialIsRefusedWhateverElseItTries(t *testing.T) {
 			t.Errorf("GET %s is answered with %d", path, code)
 		}
 	}
-	if code, _ := lab.Ask(t, bootstrap, http.MethodPost,
-		"/api/v1/namespaces/"+namespace+"/pods",
-		map[string]any{}); code != http.StatusForbidden {
-		t.Errorf("making a pod is answered with %d", code)
+	if a := lab.Holder(bootstrap).Ask(t, http.MethodPost, lab.In(namespace, "pods"),
+		lab.Object{}); a.Code != http.StatusForbidden {
+		t.Errorf("making a pod is answered with %d", a.Code)
 	}
-	device := map[string]any{"apiVersion": "v1", "kind": "Secret", "name": p.Device.Name,
-		"uid": p.Device.SecretUID}
 	for _, c := range []struct {
 		name, account string
 		seconds       int
-		bound         any
+		bound         string
 		code          int
 	}{
-		{"the longest token", "ci", 1200, device, http.StatusCreated},
-		{"a longer token", "ci", 1201, device, http.StatusForbidden},
-		{"an unbound token", "ci", 600, nil, http.StatusForbidden},
-		{"the longest bootstrap token", p.Device.Name, 7200, device, http.StatusCreated},
-		{"a longer bootstrap token", p.Device.Name, 7201, device, http.StatusForbidden},
-		{"an unbound bootstrap token", p.Device.Name, 600, nil, http.StatusForbidden},
-		{"a token of another account", "default", 600, device, http.StatusForbidden},
+		{"the longest token", "ci", 1200, p.Device.Name, http.StatusCreated},
+		{"a longer token", "ci", 1201, p.Device.Name, http.StatusForbidden},
+		{"an unbound token", "ci", 600, "", http.StatusForbidden},
+		{"the longest bootstrap token", p.Device.Name, 7200, p.Device.Name, http.StatusCreated},
+		{"a longer bootstrap token", p.Device.Name, 7201, p.Device.Name, http.StatusForbidden},
+		{"an unbound bootstrap token", p.Device.Name, 600, "", http.StatusForbidden},
+		{"a token of another account", "default", 600, p.Device.Name, http.StatusForbidden},
 	} {
-		if code := m.mintStatus(bootstrap, namespace, c.account, c.seconds,
-			c.bound); code != c.code {
-			t.Errorf("%s is answered with %d, want %d", c.name, code, c.code)
+		if a := lab.Holder(bootstrap).Ask(t, http.MethodPost, lab.TokenOf(namespace, c.account),
+			lab.TokenRequest(c.seconds, c.bound)); a.Code != c.code {
+			t.Errorf("%s is answered with %d, want %d", c.name, a.Code, c.code)
 		}
 	}
-}
-
-// mintStatus makes a TokenRequest and throws the token away.
-func (m *machine) mintStatus(token, namespace, account string, seconds int, bound any) int {
-	m.Helper()
-	spec := map[string]any{"expirationSeconds": seconds}
-	if bound != nil {
-		spec["boundObjectRef"] = bound
-	}
-	code, _ := lab.Ask(m.T, token, http.MethodPost,
-		"/api/v1/namespaces/"+namespace+"/serviceaccounts/"+account+"/token",
-		map[string]any{"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest",
-			"spec": spec})
-	return code
 }

@@ -24,30 +24,15 @@ import (
 	"time"
 
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"github.com/sa-exec-credential/sa-exec-credential/test/lab"
 )
 
-// adminWith is the administrator's kubeconfig with something changed.
-func (m *machine) adminWith(change func(*clientcmdapi.Config)) {
-	m.Helper()
-	config, err := clientcmd.LoadFromFile(m.Admin)
-	if err != nil {
-		m.Fatal(err)
-	}
-	change(config)
-	m.Admin = filepath.Join(lab.Dir(m.T, "admin"), "kubeconfig")
-	if err := clientcmd.WriteToFile(*config, m.Admin); err != nil {
-		m.Fatal(err)
-	}
-}
-
 // withAuthorities gives all clusters of the administrator's kubeconfig another bundle.
 func (m *machine) withAuthorities(bundle []byte) {
 	m.Helper()
-	m.adminWith(func(config *clientcmdapi.Config) {
+	m.AdminWith(func(config *clientcmdapi.Config) {
 		for _, cluster := range config.Clusters {
 			cluster.CertificateAuthorityData = bundle
 		}
@@ -107,7 +92,7 @@ func TestABundleThatNoClientCanHandOn(t *testing.T) {
 
 	// A context with a static token gets them, too.
 	token := m.AdminsToken("create", "token", "ci", "-n", m.Namespace)
-	m.adminWith(func(config *clientcmdapi.Config) {
+	m.AdminWith(func(config *clientcmdapi.Config) {
 		config.AuthInfos["old"] = &clientcmdapi.AuthInfo{Token: token}
 		config.Contexts["old"] = &clientcmdapi.Context{Cluster: "test", AuthInfo: "old",
 			Namespace: m.Namespace}
@@ -139,7 +124,7 @@ func TestABundleWithSomethingElse(t *testing.T) {
 		}
 	}
 	token := m.AdminsToken("create", "token", "default", "-n", "default")
-	m.adminWith(func(config *clientcmdapi.Config) {
+	m.AdminWith(func(config *clientcmdapi.Config) {
 		config.AuthInfos["old"] = &clientcmdapi.AuthInfo{Token: token}
 		config.Contexts["old"] = &clientcmdapi.Context{Cluster: "test", AuthInfo: "old"}
 	})
@@ -225,7 +210,7 @@ func (p *loginProxy) wrote() []string {
 // through has the administrator reach the control plane through the proxy.
 func (m *machine) through(p *loginProxy) {
 	m.Helper()
-	m.adminWith(func(config *clientcmdapi.Config) {
+	m.AdminWith(func(config *clientcmdapi.Config) {
 		config.Clusters = map[string]*clientcmdapi.Cluster{"test": {Server: p.url,
 			CertificateAuthorityData: p.ca}}
 		for name := range config.AuthInfos {

@@ -26,7 +26,7 @@ import (
 
 // plane is the control plane with what the tests of internal/cluster do to it.
 type plane struct {
-	*testing.T
+	*lab.Machine
 	config *rest.Config // the administrator's
 	client *api.Client
 }
@@ -35,7 +35,7 @@ type plane struct {
 // outcome with kubectl. Each test has a namespace of its own.
 func TestCluster(t *testing.T) {
 	t.Parallel()
-	p := plane{T: t, config: lab.Config()}
+	p := plane{Machine: newMachine(t).Machine, config: lab.Config()}
 	p.client = p.connect(p.config)
 	for name, test := range map[string]func(plane){
 		"a second run changes nothing":                       plane.checkTwice,
@@ -67,7 +67,7 @@ func TestCluster(t *testing.T) {
 }
 
 func (p plane) with(t *testing.T) plane {
-	p.T = t
+	p.Machine = p.In(t)
 	return p
 }
 
@@ -80,10 +80,10 @@ func (p plane) connect(config *rest.Config) *api.Client {
 	return client
 }
 
-// user returns a client for somebody with a client certificate.
-func (p plane) user(name string) *api.Client {
+// clientOf is that of a kubeconfig.
+func (p plane) clientOf(kubeconfig string) *api.Client {
 	p.Helper()
-	config, err := clientcmd.BuildConfigFromFlags("", lab.User(p.T, name))
+	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
 	if err != nil {
 		p.Fatal(err)
 	}
@@ -104,16 +104,6 @@ func (p plane) minter(config *rest.Config) *mint.Client {
 		p.Fatal(err)
 	}
 	return minter
-}
-
-func (p plane) admin(args ...string) string {
-	p.Helper()
-	return p.adminWith("", args...)
-}
-
-func (p plane) adminWith(stdin string, args ...string) string {
-	p.Helper()
-	return strings.TrimSpace(lab.AsAdmin(p.T, stdin, args...).Succeeds().Stdout)
 }
 
 // canI asks for a service account.
@@ -171,9 +161,7 @@ func (p plane) get(ref cluster.Ref) map[string]any {
 		args = append(args, "-n", ref.Namespace)
 	}
 	var object map[string]any
-	if err := json.Unmarshal([]byte(p.admin(args...)), &object); err != nil {
-		p.Fatal(err)
-	}
+	p.Decode(lab.AsAdmin(p.T, "", args...), &object)
 	return object
 }
 
@@ -248,7 +236,7 @@ func (p plane) checkMadeRoleTwice() {
 
 func (p plane) checkManifests() {
 	objects := p.plan(everything("gitops", "ci"))
-	p.adminWith(string(cluster.Manifests(objects)), "apply", "-f", "-")
+	p.AsAdminWith(string(cluster.Manifests(objects)), "apply", "-f", "-")
 	byKubectl := p.functions(objects)
 	before := p.resourceVersions(objects)
 	p.apply(objects)
@@ -263,9 +251,9 @@ func (p plane) checkManifests() {
 			continue // one would take its time, the others are everybody's
 		}
 		if ref.Namespace != "" {
-			p.admin("delete", ref.Kind, ref.Name, "-n", ref.Namespace)
+			p.AsAdmin("delete", ref.Kind, ref.Name, "-n", ref.Namespace)
 		} else {
-			p.admin("delete", ref.Kind, ref.Name)
+			p.AsAdmin("delete", ref.Kind, ref.Name)
 		}
 	}
 	p.apply(objects)
@@ -297,7 +285,7 @@ func (p plane) functions(objects []cluster.Object) map[cluster.Ref]string {
 func (p plane) checkConflict() {
 	w := minimal("conflict", "ci")
 	p.apply(p.plan(w))
-	p.admin("patch", "role", madeRole, "-n", "conflict", "--field-manager=alice",
+	p.AsAdmin("patch", "role", madeRole, "-n", "conflict", "--field-manager=alice",
 		"--type=merge",
 		"-p", `{"rules":[{"apiGroups":[""],"resources":["secrets"],"verbs":["get"]}]}`)
 	_, err := p.applyAs(p.client, p.plan(w))
@@ -317,8 +305,8 @@ func (p plane) checkConflict() {
 }
 
 func (p plane) checkExisting() {
-	p.admin("create", "namespace", "existing")
-	p.admin("create", "serviceaccount", "ci", "-n", "existing")
+	p.AsAdmin("create", "namespace", "existing")
+	p.AsAdmin("create", "serviceaccount", "ci", "-n", "existing")
 	refs := []cluster.Ref{{Kind: "Namespace", Name: "existing"}, {Kind: "ServiceAccount",
 		Namespace: "existing", Name: "ci"}}
 	var before []map[string]any
@@ -336,10 +324,10 @@ func (p plane) checkExisting() {
 }
 
 func (p plane) checkTerminating() {
-	p.admin("create", "namespace", "dying")
-	p.adminWith(`{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"stays","namespace":"dying","finalizers":["example.com/stays"]}}`,
+	p.AsAdmin("create", "namespace", "dying")
+	p.AsAdminWith(`{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"stays","namespace":"dying","finalizers":["example.com/stays"]}}`,
 		"create", "-f", "-")
-	p.admin("delete", "namespace", "dying", "--wait=false")
+	p.AsAdmin("delete", "namespace", "dying", "--wait=false")
 	if _, err := cluster.Plan(p.Context(), p.client, minimal("dying", "ci")); !errors.Is(err,
 		cluster.ErrTerminating) {
 		p.Errorf("planning in a dying namespace: %v, want %v", err,
@@ -348,8 +336,8 @@ func (p plane) checkTerminating() {
 }
 
 func (p plane) checkRoleRef() {
-	p.admin("create", "namespace", "roleref")
-	p.admin("create", "rolebinding", madeRole, "-n", "roleref", "--clusterrole=edit",
+	p.AsAdmin("create", "namespace", "roleref")
+	p.AsAdmin("create", "rolebinding", madeRole, "-n", "roleref", "--clusterrole=edit",
 		"--user=jane")
 	_, err := cluster.Plan(p.Context(), p.client, minimal("roleref", "ci"))
 	var mismatch *cluster.RoleRefError
@@ -359,29 +347,16 @@ func (p plane) checkRoleRef() {
 	}
 }
 
-// restricted returns a client for somebody who may prepare accounts in one namespace, and nothing
+// restricted returns a client for somebody who may prepare accounts in a new namespace, and nothing
 // else.
-func (p plane) restricted(name, namespace string, more ...string) *api.Client {
+func (p plane) restricted(namespace string) *api.Client {
 	p.Helper()
-	p.admin("create", "namespace", namespace)
-	rules := append([]string{
-		`{"apiGroups":[""],"resources":["serviceaccounts","secrets"],"verbs":["get","create","patch"]}`,
-		`{"apiGroups":[""],"resources":["serviceaccounts/token"],"verbs":["create"]}`,
-		`{"apiGroups":["rbac.authorization.k8s.io"],"resources":["roles","rolebindings"],"verbs":["get","create","patch"]}`,
-	}, more...)
-	p.adminWith(`{"apiVersion":"rbac.authorization.k8s.io/v1","kind":"Role","metadata":{"name":"preparer","namespace":"`+
-		namespace+`"},"rules":[`+strings.Join(rules, ",")+`]}`, "apply", "-f", "-")
-	p.admin("create", "rolebinding", "preparer", "-n", namespace, "--role=preparer",
-		"--user="+name)
-	lab.Eventually(p.T, "the role counts", func() bool {
-		return lab.AsAdmin(p.T, "", "auth", "can-i", "patch", "roles", "-n", namespace,
-			"--as="+name).Code == 0
-	})
-	return p.user(name)
+	p.AsAdmin("create", "namespace", namespace)
+	return p.clientOf(preparer(p.T, namespace, `"serviceaccounts","secrets"`))
 }
 
 func (p plane) checkNoLimits() {
-	client := p.restricted("dev", "nolimits")
+	client := p.restricted("nolimits")
 	w := cluster.Wanted{Namespace: "nolimits", ServiceAccount: "ci", Limits: true}
 	planned, err := cluster.Plan(p.Context(), client, w)
 	if err != nil {
@@ -423,7 +398,7 @@ func (p plane) checkTogether() {
 }
 
 func (p plane) checkEscalation() {
-	client := p.restricted("climber", "escalation")
+	client := p.restricted("escalation")
 	w := minimal("escalation", "ci")
 	w.Verbs, w.Resources = []string{"delete"}, []string{"secrets"}
 	objects := p.plan(w)
@@ -435,7 +410,8 @@ func (p plane) checkEscalation() {
 	if len(escalation.Missing) != 1 || !strings.Contains(escalation.Missing[0], "secrets") {
 		p.Errorf("missing rules %q", escalation.Missing)
 	}
-	if _, err := p.applyAs(p.user("nobody"), objects); !errors.Is(err, api.ErrForbidden) ||
+	nobody := p.clientOf(lab.User(p.T, "nobody"))
+	if _, err := p.applyAs(nobody, objects); !errors.Is(err, api.ErrForbidden) ||
 		errors.As(err, &escalation) {
 		p.Errorf("preparing without any right: %v", err)
 	}

@@ -13,9 +13,7 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/test/lab"
 )
 
-func TestMain(m *testing.M) {
-	lab.Main(m, lab.Options{Helpers: map[string]func([]string) int{"pod": lab.PodMain}})
-}
+func TestMain(m *testing.M) { lab.Main(m, lab.Options{}) }
 
 // machine is a lab's machine on which somebody runs setup.
 type machine struct{ *lab.Machine }

@@ -104,7 +104,7 @@ func TestAnotherMachineGetsItsOwnDeviceWithoutTouchingRBAC(t *testing.T) {
 	t.Parallel()
 	first, second, namespace := newMachine(t), newMachine(t), lab.Namespace()
 	one := first.Ready(namespace, "it")
-	second.Admin = second.preparer(namespace)
+	second.Admin = preparer(t, namespace, `"secrets","serviceaccounts"`)
 	r := second.Setup("ci", "-n", namespace, "--profile", "it", "--no-rbac").Succeeds()
 	lab.Has(t, "setup", r.Stderr, "limits: in force, as others have set them")
 	second.Kubectl("--context", "it", "get", "pods").Succeeds()
@@ -117,24 +117,23 @@ func TestAnotherMachineGetsItsOwnDeviceWithoutTouchingRBAC(t *testing.T) {
 	}
 }
 
-// preparer is the kubeconfig of somebody who may create what a device is in a namespace, and
-// nothing else.
-func (m *machine) preparer(namespace string) string {
-	m.Helper()
+// preparer is the kubeconfig of somebody who may prepare accounts in a namespace, and nothing else:
+// with Secrets among the resources also machines of theirs.
+func preparer(t *testing.T, namespace, resources string) (kubeconfig string) {
+	t.Helper()
 	name := "preparer-" + namespace
-	m.AsAdminWith(`{"apiVersion":"rbac.authorization.k8s.io/v1","kind":"Role","metadata":{"name":"preparer","namespace":"`+namespace+`"},"rules":[
-		{"apiGroups":[""],"resources":["secrets","serviceaccounts"],"verbs":["get","create","patch"]},
-		{"apiGroups":["rbac.authorization.k8s.io"],"resources":["roles","rolebindings"],"verbs":["get","create","patch"]},
-		{"apiGroups":[""],"resources":["serviceaccounts/token"],"verbs":["create"]}]}`, "apply", "-f", "-")
-	m.AsAdmin("create", "rolebinding", "preparer", "-n", namespace, "--role=preparer",
-		"--user="+name)
-	kubeconfig := lab.User(m.T, name)
-	lab.Eventually(m.T, "the role counts", func() bool {
-		r := m.Exec(lab.Plane.Kubectl, "--kubeconfig", kubeconfig, "auth", "can-i",
-			"create", "secrets", "-n", namespace)
-		return r.Code == 0
+	lab.AsAdmin(t, `{"apiVersion":"rbac.authorization.k8s.io/v1","kind":"Role","metadata":{"name":"preparer","namespace":"`+namespace+`"},"rules":[
+		{"apiGroups":[""],"resources":[`+resources+`],"verbs":["get","create","patch"]},
+		{"apiGroups":[""],"resources":["serviceaccounts/token"],"verbs":["create"]},
+		{"apiGroups":["rbac.authorization.k8s.io"],"resources":["roles","rolebindings"],"verbs":["get","create","patch"]}]}`,
+		"apply", "-f", "-").Succeeds()
+	lab.AsAdmin(t, "", "create", "rolebinding", "preparer", "-n", namespace, "--role=preparer",
+		"--user="+name).Succeeds()
+	lab.Eventually(t, "the role counts", func() bool {
+		return lab.AsAdmin(t, "", "auth", "can-i", "patch", "roles", "-n", namespace,
+			"--as="+name).Code == 0
 	})
-	return kubeconfig
+	return lab.User(t, name)
 }
 
 func TestAKubeconfigCanBePrinted(t *testing.T) {
@@ -233,28 +232,9 @@ func TestWhoMayNotGrantIsToldWhy(t *testing.T) {
 		"nodes").Succeeds()
 	m.Admin = lab.User(m.T, "nobody-"+namespace)
 	m.Setup("ci", "-n", namespace).Fails(7, "you are not allowed to create", "hint: ")
-	m.Admin = m.preparerOfRoles(namespace)
+	m.Admin = preparer(t, namespace, `"serviceaccounts"`)
 	m.Setup("ci", "-n", namespace, "--verb", "delete", "--resource", "secrets").Fails(7,
 		"grant what you do not hold yourself: delete secrets", "gcloud")
-}
-
-// preparerOfRoles is the kubeconfig of somebody who may write roles and hold none of what is in
-// them.
-func (m *machine) preparerOfRoles(namespace string) string {
-	m.Helper()
-	name := "roles-" + namespace
-	m.AsAdminWith(`{"apiVersion":"rbac.authorization.k8s.io/v1","kind":"Role","metadata":{"name":"roles","namespace":"`+namespace+`"},"rules":[
-		{"apiGroups":[""],"resources":["serviceaccounts"],"verbs":["get","create","patch"]},
-		{"apiGroups":[""],"resources":["serviceaccounts/token"],"verbs":["create"]},
-		{"apiGroups":["rbac.authorization.k8s.io"],"resources":["roles","rolebindings"],"verbs":["get","create","patch"]}]}`, "apply", "-f", "-")
-	m.AsAdmin("create", "rolebinding", "roles", "-n", namespace, "--role=roles", "--user="+name)
-	kubeconfig := lab.User(m.T, name)
-	lab.Eventually(m.T, "the role counts", func() bool {
-		r := m.Exec(lab.Plane.Kubectl, "--kubeconfig", kubeconfig, "auth", "can-i",
-			"create", "roles", "-n", namespace)
-		return r.Code == 0
-	})
-	return kubeconfig
 }
 
 // TestNoLimitsWritesNone: the limits that a cluster has for all accounts count all the same.
@@ -268,11 +248,11 @@ func TestNoLimitsWritesNone(t *testing.T) {
 		t.Errorf("there are limits:\n%s", limits)
 	}
 	_, bootstrap := m.Tokens(p)
-	device := map[string]any{"apiVersion": "v1", "kind": "Secret", "name": p.Device.Name}
 	for seconds, want := range map[int]int{3600: http.StatusCreated,
 		3601: http.StatusForbidden} {
-		if code := m.mintStatus(bootstrap, namespace, "ci", seconds, device); code != want {
-			t.Errorf("a token of %d s is answered with %d, want %d", seconds, code,
+		if a := lab.Holder(bootstrap).Ask(t, http.MethodPost, lab.TokenOf(namespace, "ci"),
+			lab.TokenRequest(seconds, p.Device.Name)); a.Code != want {
+			t.Errorf("a token of %d s is answered with %d, want %d", seconds, a.Code,
 				want)
 		}
 	}
@@ -396,11 +376,7 @@ func TestAKubeconfigOfThreeHundredContextsKeepsAllThatIsInIt(t *testing.T) {
 // strangeKubeconfig has contexts of the test cluster with much that this program does not know.
 func (m *machine) strangeKubeconfig(contexts int) string {
 	m.Helper()
-	config, err := clientcmd.LoadFromFile(m.Admin)
-	if err != nil {
-		m.Fatal(err)
-	}
-	user := config.AuthInfos["admin"]
+	user := lab.LoadKubeconfig(m.T, m.Admin).AuthInfos["admin"]
 	encode := base64.StdEncoding.EncodeToString
 	var clusters, names strings.Builder
 	for i := range contexts {

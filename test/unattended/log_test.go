@@ -11,7 +11,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/sa-exec-credential/sa-exec-credential/internal/keyring"
 	"github.com/sa-exec-credential/sa-exec-credential/internal/mint"
@@ -70,7 +69,7 @@ func TestWhatHappensAtNightIsOneLineEach(t *testing.T) {
 		{"a token that is gone", func() { m.Forget(); use() }, []string{"minted"},
 			[]string{"event=minted jti=JTI expires=20"}},
 		{"a bootstrap credential half of whose life is over", func() {
-			m.age(0.6)
+			m.Age(m.Configuration().BootstrapKey(), 0.6)
 			m.Forget()
 			use()
 		}, []string{"minted", "renewed"}, []string{"event=renewed jti=BOOTSTRAP expires=20"}},
@@ -129,17 +128,6 @@ func TestWhatHappensAtNightIsOneLineEach(t *testing.T) {
 			}
 		})
 	}
-}
-
-// age has some of the bootstrap credential's life be over.
-func (m *machine) age(share float64) {
-	m.Helper()
-	key := m.Configuration().BootstrapKey()
-	entry := m.Entry(key)
-	life := entry.ExpiresAt.Sub(entry.IssuedAt)
-	entry.IssuedAt = entry.IssuedAt.Add(-time.Duration(share * float64(life)))
-	entry.ExpiresAt = entry.IssuedAt.Add(life)
-	m.SetEntry(key, entry)
 }
 
 // privateRun puts an empty directory in the place of /run, for daemons of the test's own.
@@ -311,7 +299,7 @@ func TestAMachineThatJoinsHasALogAndATimer(t *testing.T) {
 	_, bootstrap := m.Tokens(m.Configuration())
 	lab.Has(t, "the log", strings.Join(lines, "\n"), "event=minted jti="+m.jti(),
 		"event=issued jti="+mint.ParseClaims(bootstrap).ID)
-	m.age(0.6)
+	m.Age(m.Configuration().BootstrapKey(), 0.6)
 	m.renew().Succeeds().Silent()
 	if lines, names := log.next(m); !slices.Equal(names, []string{"renewed"}) {
 		t.Errorf("the events are %q", lines)

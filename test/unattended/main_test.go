@@ -19,12 +19,7 @@ import (
 	"github.com/sa-exec-credential/sa-exec-credential/test/lab"
 )
 
-func TestMain(m *testing.M) {
-	lab.Main(m, lab.Options{Helpers: map[string]func([]string) int{
-		"own session": func(args []string) int { return lab.Become(lab.JoinSession, args) },
-		"no keyctl":   func(args []string) int { return lab.Become(lab.RefuseKeyctl, args) },
-	}})
-}
+func TestMain(m *testing.M) { lab.Main(m, lab.Options{}) }
 
 // machine is a lab's machine, with its home where the user database says that it is.
 type machine struct {

@@ -31,7 +31,7 @@ func TestDoctorWarnsBeforeAMachineWasOffForTooLong(t *testing.T) {
 			m := m.in(t)
 			key := m.Configuration().BootstrapKey()
 			fresh := m.Entry(key)
-			m.age(step.spent)
+			m.Age(m.Configuration().BootstrapKey(), step.spent)
 			r := m.Plugin("doctor").Succeeds()
 			warns := strings.Contains(r.Stdout, "the bootstrap credential has 5d9h left of 720h")
 			if warns != step.warns {
@@ -67,7 +67,7 @@ func TestDoctorNoticesThatTheServerHasBegunToGrantLess(t *testing.T) {
 		t.Errorf("doctor says\n%s", r.Stdout)
 	}
 	isShort.Store(true)
-	m.age(0.6)
+	m.Age(m.Configuration().BootstrapKey(), 0.6)
 	m.renew().Succeeds().Silent()
 	r := m.Plugin("doctor").Succeeds()
 	lab.Has(t, "doctor", r.Stdout, grants)

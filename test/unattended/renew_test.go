@@ -21,16 +21,6 @@ func (m *machine) requests() (tokens, bootstraps int) {
 	return m.Minted(lab.Account), m.Minted(m.Configuration().Device.Name)
 }
 
-// ageToken has some of the stored token's life be over.
-func (m *machine) ageToken(share float64) {
-	m.Helper()
-	key := m.Configuration().TokenKey()
-	entry := m.Entry(key)
-	spent := time.Duration(share * float64(entry.ExpiresAt.Sub(entry.IssuedAt)))
-	entry.IssuedAt, entry.ExpiresAt = entry.IssuedAt.Add(-spent), entry.ExpiresAt.Add(-spent)
-	m.SetEntry(key, entry)
-}
-
 // renew is what a timer runs, with no variable at all.
 func (m *machine) renew(args ...string) lab.Result {
 	m.Helper()
@@ -48,9 +38,9 @@ func TestRenewRenewsWhatIsDue(t *testing.T) {
 	}{
 		{"nothing is due", func() {}, 0, 0},
 		{"a token that is gone", m.Forget, 1, 0},
-		{"a token that is about to expire", func() { m.ageToken(0.97) }, 1, 0},
-		{"a bootstrap credential half of whose life is over", func() { m.age(0.6) }, 0, 1},
-		{"both", func() { m.age(0.6); m.ageToken(0.97) }, 1, 1},
+		{"a token that is about to expire", func() { m.Age(m.Configuration().TokenKey(), 0.97) }, 1, 0},
+		{"a bootstrap credential half of whose life is over", func() { m.Age(m.Configuration().BootstrapKey(), 0.6) }, 0, 1},
+		{"both", func() { m.Age(m.Configuration().BootstrapKey(), 0.6); m.Age(m.Configuration().TokenKey(), 0.97) }, 1, 1},
 	} {
 		t.Run(step.name, func(t *testing.T) {
 			m := m.in(t)
@@ -96,7 +86,7 @@ func TestRenewGoesOnPastAClusterThatIsDown(t *testing.T) {
 	ready(other, "a-up", "c-up")
 	m.Profile = "c-up"
 	m.Namespace = other
-	m.age(0.6)
+	m.Age(m.Configuration().BootstrapKey(), 0.6)
 	door.Lead(lab.Reset)
 	for _, name := range []string{"a-up", "b-down", "c-up"} {
 		m.Plugin("logout", "--profile", name).Succeeds()
@@ -132,7 +122,7 @@ func TestRenewSaysThatATokenCouldNotBeReplaced(t *testing.T) {
 	m, door := newMachine(t, keyring.Kernel), lab.NewDoor(t)
 	m.Machine = m.Behind(door)
 	m.Prepare()
-	m.ageToken(0.97)
+	m.Age(m.Configuration().TokenKey(), 0.97)
 	door.Lead(lab.Reset)
 	m.renew().OneError(5)
 	m.Plugin("token", "--profile", m.Profile).Succeeds()
