@@ -85,6 +85,7 @@ func newStarter(env []string) *starter {
 	go func() {
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
+		defer prefer()()
 		for job := range s.jobs {
 			job()
 		}
