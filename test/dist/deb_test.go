@@ -45,16 +45,16 @@ func TestTheDebInACleanRoot(t *testing.T) {
 	lab.Has(t, "version", r.runs("/usr/bin/"+program, "version", "-o",
 		"json").Succeeds().Silent().Stdout, `"commit": "`, `"date": "`, `"version": "v`)
 
-	r.put(lab.Plane.AdminKubeconfig, "root/admin", 0o600)
+	r.put(lab.Plane.AdminKubeconfig, "etc/admin.kubeconfig", 0o600)
 	r.put(lab.Plane.Kubectl, "usr/local/bin/kubectl", 0o755)
 	r.runs("/usr/bin/"+program, "setup", lab.Account, "-n", m.Namespace, "--store", "kernel",
-		"--cluster-role", "view", "--kubeconfig", "/root/admin", "--use-context").Succeeds()
+		"--cluster-role", "view", "--kubeconfig", "/etc/admin.kubeconfig", "--use-context").Succeeds()
 	lab.Has(t, "the kubeconfig", m.Read(filepath.Join(r.dir, "root/.kube/config")),
 		`command: "/usr/bin/`+program+`-get"`)
 	lab.Has(t, "kubectl", r.runs("/usr/local/bin/kubectl", "auth", "whoami").Succeeds().Silent().Stdout,
 		m.Username())
 	r.runs("/usr/bin/"+program, "revoke", "--profile", m.Profile, "--kubeconfig",
-		"/root/admin").Succeeds()
+		"/etc/admin.kubeconfig").Succeeds()
 
 	r.dpkg("--purge", program)
 	for _, name := range lab.FilesBelow(t, filepath.Join(r.dir, "usr")) {
